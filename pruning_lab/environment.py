@@ -1,0 +1,75 @@
+"""What the environment says: where data and records lie, on which device to compute. Nothing here changes an answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this library (`XDG_CACHE_HOME`, else `~/.cache`)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruning_lab"
+
+
+def data_root() -> Path:
+    """Folder of the image sets: `PRUNING_LAB_DATA`, else `data` in the cache folder."""
+    return Path(os.environ.get("PRUNING_LAB_DATA") or cache_folder() / "data")
+
+
+def local_shelf() -> Path:
+    """Folder of this machine's own records, checkpoints and weights: `PRUNING_LAB_STORE`, else in the cache folder."""
+    return Path(os.environ.get("PRUNING_LAB_STORE") or cache_folder() / "store")
+
+
+def published_shelf() -> Path:
+    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` beside the package."""
+    return Path(os.environ.get("PRUNING_LAB_RESULTS") or Path(__file__).parents[1] / "book" / "results")
+
+
+def device() -> torch.device:
+    """`PRUNING_LAB_DEVICE`, else the best that is there: cuda, mps, cpu.
+
+    Raises:
+        RuntimeError: the named device is unknown or not there.
+    """
+    name = os.environ.get("PRUNING_LAB_DEVICE")
+    if not name:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise RuntimeError(f"PRUNING_LAB_DEVICE={name!r} cannot be used here: {error}") from error
+    return torch.device(name)
+
+
+def import_torchvision() -> ModuleType:
+    """torchvision, also where its compiled operators do not fit the torch beside it.
+
+    A CUDA build of torchvision beside a CPU-only torch fails at import because `torchvision::nms` and then `qnms` do not
+    exist (pytorch/vision issues 9077, 9085). Declaring the two schemas makes models and data sets usable.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        _declare_operators()
+        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        import torchvision
+    return torchvision
+
+
+def _declare_operators() -> None:
+    schemas = [f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor" for name in ("nms", "qnms")]
+    for schema in schemas:
+        if not hasattr(torch.ops.torchvision, schema.split("(")[0]):
+            _LIBRARIES.append(torch.library.Library("torchvision", "FRAGMENT"))
+            _LIBRARIES[-1].define(schema)
+
+
+_LIBRARIES: list[torch.library.Library] = []  # a library that is collected takes its schemas with it

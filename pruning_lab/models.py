@@ -1,0 +1,171 @@
+"""Networks by name: plain, flat `nn.Sequential`s with named layers, and their initialisations."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+INITS = ("default", "glorot")
+Layers = OrderedDict[str, nn.Module]
+MODELS: dict[str, Callable[..., Layers]] = {}
+
+
+def _model(function: Callable[..., Layers]) -> Callable[..., Layers]:
+    MODELS[function.__name__] = function
+    return function
+
+
+def build(
+    name: str,
+    in_shape: tuple[int, int, int],
+    classes: int = 10,
+    width: int | None = None,
+    seed: int = 0,
+    init: str = "default",
+    **options: int,
+) -> nn.Sequential:
+    """A fresh net on the CPU for images of `in_shape` (C, H, W); its last layer is called `out`.
+
+    Args:
+        width: units of the first layer; the other hidden layers keep their ratio to it. None: the source's width.
+        init: "default" (PyTorch's uniform) or "glorot" (normal weights, variance 2 / (fan in + fan out), zero biases;
+            Glorot & Bengio 2010).
+        options: what one model alone knows, such as `hidden=3` of `mlp`.
+
+    Raises:
+        ValueError: unknown model, initialisation or option; images too small for the pooling layers.
+    """
+    if name not in MODELS or init not in INITS:
+        raise ValueError(f"no model {name!r} with init {init!r}; models: {', '.join(MODELS)}; inits: {', '.join(INITS)}")
+    if width is not None and width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = nn.Sequential(MODELS[name](in_shape, classes, width, **options))
+        except TypeError as error:
+            raise ValueError(f"{name} does not take {sorted(options)}: {error}") from error
+        if init == "glorot":
+            _glorot(model)
+    return model
+
+
+def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> int:
+    """Number of weights in the layers of one kind, biases left out."""
+    return sum(m.weight.numel() for m in model.modules() if isinstance(m, kind))
+
+
+def multiplications(model: nn.Module, in_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of the linear and convolutional layers for one image of `in_shape` (C, H, W)."""
+    counts: list[int] = []
+
+    def count(layer: nn.Module, _: object, out: torch.Tensor) -> None:
+        counts.append(layer.weight[0].numel() * out.numel())
+
+    copy = deepcopy(model).to("meta").eval()
+    for m in copy.modules():
+        if isinstance(m, nn.Linear | nn.Conv2d):
+            m.register_forward_hook(count)
+    copy(torch.empty(1, *in_shape, device="meta"))
+    return sum(counts)
+
+
+def prunable(model: nn.Sequential) -> list[str]:
+    """Names of the layers whose units can be removed: every linear and convolutional layer but the last."""
+    return [n for n, m in model.named_children() if isinstance(m, nn.Linear | nn.Conv2d)][:-1]
+
+
+def _glorot(model: nn.Module) -> None:
+    for m in model.modules():
+        if isinstance(m, nn.Linear | nn.Conv2d):
+            nn.init.xavier_normal_(m.weight)
+            nn.init.zeros_(m.bias)
+
+
+def _scaled(units: int, width: int | None, base: int) -> int:
+    return units if width is None else max(1, math.floor(units * width / base + 0.5))
+
+
+def _head(layers: Layers, inputs: int, widths: list[int], classes: int) -> Layers:
+    """Fully-connected layers fc1, fc2, ... with ReLU, then `out`."""
+    for k, units in enumerate(widths, 1):
+        layers[f"fc{k}"], layers[f"relu_fc{k}"] = nn.Linear(inputs, units), nn.ReLU()
+        inputs = units
+    layers["out"] = nn.Linear(inputs, classes)
+    return layers
+
+
+@_model
+def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
+    """LeNet-300-100 (LeCun et al. 1998)."""
+    return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [_scaled(u, width, 300) for u in (300, 100)], classes)
+
+
+@_model
+def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden: int = 4) -> Layers:
+    """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10."""
+    return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [width or 512] * hidden, classes)
+
+
+def _vgg(
+    in_shape: tuple[int, int, int], blocks: list[list[int]], widths: list[int], classes: int, norm: bool = False, average: bool = False
+) -> Layers:
+    """Blocks of 3 x 3 convolutions, each block closed by max-pooling, then the fully-connected head."""
+    channels, height, wide = in_shape
+    side = 2 ** len(blocks)
+    if min(height, wide) < side:
+        raise ValueError(
+            f"images of {height} x {wide} are too small for {len(blocks)} pooling layers; {side} pixels are needed (image_size={side})"
+        )
+    layers: Layers = OrderedDict()
+    k = 0
+    for b, block in enumerate(blocks, 1):
+        for units in block:
+            k += 1
+            layers[f"conv{k}"] = nn.Conv2d(channels, units, 3, padding=1)
+            if norm:
+                layers[f"bn{k}"] = nn.BatchNorm2d(units)
+            layers[f"relu{k}"] = nn.ReLU()
+            channels = units
+        layers[f"pool{b}"] = nn.MaxPool2d(2)
+    if average:
+        layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    positions = 1 if average else (height // side) * (wide // side)
+    return _head(layers, channels * positions, widths, classes)
+
+
+def _small_vgg(pairs: int) -> Callable[[tuple[int, int, int], int, int | None], Layers]:
+    def layers(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
+        blocks = [[_scaled(64 * 2**b, width, 64)] * 2 for b in range(pairs)]
+        return _vgg(in_shape, blocks, [_scaled(256, width, 64)] * 2, classes)
+
+    layers.__name__ = f"conv_{2 * pairs}"
+    layers.__doc__ = f"Conv-{2 * pairs}: {2 * pairs} convolutions in pairs, 256, 256 (Frankle & Carbin 2019)."
+    return layers
+
+
+conv_2, conv_4, conv_6 = (_model(_small_vgg(pairs)) for pairs in (1, 2, 3))
+
+
+def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm: bool) -> Layers:
+    units = [_scaled(u, width, 64) for u in (64, 128, 256, 512, 512)]
+    blocks = [[u] * n for u, n in zip(units, (2, 2, 4, 4, 4), strict=True)]
+    return _vgg(in_shape, blocks, [units[-1]] * 2, classes, norm=norm, average=True)
+
+
+@_model
+def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
+    """VGG19 for 32 x 32 images with the head of Heitmann's table: average pooling, 512, 512 (Simonyan & Zisserman 2014)."""
+    return _vgg19(in_shape, classes, width, norm=False)
+
+
+@_model
+def vgg19_bn(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
+    """`vgg19` with batch normalisation after every convolution."""
+    return _vgg19(in_shape, classes, width, norm=True)

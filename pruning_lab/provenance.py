@@ -1,0 +1,111 @@
+"""Where a record comes from: code, versions, device, time. No host or user names, no paths."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import io
+import os
+import platform
+import resource
+import subprocess
+import tokenize
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from . import environment
+
+
+def code_digest(source: str) -> str:
+    """Digest of Python source, comments, docstrings and blank lines aside; the same under every Python version."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            for row in range(body[0].lineno, body[0].end_lineno + 1):
+                lines[row - 1] = ""
+    kept = "\n".join(line.rstrip() for line in lines if line.strip())
+    return hashlib.sha256(kept.encode()).hexdigest()[:12]
+
+
+@lru_cache
+def module_digest(name: str) -> str:
+    """Digest of one of the library's modules by its short name, such as "train"."""
+    return code_digest(inspect.getsource(importlib.import_module(f"pruning_lab.{name}")))
+
+
+@lru_cache
+def class_digest(kind: type) -> str:
+    """Digest of the source of one class."""
+    return code_digest(inspect.cleandoc("\n" + inspect.getsource(kind)))
+
+
+@lru_cache
+def library_digest() -> str:
+    """Digest of the library's whole source."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    parts = [f"{f.relative_to(Path(__file__).parent).as_posix()} {code_digest(f.read_text())}" for f in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+@lru_cache
+def revision() -> dict[str, str | bool | None]:
+    """Git revision of the library and whether the work tree differs from it; None outside a checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            answer = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return answer.stdout.strip()
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    return dict(revision=commit, dirty=bool(git("status", "--porcelain", "--", ".")) if commit else None)
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """Versions that can move a result."""
+    return dict(python=platform.python_version(), torch=torch.__version__, numpy=version("numpy"), system=platform.system())
+
+
+def device() -> dict[str, str | int]:
+    """The device that computes, in words, and the number of CPU threads."""
+    where = environment.device()
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
+    return dict(type=where.type, name=name, threads=torch.get_num_threads(), cores=os.cpu_count() or 1)
+
+
+@lru_cache
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    )
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def peak_memory() -> int:
+    """Highest memory use so far in bytes: of the GPU where there is one, else of this process."""
+    if environment.device().type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if platform.system() == "Darwin" else used * 1024
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,327 @@
+"""Experiments and their records: computed once, kept whole, found again by what determines the answer.
+
+A record is a folder `<experiment>/<key>/` with `record.json`, `table.csv`, `arrays.npz` and, on the local shelf only,
+`weights.safetensors`. Two shelves: the published one (the book's evidence) and this machine's own, which may be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+
+from . import environment, provenance
+
+FORMAT = 1
+ARRAY_LIMIT = 1_000_000  # bytes of one published array file
+
+
+@dataclass
+class Result:
+    """What an experiment computes: a tidy `table`, `arrays` by name, and `weights`, which are never published.
+
+    `seconds` is given where the work began in an earlier process, and counts that part too.
+    """
+
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+class Experiment:
+    """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
+
+    A subclass has fields, `modules` (names of the library's modules that its answer rests on) and `compute`. Fields that
+    are experiments are its parents. Raise `version` when the meaning of an answer changes.
+    """
+
+    version: ClassVar[int] = 1
+    modules: ClassVar[tuple[str, ...]] = ()
+
+    def compute(self) -> Result:
+        """The answer; called by `run` only."""
+        raise NotImplementedError
+
+    def cost(self) -> float:
+        """Rough seconds on two CPU cores, to order a sweep by."""
+        return 1.0
+
+    def label(self) -> str:
+        """The readable part of the key."""
+        return "record"
+
+    def sources(self) -> dict[str, str]:
+        """Digests of what lies outside the fields and yet enters the key, such as a plugin's code."""
+        return {}
+
+    def data_read(self) -> dict[str, dict[str, Any]]:
+        """Name of each split read -> its digest and number of lossy images, as far as they are on this machine."""
+        return {}
+
+    def parents(self) -> list[Experiment]:
+        """The experiments whose answers this one builds on."""
+        values = [getattr(self, f.name) for f in fields(self)]
+        return [v for v in values if isinstance(v, Experiment)]
+
+    @property
+    def key(self) -> str:
+        """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
+        own = {k: v for k, v in _changed(self).items() if not isinstance(getattr(self, k), Experiment)}
+        parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parents()]]
+        return f"{self.label()}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
+
+    def config(self) -> dict[str, Any]:
+        """All fields as plain values, parents included."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def code(self) -> dict[str, str]:
+        """Digests of the code that the answer rests on: the class, its modules, and those of its parents."""
+        own = {type(self).__name__: provenance.class_digest(type(self))}
+        own |= {m: provenance.module_digest(m) for m in self.modules}
+        for parent in self.parents():
+            own |= parent.code()
+        return dict(sorted(own.items()))
+
+
+def _changed(instance: Any) -> dict[str, Any]:
+    """Fields of a dataclass that differ from their defaults, nested ones likewise, as plain values."""
+    out = {}
+    for f in fields(instance):
+        value = getattr(instance, f.name)
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if value != default:
+            out[f.name] = _changed(value) if is_dataclass(value) else json.loads(json.dumps(value))
+    return out
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored answer; `notes` say in what its making differs from what would be made here and now."""
+
+    table: pd.DataFrame = field(repr=False)
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+    meta: Mapping[str, Any] = field(repr=False)
+    shelf: str
+    folder: Path
+    notes: tuple[str, ...] = ()
+
+    def weights(self) -> dict[str, Any]:
+        """Trained weights, name -> tensor on the CPU; empty where none were kept."""
+        file = self.folder / "weights.safetensors"
+        return load_file(file) if file.is_file() else {}
+
+
+def _folder(e: Experiment, shelf: str) -> Path:
+    root = environment.published_shelf() if shelf == "published" else environment.local_shelf()
+    return root / type(e).__name__ / e.key
+
+
+def scratch(e: Experiment) -> Path:
+    """A file in which an experiment may keep its state while it runs; removed once the record is stored."""
+    return environment.local_shelf() / "checkpoints" / f"{type(e).__name__}-{e.key}.safetensors"
+
+
+def find(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record | None:
+    """The stored record of an experiment, published before local, or None; nothing is computed.
+
+    A broken record is named on the way and passed over. A local record made by other code than today's counts only with
+    `keep` (default: `PRUNING_LAB_KEEP` is set); a published one always does; both are marked. With `weights` only a record
+    that has them counts.
+    """
+    keep = bool(os.environ.get("PRUNING_LAB_KEEP")) if keep is None else keep
+    for shelf in ("published", "local"):
+        folder = _folder(e, shelf)
+        if not (folder / "record.json").is_file() or (weights and not (folder / "weights.safetensors").is_file()):
+            continue
+        try:
+            record = _read(folder, shelf, e)
+        except (ValueError, OSError) as error:
+            print(f"record {folder.parent.name}/{folder.name} ({shelf}) is not used: {error}", flush=True)
+            continue
+        if shelf == "published" or keep or record.meta["code"] == e.code():
+            return record
+    return None
+
+
+def _read(folder: Path, shelf: str, e: Experiment) -> Record:
+    table, arrays, meta = _load(folder, (folder / "record.json").stat().st_mtime_ns)
+    if not _same(e, meta["config"]):
+        raise ValueError("its settings are not those asked for")
+    return Record(table.copy(), arrays, meta, shelf, folder, tuple(_notes(e, meta)))
+
+
+@lru_cache(maxsize=4096)
+def _load(folder: Path, _mtime: int) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        meta = json.loads((folder / "record.json").read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"record.json is truncated ({error})") from error
+    if meta.get("format") != FORMAT:
+        raise ValueError(f"its format is {meta.get('format')!r}, this library reads {FORMAT}")
+    for name, checksum in meta["files"].items():
+        if name == "weights.safetensors" and not (folder / name).exists():
+            continue  # never published
+        if not (folder / name).is_file() or _checksum(folder / name) != checksum:
+            raise ValueError(f"{name} is missing or not what record.json says")
+    table = pd.read_csv(folder / "table.csv", float_precision="round_trip")
+    with np.load(folder / "arrays.npz", allow_pickle=False) as z:
+        return table, {k: z[k] for k in z.files}, meta
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _same(instance: Any, stored: Mapping[str, Any]) -> bool:
+    """Whether a stored config equals an experiment field by field; a field added since then must have its default."""
+    names = {f.name: f for f in fields(instance)}
+    if stored.keys() - names.keys():
+        return False
+    for name, f in names.items():
+        value = getattr(instance, name)
+        if name not in stored:
+            default = f.default_factory() if f.default_factory is not MISSING else f.default
+            same = value == default
+        elif is_dataclass(value) and isinstance(stored[name], Mapping):
+            same = _same(value, stored[name])
+        else:
+            same = json.loads(json.dumps(value)) == stored[name]
+        if not same:
+            return False
+    return True
+
+
+def _notes(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
+    code, notes = e.code(), []
+    if other := sorted(k for k in code.keys() | meta["code"].keys() if code.get(k) != meta["code"].get(k)):
+        notes.append(f"made by other code than today's ({', '.join(other)})")
+    today = e.data_read()
+    if other := sorted(k for k in today if meta["data"].get(k, today[k]) != today[k]):
+        notes.append(f"made on other data bytes ({', '.join(other)})")
+    if (there := meta["versions"]["torch"].split("+")[0]) != (here := provenance.versions()["torch"].split("+")[0]):
+        notes.append(f"made with torch {there}, here is {here}")
+    if meta["device"]["name"] != provenance.device()["name"]:
+        notes.append(f"made on {meta['device']['name']}")
+    return notes
+
+
+def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record:
+    """The stored record, or the answer computed now and stored on the local shelf; two processes compute it once."""
+    if record := find(e, keep, weights):
+        return record
+    lock = environment.local_shelf() / "locks" / f"{type(e).__name__}-{e.key}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if record := find(e, keep, weights):
+            return record
+        code, start = e.code(), time.perf_counter()
+        result = e.compute()
+        write(e, result, result.seconds or time.perf_counter() - start, code)
+        scratch(e).unlink(missing_ok=True)
+    record = find(e, keep, weights)
+    if record is None:
+        raise RuntimeError(f"{type(e).__name__}/{e.key} was stored but cannot be read back")
+    return record
+
+
+def write(e: Experiment, result: Result, seconds: float, code: Mapping[str, str]) -> Path:
+    """Store a result on the local shelf: written under another name, then renamed, so that it is whole or absent."""
+    folder = _folder(e, "local")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
+    try:
+        result.table.to_csv(part / "table.csv", index=False)
+        np.savez_compressed(part / "arrays.npz", **result.arrays)
+        if result.weights:
+            save_file({k: v.detach().cpu().contiguous() for k, v in result.weights.items()}, part / "weights.safetensors")
+        meta = dict(
+            format=FORMAT,
+            experiment=type(e).__name__,
+            version=e.version,
+            key=e.key,
+            config=e.config(),
+            seconds=round(seconds, 3),
+            peak_memory_bytes=provenance.peak_memory(),
+            device=provenance.device(),
+            versions=provenance.versions(),
+            git=provenance.revision(),
+            code=dict(code),
+            library=provenance.library_digest(),
+            data=e.data_read(),
+            time=provenance.now(),
+            files={f.name: _checksum(f) for f in sorted(part.iterdir())},
+        )
+        (part / "record.json").write_text(json.dumps(meta, indent=1) + "\n")
+        return _put(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _put(part: Path, folder: Path) -> Path:
+    """Give a finished folder its name; what had the name before is gone a moment earlier."""
+    part.chmod(0o755)
+    if folder.exists():
+        shutil.rmtree(folder.rename(part.with_name(f"{part.name}-old")))
+    return part.rename(folder)
+
+
+def publish(e: Experiment) -> Path:
+    """Copy a local record, without its weights, to the published shelf.
+
+    Raises:
+        LookupError: there is no sound local record. ValueError: its array file is larger than may be published.
+    """
+    source, target = _folder(e, "local"), _folder(e, "published")
+    if not (source / "record.json").is_file():
+        raise LookupError(f"no local record of {type(e).__name__}/{e.key} to publish; run it first")
+    _read(source, "local", e)
+    if (size := (source / "arrays.npz").stat().st_size) > ARRAY_LIMIT:
+        raise ValueError(f"arrays of {e.key} take {size:,} bytes; at most {ARRAY_LIMIT:,} are published")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
+    for name in ("table.csv", "arrays.npz", "record.json"):
+        shutil.copyfile(source / name, part / name)
+    return _put(part, target)
+
+
+def gather(experiments: Iterable[Experiment], keep: bool | None = None) -> pd.DataFrame:
+    """One tidy table of the stored records, with a column for every field that varies; what is missing is left out."""
+    found = [(e, r) for e in experiments if (r := find(e, keep)) is not None]
+    settings = pd.DataFrame([flat(e) for e, _ in found])
+    varying = [c for c in settings if settings[c].map(repr).nunique() > 1]
+    tables = []
+    for (_, record), (_, row) in zip(found, settings[varying].iterrows(), strict=True):
+        if clash := set(varying) & set(record.table):
+            raise ValueError(f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table")
+        tables.append(record.table.assign(**row.to_dict())[[*varying, *record.table]])
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def flat(e: Experiment) -> dict[str, Any]:
+    """Settings as one flat dict; a nested field keeps its own name unless two share it, then `parent.field`."""
+    leaves = list(_leaves(e.config(), ()))
+    short = [path[-1] for path, _ in leaves]
+    return {path[-1] if short.count(path[-1]) == 1 else ".".join(path): value for path, value in leaves}
+
+
+def _leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
