@@ -8,15 +8,16 @@ from typing import ClassVar
 from torch import nn
 
 from . import data, environment, models, store
+from .recipe import Recipe
 from .store import Experiment, Result
-from .train import Recipe, fit
+from .train import fit
 
 
 @dataclass(frozen=True)
 class Train(Experiment):
     """One net trained from scratch; the table has one row an epoch (see `train.History`)."""
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "train", "checkpoint")
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "recipe", "train", "checkpoint")
 
     dataset: str
     model: str

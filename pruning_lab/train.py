@@ -20,57 +20,9 @@ from tqdm import tqdm
 
 from . import checkpoint
 from .data import Split
+from .recipe import Recipe, optimizer
 
-OPTIMIZERS = ("sgd", "adam")
-PRECISIONS = ("float32", "tf32", "bfloat16")
-AUGMENTATIONS = ("none", "crop_flip")
-KEEPS = ("last", "lowest_validation_loss")
 Hook = Callable[[int, nn.Module], Mapping[str, float | torch.Tensor | np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a net is trained; every field is literal. Either `iterations` or `epochs` is given.
-
-    drops: iterations after which the learning rate is multiplied by `drop_factor`.
-    holdout: training images (drawn by seed) set aside for validation. keep: whose weights are reported, the last
-    epoch's or those of the epoch with the lowest loss on the held-out images.
-    """
-
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch: int = 64
-    iterations: int | None = None
-    epochs: int | None = None
-    drops: tuple[int, ...] = ()
-    drop_factor: float = 0.1
-    shuffle: bool = True
-    augmentation: str = "none"
-    precision: str = "float32"
-    holdout: int = 0
-    keep: str = "last"
-
-    def __post_init__(self) -> None:
-        for value, known in (
-            (self.optimizer, OPTIMIZERS),
-            (self.precision, PRECISIONS),
-            (self.augmentation, AUGMENTATIONS),
-            (self.keep, KEEPS),
-        ):
-            if value not in known:
-                raise ValueError(f"recipe: {value!r} is none of {known}")
-        if (self.iterations is None) == (self.epochs is None) or (self.iterations or self.epochs or 0) < 1:
-            raise ValueError(f"recipe: give either iterations or epochs, at least 1; got {self.iterations} and {self.epochs}")
-        if self.batch < 1 or self.lr <= 0:
-            raise ValueError(f"recipe: batch {self.batch} and lr {self.lr} must be positive")
-        if self.keep != "last" and self.holdout < 1:
-            raise ValueError("recipe: keep='lowest_validation_loss' needs holdout images to validate on")
-
-    def steps(self, images: int) -> int:
-        """Iterations in all for a training set of so many images (held-out ones not counted)."""
-        return self.iterations or self.epochs * -(-images // self.batch)
 
 
 @dataclass
@@ -95,7 +47,9 @@ class History:
         self.rows.append({k: v for k, v in row.items() if isinstance(v, int | float)})
         for k, v in row.items():
             if not isinstance(v, int | float):
-                self.stacks.setdefault(k, []).append(v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else np.asarray(v))
+                self.stacks.setdefault(k, []).append(
+                    np.array(v.detach().cpu() if isinstance(v, torch.Tensor) else v)
+                )  # a copy: hooks hand out live weights
 
 
 def derived_seed(*parts: object) -> int:
@@ -200,7 +154,7 @@ class _Run:
             raise ValueError(f"mask for {sorted(unknown)}, which the model does not have; it has {sorted(parameters)}")
         self.masked = [(parameters[n], ~m.to(parameters[n].device)) for n, m in mask.items()]
         self.apply_mask()
-        self.optimizer = _optimizer(recipe, list(parameters.values()))
+        self.optimizer = optimizer(recipe, list(parameters.values()))
         self.saved_at = self.began = time.monotonic()
 
     def apply_mask(self) -> None:
@@ -319,13 +273,6 @@ def _hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | Non
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derived_seed(seed, "holdout"))).to(train.labels.device)
     kept, held = order[holdout:].sort().values, order[:holdout]
     return tuple(replace(train, images=train.images[rows], labels=train.labels[rows]) for rows in (kept, held))
-
-
-def _optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    fused = parameters[0].device.type in ("cpu", "cuda", "mps")
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
-    return torch.optim.Adam(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
 
 
 def _crop_flip(images: torch.Tensor) -> torch.Tensor:
