@@ -12,6 +12,7 @@ import platform
 import resource
 import subprocess
 import tokenize
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -48,9 +49,17 @@ def module_digest(name: str) -> str:
 
 
 @lru_cache
-def class_digest(kind: type) -> str:
-    """Digest of the source of one class."""
-    return code_digest(inspect.cleandoc("\n" + inspect.getsource(kind)))
+def source_digest(thing: type | Callable) -> str:
+    """Digest of the source of one class or function."""
+    return code_digest(inspect.cleandoc("\n" + inspect.getsource(thing)))
+
+
+@lru_cache
+def methods_digest(kind: type, base: type) -> str:
+    """Digest of what a class computes: `compute` and the methods that `base` does not have, which it may call."""
+    own = sorted(n for n, m in vars(kind).items() if (inspect.isfunction(m) or isinstance(m, staticmethod)) and not n.startswith("__"))
+    parts = [source_digest(getattr(kind, n)) for n in own if n == "compute" or not hasattr(base, n)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
 @lru_cache

@@ -51,6 +51,7 @@ class Experiment:
 
     version: ClassVar[int] = 1
     modules: ClassVar[tuple[str, ...]] = ()
+    has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
 
     def compute(self) -> Result:
         """The answer; called by `run` only."""
@@ -90,7 +91,7 @@ class Experiment:
 
     def code(self) -> dict[str, str]:
         """Digests of the code that the answer rests on: the class, its modules, and those of its parents."""
-        own = {type(self).__name__: provenance.class_digest(type(self))}
+        own = {type(self).__name__: provenance.methods_digest(type(self), Experiment)}
         own |= {m: provenance.module_digest(m) for m in self.modules}
         for parent in self.parents():
             own |= parent.code()

@@ -1,0 +1,125 @@
+"""What a unit or a weight is worth: one small function each, in two registries.
+
+The names of a criterion's parameters say what it reads, so that nothing is computed that nobody asked for:
+
+    weight                [units, ...], the layer's weights; for a unit, `weight.flatten(1)` has its row
+    init, gradient, diff  as `weight`: the weights before training, the loss's gradient, the diffs
+    activation            [images, units, positions], what the next layer reads of each unit
+    activation_gradient   as `activation`: the gradient of each image's own loss
+    noise                 uniform in [0, 1), seeded; [units] for a unit criterion, as `weight` for a weight criterion
+
+What scores higher stays longer. A unit criterion returns scores [units], or pairwise terms [units, units]: then
+the score is the row sum over the units still there, and the order is greedy. A weight criterion returns scores
+in the shape of `weight`.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+READS = ("weight", "init", "gradient", "diff", "activation", "activation_gradient", "noise")
+UNIT: dict[str, Callable] = {}
+WEIGHT: dict[str, Callable] = {}
+
+
+def find(criterion, registry=UNIT) -> Callable:
+    """The function behind a registry name; a function is its own answer; ValueError for an unknown name."""
+    if callable(criterion):
+        return criterion
+    if criterion not in registry:
+        raise ValueError(f"unknown criterion {criterion!r}: expected {', '.join(sorted(registry))} or a function")
+    return registry[criterion]
+
+
+def needs(criterion) -> tuple[str, ...]:
+    """What a criterion reads, in the order of its parameters; ValueError for a parameter that is not in READS."""
+    function = find(criterion, UNIT | WEIGHT)
+    names = tuple(inspect.signature(function).parameters)
+    unknown = [name for name in names if name not in READS]
+    if unknown or not names:
+        raise ValueError(
+            f"criterion {function.__name__!r} has parameters {list(names)}: each must be one of {', '.join(READS)}, "
+            "and there must be at least one; rename them to what the function reads"
+        )
+    return names
+
+
+def unit_criterion(function=None, *, ours=False):
+    """Registers a criterion over units under its own name; `ours=True` marks one that is in no source document."""
+    return _decorator(UNIT, function, ours)
+
+
+def weight_criterion(function=None, *, ours=False):
+    """Registers a criterion over single weights under its own name; `ours=True` as for units."""
+    return _decorator(WEIGHT, function, ours)
+
+
+def _decorator(registry, function, ours):
+    def register(f):
+        needs(f)
+        if f.__name__ in registry:
+            raise ValueError(f"criterion {f.__name__!r} is registered already: give the new function another name")
+        f.ours = ours
+        registry[f.__name__] = f
+        return f
+
+    return register if function is None else register(function)
+
+
+@unit_criterion
+def norm(weight):
+    """l2 norm of a unit's row, [units] (000, section 3.1: magnitude pruning)."""
+    return weight.flatten(1).norm(dim=1)
+
+
+@unit_criterion
+def frame_potential(weight):
+    """Squared cosines between units, [units, units]; a row sum is the unit's share of the frame potential (000, 3.1).
+
+    Blind to a row's norm and, being squared, to its sign: opposite rows count as alike. A zero row has cosine 0
+    with every row, itself included.
+    """
+    rows = F.normalize(weight.flatten(1), dim=1, eps=torch.finfo(weight.dtype).tiny)
+    return (rows @ rows.T).square()
+
+
+@unit_criterion
+def random(noise):
+    """A seeded random order, [units] (000, section 3.1: random pruning)."""
+    return noise
+
+
+@unit_criterion(ours=True)
+def frame_potential_raw(weight):
+    """Ours: the frame potential of rows that are not normalised, [units, units]: squared inner products."""
+    rows = weight.flatten(1)
+    return (rows @ rows.T).square()
+
+
+@unit_criterion(ours=True)
+def inner_product(weight):
+    """Ours: inner products of rows, signed, neither normalised nor squared, [units, units]: the row sum is a unit's
+    inner product with the sum of all rows still there, and opposite rows cancel."""
+    rows = weight.flatten(1)
+    return rows @ rows.T
+
+
+@unit_criterion(ours=True)
+def activation(activation):
+    """Ours: mean absolute activation over images and positions, [units]."""
+    return activation.abs().mean((0, 2))
+
+
+@unit_criterion(ours=True)
+def taylor(activation, activation_gradient):
+    """Ours: first-order change of an image's loss when the unit goes, |sum over positions of activation x gradient|,
+    mean over images, [units] (Molchanov et al. 2017, section 2.2; their mean over positions is a constant apart)."""
+    return (activation * activation_gradient).sum(2).abs().mean(0)
+
+
+@weight_criterion
+def magnitude(weight):
+    """Absolute value of each weight, in the shape of `weight`."""
+    return weight.abs()

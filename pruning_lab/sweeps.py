@@ -1,0 +1,85 @@
+"""Sweeps: run what is missing of a list of experiments, parents first, in order of cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+import torch
+
+from .store import Experiment, find, run
+
+PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
+
+
+class Future(Protocol):
+    """What `Executor.submit` returns."""
+
+    def result(self) -> Any:
+        """The value of the call, or its exception."""
+
+
+class Executor(Protocol):
+    """Anything that takes work: `concurrent.futures` pools, a Dask client."""
+
+    def submit(self, fn: Any, *args: Any) -> Future:
+        """Start a call elsewhere."""
+
+
+def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, keep: bool | None = None) -> None:
+    """Compute and store every experiment that has no record, and the parents that those need; print a line for each.
+
+    Args:
+        executor: where to compute; None: here, one after another.
+        keep: use local records made by other code than today's (see `store.find`).
+    """
+    experiments = list(dict.fromkeys(experiments))
+    levels = missing(experiments, keep)
+    total, done, start = sum(map(len, levels)), 0, time.perf_counter()
+    if not total:
+        print(f"all {len(experiments)} records are stored", flush=True)
+        return
+    work = sum(e.cost() for level in levels for e in level) or 1.0
+    finished = 0.0
+    try:
+        for level in levels:
+            waiting = [(e, executor.submit(_task, e, keep) if executor else None) for e in level]
+            for e, future in waiting:
+                seconds = future.result() if future else _task(e, keep)
+                done, finished = done + 1, finished + e.cost()
+                left = (time.perf_counter() - start) * (work / max(finished, 1e-9) - 1)
+                print(f"{done}/{total} {type(e).__name__} {e.key}: {seconds:.1f} s, about {left:.0f} s left", flush=True)
+    except KeyboardInterrupt:
+        print(f"stopped: {done} of {total} are stored; the same command goes on from there", flush=True)
+        raise
+
+
+def missing(experiments: Sequence[Experiment], keep: bool | None = None) -> list[list[Experiment]]:
+    """What has to be computed, in levels of which each needs only those before it; the cheapest of a level first."""
+    depth: dict[Experiment, int] = {}
+
+    def visit(e: Experiment, weights: bool) -> int:
+        if e not in depth:
+            if find(e, keep, weights and e.has_weights) is not None:
+                return -1
+            depth[e] = 1 + max((visit(p, True) for p in e.parents()), default=-1)
+        return depth[e]
+
+    for e in experiments:
+        visit(e, False)
+    levels = [[e for e in depth if depth[e] == d] for d in range(max(depth.values(), default=-1) + 1)]
+    return [sorted(level, key=lambda e: e.cost()) for level in levels]
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Worker processes of one CPU thread each: small nets run fastest one a core."""
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _task(e: Experiment, keep: bool | None) -> float:
+    start = time.perf_counter()
+    run(e, keep, weights=e.has_weights)
+    return time.perf_counter() - start

@@ -1,0 +1,278 @@
+"""The order in which a criterion removes the units of a layer, and accuracy along it.
+
+A unit is a neuron or a filter with all that belongs to it (`surgery`); any `nn.Sequential` will do, also one that is
+not from `models`.
+"""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import criteria
+from .surgery import place_of, remove, zeroed
+
+__all__ = ["Curve", "Single", "order", "pruning_curve", "pruning_curves", "removal_losses", "remove", "scores",
+           "zeroed"]
+
+_BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the widest tensor of a chunk of images: changes speed and memory, no answer
+_BLOCK = 64  # units added one by one before they are taken in one product, so that rounding does not add up
+
+
+class Curve(NamedTuple):
+    """What removing 0..n units costs: `accuracy` in [0, 1] and `loss` (mean cross-entropy), both [n + 1] float64."""
+
+    accuracy: Tensor
+    loss: Tensor
+
+
+class Single(NamedTuple):
+    """What removing each unit alone costs: `accuracy` and `loss`, [n] float64, and those of the whole net."""
+
+    accuracy: Tensor
+    loss: Tensor
+    whole_accuracy: float
+    whole_loss: float
+
+
+def scores(model: nn.Sequential, layer: str, criterion, *, data=None, seed: int = 0, **given: Tensor) -> Tensor:
+    """Scores of a layer's units while all are there, [units] float64 (pairwise: row sums); arguments as for `order`."""
+    values = _values(model, layer, criterion, data, seed, given)
+    return values.sum(1) if values.ndim == 2 else values
+
+
+def order(model: nn.Sequential, layer: str, criterion, *, remove: str = "lowest", data=None, seed: int = 0,
+          **given: Tensor) -> Tensor:
+    """A layer's units in the order of their removal, [units] int64; of equal scores the lower position goes first.
+
+    Pairwise terms make it greedy: after each removal the terms of the removed unit leave the scores.
+
+    Args:
+        criterion: a name in `criteria.UNIT`, or a function whose parameters are in `criteria.READS`.
+        remove: "lowest" or "highest" score first.
+        data: a `Split` for criteria that read activations; images x units x positions numbers are held at once.
+        seed: of the noise that a criterion reads.
+        given: tensors that a criterion reads and the model does not hold: `init`, `gradient`, `diff`.
+
+    Raises:
+        ValueError: no such layer, criterion or direction; weights or scores not finite; nothing to read from.
+    """
+    if remove not in ("lowest", "highest"):
+        raise ValueError(f"remove={remove!r}: expected 'lowest' or 'highest'")
+    values = _values(model, layer, criterion, data, seed, given)
+    values = values if remove == "lowest" else -values
+    found = _greedy(values) if values.ndim == 2 else values.argsort(stable=True)
+    return found.to(place_of(model, layer).layer.weight.device)
+
+
+def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: int | None = None) -> Curve:
+    """Accuracy and loss on a `Split` after removing 0..n units in this order, without retraining."""
+    return pruning_curves(model, layer, {"order": order}, test, limit)["order"]
+
+
+def pruning_curves(model: nn.Sequential, layer: str, orders: Mapping[str, Tensor], test,
+                   limit: int | None = None) -> dict[str, Curve]:
+    """A `Curve` for each of several orders, which share one pass over all that lies before the next layer.
+
+    The next layer is linear in what it reads: each unit adds one term, and only what lies behind is computed anew.
+    `limit`: so many first images. ValueError: an order that is not a permutation of the layer's units; no images.
+    """
+    place = place_of(model, layer)
+    orders = {name: _permutation(name, order, place.units) for name, order in orders.items()}
+    totals, count = dict.fromkeys(orders, 0.0), 0
+    with _evaluation(model):
+        for inputs, labels in _chunks(place, test, limit):
+            count += len(labels)
+            for name, order in orders.items():
+                totals[name] = totals[name] + _tally(_along(place, inputs, order), place.tail, labels)
+    return {name: Curve(*(total / count).flip(1)) for name, total in totals.items()}
+
+
+def removal_losses(model: nn.Sequential, layer: str, test, limit: int | None = None) -> Single:
+    """Accuracy and loss on a `Split` with each unit of a layer alone removed, and with none."""
+    place, total, count = place_of(model, layer), 0.0, 0
+    with _evaluation(model):
+        for inputs, labels in _chunks(place, test, limit):
+            count += len(labels)
+            total = total + _tally(_one_by_one(place, inputs), place.tail, labels)
+    accuracy, loss = total / count
+    return Single(accuracy[1:], loss[1:], float(accuracy[0]), float(loss[0]))
+
+
+# What a criterion says
+
+
+def _values(model, layer, criterion, data, seed, given):
+    """Float64 scores [units] or pairwise terms [units, units] of a layer's units."""
+    place, function = place_of(model, layer), criteria.find(criterion)
+    if bad := int((~place.layer.weight.isfinite()).sum()):
+        raise ValueError(f"{layer!r} has {bad} weights that are not finite: train it again, with a lower learning rate")
+    with _evaluation(model):
+        values = _double(function(**_read(place, function, data, seed, given)))
+    n = place.units
+    if values.shape not in ((n,), (n, n)):
+        raise ValueError(f"{function.__name__!r} returned shape {tuple(values.shape)}: expected [{n}] or [{n}, {n}]")
+    if not values.isfinite().all():
+        raise ValueError(f"{function.__name__!r} gives scores of {layer!r} that are not finite: check what it reads")
+    return _exact(values) if values.ndim == 2 else values
+
+
+def _read(place, function, data, seed, given):
+    names = criteria.needs(function)
+    if stray := set(given) - set(criteria.READS):
+        raise ValueError(f"no criterion reads {', '.join(sorted(stray))}: expected some of {', '.join(criteria.READS)}")
+    values = {"weight": _double(place.layer.weight.detach())}
+    noise = torch.rand(place.units, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    values["noise"] = noise.to(values["weight"].device)
+    if data is not None and any(name.startswith("activation") for name in names if name not in given):
+        values |= _activations(place, data, gradients="activation_gradient" in names)
+    values |= given
+    if missing := [name for name in names if name not in values]:
+        source = "data=, a Split" if missing[0].startswith("activation") else f"{missing[0]}=, a tensor"
+        raise ValueError(f"{function.__name__!r} reads {', '.join(missing)}, not held by the model: pass {source}")
+    return {name: values[name] for name in names}
+
+
+def _activations(place, data, gradients):
+    """`activation` and, if wanted, `activation_gradient`, [images, units, positions]: what `following` reads."""
+    parts = {"activation": []} | ({"activation_gradient": []} if gradients else {})
+    for inputs, labels in _chunks(place, data, None):
+        parts["activation"].append(inputs.flatten(2))
+        if gradients:
+            with torch.enable_grad():
+                leaf = inputs.detach().requires_grad_()
+                loss = F.cross_entropy(place.tail(_whole(place, leaf)), labels, reduction="sum")
+            parts["activation_gradient"].append(torch.autograd.grad(loss, leaf)[0].flatten(2))
+    return {name: torch.cat(tensors) for name, tensors in parts.items()}
+
+
+def _greedy(terms):
+    """Positions by smallest row sum over what is still there, one removal after the other: O(n) work each."""
+    score, columns = terms.sum(1), terms.T.contiguous()
+    found = torch.empty(len(score), dtype=torch.int64, device=score.device)
+    for k in range(len(score)):
+        worst = score.argmin(dim=0, keepdim=True)  # the first of equals
+        found[k : k + 1] = worst
+        score -= columns.index_select(0, worst)[0]
+        score.index_fill_(0, worst, torch.inf)
+    return found
+
+
+def _exact(terms):
+    """Pairwise terms rounded to 40 bits below the largest in their row, so that their sums are exact in float64.
+
+    Scores then neither drift as units go nor depend on the order of summation, and ties stay ties.
+    """
+    bits = min(40, 52 - len(terms).bit_length())
+    largest = terms.abs().amax(1, keepdim=True).clamp_min(2.0**-900)
+    step = largest / torch.frexp(largest).mantissa * 2.0**-bits  # a power of two, exactly
+    return (terms / step).round_().mul_(step)
+
+
+def _double(tensor):
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()  # MPS has no float64
+
+
+# Accuracy along an order
+
+
+def _chunks(place, split, limit):
+    """What `following` reads, [images, units, ...] stored unit by unit, and labels, in chunks of bounded size."""
+    images, labels = split.images[:limit], split.labels[:limit]
+    if len(images) == 0 or (limit is not None and limit < 1):
+        raise ValueError(f"no images to measure on: the split has {len(split.images)}, limit={limit}")
+    weight = place.layer.weight
+    before, behind = _batches(place, images[:1].to(weight))
+    for x, y in zip(images.split(behind), labels.split(behind), strict=True):
+        inputs = torch.cat([place.head(part.to(weight)) for part in x.split(before)])
+        if isinstance(place.following, nn.Linear):
+            inputs = inputs.unflatten(1, (place.units, -1))
+        yield inputs.transpose(0, 1).contiguous().transpose(0, 1), y.to(weight.device)
+
+
+def _batches(place, image):
+    """Number of images in a batch before `following`, and in a chunk from there on."""
+    read, before = _widest(place.head, image)
+    logits, behind = _widest((place.following, *place.tail), read)
+    if read.ndim != (2 if isinstance(place.following, nn.Linear) else 4) or logits.ndim != 2:
+        raise ValueError(f"one image gives {list(read.shape)} after the layer and {list(logits.shape)} in the end: "
+                         "expected [1, units] or [1, units, height, width], and logits [1, classes]")
+    numbers = _BYTES.get(image.device.type, 2**26) // image.element_size()
+    return max(1, numbers // before), max(1, numbers // behind)
+
+
+def _widest(modules, x):
+    """The output and the size of the largest tensor on the way."""
+    x, numel = x.clone(), x.numel()
+    for module in modules:
+        x = module(x)
+        numel = max(numel, x.numel())
+    return x, numel
+
+
+def _whole(place, inputs):
+    return place.following(inputs.flatten(1) if isinstance(place.following, nn.Linear) else inputs)
+
+
+def _share(place, inputs, units):
+    """What these units (a slice or a list) add to the output of `following`, [images, outputs, ...]."""
+    weight = place.following.weight
+    if isinstance(place.following, nn.Conv2d):  # its stride, padding and dilation, on fewer channels and without bias
+        return place.following._conv_forward(inputs[:, units], weight[:, units], None)
+    return F.linear(inputs[:, units].flatten(1), weight.unflatten(1, (place.units, -1))[:, units].flatten(1))
+
+
+def _along(place, inputs, order):
+    """Outputs of `following` with n, n - 1, ..., 0 units removed: summed upwards from its bias, so nothing cancels."""
+    base = torch.zeros_like(_share(place, inputs, slice(0, 1)))
+    if place.following.bias is not None:
+        base += place.following.bias.view(-1, *[1] * (base.ndim - 2))
+    yield base
+    for block in order.flip(0).split(_BLOCK):
+        total, block = base, block.tolist()
+        for unit in block:
+            total = total + _share(place, inputs, slice(unit, unit + 1))
+            yield total
+        base = base + _share(place, inputs, block)
+
+
+def _one_by_one(place, inputs):
+    """Outputs of `following`: whole, then without each unit alone."""
+    whole = _whole(place, inputs)
+    yield whole
+    for unit in range(place.units):
+        yield whole - _share(place, inputs, slice(unit, unit + 1))
+
+
+def _tally(outputs, tail, labels):
+    """Right answers and summed cross-entropy for each of the outputs of `following`, [2, outputs] float64."""
+    hits, losses = [], []
+    overwrites = any(getattr(module, "inplace", False) for module in tail.modules())
+    for output in outputs:
+        logits = tail(output.clone() if overwrites else output)
+        hits.append((logits.argmax(1) == labels).sum())
+        losses.append((logits.logsumexp(1) - logits.gather(1, labels[:, None])[:, 0]).sum())
+    return torch.stack([_double(torch.stack(hits)), _double(torch.stack(losses))])
+
+
+@contextmanager
+def _evaluation(model):
+    """Evaluation mode without gradients; afterwards each module has its own training flag back."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def _permutation(name, order, units):
+    order = torch.as_tensor(order)
+    if order.shape != (units,) or order.sort().values.tolist() != list(range(units)):
+        raise ValueError(f"order {name!r} is no order of removal: expected each of 0..{units - 1} once")
+    return order
