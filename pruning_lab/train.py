@@ -255,14 +255,21 @@ class _Run:
             return
         self.model.load_state_dict(groups["model"])
         self.best = {k: v.to(self.train.images.device) for k, v in groups.get("best", {}).items()}
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for k, v in groups.get("optimizer", {}).items():
-            state.setdefault(int(k.split(".")[0]), {})[k.split(".")[1]] = v
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        self.restore_optimizer(groups.get("optimizer", {}))
         self.iteration, self.epoch, self.history.rows = values["iteration"], values["epoch"], values["rows"]
         self.history.seconds = values["seconds"]
         for k, v in sorted(groups.get("stack", {}).items(), key=lambda item: int(item[0].rsplit(".", 1)[1])):
             self.history.stacks.setdefault(k.rsplit(".", 1)[0], []).append(v.numpy())
+
+    def restore_optimizer(self, moments: Mapping[str, torch.Tensor]) -> None:
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        parameters = list(self.model.parameters())
+        for name, stored in moments.items():
+            k, moment = name.split(".")
+            like = parameters[int(k)] if stored.shape == parameters[int(k)].shape else stored
+            # a fused step walks the memory of weights and moments side by side, so their strides must be the same
+            state.setdefault(int(k), {})[moment] = torch.empty_like(like, requires_grad=False).copy_(stored)
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
 
 
 def _hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | None]:
