@@ -1,6 +1,8 @@
 """Where the redundancy of neural networks comes from: models, criteria, metrics, and records of what was measured."""
 
-from . import criteria, data, models, units
+from importlib import import_module
+
+from . import criteria, data, environment, metrics, models, units
 from .criteria import unit_criterion, weight_criterion
 from .experiments import Train, UnitCurve, UnitImportance
 from .recipe import Recipe
@@ -10,5 +12,8 @@ from .sweeps import PROFILES, pool, sweep
 __version__ = "0.1.0"
 __all__ = [
     "PROFILES", "Experiment", "Recipe", "Record", "Result", "Train", "UnitCurve", "UnitImportance", "criteria", "data", "find", "gather",
-    "models", "pool", "publish", "run", "sweep", "unit_criterion", "units", "weight_criterion",
+    "metrics", "models", "pool", "publish", "run", "sweep", "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip
+
+for _plugin in environment.plugins():
+    import_module(_plugin)

@@ -30,6 +30,11 @@ def published_shelf() -> Path:
     return Path(os.environ.get("PRUNING_LAB_RESULTS") or Path(__file__).parents[1] / "book" / "results")
 
 
+def plugins() -> list[str]:
+    """Modules named in `PRUNING_LAB_PLUGINS` (commas between), imported with the library: a user's own criteria."""
+    return [name for name in os.environ.get("PRUNING_LAB_PLUGINS", "").replace(" ", "").split(",") if name]
+
+
 def device() -> torch.device:
     """`PRUNING_LAB_DEVICE`, else the best that is there: cuda, mps, cpu.
 

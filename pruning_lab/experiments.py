@@ -81,7 +81,7 @@ class UnitCurve(Experiment):
     `repeats` counts the orders of a criterion that reads noise; reversed noise is noise, so those have one direction.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "units")
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units")
 
     parent: Train
     layer: str
@@ -131,7 +131,7 @@ class UnitImportance(Experiment):
     Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "units")
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units")
 
     parent: Train
     layer: str

@@ -301,10 +301,11 @@ def publish(e: Experiment) -> Path:
 
 
 def gather(experiments: Iterable[Experiment], keep: bool | None = None) -> pd.DataFrame:
-    """One tidy table of the stored records, with a column for every field that varies; what is missing is left out."""
+    """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is left out."""
     found = [(e, r) for e in experiments if (r := find(e, keep)) is not None]
     settings = pd.DataFrame([flat(e) for e, _ in found])
-    varying = [c for c in settings if settings[c].map(repr).nunique() > 1]
+    settings = settings.map(lambda v: ", ".join(map(str, v)) if isinstance(v, list) else v)
+    varying = [c for c in settings if c == "seed" or settings[c].map(repr).nunique() > 1]
     tables = []
     for (_, record), (_, row) in zip(found, settings[varying].iterrows(), strict=True):
         if clash := set(varying) & set(record.table):

@@ -187,7 +187,7 @@ def _chunks(place, split, limit):
     weight = place.layer.weight
     before, behind = _batches(place, images[:1].to(weight))
     for x, y in zip(images.split(behind), labels.split(behind), strict=True):
-        inputs = torch.cat([place.head(part.to(weight)) for part in x.split(before)])
+        inputs = torch.cat([place.head(_channels_last(part.to(weight))) for part in x.split(before)])
         if isinstance(place.following, nn.Linear):
             inputs = inputs.unflatten(1, (place.units, -1))
         yield inputs.transpose(0, 1).contiguous().transpose(0, 1), y.to(weight.device)
@@ -213,15 +213,20 @@ def _widest(modules, x):
     return x, numel
 
 
+def _channels_last(x):
+    """Images in the layout in which a CPU convolves a little and pools ten times faster."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
 def _whole(place, inputs):
-    return place.following(inputs.flatten(1) if isinstance(place.following, nn.Linear) else inputs)
+    return place.following(inputs.flatten(1) if isinstance(place.following, nn.Linear) else _channels_last(inputs))
 
 
 def _share(place, inputs, units):
     """What these units (a slice or a list) add to the output of `following`, [images, outputs, ...]."""
     weight = place.following.weight
     if isinstance(place.following, nn.Conv2d):  # its stride, padding and dilation, on fewer channels and without bias
-        return place.following._conv_forward(inputs[:, units], weight[:, units], None)
+        return place.following._conv_forward(_channels_last(inputs[:, units]), _channels_last(weight[:, units]), None)
     return F.linear(inputs[:, units].flatten(1), weight.unflatten(1, (place.units, -1))[:, units].flatten(1))
 
 

@@ -1,0 +1,146 @@
+"""The command line: what is stored, what is missing, and how to make, publish or clear it."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import chapters, environment, store, sweeps
+from .store import Experiment
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 2 after an error, which is printed."""
+    args = _parser().parse_args(words)
+    try:
+        args.command(args)
+    except (ValueError, LookupError, OSError, FloatingPointError, MemoryError) as error:
+        print(f"pruning_lab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pruning_lab", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function: Any, name: str, words: str, chapter: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.set_defaults(command=function)
+        if chapter:
+            sub.add_argument("chapter", help="number, name or path of a notebook")
+            sub.add_argument("--profile", default="laptop", choices=sweeps.PROFILES)
+            sub.add_argument(
+                "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of the chapter"
+            )
+        return sub
+
+    command(_list, "list", "chapters and profiles: records stored, time they took", chapter=False)
+    run = command(_run, "run", "execute a chapter with papermill")
+    run.add_argument("-o", "--output", type=Path, help="executed notebook (default: _build/run/<chapter>-<profile>.ipynb)")
+    sweep = command(_sweep, "sweep", "compute a chapter's missing records; needs no Jupyter")
+    sweep.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
+    sweep.add_argument("--keep", action="store_true", help="use local records made by other code than today's")
+    command(_publish, "publish", "copy a chapter's local records to the published shelf")
+    build = command(_build, "build", "build the book", chapter=False)
+    build.add_argument("--profile", default=os.environ.get("PROFILE", "laptop"), choices=sweeps.PROFILES)
+    build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
+    clean = command(_clean, "clean", "sizes of this machine's shelf and caches; empties what is named", chapter=False)
+    clean.add_argument("what", nargs="*", choices=[[], *_PLACES], help="what to empty")
+    return parser
+
+
+def _parameters(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: _literal(value) for name, value in args.given}
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _plan(args: argparse.Namespace) -> list[Experiment]:
+    return chapters.plan(chapters.chapter(args.chapter), args.profile, _parameters(args))
+
+
+def _list(_: argparse.Namespace) -> None:
+    print(f"{'chapter':28} {'profile':8} {'records':>9} {'published':>9} {'time to make':>13}")
+    for path in chapters.chapters():
+        for profile in sweeps.PROFILES:
+            plan = _with_parents(chapters.plan(path, profile))
+            found = [r for e in plan if (r := store.find(e)) is not None]
+            seconds = sum(r.meta["seconds"] for r in found)
+            published = sum(r.shelf == "published" for r in found)
+            print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:9} {f'{seconds:,.0f} s' if found else '-':>13}")
+
+
+def _with_parents(plan: Sequence[Experiment]) -> list[Experiment]:
+    found: dict[Experiment, None] = {}
+    for e in plan:
+        found |= dict.fromkeys([*_with_parents(e.parents()), e])
+    return list(found)
+
+
+def _run(args: argparse.Namespace) -> None:
+    import papermill
+
+    path = chapters.chapter(args.chapter)
+    output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(path, output, parameters={"profile": args.profile, **_parameters(args)}, kernel_name="python3")
+    print(output)
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    plan = _plan(args)
+    if args.workers < 2:
+        return sweeps.sweep(plan, keep=args.keep or None)
+    with sweeps.pool(args.workers) as executor:
+        sweeps.sweep(plan, executor, args.keep or None)
+    return None
+
+
+def _publish(args: argparse.Namespace) -> None:
+    local = [e for e in _with_parents(_plan(args)) if (r := store.find(e)) is not None and r.shelf == "local"]
+    for e in local:
+        print(store.publish(e).relative_to(environment.published_shelf()))
+    total = sum(f.stat().st_size for f in environment.published_shelf().rglob("*") if f.is_file())
+    print(f"{len(local)} records published; the shelf holds {total / 1e6:.1f} MB")
+
+
+def _build(args: argparse.Namespace) -> None:
+    from .publish import build
+
+    build.build(args.profile, force=args.force)
+
+
+_PLACES = {
+    "records": lambda: [p for p in environment.local_shelf().glob("*") if p.is_dir() and p.name not in ("checkpoints", "locks")],
+    "checkpoints": lambda: [environment.local_shelf() / "checkpoints"],
+    "locks": lambda: [environment.local_shelf() / "locks"],
+    "book": lambda: [chapters.FOLDER.parent / "_build"],
+}
+
+
+def _clean(args: argparse.Namespace) -> None:
+    for name, places in _PLACES.items():
+        found = [p for p in places() if p.exists()]
+        size = sum(f.stat().st_size for p in found for f in p.rglob("*") if f.is_file())
+        emptied = name in args.what
+        for place in found if emptied else ():
+            shutil.rmtree(place)
+        print(f"{name:12} {size / 1e6:10.1f} MB{'  emptied' if emptied else ''}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

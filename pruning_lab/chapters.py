@@ -1,0 +1,57 @@
+"""Chapters as lists of experiments: a notebook's cells tagged `parameters` and `plan`, run without Jupyter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .store import Experiment
+
+FOLDER = Path(__file__).parents[1] / "book"
+
+
+def chapters() -> list[Path]:
+    """The book's numbered notebooks, in order."""
+    return sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+
+
+def chapter(name: str) -> Path:
+    """The notebook meant by a path, a file name, its number or its name without the number.
+
+    Raises:
+        ValueError: no such chapter.
+    """
+    if Path(name).suffix == ".ipynb" and Path(name).is_file():
+        return Path(name)
+    stem = Path(name).stem
+    for path in chapters():
+        if stem in (path.stem, path.stem[:2], path.stem[3:]):
+            return path
+    raise ValueError(f"no chapter {name!r}; there are {', '.join(p.stem for p in chapters())}")
+
+
+def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) -> list[Experiment]:
+    """The experiments of a chapter at a profile: its `parameters` cell, then the overrides, then its `plan` cells.
+
+    Raises:
+        ValueError: the chapter has no such parameter or profile, or its plan does not end in a list `experiments`.
+    """
+    names: dict[str, Any] = {"__name__": f"plan of {path.stem}"}
+    _execute(path, "parameters", names)
+    given = {"profile": profile, **(parameters or {})}
+    if unknown := given.keys() - names.keys():
+        raise ValueError(f"{path.stem} has no parameter {sorted(unknown)}; it has {sorted(k for k in names if not k.startswith('__'))}")
+    names |= given
+    _execute(path, "plan", names)
+    found = names.get("experiments")
+    if not isinstance(found, list) or not all(isinstance(e, Experiment) for e in found):
+        raise ValueError(f"the plan of {path.stem} must end in a list `experiments`")
+    return list(dict.fromkeys(found))
+
+
+def _execute(path: Path, tag: str, names: dict[str, Any]) -> None:
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        if cell["cell_type"] == "code" and tag in cell["metadata"].get("tags", []):
+            exec(compile("".join(cell["source"]), f"{path.name}, cell {number + 1}", "exec"), names)

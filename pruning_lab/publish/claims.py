@@ -1,0 +1,143 @@
+"""Claims of the sources and their verdicts, computed from one number a trained net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+FILE = Path(__file__).parents[2] / "book" / "claims.yml"
+KINDS = ("differs", "at_least", "same", "size", "none")
+ON_DIGITS = {"reproduced": "holds on digits", "not reproduced": "does not hold on digits", "undecided": "undecided on digits",
+             "mixed": "mixed on digits", "not run": "not run"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of `book/claims.yml`."""
+
+    id: str
+    chapter: str
+    source: str
+    where: str
+    claim: str
+    measure: str
+    expect: str
+    kind: str = "differs"
+    margin: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a claim, or a part of one, came out as: `n` nets, their mean and its interval, in the measure's unit."""
+
+    word: str
+    n: int
+    mean: float
+    low: float
+    high: float
+
+
+def load() -> dict[str, Claim]:
+    """All claims by id, in the order of the file.
+
+    Raises:
+        ValueError: an unknown kind, or two rows with one id.
+    """
+    import yaml
+
+    rows = [Claim(**row) for row in yaml.safe_load(FILE.read_text(encoding="utf-8"))]
+    claims = {row.id: row for row in rows}
+    if len(claims) != len(rows) or any(row.kind not in KINDS for row in rows):
+        raise ValueError(f"{FILE.name}: ids must differ and kinds be among {KINDS}")
+    return claims
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean and the ends of Student's t interval over nets; the ends are infinite for fewer than two nets."""
+    x = np.asarray(values, dtype=float)
+    if len(x) < 2:
+        return (float(x.mean()) if len(x) else math.nan), -math.inf, math.inf
+    from scipy import stats
+
+    half = stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+    return float(x.mean()), float(x.mean() - half), float(x.mean() + half)
+
+
+def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0) -> Verdict:
+    """The verdict of one part from one number a net, signed so that the claim says "above zero".
+
+    differs: the interval above zero. at_least: above -margin. same: the 90 % interval (two one-sided tests) inside
+    +-margin. size: `values` are logs of measured over claimed and the interval lies inside +-log(margin), the margin being
+    the tolerance factor. Wholly on the other side: not reproduced. Fewer than three nets: undecided.
+
+    Raises:
+        ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
+    """
+    if kind not in KINDS or kind == "none":
+        raise ValueError(f"no verdict for claims of kind {kind!r}; it is one of {KINDS[:-1]}")
+    if (kind in ("same", "at_least") and margin < 0) or (kind == "same" and margin == 0) or (kind == "size" and margin <= 1):
+        raise ValueError(f"kind {kind!r} needs a positive margin (size: a factor above 1), got {margin}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"numbers must be finite, got {list(values)}")
+    mean, low, high = interval(values, 0.90 if kind == "same" else 0.95)
+    bound = {"differs": 0.0, "at_least": -margin, "same": margin, "size": math.log(margin) if kind == "size" else 0.0}[kind]
+    if kind in ("differs", "at_least"):
+        yes, no = low > bound, high < bound
+    else:
+        yes, no = -bound < low and high < bound, high < -bound or low > bound
+    word = "undecided" if len(values) < 3 or not (yes or no) else "reproduced" if yes else "not reproduced"
+    return Verdict(word if len(values) else "not run", len(values), mean, low, high)
+
+
+def combine(parts: Mapping[str, Verdict]) -> str:
+    """The verdict of a claim in parts: reproduced if all are, not reproduced if all are not, mixed if both occur, else undecided."""
+    words = [part.word for part in parts.values()]
+    if not words or all(w == "not run" for w in words):
+        return "not run"
+    for word in ("reproduced", "not reproduced"):
+        if all(w == word for w in words):
+            return word
+    return "mixed" if {"reproduced", "not reproduced"} <= set(words) else "undecided"
+
+
+def worded(word: str, dataset: str, profile: str) -> str:
+    """The word as the page may say it: only the source's kind of data gives a verdict; digits have words of their own, smoke has none."""
+    if profile == "smoke":
+        return "no verdict at this size"
+    return ON_DIGITS[word] if "digits" in dataset else word
+
+
+def judge(id: str, parts: Mapping[str, Sequence[float]], profile: str, dataset: str, margin: float = 0.0) -> pd.DataFrame:
+    """The verdicts of one claim, a row a part: claim, part, label, n, mean, low, high, verdict, word, values, and `overall`.
+
+    Args:
+        parts: name -> one number a net, signed so that the claim says "above zero". margin: the claim's, as a number.
+    """
+    claim = load()[id]
+    found = {name: verdict(list(values), claim.kind, margin) for name, values in parts.items()}
+    overall = worded(combine(found), dataset, profile)
+    rows = [
+        dict(claim=id, part=name, label=f"{id}  {name}", n=v.n, mean=v.mean, low=v.low, high=v.high,
+             verdict=worded(v.word, dataset, profile), values=[float(x) for x in parts[name]], overall=overall)
+        for name, v in found.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def scoreboard(judged: pd.DataFrame, digits: int = 1):
+    """A table for the page: each part's mean, interval, number of nets and verdict, the claim's words in front."""
+    text = load()
+    rows = [
+        {"claim": f"{r.claim}: {text[r.claim].claim}", "part": r.part, "measured": f"{r['mean']:+.{digits}f}",
+         "95 % interval": f"{r.low:+.{digits}f} to {r.high:+.{digits}f}" if np.isfinite(r.low) else "none", "nets": r.n, "verdict": r.verdict}
+        for _, r in judged.iterrows()
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    table["claim"] = table["claim"].where(table["claim"] != table["claim"].shift(), "")
+    return table.style.hide(axis="index")

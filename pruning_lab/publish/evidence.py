@@ -1,0 +1,114 @@
+"""Which records a page shows, and how it names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..store import Experiment, Record, find, flat, gather
+
+REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
+LARGEST_FIRST = ("paper", "gpu", "night")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The stored experiments of one profile; `missing` names the lines with fewer seeds than asked for."""
+
+    profile: str
+    experiments: tuple[Experiment, ...]
+    missing: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.experiments)
+
+    def table(self, kind: type[Experiment], **settings: Any) -> pd.DataFrame:
+        """Rows of the experiments of one class whose settings (fields, by their flat names) are those given."""
+        return gather(self.of(kind, **settings))
+
+    def of(self, kind: type[Experiment], **settings: Any) -> list[Experiment]:
+        """The experiments of one class whose settings are those given."""
+        wanted = settings.items()
+        return [e for e in self.experiments if type(e) is kind and all(flat(e).get(k) == v for k, v in wanted)]
+
+    def data(self, model: str) -> str:
+        """Name of the data set that the nets of one model were trained on; several are joined by "and"."""
+        return " and ".join(sorted({s["dataset"] for e in self.experiments if (s := flat(e)).get("model") == model}))
+
+    def records(self) -> list[Record]:
+        """The records, as far as they are stored."""
+        return [r for e in self.experiments if (r := find(e)) is not None]
+
+    def origin(self) -> str:
+        """Where the numbers come from, in one line: profile, devices, dates, and what differs from today."""
+        records = self.records()
+        devices = sorted({f"{r.meta['device']['name']} ({r.meta['device']['type'].upper()})" for r in records})
+        days = sorted({r.meta["time"][:10] for r in records})
+        lossy = {name: d["lossy"] for r in records for name, d in r.meta["data"].items() if d["lossy"]}
+        parts = [f"profile {self.profile}", " and ".join(devices), " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""]
+        parts += [f"{name}: {n} images are JPEG copies" for name, n in sorted(lossy.items())]
+        parts += sorted({note for r in records for note in r.notes if note.startswith("made by") or "data bytes" in note})
+        return "; ".join(p for p in parts if p)
+
+
+def largest(plans: Mapping[str, Sequence[Experiment]], least: int = 3) -> Evidence:
+    """The stored part of the largest profile whose every line has at least `least` seeds.
+
+    Where none is whole, the one with the most whole lines; the larger of two equal ones.
+    """
+    best = Evidence("none", (), ())
+    most = -1
+    for profile in LARGEST_FIRST:
+        found = stored(profile, plans.get(profile, ()), least)
+        if found and not found.missing:
+            return found
+        whole = len({line(e) for e in found.experiments}) - len(found.missing)
+        if found and whole > most:
+            best, most = found, whole
+    return best
+
+
+def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence:
+    """What of a plan is stored, and its lines with fewer than `least` seeds."""
+    have = tuple(e for e in dict.fromkeys(plan) if find(e) is not None)
+    counts = {line(e): 0 for e in plan}
+    for e in have:
+        counts[line(e)] += 1
+    return Evidence(profile, have, tuple(name for name, n in counts.items() if n < least))
+
+
+def line(e: Experiment) -> str:
+    """The name of the line that an experiment is one seed of: its class and settings without the seed."""
+    return f"{type(e).__name__} " + ", ".join(f"{k}={v}" for k, v in flat(e).items() if k != "seed" and v is not None)
+
+
+def glue(**numbers: Any) -> None:
+    """Hand numbers and words to the page's prose (`{glue:text}`) under their names."""
+    from myst_nb import glue as hand
+
+    for name, value in numbers.items():
+        hand(name, value.item() if hasattr(value, "item") else value, display=False)
+
+
+def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
+    """What each profile takes: records, how many are stored here, nets among them, and the time that those took."""
+    rows = []
+    for profile, plan in plans.items():
+        wanted = list(dict.fromkeys([*(p for e in plan for p in e.parents()), *plan]))
+        records = [r for e in wanted if (r := find(e)) is not None]
+        minutes = sum(r.meta["seconds"] for r in records) / 60
+        on = " and ".join(sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} thread(s)" for r in records}))
+        rows.append({"profile": profile, "nets": sum(e.has_weights for e in wanted), "records": len(wanted), "stored": len(records),
+                     "minutes for those": round(minutes, 1), "on": on})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def reference(name: str) -> dict[str, Any]:
+    """Numbers that somebody else published, from `book/reference_numbers.yml`."""
+    import yaml
+
+    return yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))[name]
