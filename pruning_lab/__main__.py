@@ -97,7 +97,8 @@ def _run(args: argparse.Namespace) -> None:
     path = chapters.chapter(args.chapter)
     output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(path, output, parameters={"profile": args.profile, **_parameters(args)}, kernel_name="python3")
+    given = {"profile": args.profile, **_parameters(args)}
+    papermill.execute_notebook(path, output, parameters=given, kernel_name="python3", extra_arguments=["--log-level=50"])
     print(output)
 
 

@@ -92,14 +92,15 @@ def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
     shown = True if criterion in FROM_THE_SOURCE else "legendonly"
     count = f"{nets} nets" if nets > 1 else "1 net"
     common = dict(legendgroup=name, visible=shown)
+    dash = "solid" if remove == "lowest" else "dash"
     line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} ({count})", showlegend=first,
-                      line=dict(color=hue, width=2.5, dash="solid" if remove == "lowest" else "dash"),
+                      line=dict(color=hue, width=2.5, dash=dash),
                       hovertemplate="%{x} removed: %{y:.1f} % (sd %{customdata:.1f})<extra>" + name + "</extra>", **common)  # fmt: skip
     if not sd.any():
         return [line]
     edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).clip(0, 100).round(2)
-    band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=_faint(hue), line_width=0, mode="lines", hoverinfo="skip",
-                      showlegend=False, name=f"{name}: band", **common)  # fmt: skip
+    band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=_faint(hue), line_width=0, mode="lines",
+                      hoverinfo="skip", showlegend=False, name=f"{name}: band", **common)  # fmt: skip
     return [band, line]
 
 
@@ -121,25 +122,31 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    hues = dict(zip(table.group.drop_duplicates(), (*COLOURS.values(), *SPARE), strict=False))
+    hues = dict(zip(table.group.drop_duplicates(), SPARE * len(table), strict=False))
     for _, row in table.iterrows():
-        finite = np.isfinite([row.low, row.high]).all()
-        error = (
-            dict(type="data", symmetric=False, array=[row.high - row["mean"]], arrayminus=[row["mean"] - row.low], thickness=2.5)
-            if finite
-            else None
-        )
-        hue, hover = COLOURS.get(row.group, hues[row.group]), "" if finite else ", too few nets for an interval"
-        figure.add_trace(go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), mode="markers", name="one net", showlegend=False,
-                                    marker=dict(color=hue, opacity=0.45, size=7), hovertemplate="one net: %{x:.3g}<extra></extra>"))  # fmt: skip
-        figure.add_trace(go.Scatter(x=[row["mean"]], y=[row.label], error_x=error, mode="markers", name=row.label, showlegend=False,
-                                    marker=dict(color=hue, size=11, symbol="diamond"),
-                                    hovertemplate=f"{row.verdict}: {row['mean']:.3g} [{row.low:.3g}, {row.high:.3g}], n = {row.n}{hover}<extra></extra>"))  # fmt: skip
+        hue = COLOURS.get(row.group, hues[row.group])
+        dots = dict(mode="markers", marker=dict(color=hue, opacity=0.45, size=7), hovertemplate="one net: %{x:.3g}<extra></extra>")
+        figure.add_trace(go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), name="one net", showlegend=False, **dots))
+        figure.add_trace(_diamond(row, hue))
     figure.add_vline(x=0, line=dict(color=INK, width=1))
     figure.update_xaxes(title=axis)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(height=130 + 34 * len(table))
     return _finish(figure, title, alt, file, command, table.drop(columns="values"))
+
+
+def _diamond(row: pd.Series, hue: str):
+    """A mean with its interval, which is left out where there are too few nets for one."""
+    import plotly.graph_objects as go
+
+    finite = np.isfinite([row.low, row.high]).all()
+    ends = f"[{row.low:.3g}, {row.high:.3g}]" if finite else "too few nets for an interval"
+    reach = dict(array=[row.high - row["mean"]], arrayminus=[row["mean"] - row.low]) if finite else dict(array=[0])
+    marker = dict(color=hue, size=11, symbol="diamond")
+    hover = f"{row.verdict}: {row['mean']:.3g} {ends}, n = {row.n}<extra></extra>"
+    error = dict(type="data", symmetric=False, thickness=2.5, **reach)
+    return go.Scatter(x=[row["mean"]], y=[row.label], error_x=error, mode="markers", name=row.label, showlegend=False,
+                      marker=marker, hovertemplate=hover)  # fmt: skip
 
 
 def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
@@ -176,25 +183,15 @@ def turning(angles: Sequence[float], vectors: np.ndarray, shares: np.ndarray, *,
     hues = [COLOURS["frame_potential"]] + [COLOURS["norm"]] * (len(names) - 1)
 
     def traces(stop: int) -> list:
-        rays = [np.array([v * 0, v]).round(4) for v in vectors[stop]]
-        lines = [go.Scatter(x=r[:, 0], y=r[:, 1], mode="lines+markers+text", text=["", n], textposition="top center", line=dict(color=h, width=3),
-                            marker=dict(size=[0, 8]), name=n, hoverinfo="name", xaxis="x", yaxis="y") for r, n, h in zip(rays, names, hues, strict=True)]  # fmt: skip
-        return [
-            *lines,
-            go.Bar(
-                x=names,
-                y=shares[stop].round(4),
-                marker_color=hues,
-                name="share",
-                hovertemplate="%{x}: %{y:.2f}<extra></extra>",
-                xaxis="x2",
-                yaxis="y2",
-            ),
-        ]
+        style = dict(mode="lines+markers+text", textposition="top center", hoverinfo="name", xaxis="x", yaxis="y")
+        rays = zip(vectors[stop].round(4), names, hues, strict=True)
+        lines = [go.Scatter(x=[0, v[0]], y=[0, v[1]], text=["", n], line=dict(color=h, width=3), marker=dict(size=[0, 8]), name=n, **style)
+                 for v, n, h in rays]  # fmt: skip
+        bars = dict(name="share", hovertemplate="%{x}: %{y:.2f}<extra></extra>", xaxis="x2", yaxis="y2")
+        return [*lines, go.Bar(x=names, y=shares[stop].round(4), marker_color=hues, **bars)]
 
-    figure = make_subplots(
-        cols=2, subplot_titles=("Weight vectors, all of length 1", "Share of the frame potential"), horizontal_spacing=0.12
-    )
+    panels = ("Weight vectors, all of length 1", "Share of the frame potential")
+    figure = make_subplots(cols=2, subplot_titles=panels, horizontal_spacing=0.12)
     for trace in traces(0):
         figure.add_trace(trace)
     figure.frames = [go.Frame(name=f"{a:g}", data=traces(k)) for k, a in enumerate(angles)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -130,14 +131,18 @@ def judge(id: str, parts: Mapping[str, Sequence[float]], profile: str, dataset: 
     return pd.DataFrame(rows)
 
 
-def scoreboard(judged: pd.DataFrame, digits: int = 1):
-    """A table for the page: each part's mean, interval, number of nets and verdict, the claim's words in front."""
-    text = load()
-    rows = [
-        {"claim": f"{r.claim}: {text[r.claim].claim}", "part": r.part, "measured": f"{r['mean']:+.{digits}f}",
-         "95 % interval": f"{r.low:+.{digits}f} to {r.high:+.{digits}f}" if np.isfinite(r.low) else "none", "nets": r.n, "verdict": r.verdict}
-        for _, r in judged.iterrows()
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    table["claim"] = table["claim"].where(table["claim"] != table["claim"].shift(), "")
-    return table.style.hide(axis="index")
+def scoreboard(judged: pd.DataFrame, digits: int = 2):
+    """A table for the page: for each claim its sentence and verdict, then a row a part with mean, interval and number of nets."""
+    from IPython.display import HTML
+
+    rows, text = [], load()
+    for id, parts in judged.groupby("claim", sort=False):
+        rows.append(
+            f'<tr class="lab-claim"><th colspan="4">{escape(f"{id}: {text[id].claim}")}</th><th>{escape(parts.overall.iloc[0])}</th></tr>'
+        )
+        for _, r in parts.iterrows():
+            ends = f"{r.low:+.{digits}f} to {r.high:+.{digits}f}" if np.isfinite(r.low) else "none: one net"
+            cells = (r.part, f"{r['mean']:+.{digits}f}", ends, str(r.n), r.verdict)
+            rows.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
+    head = "".join(f"<th>{name}</th>" for name in ("part", "measured", "interval", "nets", "verdict"))
+    return HTML(f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')

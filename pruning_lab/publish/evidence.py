@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ LARGEST_FIRST = ("paper", "gpu", "night")
 
 @dataclass(frozen=True)
 class Evidence:
-    """The stored experiments of one profile; `missing` names the lines with fewer seeds than asked for."""
+    """The stored experiments of one profile; `missing` names the nets of lines with fewer seeds than asked for."""
 
     profile: str
     experiments: tuple[Experiment, ...]
@@ -66,7 +68,7 @@ def largest(plans: Mapping[str, Sequence[Experiment]], least: int = 3) -> Eviden
         found = stored(profile, plans.get(profile, ()), least)
         if found and not found.missing:
             return found
-        whole = len({line(e) for e in found.experiments}) - len(found.missing)
+        whole = sum(n >= least for n in Counter(map(line, found.experiments)).values())
         if found and whole > most:
             best, most = found, whole
     return best
@@ -78,7 +80,14 @@ def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence
     counts = {line(e): 0 for e in plan}
     for e in have:
         counts[line(e)] += 1
-    return Evidence(profile, have, tuple(name for name, n in counts.items() if n < least))
+    short = [f"{_net(e)}, {counts[line(e)]} of {least}" for e in plan if counts[line(e)] < least]
+    return Evidence(profile, have, tuple(dict.fromkeys(short)))
+
+
+def _net(e: Experiment) -> str:
+    """The label of the net that an experiment rests on, without its seed."""
+    root = next(iter(e.parents()), e)
+    return re.sub(r"-s\d+$", "", root.label())
 
 
 def line(e: Experiment) -> str:
@@ -101,9 +110,9 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
         wanted = list(dict.fromkeys([*(p for e in plan for p in e.parents()), *plan]))
         records = [r for e in wanted if (r := find(e)) is not None]
         minutes = sum(r.meta["seconds"] for r in records) / 60
-        on = " and ".join(sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} thread(s)" for r in records}))
+        on = " and ".join(sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records}))
         rows.append({"profile": profile, "nets": sum(e.has_weights for e in wanted), "records": len(wanted), "stored": len(records),
-                     "minutes for those": round(minutes, 1), "on": on})  # fmt: skip
+                     "minutes those took": round(minutes, 1), "on": on})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -112,3 +121,12 @@ def reference(name: str) -> dict[str, Any]:
     import yaml
 
     return yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))[name]
+
+
+def plain(table: pd.DataFrame, number: str = "{:g}"):
+    """A table for the page, without its index; `number` is the format of numbers."""
+    return (
+        table.style.hide(axis="index")
+        .format(number, subset=table.select_dtypes("number").columns)
+        .set_table_attributes('class="dataframe"')
+    )
