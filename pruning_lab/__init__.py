@@ -1,5 +1,6 @@
 """Where the redundancy of neural networks comes from: models, criteria, metrics, and records of what was measured."""
 
+from dataclasses import replace
 from importlib import import_module
 
 from . import criteria, data, environment, metrics, models, units
@@ -12,7 +13,7 @@ from .sweeps import PROFILES, pool, sweep
 __version__ = "0.1.0"
 __all__ = [
     "PROFILES", "Experiment", "Recipe", "Record", "Result", "Train", "UnitCurve", "UnitImportance", "criteria", "data", "find", "gather",
-    "metrics", "models", "pool", "publish", "run", "sweep", "unit_criterion", "units", "weight_criterion",
+    "metrics", "models", "pool", "publish", "replace", "run", "sweep", "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip
 
 for _plugin in environment.plugins():

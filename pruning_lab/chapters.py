@@ -44,7 +44,12 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
     if unknown := given.keys() - names.keys():
         raise ValueError(f"{path.stem} has no parameter {sorted(unknown)}; it has {sorted(k for k in names if not k.startswith('__'))}")
     names |= given
-    _execute(path, "plan", names)
+    try:
+        _execute(path, "plan", names)
+    except KeyError as error:
+        if error.args != (given["profile"],):
+            raise
+        raise ValueError(f"the plan of {path.stem} has no profile {given['profile']!r}") from error
     found = names.get("experiments")
     if not isinstance(found, list) or not all(isinstance(e, Experiment) for e in found):
         raise ValueError(f"the plan of {path.stem} must end in a list `experiments`")

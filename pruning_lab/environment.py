@@ -39,7 +39,7 @@ def device() -> torch.device:
     """`PRUNING_LAB_DEVICE`, else the best that is there: cuda, mps, cpu.
 
     Raises:
-        RuntimeError: the named device is unknown or not there.
+        ValueError: the named device is unknown or not there.
     """
     name = os.environ.get("PRUNING_LAB_DEVICE")
     if not name:
@@ -47,7 +47,7 @@ def device() -> torch.device:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise RuntimeError(f"PRUNING_LAB_DEVICE={name!r} cannot be used here: {error}") from error
+        raise ValueError(f"PRUNING_LAB_DEVICE={name!r} cannot be used here: {error}") from error
     return torch.device(name)
 
 

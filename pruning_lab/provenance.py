@@ -25,20 +25,25 @@ from . import environment
 
 def code_digest(source: str) -> str:
     """Digest of Python source, comments, docstrings and blank lines aside; the same under every Python version."""
-    lines = source.splitlines()
+    lines, inside = source.splitlines(), set()  # rows that end inside a string: blank ones among them are no layout
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        row, column = token.start
         if token.type == tokenize.COMMENT:
-            row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
+        elif token.type in (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None)):
+            inside |= set(range(row, token.end[0]))
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", None)
         if (
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and ast.get_docstring(node, clean=False) is not None
         ):
-            for row in range(body[0].lineno, body[0].end_lineno + 1):
-                lines[row - 1] = ""
-    kept = "\n".join(line.rstrip() for line in lines if line.strip())
+            first, last = body[0].lineno, body[0].end_lineno
+            before = lines[first - 1].encode()[: body[0].col_offset].decode()  # "def f():" where the body is on its line
+            after = lines[last - 1].encode()[body[0].end_col_offset :].decode()
+            lines[first - 1 : last] = [before + after] + [""] * (last - first)
+            inside -= set(range(first, last + 1))
+    kept = "\n".join(line.rstrip() for row, line in enumerate(lines, 1) if line.strip() or row in inside)
     return hashlib.sha256(kept.encode()).hexdigest()[:12]
 
 
@@ -56,8 +61,9 @@ def source_digest(thing: type | Callable) -> str:
 
 @lru_cache
 def methods_digest(kind: type, base: type) -> str:
-    """Digest of what a class computes: `compute` and the methods that `base` does not have, which it may call."""
-    own = sorted(n for n, m in vars(kind).items() if (inspect.isfunction(m) or isinstance(m, staticmethod)) and not n.startswith("__"))
+    """Digest of what a class computes: `compute` and the methods that `base` does not have, which it may call, inherited ones too."""
+    methods = {n: m for k in kind.__mro__[: kind.__mro__.index(base)] for n, m in vars(k).items()}
+    own = sorted(n for n, m in methods.items() if inspect.isroutine(m) and not n.startswith("__"))
     parts = [source_digest(getattr(kind, n)) for n in own if n == "compute" or not hasattr(base, n)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from . import environment, provenance
 
 FORMAT = 1
+NEEDED = ("config", "code", "data", "device", "files", "versions")  # of record.json, to judge a record by
 ARRAY_LIMIT = 1_000_000  # bytes of one published array file
 
 
@@ -171,14 +172,17 @@ def _load(folder: Path, _mtime: int) -> tuple[pd.DataFrame, dict[str, np.ndarray
         meta = json.loads((folder / "record.json").read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"record.json is truncated ({error})") from error
-    if meta.get("format") != FORMAT:
-        raise ValueError(f"its format is {meta.get('format')!r}, this library reads {FORMAT}")
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ValueError(f"its format is {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}")
+    if lacking := [k for k in NEEDED if not isinstance(meta.get(k), dict)]:
+        raise ValueError(f"record.json lacks {', '.join(lacking)}")
     for name, checksum in meta["files"].items():
         if name == "weights.safetensors" and not (folder / name).exists():
             continue  # never published
         if not (folder / name).is_file() or _checksum(folder / name) != checksum:
             raise ValueError(f"{name} is missing or not what record.json says")
-    table = pd.read_csv(folder / "table.csv", float_precision="round_trip")
+    empty = not (folder / "table.csv").read_text().strip()
+    table = pd.DataFrame() if empty else pd.read_csv(folder / "table.csv")
     with np.load(folder / "arrays.npz", allow_pickle=False) as z:
         return table, {k: z[k] for k in z.files}, meta
 
@@ -197,8 +201,8 @@ def _same(instance: Any, stored: Mapping[str, Any]) -> bool:
         if name not in stored:
             default = f.default_factory() if f.default_factory is not MISSING else f.default
             same = value == default
-        elif is_dataclass(value) and isinstance(stored[name], Mapping):
-            same = _same(value, stored[name])
+        elif is_dataclass(value):
+            same = isinstance(stored[name], Mapping) and _same(value, stored[name])
         else:
             same = json.loads(json.dumps(value)) == stored[name]
         if not same:
@@ -295,22 +299,26 @@ def publish(e: Experiment) -> Path:
         raise ValueError(f"arrays of {e.key} take {size:,} bytes; at most {ARRAY_LIMIT:,} are published")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
-    for name in ("table.csv", "arrays.npz", "record.json"):
-        shutil.copyfile(source / name, part / name)
-    return _put(part, target)
+    try:
+        for name in ("table.csv", "arrays.npz", "record.json"):
+            shutil.copyfile(source / name, part / name)
+        return _put(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def gather(experiments: Iterable[Experiment], keep: bool | None = None) -> pd.DataFrame:
     """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is left out."""
     found = [(e, r) for e in experiments if (r := find(e, keep)) is not None]
-    settings = pd.DataFrame([flat(e) for e, _ in found])
+    settings = pd.DataFrame([flat(e) for e, _ in found], dtype=object)  # a seed stays a whole number beside None or 0.1
     settings = settings.map(lambda v: ", ".join(map(str, v)) if isinstance(v, list) else v)
     varying = [c for c in settings if c == "seed" or settings[c].map(repr).nunique() > 1]
     tables = []
-    for (_, record), (_, row) in zip(found, settings[varying].iterrows(), strict=True):
+    for (_, record), row in zip(found, settings[varying].to_dict("records"), strict=True):
         if clash := set(varying) & set(record.table):
             raise ValueError(f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table")
-        tables.append(record.table.assign(**row.to_dict())[[*varying, *record.table]])
+        tables.append(record.table.assign(**row)[[*varying, *record.table]])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

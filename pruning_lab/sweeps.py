@@ -43,7 +43,7 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
         print(f"all {len(experiments)} records are stored", flush=True)
         return
     work = sum(e.cost() for level in levels for e in level) or 1.0
-    finished = 0.0
+    finished, waiting = 0.0, []
     try:
         for level in levels:
             waiting = [(e, executor.submit(_task, e, keep) if executor else None) for e in level]
@@ -53,6 +53,8 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
                 left = (time.perf_counter() - start) * (work / max(finished, 1e-9) - 1)
                 print(f"{done}/{total} {type(e).__name__} {e.key}: {seconds:.1f} s, about {left:.0f} s left", flush=True)
     except KeyboardInterrupt:
+        for _, future in waiting:  # else a pool would first finish all that it was given
+            getattr(future, "cancel", bool)()
         print(f"stopped: {done} of {total} are stored; the same command goes on from there", flush=True)
         raise
 

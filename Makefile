@@ -1,0 +1,55 @@
+# Two commands: `make book` and `make test`. Both make the environment in .venv first, once.
+# PYTHON=python3.12 make book    another interpreter          PROFILE=paper make book    another size
+# make book FORCE=1              execute every chapter again  make serve PORT=9000       another port
+
+PYTHON  ?= python3
+PROFILE ?= laptop
+PORT    ?= 8000
+VENV    := .venv
+PY      := $(VENV)/bin/python
+STAMP   := $(VENV)/.complete
+
+.PHONY: help env book test serve bench clean distclean
+
+help:
+	@echo "make book    the HTML book, in _build/html (PROFILE=smoke|laptop|night|gpu|paper)"
+	@echo "make test    all tests"
+	@echo "make serve   the built book on http://127.0.0.1:$(PORT)"
+	@echo "make bench   speed against what a user would otherwise do"
+	@echo "make clean   what was built; make distclean: the environment too"
+
+env: $(STAMP)
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(STAMP): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) found. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else "$(PYTHON) is Python %d.%d; 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Making the environment in $(VENV) (a few minutes, once)"
+	@rm -f $(STAMP)
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $(STAMP)
+
+book: $(STAMP)
+	$(PY) -m pruning_lab.publish.build --profile $(PROFILE) $(if $(FORCE),--force)
+
+test: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m pytest $(ARGS)
+
+serve: $(STAMP)
+	@test -f _build/html/index.html || { echo "There is no book yet: make book"; exit 1; }
+	@echo "http://127.0.0.1:$(PORT)   (Ctrl+C stops)"
+	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+bench: $(STAMP)
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
+
+# The environment, the user's cache folder and the local records stay.
+clean:
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache out.ipynb *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

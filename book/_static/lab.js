@@ -1,0 +1,224 @@
+// Draws the book's plotly figures: one copy of plotly.js, loaded when the first figure comes near; light and dark;
+// legends below on a phone. The colour #000001 in a figure means "ink": black on a light page, light on a dark one.
+(() => {
+  const INK = "#000001";
+  const NARROW = 560; // px of the figure, not of the window
+  const root = document.documentElement;
+  const script = document.currentScript.src;
+  let library;
+
+  const loadPlotly = () => (library ??= new Promise((resolve, reject) => {
+    if (window.Plotly) return resolve(window.Plotly);
+    const element = document.createElement("script");
+    element.src = new URL("vendor/plotly.min.js", script).href;
+    element.onload = () => resolve(window.Plotly);
+    element.onerror = () => reject(new Error("plotly.min.js could not be loaded"));
+    document.head.append(element);
+  }));
+
+  const colours = () => {
+    const style = getComputedStyle(root);
+    const names = ["ink", "muted", "grid", "paper", "surface", "border"];
+    return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--lab-${name}`).trim()]));
+  };
+
+  function template(c, narrow) {
+    const font = { color: c.ink, family: getComputedStyle(document.body).fontFamily, size: narrow ? 12 : 14 };
+    const axis = {
+      gridcolor: c.grid, linecolor: c.muted, zerolinecolor: c.muted, tickcolor: c.muted, automargin: true,
+      title: { standoff: 10 },
+    };
+    const control = {
+      bgcolor: c.surface, bordercolor: c.border, activecolor: c.border, font: { color: c.ink },
+      activebgcolor: c.border, tickcolor: c.muted, currentvalue: { font: { color: c.ink } },
+    };
+    const above = { orientation: "h", x: 0.5, xanchor: "center", y: 1.02, yanchor: "bottom", len: 1 };
+    const bar = { outlinewidth: 0, ...(narrow ? { ...above, thickness: 10 } : { thickness: 16 }) };
+    const marks = [{ marker: { colorbar: bar } }];
+    return {
+      data: { scatter: marks, scattergl: marks, bar: marks, heatmap: [{ colorbar: bar }] },
+      layout: {
+        paper_bgcolor: c.paper, plot_bgcolor: c.paper, font,
+        xaxis: axis, yaxis: axis, coloraxis: { colorbar: bar },
+        legend: { bgcolor: "rgba(0,0,0,0)", font: { color: c.ink } },
+        margin: { l: narrow ? 40 : 64, r: 12, t: narrow ? 28 : 40, b: 56 },
+        modebar: { bgcolor: "rgba(0,0,0,0)", color: c.muted, activecolor: c.ink },
+        hoverlabel: { align: "left", namelength: -1 },
+        updatemenudefaults: control, sliderdefaults: control, annotationdefaults: { font: { color: c.ink } },
+        shapedefaults: { line: { color: c.muted } },
+        colorscale: { sequential: "Viridis", diverging: "RdBu" },
+      },
+    };
+  }
+
+  // A copy of `value` with every string equal to `from` replaced by `to`; typed arrays and the like stay as they are.
+  function replace(value, from, to) {
+    if (typeof value === "string") return value.toLowerCase() === from ? to : value;
+    if (Array.isArray(value)) return value.map((item) => replace(item, from, to));
+    if (!value || Object.getPrototypeOf(value) !== Object.prototype) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, replace(item, from, to)]));
+  }
+
+  const axesOf = (layout, letter) => Object.keys(layout).filter((key) => new RegExp(`^${letter}axis\\d*$`).test(key));
+
+  // Panels side by side are drawn one below the other where there is no room for them.
+  function stacked(layout) {
+    const xs = axesOf(layout, "x").filter((key) => layout[key].domain);
+    const ys = axesOf(layout, "y").map((key) => layout[key]);
+    const tall = (y) => !y.domain || (y.domain[0] <= 0 && y.domain[1] >= 1);
+    if (xs.length < 2 || ys.length !== xs.length || !ys.every(tall)) return { layout, panels: 1 };
+    const result = structuredClone(layout);
+    const panel = 1 / (xs.length + 0.4 * (xs.length - 1)); // a gap of 0.4 panels holds an axis and the next title
+    xs.forEach((key, i) => {
+      const top = 1 - 1.4 * i * panel;
+      const place = (layout[key].domain[0] + layout[key].domain[1]) / 2;
+      const y = result[(layout[key].anchor ?? key.replace("x", "y")).replace(/^y(?!axis)/, "yaxis")];
+      result[key].domain = [0, 1];
+      Object.assign(y, { domain: [Math.max(0, top - panel), top], showticklabels: true });
+      for (const note of layout.annotations ?? []) {
+        const onPaper = note.xref === "paper" && note.yref === "paper";
+        if (!onPaper || Math.abs(note.x - place) > 0.01 || note.y < 1) continue;
+        const title = result.annotations[layout.annotations.indexOf(note)];
+        Object.assign(title, { x: 0.5, y: top, yanchor: "bottom" });
+      }
+    });
+    return { layout: result, panels: xs.length };
+  }
+
+  // Long names on a vertical axis are broken into lines, or a phone has no room left for the plot.
+  function wrapped(layout, data) {
+    const names = [...new Set(data.flatMap((trace) => (Array.isArray(trace.y) ? trace.y : [])))];
+    if (!names.some((name) => typeof name === "string" && name.length > 16)) return layout;
+    const broken = names.map((name) => String(name).replace(/(.{10,20}?)\s/g, "$1<br>"));
+    const most = Math.max(...broken.map((name) => name.split("<br>").length));
+    const height = Math.max(layout.height ?? 450, 130 + 14 * (most + 0.5) * names.length / 0.8);
+    const yaxis = { ...layout.yaxis, tickmode: "array", tickvals: names, ticktext: broken, tickfont: { size: 11 } };
+    return { ...layout, height, yaxis };
+  }
+
+  const figures = new Map(); // plot element -> { figure, ink, width, area, below }
+
+  function layoutFor(state, c) {
+    const narrow = state.width < NARROW;
+    const given = state.figure.layout;
+    const { layout, panels } = narrow ? stacked(wrapped(given, state.figure.data)) : { layout: given, panels: 1 };
+    const result = { ...replace(layout, INK, c.ink), template: template(c, narrow), width: state.width };
+    result.height = layout.height ?? 450;
+    state.area = result.height - 130;
+    if (narrow) state.area = Math.max(Math.min(state.area, 280), 0.8 * state.area) * (1 + 0.9 * (panels - 1));
+    for (const axis of narrow ? axesOf(result, "y") : []) {
+      result[axis] = { ...result[axis], title: { ...result[axis].title, font: { size: 12 } } };
+    }
+    if (narrow || state.below) {
+      result.height = state.area + 130;
+      const y = -64 / state.area;
+      const place = { orientation: "h", x: 0, xanchor: "left", y, yanchor: "top", maxheight: 5000 };
+      const columns = 2 * (state.entry + 46) < state.width - 76;
+      result.legend = { ...result.legend, ...place, entrywidth: columns ? state.entry : undefined };
+    }
+    if (matchMedia("(pointer: coarse)").matches) result.dragmode = false; // a finger on a figure scrolls the page
+    return result;
+  }
+
+  // A legend that takes a third of the width, needs a scroll bar or squeezes several panels goes below. The plot keeps
+  // its height however tall the legend is: the figure grows instead.
+  async function arrange(element, state) {
+    const legend = element._fullLayout.legend;
+    const widths = [...element.querySelectorAll(".legendtext")].map((text) => text.getBBox().width);
+    state.entry ??= 8 + Math.max(0, ...widths);
+    const panels = axesOf(state.figure.layout, "x").length > 1 && state.width < 1000;
+    const large = legend && (panels || legend._width > state.width / 3 || legend._height > legend._effHeight);
+    if (large && !state.below && state.width >= NARROW) {
+      state.below = true;
+      await window.Plotly.react(element, element.data, layoutFor(state, colours()));
+    }
+    for (let pass = 0; pass < 4 && (state.below || state.width < NARROW); pass++) {
+      const missing = Math.round(state.area - element._fullLayout._size.h);
+      if (Math.abs(missing) < 4) return;
+      await window.Plotly.relayout(element, { height: element._fullLayout.height + missing });
+    }
+  }
+
+  async function plot(element, state, data) {
+    const config = {
+      displayModeBar: state.width < NARROW ? false : "hover", displaylogo: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      showSendToCloud: false, plotlyServerURL: "", // nothing leaves the page
+    };
+    await window.Plotly.newPlot(element, data, layoutFor(state, colours()), config);
+    await arrange(element, state);
+  }
+
+  async function mount(box) {
+    const Plotly = await loadPlotly();
+    const element = box.querySelector(".lab-plot");
+    if (figures.has(element)) return;
+    const figure = JSON.parse(box.querySelector(".lab-json").textContent);
+    const state = { figure, ink: colours().ink, width: element.clientWidth };
+    figures.set(element, state);
+    await plot(element, state, replace(figure.data, INK, state.ink));
+    if (figure.frames) await Plotly.addFrames(element, replace(figure.frames, INK, state.ink));
+    element.style.minHeight = "";
+    element.dataset.drawn = "yes";
+    watch.observe(element);
+  }
+
+  // What the reader did to a figure (zoom, lines switched off) lives in element.data and element.layout and stays.
+  function repaint(element) {
+    const state = figures.get(element);
+    if (!element.data) return;
+    const c = colours();
+    const data = replace(element.data, state.ink, c.ink);
+    const layout = { ...replace(element.layout, state.ink, c.ink), template: template(c, state.width < NARROW) };
+    state.ink = c.ink;
+    window.Plotly.react(element, data, layout);
+  }
+
+  async function resize(element) {
+    const state = figures.get(element);
+    const width = element.clientWidth;
+    if (!width || width === state.width || !element.layout) return;
+    const crossed = width < NARROW !== state.width < NARROW;
+    Object.assign(state, { width, below: crossed ? false : state.below });
+    if (crossed) await plot(element, state, element.data); // anew: plotly keeps margins of what is no longer there
+    else {
+      await window.Plotly.relayout(element, { width });
+      await arrange(element, state);
+    }
+  }
+
+  let waiting; // a side bar that slides in changes the width many times
+  const watch = new ResizeObserver(() => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => figures.forEach((_, element) => resize(element)), 150);
+  });
+
+  const draw = (box) => mount(box).catch((error) => {
+    console.error(error);
+    box.classList.add("lab-failed");
+  });
+
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target);
+    }
+  }, { rootMargin: "600px" });
+
+  const boxes = [...document.querySelectorAll(".lab-figure")];
+  boxes.forEach((box) => near.observe(box));
+
+  const repaintAll = () => figures.forEach((_, element) => repaint(element));
+  new MutationObserver(repaintAll).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
+
+  // Paper is white, whatever the screen.
+  let screenTheme;
+  addEventListener("beforeprint", () => {
+    screenTheme = root.dataset.theme;
+    root.dataset.theme = "light";
+    repaintAll();
+    boxes.forEach(draw);
+  });
+  addEventListener("afterprint", () => { if (screenTheme) root.dataset.theme = screenTheme; });
+})();

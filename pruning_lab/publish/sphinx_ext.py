@@ -1,0 +1,51 @@
+"""The Sphinx side of the book; `_config.yml` names it among the extensions."""
+
+import re
+import shutil
+from pathlib import Path
+
+
+def setup(app):
+    """Register the hooks and the folder that paths in figures (`layout.meta.rows`) are relative to."""
+    app.add_config_value("lab_root", "", "env")
+    app.connect("html-page-context", _scripts, priority=900)
+    app.connect("build-finished", _copy_plotly)
+    app.connect("build-finished", _drop_font_preloads)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _scripts(app, page, template, context, doctree):
+    """Leave a page the scripts it needs: each once, MathJax only beside formulas, Thebe (from another host) never.
+
+    Sphinx 7.4 lists inline scripts twice, and a `const` declared twice is an error.
+    """
+    formulas = app.env.get_domain("math").has_equations(page)
+    kept = {}
+    for script in context.get("script_files", []):
+        name, attributes = str(getattr(script, "filename", script) or ""), getattr(script, "attributes", None) or {}
+        mathjax = name.endswith(app.config.mathjax_path)
+        if "thebe" in (name + str(attributes.get("body", ""))).lower() or (mathjax and not formulas):
+            continue
+        kept.setdefault((name, repr(sorted(attributes.items()))), script)
+    context["script_files"] = list(kept.values())
+
+
+def _copy_plotly(app, error):
+    """Serve the plotly.js of the installed Python package, once for the whole book: so the two versions are equal."""
+    if error is not None or app.builder.format != "html":
+        return
+    import plotly
+
+    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    target = Path(app.outdir, "_static", "vendor")
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def _drop_font_preloads(app, error):
+    """Take out the theme's preloaded icon fonts: icons are drawn by script, and over file:// the fonts are an error."""
+    if error is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text), encoding="utf-8")

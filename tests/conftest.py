@@ -1,0 +1,94 @@
+"""What tests share: what they need and may lack, a store of their own, the book built once, a browser."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHROMIUM = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]
+
+
+def _require(name: str, found: bool, reason: str) -> None:
+    """Skip the test for want of `name`, or fail it where PRUNING_LAB_REQUIRE names it."""
+    if found:
+        return
+    if name in os.environ.get("PRUNING_LAB_REQUIRE", "").replace(",", " ").split():
+        pytest.fail(f"PRUNING_LAB_REQUIRE names {name}, but: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def require():
+    """`require(name, found, reason)`: skips, or fails where PRUNING_LAB_REQUIRE names what is missing."""
+    return _require
+
+
+def pytest_runtest_setup(item):
+    """The markers `browser` and `data` ask for what they name."""
+    if item.get_closest_marker("browser"):
+        _require("browser", shutil.which("chromium") is not None, "there is no chromium on the PATH")
+    if item.get_closest_marker("data"):
+        folder = Path(os.environ.get("PRUNING_LAB_DATA") or "nowhere")
+        found = all((folder / name / "train.npz").is_file() for name in ("mnist", "cifar10"))
+        _require("data", found, "PRUNING_LAB_DATA names no folder with mnist/ and cifar10/")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store_of_the_session(tmp_path_factory):
+    """No test reads or writes the user's own records."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNING_LAB_STORE", str(tmp_path_factory.mktemp("store")))
+        patch.setenv("TQDM_DISABLE", "1")
+        yield
+
+
+@pytest.fixture
+def store_folder(tmp_path, monkeypatch):
+    """An empty folder for this test's records, set as PRUNING_LAB_STORE."""
+    folder = tmp_path / "store"
+    monkeypatch.setenv("PRUNING_LAB_STORE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """The folder of the book, built once at the smoke profile."""
+    from pruning_lab.publish.build import build
+
+    return build("smoke", folder=tmp_path_factory.mktemp("book"))
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Nothing: the server would write on the terminal."""
+
+
+@pytest.fixture(scope="session")
+def site(book):
+    """The address of the built book on a server of this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(book)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(book):
+    """Headless Chromium with a profile folder of its own; closed with the module: it keeps an event loop running."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,162 @@
+"""The built book in headless Chromium: what a reader sees, in light and dark, on a phone, without scripts, offline."""
+
+import csv
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+FIGURE = ".lab-figure"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+# For each element the colours of its text and of the page, as [r, g, b].
+COLOURS = """elements => elements.map(element =>
+    [getComputedStyle(element).fill, getComputedStyle(document.body).backgroundColor]
+        .map(colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)))"""
+
+
+@contextmanager
+def visit(browser, address, **options):
+    """A page with all its figures drawn; whatever went wrong on it is an error when it closes."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | options)
+    page, wrong, host = context.new_page(), [], re.match(r"\w+://[^/]*/", address)[0]
+    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
+    if options.get("java_script_enabled", True):  # without, Chromium gives up the scripts that the theme preloads
+        page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    page.on("response", lambda answer: wrong.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+    page.on("request", lambda r: None if r.url.startswith((host, "data:", "blob:")) else wrong.append(f"asks {r.url}"))
+    page.goto(address, wait_until="load")
+    for figure in page.locator(FIGURE).all() if options.get("java_script_enabled", True) else []:
+        figure.scroll_into_view_if_needed()
+        figure.locator(".lab-plot[data-drawn] svg.main-svg").first.wait_for(timeout=30_000)
+    yield page
+    context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture(scope="module")
+def pages(book):
+    """The paths of all pages of the book."""
+    return sorted(path.relative_to(book).as_posix() for path in (book / "book").rglob("*.html"))
+
+
+@pytest.fixture(scope="module")
+def figure_page(book, site):
+    """The address of the first chapter with a figure."""
+    paths = sorted((book / "book").glob("[0-9]*.html")) + [book / "book" / "intro.html"]
+    path = next(path for path in paths if "lab-figure" in path.read_text(encoding="utf-8"))
+    return f"{site}/book/{path.name}"
+
+
+@pytest.fixture(scope="module")
+def page(browser, figure_page):
+    """That chapter on a desktop, in light, for the tests that leave it as it was."""
+    with visit(browser, figure_page, color_scheme="light") as page:
+        yield page
+
+
+def contrast(one, other):
+    """The contrast of two colours [r, g, b] as WCAG 2 defines it, 1 to 21."""
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def least_contrast(page):
+    """The least contrast with the page of any axis, legend or title text of its figures."""
+    texts = page.locator(f"{FIGURE} :is(.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .annotation-text)")
+    pairs = texts.evaluate_all(COLOURS)
+    assert pairs
+    return min(contrast(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_ask_nobody_and_report_nothing(browser, site, pages, theme):
+    for path in pages:
+        with visit(browser, f"{site}/{path}", color_scheme=theme) as page:
+            assert page.locator("html").get_attribute("data-theme") == theme
+            assert page.locator(".modebar-btn[data-title^='Share']").count() == 0
+
+
+def test_pages_are_no_wider_than_a_phone(browser, site, pages):
+    for path in pages:
+        with visit(browser, f"{site}/{path}", **PHONE) as page:
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+            legends = page.locator(f"{FIGURE} .lab-plot").evaluate_all(
+                "plots => plots.map(plot => plot._fullLayout.legend?.orientation).filter(Boolean)")
+            assert set(legends) <= {"h"}, f"{path}: a legend beside its plot"
+
+
+def test_a_click_in_the_legend_switches_a_line_off_and_on(page):
+    figure = page.locator(FIGURE).filter(has=page.locator(".legendtoggle")).first
+    plot = figure.locator(".lab-plot")
+    off = "element => element.data.filter(trace => trace.visible === 'legendonly').length"
+    before = plot.evaluate(off)
+    for same in ("!==", "==="):
+        page.wait_for_timeout(500)  # a second click any sooner would be a double click
+        figure.locator(".legendtoggle").first.click()
+        page.wait_for_function(f"([element, n]) => ({off})(element) {same} n", arg=[plot.element_handle(), before])
+
+
+def test_hovering_shows_values(page):
+    figure = page.locator(FIGURE).first
+    figure.scroll_into_view_if_needed()
+    box = figure.locator(".nsewdrag").first.bounding_box()
+    for x in range(1, 10):
+        for y in (3, 5, 7):
+            page.mouse.move(box["x"] + box["width"] * x / 10, box["y"] + box["height"] * y / 10, steps=2)
+            page.wait_for_timeout(80)
+            if figure.locator(".hoverlayer .hovertext, .hoverlayer .legend").count():
+                return
+    pytest.fail("no hover label anywhere in the first figure")
+
+
+def test_rows_can_be_downloaded(page, tmp_path):
+    for link in page.locator(".lab-tools a[download]").all():
+        with page.expect_download() as download:
+            link.click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        assert path.suffix == ".csv" and len(rows) > 1 and len({len(row) for row in rows}) == 1
+
+
+def test_command_and_table_unfold(page):
+    figure = page.locator(FIGURE).filter(has=page.get_by_text("Command", exact=True)).first
+    for label, content in (("Command", "details pre"), ("Table", ".lab-table td")):
+        figure.get_by_text(label, exact=True).click()
+        assert figure.locator(content).first.is_visible()
+
+
+def test_text_in_figures_can_be_read_also_after_a_switch_of_theme(page):
+    for theme in ("light", "dark", "light"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        page.wait_for_timeout(500)
+        assert least_contrast(page) >= 4.5, theme
+
+
+def test_text_in_figures_can_be_read_where_dark_is_preferred(browser, figure_page):
+    with visit(browser, figure_page, color_scheme="dark") as page:
+        assert least_contrast(page) >= 4.5
+
+
+def test_without_scripts_there_are_text_table_and_rows(browser, figure_page):
+    with visit(browser, figure_page, java_script_enabled=False) as page:
+        for figure in page.locator(FIGURE).all():
+            assert figure.locator(".lab-alt").inner_text() == figure.get_attribute("aria-label")
+            assert not figure.locator(".lab-plot").is_visible()
+            figure.locator("summary").first.click()
+            assert figure.locator("details[open] td").first.is_visible()
+            assert figure.locator("a[download]").get_attribute("href").endswith(".csv")
+
+
+def test_the_book_opens_from_its_folder(browser, book, figure_page):
+    path = book / "book" / Path(figure_page).name
+    with visit(browser, path.as_uri()) as page:
+        assert page.locator(f"{FIGURE} svg.main-svg").count()

@@ -1,0 +1,600 @@
+"""Records: keys that say what determines an answer, sound or not used, whole or absent, and nothing private in them."""
+
+import dataclasses
+import getpass
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, provenance, store
+from pruning_lab.store import Experiment, Result
+
+RECIPE = Recipe(lr=0.1, epochs=1)
+NET = Train("digits", "lenet_300_100", RECIPE)
+
+
+@dataclass(frozen=True)
+class Inner:
+    depth: int = 2
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Toy(Experiment):
+    """An experiment that takes no time, and says in a file that it was computed."""
+
+    has_weights: ClassVar[bool] = True
+
+    name: str
+    seed: int = 0
+    rate: float = 0.1
+    inner: Inner = field(default_factory=Inner)
+
+    def compute(self):
+        with open(os.environ["TOY_LOG"], "a") as log:
+            print(self.name, self.seed, file=log, flush=True)
+        time.sleep(float(os.environ.get("TOY_SLEEP", 0)))
+        table = pd.DataFrame(dict(step=[0, 1], value=[0.1 + 0.2, 1e-17 / 3], word=["a", "b,c"]))
+        return Result(table, dict(a=np.arange(6).reshape(2, 3), half=np.float16([0.5])), dict(w=torch.ones(2, 2).T * self.seed))
+
+    def label(self):
+        return f"toy-{self.name}"
+
+
+@dataclass(frozen=True)
+class Child(Experiment):
+    parent: Toy
+    layer: str = "fc1"
+
+    def compute(self):
+        return Result(store.run(self.parent, weights=True).table[["value"]])
+
+
+@pytest.fixture(autouse=True)
+def shelves(store_folder, tmp_path, monkeypatch):
+    """Two empty shelves, and a log of what was computed."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    monkeypatch.delenv("PRUNING_LAB_KEEP", raising=False)
+    store._load.cache_clear()
+    return store_folder, tmp_path / "results"
+
+
+def computed():
+    """How many times a toy was computed in this test."""
+    log = Path(os.environ["TOY_LOG"])
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def folder(e, shelf="local"):
+    return store._folder(e, shelf)
+
+
+def tamper(e, shelf="local", **change):
+    """Change fields of a stored record.json; a value of None takes the field away."""
+    file = folder(e, shelf) / "record.json"
+    meta = json.loads(file.read_text()) | change
+    file.write_text(json.dumps({k: v for k, v in meta.items() if v is not None}))
+    store._load.cache_clear()
+
+
+# keys
+
+
+def test_keys_are_readable_and_stay_as_they_are():
+    """These are names of records on disk: a key that changes here orphans every published record."""
+    assert Toy("a").key == "toy-a-ba86912fb4"
+    assert NET.key == "lenet_300_100-digits-s0-bade37ddf3"
+    assert UnitCurve(NET, "fc1").key == "lenet_300_100-digits-s0-fc1-norm_frame_potential_random-5490704804"
+    assert UnitImportance(NET, "fc1").key == "lenet_300_100-digits-s0-fc1-bc39c621e1"
+    assert replace(NET, dataset="gaussian:mnist").key.startswith("lenet_300_100-gaussian-mnist-s0-")
+
+
+def test_defaults_said_aloud_do_not_change_the_key():
+    assert Toy("a", 0, 0.1, Inner(2, ())).key == Toy("a").key
+    assert replace(NET, init="default", width=None, recipe=replace(RECIPE, shuffle=True, drops=())).key == NET.key
+    assert UnitCurve(NET, "fc1", repeats=5).key == UnitCurve(NET, "fc1").key
+
+
+def changed(value):
+    """Another sound value for a field."""
+    if isinstance(value, bool):
+        return not value
+    return {int: 7, float: 0.7, str: "other", tuple: (7,), type(None): 7}[type(value)]
+
+
+def test_every_field_changes_the_key():
+    curve = UnitCurve(NET, "fc1")
+    keys = [NET.key, curve.key]
+    for f in dataclasses.fields(Train):
+        if f.name != "recipe":
+            keys.append(replace(NET, **{f.name: changed(getattr(NET, f.name))}).key)
+    words = dict(optimizer="adam", precision="bfloat16", augmentation="crop_flip", keep="lowest_validation_loss")
+    for f in dataclasses.fields(Recipe):
+        if f.name not in ("iterations", "keep"):
+            keys.append(replace(NET, recipe=replace(RECIPE, **{f.name: words.get(f.name, changed(getattr(RECIPE, f.name)))})).key)
+    keys.append(replace(NET, recipe=replace(RECIPE, epochs=None, iterations=7)).key)
+    keys.append(replace(NET, recipe=replace(RECIPE, holdout=7, keep=words["keep"])).key)
+    for f in dataclasses.fields(UnitCurve):
+        if f.name not in ("parent", "group"):
+            keys.append(replace(curve, **{f.name: changed(getattr(curve, f.name))}).key)
+    keys.append(replace(curve, group=("norm",)).key)
+    assert len(set(keys)) == len(keys)
+
+
+def test_version_class_and_parent_are_in_the_key(monkeypatch):
+    keys = {Toy("a").key, Child(Toy("a")).key, Child(Toy("a", 1)).key}
+    monkeypatch.setattr(Toy, "version", 2)
+    keys |= {Toy("a").key, Child(Toy("a")).key}
+    assert len(keys) == 5
+
+
+def test_device_and_folders_are_not_in_the_key(monkeypatch):
+    key = UnitCurve(NET, "fc1").key
+    for name in ("DEVICE", "DATA", "STORE", "RESULTS"):
+        monkeypatch.setenv(f"PRUNING_LAB_{name}", "meta" if name == "DEVICE" else "elsewhere")
+    assert UnitCurve(NET, "fc1").key == key
+
+
+def test_the_source_of_a_plugin_s_criterion_is_in_the_key(monkeypatch):
+    def plain(weight):
+        return weight.flatten(1).sum(1)
+
+    def other(weight):
+        return weight.flatten(1).sum(1) * 2
+
+    keys = {UnitCurve(NET, "fc1", ("norm",)).key}
+    for function in (plain, other):
+        monkeypatch.setitem(criteria.UNIT, "own", function)
+        keys.add(UnitCurve(NET, "fc1", ("own",)).key)
+    assert len(keys) == 3
+    assert UnitCurve(NET, "fc1", ("norm",)).sources() == {} and UnitCurve(NET, "fc1", ("own",)).sources().keys() == {"own"}
+
+
+# storing and finding
+
+
+def test_what_was_computed_is_what_is_read_back(shelves):
+    assert store.find(Toy("a")) is None
+    first = store.run(Toy("a", 3))
+    store._load.cache_clear()
+    again = store.run(Toy("a", 3))
+    assert computed() == 1 and again.shelf == "local" and again.notes == ()
+    for record in (first, again):
+        expected = pd.DataFrame(dict(step=[0, 1], value=[0.1 + 0.2, 1e-17 / 3], word=["a", "b,c"]))
+        pd.testing.assert_frame_equal(record.table, expected, check_exact=True)  # to the last bit
+        assert record.arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and record.arrays["half"].dtype == np.float16
+        assert torch.equal(record.weights()["w"], torch.full((2, 2), 3.0))
+    assert sorted(f.name for f in folder(Toy("a", 3)).iterdir()) == ["arrays.npz", "record.json", "table.csv", "weights.safetensors"]
+    assert [f.name for f in shelves[0].glob("Toy/*")] == [Toy("a", 3).key]  # no temporary folder stays
+
+
+def test_a_table_taken_from_a_record_may_be_changed():
+    table = store.run(Toy("a")).table
+    table["value"] = 0
+    assert store.run(Toy("a")).table.value[0] == 0.1 + 0.2
+
+
+def test_a_record_says_where_it_comes_from():
+    meta = store.run(Child(Toy("a", 2))).meta
+    assert meta["format"] == store.FORMAT and meta["experiment"] == "Child" and meta["key"] == Child(Toy("a", 2)).key
+    assert meta["config"] == dict(parent=dict(name="a", seed=2, rate=0.1, inner=dict(depth=2, rates=[])), layer="fc1")
+    assert meta["code"].keys() == {"Child", "Toy"} and meta["library"] and meta["git"].keys() == {"revision", "dirty"}
+    assert meta["versions"]["torch"] == torch.__version__ and meta["versions"]["numpy"] == np.__version__
+    assert meta["device"].keys() == {"type", "name", "threads", "cores"} and meta["peak_memory_bytes"] > 1e6
+    assert meta["seconds"] >= 0 and abs(pd.Timestamp(meta["time"]) - pd.Timestamp.now("UTC")) < pd.Timedelta("5min")
+    assert meta["files"].keys() == {"table.csv", "arrays.npz"}
+
+
+def test_a_record_names_no_host_user_or_path(tmp_path):
+    store.run(Toy("a"))
+    text = (folder(Toy("a")) / "record.json").read_text()
+    home, here = str(Path.home()), os.getcwd()
+    for private in (platform.node(), getpass.getuser(), home, here, str(tmp_path), str(Path(store.__file__).parent), sys.prefix):
+        assert len(private) < 3 or private not in text
+    assert not any(os.sep in str(v) for k, v in json.loads(text).items() if k not in ("device",))
+
+
+def test_an_answer_of_arrays_alone_has_an_empty_table(monkeypatch):
+    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(), dict(a=np.ones(2))))
+    record = store.run(Toy("a"))
+    assert record.table.empty and record.arrays["a"].sum() == 2 and record.weights() == {}
+
+
+def test_data_read_stands_in_the_record(monkeypatch):
+    seen = {"digits/train": dict(digest="0123", lossy=0)}
+    monkeypatch.setattr(Toy, "data_read", lambda self: seen)
+    assert store.run(Toy("a")).meta["data"] == seen and store.run(Toy("a")).notes == ()
+    monkeypatch.setattr(Toy, "data_read", lambda self: {"digits/train": dict(digest="4567", lossy=0)})
+    assert store.run(Toy("a")).notes == ("made on other data bytes (digits/train)",)
+    monkeypatch.setattr(Toy, "data_read", lambda self: {})  # the set is not on this machine: nothing to compare with
+    assert store.run(Toy("a")).notes == () and computed() == 1
+
+
+def test_other_versions_and_devices_are_said():
+    store.run(Toy("a"))
+    meta = json.loads((folder(Toy("a")) / "record.json").read_text())
+    tamper(Toy("a"), versions=meta["versions"] | {"torch": "2.0.1+cu118"}, device=meta["device"] | {"name": "Abacus"})
+    here = torch.__version__.split("+")[0]
+    assert store.run(Toy("a")).notes == (f"made with torch 2.0.1, here is {here}", "made on Abacus") and computed() == 1
+
+
+# broken records
+
+
+def truncate(name):
+    def change(path):
+        file = path / name
+        file.write_bytes(file.read_bytes()[:-3] if name != "record.json" else file.read_bytes()[:100])
+
+    return change
+
+
+def flip(name):
+    def change(path):
+        whole = bytearray((path / name).read_bytes())
+        whole[len(whole) // 2] ^= 1
+        (path / name).write_bytes(whole)
+
+    return change
+
+
+BROKEN = {
+    "table truncated": (truncate("table.csv"), "table.csv is missing or not what record.json says"),
+    "arrays truncated": (truncate("arrays.npz"), "arrays.npz is missing or not"),
+    "weights truncated": (truncate("weights.safetensors"), "weights.safetensors is missing or not"),
+    "record truncated": (truncate("record.json"), "record.json is truncated"),
+    "record empty": (lambda path: (path / "record.json").write_text(""), "record.json is truncated"),
+    "record of another kind": (lambda path: (path / "record.json").write_text("[1]"), "its format is"),
+    "record without fields": (lambda path: (path / "record.json").write_text('{"format": 1}'), "record.json lacks config, code"),
+    "table gone": (lambda path: (path / "table.csv").unlink(), "table.csv is missing"),
+    "arrays gone": (lambda path: (path / "arrays.npz").unlink(), "arrays.npz is missing"),
+    "table changed": (flip("table.csv"), "table.csv is missing or not"),
+    "arrays changed": (flip("arrays.npz"), "arrays.npz is missing or not"),
+    "weights changed": (flip("weights.safetensors"), "weights.safetensors is missing or not"),
+}
+
+
+@pytest.mark.parametrize("change, says", BROKEN.values(), ids=BROKEN)
+def test_a_broken_record_is_named_and_computed_again(capsys, change, says):
+    e = Toy("a")
+    store.run(e)
+    change(folder(e))
+    store._load.cache_clear()
+    assert store.find(e) is None
+    out = capsys.readouterr().out
+    assert f"record Toy/{e.key} (local) is not used: " in out and says in out and out.count("\n") == 1
+    assert store.run(e).table.value[0] == 0.1 + 0.2 and computed() == 2
+    capsys.readouterr()
+    assert store.find(e) is not None and capsys.readouterr().out == ""
+
+
+def test_a_record_without_its_json_is_none_at_all(capsys):
+    store.run(Toy("a"))
+    (folder(Toy("a")) / "record.json").unlink()
+    assert store.run(Toy("a")).table is not None and computed() == 2
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        dict(name="b", seed=0, rate=0.1, inner=dict(depth=2, rates=[])),
+        dict(name="a", seed=1, rate=0.1, inner=dict(depth=2, rates=[])),
+        dict(name="a", seed=0, rate=0.1, inner=dict(depth=3, rates=[])),
+        dict(name="a", seed=0, rate=0.1, inner=dict(depth=2, rates=[0.5])),
+        dict(name="a", seed=0, rate=0.1, inner=2),
+        dict(name="a", seed=0, rate=0.1, inner=dict(depth=2, rates=[]), more=1),
+        dict(seed=0, rate=0.1, inner=dict(depth=2, rates=[])),
+    ],
+    ids=str,
+)
+def test_a_record_of_other_settings_under_this_key_is_not_used(capsys, config):
+    store.run(Toy("a"))
+    tamper(Toy("a"), config=config)
+    assert store.find(Toy("a")) is None
+    assert "its settings are not those asked for" in capsys.readouterr().out
+
+
+def test_a_record_from_before_a_field_was_added_is_used_at_its_default():
+    store.run(Toy("a"))
+    tamper(Toy("a"), config=dict(name="a", inner=dict(depth=2)))
+    assert store.find(Toy("a")) is not None
+
+
+def test_an_unknown_format_is_named(capsys):
+    store.run(Toy("a"))
+    tamper(Toy("a"), format=99)
+    assert store.find(Toy("a")) is None and "its format is 99, this library reads 1" in capsys.readouterr().out
+
+
+# writing whole or not at all
+
+
+@pytest.mark.parametrize("where", ["to_csv", "savez_compressed", "save_file", "replace"])
+def test_a_write_that_fails_leaves_nothing(shelves, monkeypatch, where):
+    def full(*_, **__):
+        raise OSError("disk full")
+
+    owner = dict(to_csv=pd.DataFrame, savez_compressed=np, save_file=store, replace=store.provenance)[where]
+    monkeypatch.setattr(owner, where if where != "replace" else "revision", full)
+    with pytest.raises(OSError, match="disk full"):
+        store.run(Toy("a"))
+    assert not list(shelves[0].glob("Toy/*")) and not list(shelves[0].glob("Toy/.*"))
+
+
+def test_a_failed_answer_is_no_record(shelves, monkeypatch):
+    def fail(self):
+        raise FloatingPointError("loss is not finite")
+
+    monkeypatch.setattr(Toy, "compute", fail)
+    with pytest.raises(FloatingPointError):
+        store.run(Toy("a"))
+    assert store.find(Toy("a")) is None and not (shelves[0] / "Toy").exists()
+
+
+KILLED = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import test_store
+from pruning_lab import store
+def stop(file, **arrays):
+    print("writing", flush=True)
+    time.sleep(600)
+np.savez_compressed = stop
+store.run(test_store.Toy("a"))
+"""
+
+
+def test_a_kill_while_writing_leaves_no_record_and_no_lock(shelves):
+    paths = os.environ | {"PYTHONPATH": str(chapters.FOLDER.parent)}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, Path(__file__).parent], stdout=subprocess.PIPE, text=True, env=paths)
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert store.find(Toy("a")) is None
+    assert store.run(Toy("a")).table.value[0] == 0.1 + 0.2 and computed() == 2
+
+
+def test_two_processes_compute_one_record_once(monkeypatch):
+    monkeypatch.setenv("TOY_SLEEP", "0.5")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=store.run, args=(Toy("a"),)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(100)
+    assert [w.exitcode for w in workers] == [0, 0] and computed() == 1
+
+
+# shelves and code
+
+
+def test_the_published_shelf_comes_before_the_local_one():
+    store.run(Toy("a"))
+    store.publish(Toy("a"))
+    assert store.find(Toy("a")).shelf == "published"
+    assert store.find(Toy("a"), weights=True).shelf == "local"  # weights are never published
+    shutil.rmtree(folder(Toy("a")))
+    assert store.run(Toy("a")).shelf == "published" and computed() == 1
+    record = store.run(Toy("a"), weights=True)
+    assert record.shelf == "local" and record.weights() and computed() == 2
+
+
+def test_a_broken_published_record_is_passed_over_for_the_local_one(capsys):
+    store.run(Toy("a"))
+    store.publish(Toy("a"))
+    flip("table.csv")(folder(Toy("a"), "published"))
+    store._load.cache_clear()
+    assert store.run(Toy("a")).shelf == "local" and "(published) is not used" in capsys.readouterr().out and computed() == 1
+
+
+def test_code_that_changed_makes_local_records_stale_and_marks_published_ones(monkeypatch):
+    store.run(Toy("a"))
+    tamper(Toy("a"), code={"Toy": "000000000000"})
+    assert store.find(Toy("a")) is None
+    kept = store.find(Toy("a"), keep=True)
+    assert kept.shelf == "local" and kept.notes == ("made by other code than today's (Toy)",)
+    monkeypatch.setenv("PRUNING_LAB_KEEP", "1")
+    assert store.find(Toy("a")) is not None and store.find(Toy("a"), keep=False) is None
+    monkeypatch.delenv("PRUNING_LAB_KEEP")
+    store.publish(Toy("a"))
+    published = store.run(Toy("a"))
+    assert published.shelf == "published" and published.notes == kept.notes and computed() == 1
+    shutil.rmtree(folder(Toy("a"), "published"))
+    assert store.run(Toy("a")).notes == () and computed() == 2
+
+
+def test_the_code_of_a_record_is_that_of_its_parents_too():
+    code = UnitCurve(NET, "fc1").code()
+    assert {"UnitCurve", "Train", "units", "criteria", "train", "data", "models"} <= code.keys()
+    assert not {"store", "sweeps", "figures", "experiments"} & code.keys()
+
+
+def test_publishing_copies_all_but_the_weights(shelves):
+    store.run(Toy("a"))
+    target = store.publish(Toy("a"))
+    assert target == shelves[1] / "Toy" / Toy("a").key and oct(target.stat().st_mode)[-3:] == "755"
+    assert sorted(f.name for f in target.iterdir()) == ["arrays.npz", "record.json", "table.csv"]
+    assert all((target / f.name).read_bytes() == (folder(Toy("a")) / f.name).read_bytes() for f in target.iterdir())
+    store.publish(Toy("a"))  # again: replaces
+    assert [f.name for f in (shelves[1] / "Toy").iterdir()] == [Toy("a").key]
+
+
+def test_what_cannot_be_published_is_refused_and_leaves_nothing(shelves, monkeypatch):
+    with pytest.raises(LookupError, match=f"no local record of Toy/{Toy('a').key} to publish; run it first"):
+        store.publish(Toy("a"))
+    noise = np.random.default_rng(0).random(200_000)
+    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(dict(x=[1])), dict(noise=noise)))
+    store.run(Toy("a"))
+    with pytest.raises(ValueError, match="at most 1,000,000 are published"):
+        store.publish(Toy("a"))
+    monkeypatch.setattr(store, "ARRAY_LIMIT", 2_000_000)
+    copyfile = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda a, b: copyfile(a, b) if "table" in str(a) else copyfile("/nowhere", b))
+    with pytest.raises(OSError):
+        store.publish(Toy("a"))
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    flip("arrays.npz")(folder(Toy("a")))
+    store._load.cache_clear()
+    with pytest.raises(ValueError, match="arrays.npz is missing or not"):
+        store.publish(Toy("a"))
+    assert not [f for f in shelves[1].rglob("*") if f.is_file() or f.name.startswith(".part")]
+
+
+# gathering
+
+
+def test_gather_has_a_column_for_the_seed_and_for_what_varies():
+    experiments = [Toy("a", s, rate) for s in (0, 1) for rate in (0.1, 1.0)] + [Toy("a", 9)]
+    for e in experiments[:4]:
+        store.run(e)
+    table = store.gather(experiments)
+    assert list(table) == ["seed", "rate", "step", "value", "word"] and len(table) == 8  # the one that is missing is left out
+    assert table.seed.tolist() == [0, 0, 0, 0, 1, 1, 1, 1] and table.seed.dtype == np.int64
+    assert table.rate.tolist() == [0.1, 0.1, 1.0, 1.0] * 2 and table.step.tolist() == [0, 1] * 4
+    assert list(store.gather(experiments[:1])) == ["seed", "step", "value", "word"]
+    assert store.gather([Toy("z")]).empty and store.gather([]).empty
+
+
+def test_gather_names_nested_fields_shortly_and_joins_lists():
+    experiments = [Child(Toy("a", s, inner=Inner(rates=rates)), layer) for s, rates, layer in ((0, (), "fc1"), (1, (0.5, 2), "fc2"))]
+    for e in experiments:
+        store.run(e)
+    table = store.gather(experiments)
+    assert table[["seed", "rates", "layer"]].drop_duplicates().values.tolist() == [[0, "", "fc1"], [1, "0.5, 2", "fc2"]]
+    assert store.flat(experiments[1]) == {"name": "a", "seed": 1, "rate": 0.1, "depth": 2, "rates": [0.5, 2], "layer": "fc2"}
+
+
+def test_gather_refuses_columns_that_mean_two_things(monkeypatch):
+    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(dict(seed=[1]))))
+    store.run(Toy("a"))
+    with pytest.raises(ValueError, match="'seed'.* are both settings and results"):
+        store.gather([Toy("a")])
+
+
+def test_fields_of_one_name_keep_their_parents_name():
+    @dataclass(frozen=True)
+    class Two(Experiment):
+        parent: Toy
+        seed: int = 0
+
+    assert store.flat(Two(Toy("a"), 4))["parent.seed"] == 0 and store.flat(Two(Toy("a"), 4))["seed"] == 4
+
+
+# what is published with the book
+
+
+def test_published_records_have_the_keys_of_their_experiments(monkeypatch):
+    """The folder of every published record is the key that its chapter's plan gives today, and its files are sound and small."""
+    monkeypatch.delenv("PRUNING_LAB_RESULTS")
+    shelf = environment.published_shelf()
+    found = sorted(f for f in shelf.glob("*/*") if f.is_dir())
+    planned = {}
+    for path in chapters.chapters() if found else ():
+        for profile in ("night", "gpu", "paper"):
+            for e in chapters.plan(path, profile):
+                planned |= {store._folder(x, "published"): x for x in (e, *e.parents())}
+    for record in found:
+        assert record in planned, f"{record.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
+        assert store._read(record, "published", planned[record]).meta["key"] == record.name
+        assert sorted(f.name for f in record.iterdir()) == ["arrays.npz", "record.json", "table.csv"]
+        assert (record / "arrays.npz").stat().st_size <= 1_000_000
+    assert sum(f.stat().st_size for f in shelf.rglob("*") if f.is_file()) <= 30_000_000
+
+
+# digests of code
+
+CODE = '''"""A module."""
+import os  # the system
+
+LONG = """first
+
+third"""
+
+
+def f(x):
+    """What it gives."""
+    # why
+    return x + 1
+
+
+class A:
+    """What it is."""
+
+    y = "# no comment"
+'''
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"""A module."""', '"""Another\n\nmodule."""'),
+        ("  # the system", ""),
+        ("    # why\n", ""),
+        ("    # why\n", "\n\n  # other\n"),
+        ('    """What it gives."""\n', ""),
+        ('"""What it is."""', "'What it was.'"),
+        ("\n\n\nclass", "\nclass"),
+    ],
+)
+def test_comments_docstrings_and_blank_lines_do_not_change_the_digest(old, new):
+    assert provenance.code_digest(CODE.replace(old, new)) == provenance.code_digest(CODE) and CODE != CODE.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("x + 1", "x + 2"),
+        ("# no comment", "# a comment"),
+        ("first\n\nthird", "first\nthird"),
+        ("x + 1\n", "x + 1\n    x = 2\n"),
+        ("import os", "import re"),
+        ('    y = "', '    """no docstring"""; y = "'),
+    ],
+)
+def test_code_changes_the_digest(old, new):
+    assert provenance.code_digest(CODE.replace(old, new)) != provenance.code_digest(CODE)
+
+
+def test_a_body_on_the_docstring_s_line_counts():
+    assert provenance.code_digest('def f(): "doc"; return 1') != provenance.code_digest('def f(): "doc"; return 2')
+    assert provenance.code_digest('def f(): "doc"; return 1') == provenance.code_digest('def f(): "other"; return 1')
+    assert provenance.code_digest('class A: "doc"') != provenance.code_digest('class B: "doc"')
+
+
+def test_the_digest_of_a_class_sees_what_compute_may_call():
+    class First(Toy):
+        def compute(self):
+            return self.part()
+
+        def part(self):
+            return 1
+
+        def label(self):
+            return "first"
+
+    class Second(First):
+        def part(self):
+            return 2
+
+    class Third(First):
+        def label(self):
+            return "third"
+
+    first, second, third = (provenance.methods_digest(k, Experiment) for k in (First, Second, Third))
+    assert first == third != second  # a label is no part of the answer; an inherited `compute` is

@@ -1,0 +1,431 @@
+"""Sweeps, the experiments of the chapters, and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pruning_lab import PROFILES, Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, models, store, sweeps, units
+from pruning_lab.__main__ import main
+from pruning_lab.store import Experiment, Result
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
+NET = Train("digits", "lenet_300_100", RECIPE, width=8, limit=150)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Nets this small gain nothing from threads, and lose much where other processes compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Parent(Experiment):
+    has_weights: ClassVar[bool] = True
+    name: str
+    price: float = 1.0
+
+    def compute(self):
+        note(self.name)
+        return Result(pd.DataFrame(dict(x=[1])), weights=dict(w=torch.ones(1)))
+
+    def cost(self):
+        return self.price
+
+
+@dataclass(frozen=True)
+class Child(Experiment):
+    parent: Parent
+    name: str = "child"
+    price: float = 1.0
+
+    def compute(self):
+        assert store.find(self.parent, weights=True), "the parent must be there"
+        note(self.name)
+        return Result(pd.DataFrame(dict(x=[2])))
+
+    def cost(self):
+        return self.price
+
+
+@dataclass(frozen=True)
+class Broken(Experiment):
+    error: str
+    price: float = 5.0
+
+    def compute(self):
+        raise dict(stop=KeyboardInterrupt, nan=FloatingPointError)[self.error](self.error)
+
+    def cost(self):
+        return self.price
+
+
+def note(name):
+    with open(os.environ["SWEEP_LOG"], "a") as log:
+        print(name, file=log, flush=True)
+
+
+def computed():
+    log = Path(os.environ["SWEEP_LOG"])
+    return log.read_text().split() if log.exists() else []
+
+
+@pytest.fixture(autouse=True)
+def shelves(store_folder, tmp_path, monkeypatch):
+    """Two empty shelves, and a log of what was computed, in order."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("SWEEP_LOG", str(tmp_path / "log"))
+    store._load.cache_clear()
+
+
+# sweeps
+
+
+def test_parents_go_first_then_the_cheapest(capsys):
+    dear, cheap = Parent("dear", 9.0), Parent("cheap", 1.0)
+    plan = [Child(dear, "c3", 3.0), Child(cheap, "c1", 1.0), Child(cheap, "c2", 2.0), dear, Child(cheap, "c1", 1.0)]
+    sweeps.sweep(plan)
+    assert computed() == ["cheap", "dear", "c1", "c2", "c3"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == [f"1/5 Parent {cheap.key}", f"2/5 Parent {dear.key}"]
+    assert lines[-1].endswith("about 0 s left") and len(lines) == 5
+
+
+def test_a_second_sweep_computes_nothing(capsys):
+    plan = [Child(Parent("p"))]
+    sweeps.sweep(plan)
+    capsys.readouterr()
+    sweeps.sweep(plan)
+    assert computed() == ["p", "child"] and capsys.readouterr().out == "all 1 records are stored\n"
+
+
+def test_levels_need_only_those_before_them():
+    a, b = Parent("a", 2.0), Parent("b", 1.0)
+    assert sweeps.missing([Child(a), Child(b), a]) == [[b, a], [Child(a), Child(b)]]
+    store.run(b, weights=True)
+    assert sweeps.missing([Child(a), Child(b)]) == [[Child(b), a], [Child(a)]]
+    assert sweeps.missing([b]) == [] and sweeps.missing([]) == []
+
+
+def test_published_nets_are_trained_again_only_for_a_child():
+    parent = Parent("p")
+    store.run(parent)
+    store.publish(parent)
+    (store._folder(parent, "local") / "record.json").unlink()  # another machine: the weights were never published
+    assert sweeps.missing([parent]) == []
+    assert sweeps.missing([parent, Child(parent)]) == sweeps.missing([Child(parent), parent]) == [[parent], [Child(parent)]]
+    sweeps.sweep([parent, Child(parent)])
+    assert computed() == ["p", "p", "child"]
+    assert store.find(parent).shelf == "published" and sweeps.missing([parent, Child(parent)]) == []
+
+
+def test_a_published_child_needs_no_parent():
+    child = Child(Parent("p"))
+    store.run(child.parent, weights=True)
+    store.run(child)
+    store.publish(child)
+    for e in (child, child.parent):
+        (store._folder(e, "local") / "record.json").unlink()
+    assert sweeps.missing([child]) == []
+
+
+class Elsewhere:
+    """An executor that computes at `result`, as one that knows no more than `submit` and `result` may."""
+
+    def __init__(self):
+        self.waiting, self.most = [], 0
+
+    def submit(self, function, *arguments):
+        self.waiting.append((function, arguments))
+        self.most = max(self.most, len(self.waiting))
+        executor = self
+
+        class Future:
+            def result(self):
+                executor.waiting.remove((function, arguments))
+                return function(*arguments)
+
+        return Future()
+
+
+def test_any_executor_gets_a_whole_level_at_once():
+    executor = Elsewhere()
+    sweeps.sweep([Child(Parent(n), f"c{n}") for n in "abc"], executor)
+    assert computed() == ["a", "b", "c", "ca", "cb", "cc"] and executor.most == 3 and not executor.waiting
+
+
+def test_worker_processes_give_the_same_records(capsys):
+    nets = [NET, replace(NET, seed=1)]
+    with sweeps.pool(2) as executor:
+        sweeps.sweep([UnitCurve(net, "fc1", repeats=1) for net in nets], executor)
+    assert "4/4" in capsys.readouterr().out
+    for net in nets:
+        there = store.find(UnitCurve(net, "fc1", repeats=1))
+        assert there.meta["device"]["threads"] == 1
+        here = UnitCurve(net, "fc1", repeats=1).compute().table.reset_index(drop=True)
+        pd.testing.assert_frame_equal(there.table, here, check_dtype=False, check_exact=True)
+
+
+def test_stopping_says_how_far_it_came(capsys):
+    plan = [Parent("a"), Broken("stop"), Parent("never", 9.0)]
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep(plan)
+    assert capsys.readouterr().out.endswith("stopped: 1 of 3 are stored; the same command goes on from there\n")
+    assert computed() == ["a"] and store.find(Parent("a")) is not None
+
+
+def test_stopping_takes_back_what_was_submitted():
+    cancelled = []
+
+    class Executor(Elsewhere):
+        def submit(self, *work):
+            future = super().submit(*work)
+            future.cancel = lambda: cancelled.append(work[1].name if hasattr(work[1], "name") else "stop")
+            return future
+
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep([Broken("stop", 0.5), Parent("a"), Parent("b")], Executor())
+    assert {"a", "b"} <= set(cancelled) and computed() == []
+
+
+def test_an_error_comes_through():
+    with pytest.raises(FloatingPointError):
+        sweeps.sweep([Parent("a"), Broken("nan"), Parent("b", 9.0)])
+    assert computed() == ["a"]
+
+
+# the experiments
+
+
+def test_train_gives_the_net_that_fit_gives():
+    from pruning_lab import data
+    from pruning_lab.train import fit
+
+    record = store.run(NET, weights=True)
+    model = models.build("lenet_300_100", (1, 8, 8), width=8, seed=0)
+    history = fit(model, data.load("digits", "train", limit=150), data.load("digits", "test"), RECIPE, seed=0)
+    assert all(torch.equal(v, model.state_dict()[k].cpu()) for k, v in record.weights().items())
+    pd.testing.assert_frame_equal(record.table, history.table)
+    assert record.meta["data"].keys() == {"digits/train", "digits/test"} and not store.scratch(NET).exists()
+    trained = NET.trained()
+    assert not trained.training and torch.equal(trained.fc1.weight.cpu(), record.weights()["fc1.weight"])
+
+
+def test_settings_reach_the_net():
+    net = replace(NET, model="conv_2", width=4, image_size=16, scale="standardised", init="glorot", seed=3)
+    assert net.untrained().conv1.weight.shape == (4, 1, 3, 3) and not net.untrained().conv1.bias.any()
+    assert net.split("train").images.shape[-1] == 16 and net.split("train").images.min() < 0
+    assert torch.equal(net.untrained().fc1.weight, models.build("conv_2", (1, 16, 16), width=4, seed=3, init="glorot").fc1.weight)
+
+
+def test_a_curve_is_the_one_that_units_gives():
+    every = tuple(criteria.UNIT)
+    e = UnitCurve(NET, "fc1", every, repeats=2, sample=50, test_images=60)
+    table, model = store.run(e).table, NET.trained()
+    noisy = [c for c in every if "noise" in criteria.needs(c)]
+    assert len(table) == 9 * (2 * len(noisy) + 2 * (len(every) - len(noisy)))
+    assert set(table[table.criterion.isin(noisy)].remove) == {"lowest"} and set(table[~table.criterion.isin(noisy)].repeat) == {0}
+    for (criterion, remove, repeat), part in table.groupby(["criterion", "remove", "repeat"]):
+        seen = NET.split("train", 50) if any(r.startswith("activation") for r in criteria.needs(criterion)) else None
+        order = units.order(model, "fc1", criterion, remove=remove, data=seen, seed=repeat)
+        accuracy, loss = units.pruning_curve(model, "fc1", order, NET.split("test", 60))
+        np.testing.assert_allclose(part.accuracy, accuracy.cpu(), atol=1e-6)
+        np.testing.assert_allclose(part.loss, loss.cpu(), atol=1e-5)
+        assert part.removed.tolist() == list(range(9))
+
+
+def test_importance_is_what_a_unit_alone_is_worth():
+    table, model = store.run(UnitImportance(NET, "fc1")).table, NET.trained()
+    test = NET.split("test")
+    with torch.inference_mode():
+        whole = torch.nn.functional.cross_entropy(model(test.images), test.labels).item()
+        for unit in range(8):
+            small = units.remove(model, "fc1", torch.tensor([unit]))
+            loss = torch.nn.functional.cross_entropy(small(test.images), test.labels).item()
+            assert table.loss_increase[unit] == pytest.approx(loss - whole, abs=1e-5)
+    np.testing.assert_allclose(table.norm, model.fc1.weight.detach().cpu().norm(dim=1), rtol=1e-5)
+    assert table.share.sum() == pytest.approx(1) and table.unit.tolist() == list(range(8))
+
+
+def test_costs_rise_with_the_work():
+    assert replace(NET, recipe=replace(RECIPE, iterations=40)).cost() == pytest.approx(2 * NET.cost())
+    assert replace(NET, width=80).cost() > 5 * NET.cost() and UnitCurve(NET, "fc1", test_images=10).cost() < UnitCurve(NET, "fc1").cost()
+
+
+# chapters
+
+
+def notebook(folder, *cells):
+    """A chapter with cells given as (tag, source)."""
+    path = folder / "07_toy.ipynb"
+    found = [dict(cell_type="code", metadata=dict(tags=[tag] if tag else []), source=source.splitlines(True)) for tag, source in cells]
+    path.write_text(json.dumps(dict(cells=found, metadata={}, nbformat=4, nbformat_minor=5)))
+    return path
+
+
+PLAN = """from pruning_lab import Recipe, Train, UnitCurve
+SIZES = {"smoke": 1, "night": 2}
+nets = [Train("digits", "lenet_300_100", Recipe(lr=rate, iterations=3), seed=s, width=4, limit=64) for s in range(seeds or SIZES[profile])]
+experiments = [UnitCurve(net, "fc1", repeats=1, test_images=20) for net in nets]
+"""
+PARAMETERS = 'profile = "laptop"\nseeds = None\nrate = 0.1\n'
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return notebook(tmp_path, ("parameters", PARAMETERS), ("", "raise SystemExit"), ("plan", PLAN))
+
+
+def test_chapters_are_found_by_number_name_and_path(toy):
+    path = chapters.chapters()[0]
+    assert path.name == "01_frame_potential.ipynb"
+    for name in ("01", "frame_potential", "01_frame_potential", "01_frame_potential.ipynb", str(path)):
+        assert chapters.chapter(name) == path
+    assert chapters.chapter(str(toy)) == toy
+    with pytest.raises(ValueError, match="no chapter '99'; there are 01_frame_potential"):
+        chapters.chapter("99")
+
+
+def test_a_plan_is_parameters_then_overrides_then_the_plan_cells(toy):
+    assert [e.parent.seed for e in chapters.plan(toy, "night")] == [0, 1]
+    assert len(chapters.plan(toy, "smoke", dict(seeds=3))) == 3
+    assert chapters.plan(toy, "smoke", dict(rate=0.5))[0].parent.recipe.lr == 0.5
+
+
+def test_plans_that_cannot_be_made_are_refused(tmp_path, toy):
+    with pytest.raises(ValueError, match=r"07_toy has no parameter \['sedes'\]; it has \['profile', 'rate', 'seeds'\]"):
+        chapters.plan(toy, "smoke", dict(sedes=3))
+    with pytest.raises(ValueError, match="the plan of 07_toy has no profile 'paper'"):
+        chapters.plan(toy, "paper")
+    path = notebook(tmp_path, ("parameters", PARAMETERS), ("plan", "experiments = 3"))
+    with pytest.raises(ValueError, match="must end in a list `experiments`"):
+        chapters.plan(path, "smoke")
+    path = notebook(tmp_path, ("parameters", PARAMETERS), ("plan", "dict()['other']"))
+    with pytest.raises(KeyError, match="other"):
+        chapters.plan(path, "smoke")
+
+
+def test_the_same_experiment_twice_is_one(tmp_path):
+    path = notebook(tmp_path, ("parameters", PARAMETERS), ("plan", PLAN), ("plan", "experiments = experiments + experiments"))
+    assert len(chapters.plan(path, "night")) == 2
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("path", chapters.chapters(), ids=lambda path: path.stem)
+def test_every_chapter_has_a_plan_at_every_profile(path, profile):
+    plan = chapters.plan(path, profile)
+    assert plan and len({(type(e), e.key) for e in plan}) == len(plan)
+    if profile == "smoke":  # the same nets whatever else is said: seeds are asked for
+        assert {e.parent.seed for e in chapters.plan(path, profile, dict(seeds=1)) if e.parents()} == {0}
+
+
+# the command line
+
+
+def test_list_names_chapters_profiles_and_what_is_stored(capsys):
+    assert main(["list"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0][:3] == ["chapter", "profile", "records"]
+    assert [r[1] for r in rows[1:] if r[0] == "01_frame_potential"] == list(PROFILES)
+    assert all(r[2].startswith("0/") and r[3] == "0" and r[4] == "-" for r in rows[1:])
+
+
+def test_sweep_publish_and_clean(toy, capsys, tmp_path):
+    assert main(["sweep", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert "4/4 UnitCurve" in capsys.readouterr().out
+    assert main(["sweep", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert capsys.readouterr().out == "all 2 records are stored\n"
+    assert main(["publish", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[-1].startswith("4 records published; the shelf holds 0.0 MB")
+    assert all((tmp_path / "results" / line).is_dir() for line in lines[:-1])
+    assert not list((tmp_path / "results").rglob("*.safetensors"))
+    assert main(["publish", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert capsys.readouterr().out.startswith("0 records published")
+    assert main(["clean"]) == 0
+    assert "emptied" not in capsys.readouterr().out and list((tmp_path / "store").glob("Train/*"))
+    assert main(["clean", "records", "locks"]) == 0
+    assert capsys.readouterr().out.count("emptied") == 2
+    assert not [f for f in (tmp_path / "store").rglob("*") if f.is_file()]
+    assert len(list((tmp_path / "results").glob("*/*"))) == 4  # what is published stays
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+def test_small_profiles_are_never_published(toy, capsys, profile, tmp_path):
+    assert main(["publish", str(toy), "--profile", profile]) == 2
+    assert "never published" in capsys.readouterr().err and not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (["sweep", "99"], "no chapter '99'; there are 01_"),
+        (["publish", "nosuch", "--profile", "night"], "no chapter 'nosuch'"),
+        (["sweep", "01", "-p", "sedes", "3"], "01_frame_potential has no parameter ['sedes']; it has ['dataset', 'profile', 'seeds']"),
+        (["sweep", "01", "--profile", "smoke", "-p", "dataset", "minst"], "unknown data set 'minst'; known here"),
+        (["run", "99"], "no chapter '99'"),
+    ],
+    ids=str,
+)
+def test_errors_are_one_line_and_exit_code_2(capsys, words, says):
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("pruning_lab: ") and says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["bake"], ["sweep"], ["sweep", "01", "--profile", "huge"], ["clean", "everything"]], ids=str)
+def test_words_that_are_no_command_exit_with_2(capsys, words):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2 and "usage:" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_one_line(monkeypatch, capsys, toy):
+    monkeypatch.setenv("PRUNING_LAB_DEVICE", "abacus")
+    assert main(["sweep", str(toy), "--profile", "night"]) == 2
+    assert "PRUNING_LAB_DEVICE='abacus' cannot be used here" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch, toy):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Train, "compute", stop)
+    assert main(["sweep", str(toy), "--profile", "night"]) == 130
+
+
+PLUGIN = """from pruning_lab import unit_criterion
+
+@unit_criterion
+def largest_weight(weight):
+    return weight.flatten(1).abs().amax(1)
+"""
+
+
+def test_a_plugin_s_criterion_is_in_every_chapter(tmp_path):
+    (tmp_path / "my_criteria.py").write_text(PLUGIN)
+    code = """
+import torch
+from pruning_lab import chapters, store, sweep
+torch.set_num_threads(1)
+plan = [e for e in chapters.plan(chapters.chapter("01"), "smoke", dict(seeds=1)) if "largest_weight" in getattr(e, "group", ())]
+assert {e.layer for e in plan} >= {"fc1", "conv2"}, plan
+sweep(plan[:1])
+assert set(store.find(plan[0]).table.criterion) == {"largest_weight"}
+assert plan[0].sources().keys() == {"largest_weight"}
+"""
+    more = dict(PRUNING_LAB_PLUGINS="my_criteria", PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
