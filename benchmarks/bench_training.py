@@ -21,7 +21,7 @@ RECIPE = Recipe("sgd", lr=3e-3, momentum=0.9, batch=64, iterations=STEPS)
 
 
 def pictures():
-    """MNIST as torchvision gives it, read from PRUNING_LAB_DATA or downloaded; else as many random pictures in a data set of torchvision."""
+    """MNIST as torchvision gives it where PRUNING_LAB_DATA has its files, else as many random pictures from torchvision."""
     environment.import_torchvision()
     from torchvision import datasets, transforms
 
