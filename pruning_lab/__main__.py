@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,10 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    plan = _plan(args)
-    if args.workers < 2:
-        return sweeps.sweep(plan, keep=args.keep or None)
-    with sweeps.pool(args.workers) as executor:
-        sweeps.sweep(plan, executor, args.keep or None)
-    return None
+    if args.keep:
+        os.environ["PRUNING_LAB_KEEP"] = "1"  # workers and parents read it too
+    with sweeps.pool(args.workers) if args.workers > 1 else nullcontext() as executor:
+        sweeps.sweep(_plan(args), executor)
 
 
 def _publish(args: argparse.Namespace) -> None:
