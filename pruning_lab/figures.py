@@ -121,6 +121,8 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
     """
     import plotly.graph_objects as go
 
+    if table.empty:  # nothing is stored yet: axes without a row
+        table = pd.DataFrame(columns=["label", "group", "mean", "low", "high", "n", "verdict", "values"])
     figure = go.Figure()
     hues = dict(zip(table.group.drop_duplicates(), SPARE * len(table), strict=False))
     for _, row in table.iterrows():

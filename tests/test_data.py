@@ -21,7 +21,8 @@ def root(tmp_path, monkeypatch):
 def put(root, name="own", split="train", **change):
     """Write a small sound set of colour images, or one changed as told; an array that is None is left out."""
     r = np.random.default_rng(5)
-    arrays = dict(images=r.integers(0, 256, (12, 5, 4, 3), np.uint8), labels=np.arange(12, dtype=np.uint8) % 3, classes=np.array(["a", "b", "c"]))
+    images, labels = r.integers(0, 256, (12, 5, 4, 3), np.uint8), np.arange(12, dtype=np.uint8) % 3
+    arrays = dict(images=images, labels=labels, classes=np.array(["a", "b", "c"]))
     file = root / name / f"{split}.npz"
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(file, **{k: v for k, v in (arrays | change).items() if v is not None})
@@ -184,6 +185,13 @@ def test_gaussian_images_are_one_fixed_draw_of_which_a_limit_takes_the_first():
     assert not torch.equal(test[:10], whole.images[:10])  # the halves are drawn apart
 
 
+@pytest.mark.xfail(strict=True, reason="randn draws the last 16 numbers of a tensor anew where its size is no multiple of 16")
+def test_a_limit_takes_the_first_of_the_draw_for_images_of_any_size(root):
+    put(root)
+    whole, part = (data.load("gaussian:own", "train", scale="standardised", limit=n).images for n in (None, 3))
+    assert torch.equal(part, whole[:3])
+
+
 def test_gaussian_images_scale_per_channel(root):
     put(root, images=(np.random.default_rng(2).random((12, 5, 4, 3)) * [255, 60, 5]).astype(np.uint8))
     real = data.load("own", "train").images
@@ -197,7 +205,8 @@ def test_gaussian_images_scale_per_channel(root):
 
 def test_an_unknown_name_lists_the_known(root):
     put(root)
-    with pytest.raises(ValueError, match=r"unknown data set 'minst'; known here: cifar10, digits, fashion_mnist, mnist, own\. .*train\.npz"):
+    known = r"cifar10, digits, fashion_mnist, mnist, own\. .*train\.npz"
+    with pytest.raises(ValueError, match=f"unknown data set 'minst'; known here: {known}"):
         data.load("minst", "train")
 
 

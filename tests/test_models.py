@@ -108,7 +108,10 @@ def test_the_default_initialisation_is_pytorch_s():
     assert all(torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("name, layer, fans", [("lenet_300_100", "fc1", (784, 300)), ("conv_2", "conv2", (64 * 9, 64 * 9)), ("mlp", "fc2", (512, 512))])
+FANS = [("lenet_300_100", "fc1", (784, 300)), ("conv_2", "conv2", (64 * 9, 64 * 9)), ("mlp", "fc2", (512, 512))]
+
+
+@pytest.mark.parametrize("name, layer, fans", FANS)
 def test_glorot_weights_are_normal_with_its_variance(name, layer, fans):
     module = models.build(name, MNIST, init="glorot").get_submodule(layer)
     w = module.weight.detach().double().flatten()

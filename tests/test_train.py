@@ -34,7 +34,7 @@ def one_thread():
 
 
 def halves(limit=150, test=80, **options):
-    return data.load("digits", "train", limit=limit, device="cpu", **options), data.load("digits", "test", limit=test, device="cpu", **options)
+    return tuple(data.load("digits", s, limit=n, device="cpu", **options) for s, n in (("train", limit), ("test", test)))
 
 
 def small(seed=0):
@@ -498,5 +498,6 @@ def test_derived_seeds_hang_on_all_their_parts():
 
 
 def test_a_small_net_learns_digits():
-    _, history = trained(Recipe(lr=0.1, momentum=0.9, batch=32, epochs=15), model=models.build("lenet_300_100", (1, 8, 8), width=60), limit=600)
+    model = models.build("lenet_300_100", (1, 8, 8), width=60)
+    _, history = trained(Recipe(lr=0.1, momentum=0.9, batch=32, epochs=15), model=model, limit=600)
     assert history.table.test_accuracy.iloc[-1] > 0.8 and history.table.train_accuracy.iloc[-1] > 0.95

@@ -1,0 +1,120 @@
+"""What the environment says, and a torchvision whose compiled operators are missing."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from pruning_lab import environment
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_folders_follow_their_variables(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("DATA", "STORE", "RESULTS"):
+        monkeypatch.delenv(f"PRUNING_LAB_{name}", raising=False)
+    assert environment.data_root() == tmp_path / "pruning_lab" / "data"
+    assert environment.local_shelf() == tmp_path / "pruning_lab" / "store"
+    assert environment.published_shelf() == ROOT / "book" / "results"
+    for name, folder in (("DATA", environment.data_root), ("STORE", environment.local_shelf), ("RESULTS", environment.published_shelf)):
+        monkeypatch.setenv(f"PRUNING_LAB_{name}", str(tmp_path / name))
+        assert folder() == tmp_path / name
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert environment.cache_folder() == Path.home() / ".cache" / "pruning_lab"
+
+
+def test_plugins_are_named_with_commas(monkeypatch):
+    monkeypatch.setenv("PRUNING_LAB_PLUGINS", " one, two.three,,")
+    assert environment.plugins() == ["one", "two.three"]
+    monkeypatch.delenv("PRUNING_LAB_PLUGINS")
+    assert environment.plugins() == []
+
+
+def test_the_device_named_is_taken(monkeypatch):
+    monkeypatch.setenv("PRUNING_LAB_DEVICE", "cpu")
+    assert environment.device() == torch.device("cpu")
+    monkeypatch.delenv("PRUNING_LAB_DEVICE")
+    assert environment.device().type in ("cuda", "mps", "cpu")
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "cpu:x"])
+def test_a_device_that_is_not_there_is_named(monkeypatch, name):
+    monkeypatch.setenv("PRUNING_LAB_DEVICE", name)
+    with pytest.raises(ValueError, match=f"PRUNING_LAB_DEVICE='{name}' cannot be used here: "):
+        environment.device()
+
+
+def python(code, path):
+    more = dict(PYTHONPATH=os.pathsep.join(map(str, path)), PYTHONDONTWRITEBYTECODE="1")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+USE = """
+import torch
+torch.set_num_threads(1)
+from pruning_lab import environment
+torchvision = environment.import_torchvision()
+from torchvision import datasets, models, ops, transforms
+net = models.resnet18(weights=None).eval()
+with torch.inference_mode():
+    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
+assert environment.import_torchvision() is torchvision
+assert torch.ops.torchvision.nms is not None and datasets.MNIST
+"""
+
+
+def test_the_torchvision_installed_here_is_usable():
+    python(USE, [ROOT])
+
+
+def test_a_torchvision_without_its_operators_is_made_usable(tmp_path):
+    """The package without its compiled part fails at import just as a CUDA build beside a CPU-only torch does."""
+    package = Path(find_spec("torchvision").origin).parent
+    shutil.copytree(package, tmp_path / "torchvision", ignore=shutil.ignore_patterns("*.so*", "*.pyd", "*.dll", "*.dylib", "__pycache__"))
+    fails = """
+try:
+    import torchvision
+except RuntimeError as error:
+    assert "torchvision::nms" in str(error)
+else:
+    raise SystemExit("this copy works by itself: the test says nothing")
+import sys
+for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+    del sys.modules[name]
+"""
+    python(fails + USE + f"assert environment._LIBRARIES and torchvision.__file__.startswith({str(tmp_path)!r})", [tmp_path, ROOT])
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    """A function that puts a package named torchvision, with the source given, in the place of the real one."""
+    real = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "torchvision"}
+
+    def put(source):
+        (tmp_path / "torchvision").mkdir()
+        (tmp_path / "torchvision" / "__init__.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(environment, "_LIBRARIES", [])
+
+    yield put
+    sys.modules.pop("torchvision", None)
+    sys.modules.update(real)
+
+
+def test_a_torchvision_that_fits_is_left_alone(stub):
+    stub("fits = True\n")
+    assert environment.import_torchvision().fits and not environment._LIBRARIES
+
+
+def test_other_failures_of_torchvision_come_through(stub):
+    stub("raise RuntimeError('something else')\n")
+    with pytest.raises(RuntimeError, match="something else"):
+        environment.import_torchvision()
+    assert not environment._LIBRARIES

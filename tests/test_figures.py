@@ -1,0 +1,168 @@
+"""Figures: what each carries, one colour a criterion, bands that say what they are."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pruning_lab import criteria, figures
+from pruning_lab.publish import claims
+
+SAYS = dict(title="What is drawn", alt="A picture in words.", file="rows.csv", command="papermill chapter.ipynb out.ipynb")
+PAIRS = [("norm", "lowest"), ("norm", "highest"), ("frame_potential", "lowest"), ("taylor", "lowest"), ("random", "lowest")]
+
+
+def curves(seeds=3, repeats=2, units=4):
+    r = np.random.default_rng(0)
+    rows = [dict(criterion=c, remove=k, repeat=p, seed=s, removed=n, accuracy=(1 - n / units) * r.uniform(0.8, 1))
+            for c, k in PAIRS for s in range(seeds) for p in range(repeats if c == "random" else 1) for n in range(units + 1)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def judged():
+    second = {"FP1": [0.5], "FP2": [1.0, 1.0, 1.0]}
+    rows = pd.concat([claims.judge(c, {"fc1": [1.0, 2.0, 4.0], "conv2": v}, "paper", "mnist") for c, v in second.items()])
+    return rows.assign(group=rows.claim)
+
+
+def units():
+    r = np.random.default_rng(1)
+    return pd.DataFrame(dict(unit=range(20), norm=r.random(20), share=r.dirichlet(np.ones(20)), loss_increase=r.standard_normal(20)))
+
+
+def drawn(name):
+    toy = np.random.default_rng(2).random((3, 2))
+    return {
+        "curves": lambda: figures.unit_curves({"fc1": curves()}, **SAYS),
+        "panels": lambda: figures.unit_curves({"fc1": curves(), "conv2": curves(1, 1)}, published={"norm/lowest": {2: 50.0}}, **SAYS),
+        "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
+        "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
+        "importance": lambda: figures.importance(units(), **SAYS),
+        "turning": lambda: figures.turning([0, 45, 90], np.ones((3, 2, 2)), toy, **SAYS),
+    }[name]()
+
+
+ALL = ["curves", "panels", "differences", "no differences", "importance", "turning"]
+
+
+def named(figure, start):
+    return [t for t in figure.data if t.name and t.name.startswith(start)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_carries_title_alt_rows_file_and_command(name):
+    figure = drawn(name)
+    assert figure.layout.title.text == SAYS["title"]
+    assert {k: figure.layout.meta[k] for k in ("alt", "file", "command")} == {k: SAYS[k] for k in ("alt", "file", "command")}
+    rows = pd.read_csv(io.StringIO(figure.layout.meta["rows"]))
+    assert len(rows.columns) > 1 and (len(rows) or name == "no differences") and not any("Unnamed" in c for c in rows)
+    figure.to_json()  # every value can be written
+
+
+@pytest.mark.parametrize("name, x, y", [("curves", "units removed", "test accuracy, %"), ("differences", "difference, points", None),
+                                        ("importance", "norm", "share")])  # fmt: skip
+def test_axes_say_what_and_in_which_unit(name, x, y):
+    layout = drawn(name).layout
+    assert x in layout.xaxis.title.text and (y is None or y in layout.yaxis.title.text)
+
+
+def test_accuracy_goes_from_chance_to_100_percent():
+    low, high = figures.unit_curves({"fc1": curves()}, chance=0.5, **SAYS).layout.yaxis.range
+    assert 40 <= low <= 50 and high >= 100
+    assert figures.unit_curves({"fc1": curves()}, **SAYS).layout.yaxis.range[0] <= 10
+
+
+def test_criteria_have_distinct_colours_and_random_is_grey():
+    hues = [figures.colour(c) for c in criteria.UNIT]
+    assert len(set(hues)) == len(hues) and figures.colour("random") == figures.GREY
+    assert figures.colour("my_own") in figures.SPARE and figures.colour("my_own") == figures.colour("my_own")
+    assert not set(figures.SPARE) & set(figures.COLOURS.values())
+
+
+def test_a_criterion_has_its_colour_in_every_figure():
+    panels = drawn("panels")
+    for criterion, _ in PAIRS:
+        start = "random order" if criterion == "random" else figures.words(criterion) + ", "
+        found = {t.line.color for t in named(panels, start) if "band" not in t.name}
+        assert found == {figures.colour(criterion)}
+    assert named(panels, "published")[0].marker.color == figures.colour("norm")
+    row = dict(label="a", group="taylor", mean=1.0, low=0.0, high=2.0, n=3, verdict="shift", values=[1.0])
+    assert figures.differences(pd.DataFrame([row]), axis="x", **SAYS).data[1].marker.color == figures.colour("taylor")
+
+
+def test_groups_that_are_no_criteria_take_no_criterion_s_colour():
+    hues = {t.marker.color for t in drawn("differences").data}
+    assert len(hues) == 2 and not hues & set(figures.COLOURS.values())
+
+
+def test_lowest_first_is_solid_and_highest_dashed():
+    dashes = {t.name: t.line.dash for t in drawn("curves").data}
+    assert dashes["norm, lowest first (3 nets)"] == "solid" and dashes["norm, highest first (3 nets)"] == "dash"
+    assert dashes["random order (3 nets)"] == "solid"
+
+
+def test_lines_are_means_and_bands_are_one_standard_deviation():
+    table = curves()
+    figure = figures.unit_curves({"fc1": table}, **SAYS)
+    for criterion, remove in PAIRS:
+        part = table[(table.criterion == criterion) & (table.remove == remove)].groupby("removed").accuracy
+        name = figures.line_name(criterion, remove)
+        (band,) = named(figure, f"{name}: band")
+        (line,) = named(figure, f"{name} (3 nets)")
+        np.testing.assert_allclose(line.y, 100 * part.mean(), atol=1e-3)
+        edge = np.concatenate([100 * (part.mean() + part.std()), 100 * (part.mean() - part.std())[::-1]]).clip(0, 100)
+        np.testing.assert_allclose(band.y, edge, atol=0.01)
+        assert band.legendgroup == line.legendgroup and band.hoverinfo == "skip" and not band.showlegend
+        assert list(band.x) == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0] and line.visible == band.visible
+
+
+def test_one_net_is_a_single_line_and_said():
+    figure = figures.unit_curves({"fc1": curves(1, 1)}, **SAYS)
+    assert len(figure.data) == len(PAIRS) and all("(1 net)" in t.name for t in figure.data)
+
+
+def test_ours_wait_in_the_legend_and_a_line_of_two_panels_is_named_once():
+    figure = drawn("panels")
+    assert {t.visible for t in named(figure, "taylor")} == {"legendonly"} and {t.visible for t in named(figure, "norm")} == {True}
+    shown = [t.legendgroup for t in figure.data if t.showlegend]
+    assert len(shown) == len(set(shown)) == len(PAIRS) + 1  # the published points too
+
+
+def test_rows_of_curves_are_the_numbers_drawn():
+    figure = drawn("panels")
+    rows = pd.read_csv(io.StringIO(figure.layout.meta["rows"]))
+    assert {"criterion", "remove", "removed", "mean", "sd", "nets", "panel"} <= set(rows)
+    part = rows[(rows.panel == "fc1") & (rows.criterion == "norm") & (rows.remove == "lowest")]
+    np.testing.assert_allclose(100 * part["mean"], named(figure, "norm, lowest first (3")[0].y, atol=1e-3)
+
+
+def test_differences_show_every_net_the_mean_and_its_interval():
+    table, figure = judged(), drawn("differences")
+    assert len(figure.data) == 2 * len(table)
+    for k, (_, row) in enumerate(table.iterrows()):
+        dots, mean = figure.data[2 * k], figure.data[2 * k + 1]
+        assert list(dots.x) == row["values"] and mean.x[0] == row["mean"] and mean.y[0] == row.label
+        if row.n > 1:
+            ends = mean.x[0] - mean.error_x.arrayminus[0], mean.x[0] + mean.error_x.array[0]
+            assert ends == pytest.approx((row.low, row.high))
+        else:
+            assert list(mean.error_x.array) == [0] and "too few nets" in mean.hovertemplate
+
+
+def test_importance_is_in_units_of_the_mean_share():
+    table, dots = units(), drawn("importance").data[0]
+    np.testing.assert_allclose(dots.y, table.share * 20)
+    assert np.mean(dots.y) == pytest.approx(1) and dots.marker.cmax == pytest.approx(table.loss_increase.quantile(0.98))
+
+
+def test_a_slider_has_a_frame_for_each_stop():
+    figure = drawn("turning")
+    assert [f.name for f in figure.frames] == ["0", "45", "90"] == [s.args[0][0] for s in figure.layout.sliders[0].steps]
+    assert all(len(f.data) == len(figure.data) for f in figure.frames)
+
+
+def test_summaries_count_nets_and_not_orders():
+    found = figures.summarise(curves(3, 5), ["criterion", "remove", "removed"], "accuracy")
+    assert set(found.nets) == {3} and len(found) == 5 * 5
+    assert figures.summarise(curves(1, 5), ["criterion"], "accuracy").nets.tolist() == [1] * 4
