@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import chapters, environment, store, sweeps
-from .store import Experiment
+from .experiment import Experiment
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .store import Experiment
+from .experiment import Experiment
 
 FOLDER = Path(__file__).parents[1] / "book"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ def load(
     """
     if split not in ("train", "test") or scale not in SCALES:
         raise ValueError(f"split must be 'train' or 'test' and scale one of {SCALES}, got {split!r} and {scale!r}")
+    if not re.fullmatch(r"(gaussian:)?[\w.-]+", name):
+        raise ValueError(f"{name!r} is no name of a data set: letters, digits, '_', '.' and '-' (a folder under {environment.data_root()})")
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     target = torch.device(device) if device is not None else environment.device()
@@ -99,7 +102,7 @@ def _stored_digest(name: str, split: str, limit: int | None, root: Path) -> str:
     n = min(limit or len(raw.labels), len(raw.labels))
     images = raw.images[:n]
     if name.startswith("gaussian:"):
-        images = _normal(torch.Size(images.transpose(0, 3, 1, 2).shape), split).numpy()
+        images = _normal(raw, None, split)[:n].numpy()
     return _digest(images, raw.labels[:n])
 
 
@@ -115,9 +118,7 @@ def _load(name: str, split: str, limit: int | None, size: int | None, scale: str
     gaussian, base = name.startswith("gaussian:"), name.removeprefix("gaussian:")
     raw = _raw(base, split, root)
     n = min(limit or len(raw.labels), len(raw.labels))
-    images = _pixels(raw, size, slice(n))
-    if gaussian:
-        images = _normal(images.shape, split)
+    images = _normal(raw, size, split)[:n] if gaussian else _pixels(raw, size, slice(n))
     if gaussian != (scale == "standardised"):
         mean, sd = _moments(base, size, root)
         images = images * sd + mean if gaussian else (images - mean) / sd
@@ -132,9 +133,11 @@ def _pixels(raw: _Raw, size: int | None, rows: slice) -> torch.Tensor:
     return images
 
 
-def _normal(shape: torch.Size, split: str) -> torch.Tensor:
+def _normal(raw: _Raw, size: int | None, split: str) -> torch.Tensor:
+    """The draw for a whole split, of which a limit takes the first: `randn` depends on how much is drawn."""
+    n, height, width, channels = raw.images.shape
     seed = {"train": 20_190_614, "test": 20_190_615}[split]
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(n, channels, size or height, size or width, generator=torch.Generator().manual_seed(seed))
 
 
 @lru_cache(maxsize=4)
@@ -186,7 +189,7 @@ def _digits(split: str) -> _Raw:
 def _read(file: Path) -> _Raw:
     """A set of the layout `images`, `labels`, optionally `classes` and `lossy`; checked."""
     try:
-        with np.load(file, allow_pickle=False) as z:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as z:  # NumPy leaves a broken file open
             arrays = {k: z[k] for k in z.files}
     except Exception as error:  # zipfile, zlib, numpy and the file system each have their own
         raise ValueError(f"{file} cannot be read as .npz without pickles ({error}); delete it or write it again") from error
@@ -196,11 +199,23 @@ def _read(file: Path) -> _Raw:
     if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0 or images.shape[-1] not in (1, 3):
         raise ValueError(f"{file}: images {images.shape} and labels {labels.shape}; expected [N, H, W, C] with C 1 or 3, and [N], N > 0")
     _check_values(file, images, labels)
-    classes = tuple(str(c) for c in arrays.get("classes", np.arange(int(labels.max()) + 1)))
+    classes = tuple(str(c) for c in arrays["classes"]) if "classes" in arrays else _numbered(file, labels)
     if labels.min() < 0 or labels.max() >= len(classes):
         raise ValueError(f"{file}: labels from {labels.min()} to {labels.max()}, but {len(classes)} classes")
     white = 255.0 if images.dtype == np.uint8 else 1.0
     return _Raw(images, labels.astype(np.int64), classes, arrays.get("lossy", np.zeros(0, np.int64)), white)
+
+
+def _numbered(file: Path, labels: np.ndarray) -> tuple[str, ...]:
+    """Class names for a set that has none: numbers up to the highest label in either half, at most 10,000."""
+    other = file.with_name("test.npz" if file.name == "train.npz" else "train.npz")
+    highest = int(labels.max())
+    if other.is_file():
+        with np.load(other, allow_pickle=False) as z:
+            highest = max(highest, int(z["labels"].max(initial=0)))
+    if highest >= 10_000:
+        raise ValueError(f"{file}: a label of {highest}, and no array 'classes' that names so many")
+    return tuple(map(str, range(highest + 1)))
 
 
 def _check_values(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
@@ -219,8 +234,12 @@ def _check_values(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
 def _write(file: Path, raw: _Raw) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as part:
-        np.savez_compressed(part, images=raw.images, labels=raw.labels.astype(np.uint8), classes=np.array(raw.classes))
-    Path(part.name).replace(file)
+        try:
+            np.savez_compressed(part, images=raw.images, labels=raw.labels.astype(np.uint8), classes=np.array(raw.classes))
+            Path(part.name).replace(file)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
 
 
 def _download(name: str, split: str, root: Path, file: Path) -> _Raw:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from . import criteria, data, environment, models, provenance, store, units
+from .experiment import Experiment, Result
 from .recipe import Recipe
-from .store import Experiment, Result
 from .train import fit
 
 
@@ -78,7 +78,7 @@ class UnitCurve(Experiment):
     """Accuracy along the removal orders of a group of criteria, which share one pass over the test images.
 
     Table: criterion, remove ("lowest" or "highest" score first), repeat, removed (0..units), accuracy in [0, 1], loss.
-    `repeats` counts the orders of a criterion that reads noise; reversed noise is noise, so those have one direction.
+    `repeats` counts the orders of a criterion that reads noise; one that reads nothing else has one direction.
     """
 
     modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units")
@@ -97,7 +97,7 @@ class UnitCurve(Experiment):
             seen = self.parent.split("train", self.sample) if any(r.startswith("activation") for r in reads) else None
             given = {"init": self.parent.untrained().get_submodule(self.layer).weight} if "init" in reads else {}
             for repeat in range(self.repeats if "noise" in reads else 1):
-                for remove in ("lowest",) if "noise" in reads else ("lowest", "highest"):
+                for remove in ("lowest",) if reads == ("noise",) else ("lowest", "highest"):
                     found = units.order(model, self.layer, criterion, remove=remove, data=seen, seed=repeat, **given)
                     orders[criterion, remove, repeat] = found
         curves = units.pruning_curves(model, self.layer, orders, self.parent.split("test"), self.test_images)

@@ -87,7 +87,9 @@ def revision() -> dict[str, str | bool | None]:
             return None
         return answer.stdout.strip()
 
-    commit = git("rev-parse", "--short=12", "HEAD")
+    top = git("rev-parse", "--show-toplevel")
+    ours = top is not None and Path(top) == Path(__file__).parents[1]  # not some other project that holds an installed copy
+    commit = git("rev-parse", "--short=12", "HEAD") if ours else None
     return dict(revision=commit, dirty=bool(git("status", "--porcelain", "--", ".")) if commit else None)
 
 
@@ -113,8 +115,15 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def here() -> dict[str, dict | str]:
+    """What a record says of its making that is known at its start; the GPU's memory is counted from now on."""
+    if environment.device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    return dict(device=device(), versions=versions(), git=revision(), library=library_digest())
+
+
 def peak_memory() -> int:
-    """Highest memory use so far in bytes: of the GPU where there is one, else of this process."""
+    """Highest memory use in bytes: of the GPU since `here`, or, without one, of this process since it began."""
     if environment.device().type == "cuda":
         return torch.cuda.max_memory_allocated()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

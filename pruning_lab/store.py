@@ -13,10 +13,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,90 +24,11 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from . import environment, provenance
+from .experiment import Experiment, Result, same, settings
 
 FORMAT = 1
 NEEDED = ("config", "code", "data", "device", "files", "versions")  # of record.json, to judge a record by
 ARRAY_LIMIT = 1_000_000  # bytes of one published array file
-
-
-@dataclass
-class Result:
-    """What an experiment computes: a tidy `table`, `arrays` by name, and `weights`, which are never published.
-
-    `seconds` is given where the work began in an earlier process, and counts that part too.
-    """
-
-    table: pd.DataFrame
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    weights: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
-
-
-class Experiment:
-    """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
-
-    A subclass has fields, `modules` (names of the library's modules that its answer rests on) and `compute`. Fields that
-    are experiments are its parents. Raise `version` when the meaning of an answer changes.
-    """
-
-    version: ClassVar[int] = 1
-    modules: ClassVar[tuple[str, ...]] = ()
-    has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
-
-    def compute(self) -> Result:
-        """The answer; called by `run` only."""
-        raise NotImplementedError
-
-    def cost(self) -> float:
-        """Rough seconds on two CPU cores, to order a sweep by."""
-        return 1.0
-
-    def label(self) -> str:
-        """The readable part of the key."""
-        return "record"
-
-    def sources(self) -> dict[str, str]:
-        """Digests of what lies outside the fields and yet enters the key, such as a plugin's code."""
-        return {}
-
-    def data_read(self) -> dict[str, dict[str, Any]]:
-        """Name of each split read -> its digest and number of lossy images, as far as they are on this machine."""
-        return {}
-
-    def parents(self) -> list[Experiment]:
-        """The experiments whose answers this one builds on."""
-        values = [getattr(self, f.name) for f in fields(self)]
-        return [v for v in values if isinstance(v, Experiment)]
-
-    @property
-    def key(self) -> str:
-        """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
-        own = {k: v for k, v in _changed(self).items() if not isinstance(getattr(self, k), Experiment)}
-        parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parents()]]
-        return f"{self.label()}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
-
-    def config(self) -> dict[str, Any]:
-        """All fields as plain values, parents included."""
-        return json.loads(json.dumps(asdict(self)))
-
-    def code(self) -> dict[str, str]:
-        """Digests of the code that the answer rests on: the class, its modules, and those of its parents."""
-        own = {type(self).__name__: provenance.methods_digest(type(self), Experiment)}
-        own |= {m: provenance.module_digest(m) for m in self.modules}
-        for parent in self.parents():
-            own |= parent.code()
-        return dict(sorted(own.items()))
-
-
-def _changed(instance: Any) -> dict[str, Any]:
-    """Fields of a dataclass that differ from their defaults, nested ones likewise, as plain values."""
-    out = {}
-    for f in fields(instance):
-        value = getattr(instance, f.name)
-        default = f.default_factory() if f.default_factory is not MISSING else f.default
-        if value != default:
-            out[f.name] = _changed(value) if is_dataclass(value) else json.loads(json.dumps(value))
-    return out
 
 
 @dataclass(frozen=True)
@@ -133,8 +54,9 @@ def _folder(e: Experiment, shelf: str) -> Path:
 
 
 def scratch(e: Experiment) -> Path:
-    """A file in which an experiment may keep its state while it runs; removed once the record is stored."""
-    return environment.local_shelf() / "checkpoints" / f"{type(e).__name__}-{e.key}.safetensors"
+    """A file in which an experiment may keep its state while it runs, other code another file; removed once the record is stored."""
+    code = hashlib.sha256(json.dumps(e.code()).encode()).hexdigest()[:8]
+    return environment.local_shelf() / "checkpoints" / f"{type(e).__name__}-{e.key}-{code}.safetensors"
 
 
 def find(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record | None:
@@ -161,7 +83,7 @@ def find(e: Experiment, keep: bool | None = None, weights: bool = False) -> Reco
 
 def _read(folder: Path, shelf: str, e: Experiment) -> Record:
     table, arrays, meta = _load(folder, (folder / "record.json").stat().st_mtime_ns)
-    if not _same(e, meta["config"]):
+    if not same(e, meta["config"]):
         raise ValueError("its settings are not those asked for")
     return Record(table.copy(), arrays, meta, shelf, folder, tuple(_notes(e, meta)))
 
@@ -191,25 +113,6 @@ def _checksum(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _same(instance: Any, stored: Mapping[str, Any]) -> bool:
-    """Whether a stored config equals an experiment field by field; a field added since then must have its default."""
-    names = {f.name: f for f in fields(instance)}
-    if stored.keys() - names.keys():
-        return False
-    for name, f in names.items():
-        value = getattr(instance, name)
-        if name not in stored:
-            default = f.default_factory() if f.default_factory is not MISSING else f.default
-            same = value == default
-        elif is_dataclass(value):
-            same = isinstance(stored[name], Mapping) and _same(value, stored[name])
-        else:
-            same = json.loads(json.dumps(value)) == stored[name]
-        if not same:
-            return False
-    return True
-
-
 def _notes(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
     code, notes = e.code(), []
     if other := sorted(k for k in code.keys() | meta["code"].keys() if code.get(k) != meta["code"].get(k)):
@@ -233,9 +136,13 @@ def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Recor
     with FileLock(lock):
         if record := find(e, keep, weights):
             return record
-        code, start = e.code(), time.perf_counter()
-        result = e.compute()
-        write(e, result, result.seconds or time.perf_counter() - start, code)
+        own, made, start = e.own_code(), provenance.here(), time.perf_counter()
+        try:
+            result = e.compute()
+        except Exception as error:
+            error.add_note(f"while computing {type(e).__name__} {e.key}")
+            raise
+        write(e, result, made | _used(e, own) | dict(seconds=round(result.seconds or time.perf_counter() - start, 3)))
         scratch(e).unlink(missing_ok=True)
     record = find(e, keep, weights)
     if record is None:
@@ -243,8 +150,18 @@ def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Recor
     return record
 
 
-def write(e: Experiment, result: Result, seconds: float, code: Mapping[str, str]) -> Path:
-    """Store a result on the local shelf: written under another name, then renamed, so that it is whole or absent."""
+def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
+    """The code that an answer did rest on, that of the parents' records as these say, and which weights it started from."""
+    code, parents = dict(own), {}
+    for parent in e.parents():
+        record = find(parent, weights=parent.has_weights)
+        code |= record.meta["code"] if record else parent.code()
+        parents[parent.key] = record.meta["files"].get("weights.safetensors") if record else None
+    return dict(code=dict(sorted(code.items())), parents=parents)
+
+
+def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
+    """Store a result and how it was `made` on the local shelf: written under another name, then renamed, so whole or absent."""
     folder = _folder(e, "local")
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
@@ -253,24 +170,10 @@ def write(e: Experiment, result: Result, seconds: float, code: Mapping[str, str]
         np.savez_compressed(part / "arrays.npz", **result.arrays)
         if result.weights:
             save_file({k: v.detach().cpu().contiguous() for k, v in result.weights.items()}, part / "weights.safetensors")
-        meta = dict(
-            format=FORMAT,
-            experiment=type(e).__name__,
-            version=e.version,
-            key=e.key,
-            config=e.config(),
-            seconds=round(seconds, 3),
-            peak_memory_bytes=provenance.peak_memory(),
-            device=provenance.device(),
-            versions=provenance.versions(),
-            git=provenance.revision(),
-            code=dict(code),
-            library=provenance.library_digest(),
-            data=e.data_read(),
-            time=provenance.now(),
-            files={f.name: _checksum(f) for f in sorted(part.iterdir())},
-        )
-        (part / "record.json").write_text(json.dumps(meta, indent=1) + "\n")
+        what = dict(format=FORMAT, experiment=type(e).__name__, version=e.version, key=e.key, config=e.config(), data=e.data_read())
+        files = {f.name: _checksum(f) for f in sorted(part.iterdir())}
+        end = dict(peak_memory_bytes=provenance.peak_memory(), time=provenance.now(), files=files)
+        (part / "record.json").write_text(json.dumps(what | dict(made) | end, indent=1) + "\n")
         return _put(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -309,29 +212,18 @@ def publish(e: Experiment) -> Path:
 
 
 def gather(experiments: Iterable[Experiment], keep: bool | None = None) -> pd.DataFrame:
-    """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is left out."""
+    """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is left out.
+
+    A setting that shares its name with a result has its full name, such as `recipe.lr`. ValueError: that is taken, too.
+    """
     found = [(e, r) for e in experiments if (r := find(e, keep)) is not None]
-    settings = pd.DataFrame([flat(e) for e, _ in found], dtype=object)  # a seed stays a whole number beside None or 0.1
-    settings = settings.map(lambda v: ", ".join(map(str, v)) if isinstance(v, list) else v)
-    varying = [c for c in settings if c == "seed" or settings[c].map(repr).nunique() > 1]
-    tables = []
-    for (_, record), row in zip(found, settings[varying].to_dict("records"), strict=True):
-        if clash := set(varying) & set(record.table):
-            raise ValueError(f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table")
-        tables.append(record.table.assign(**row)[[*varying, *record.table]])
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def flat(e: Experiment) -> dict[str, Any]:
-    """Settings as one flat dict; a nested field keeps its own name unless two share it, then `parent.field`."""
-    leaves = list(_leaves(e.config(), ()))
-    short = [path[-1] for path, _ in leaves]
-    return {path[-1] if short.count(path[-1]) == 1 else ".".join(path): value for path, value in leaves}
-
-
-def _leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, name))
-        else:
-            yield (*path, name), value
+    results = {column for _, record in found for column in record.table}
+    names = [{full if short in results else short: value for short, full, value in settings(e)} for e, _ in found]
+    table = pd.DataFrame(names, dtype=object)  # a seed stays a whole number beside None or 0.1
+    table = table.map(lambda v: ", ".join(map(str, v)) if isinstance(v, list) else v)
+    varying = [c for c in table if c == "seed" or table[c].map(repr).nunique() > 1]
+    if clash := results & set(varying):
+        raise ValueError(f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table")
+    rows = zip(found, table[varying].to_dict("records"), strict=True)
+    parts = [record.table.assign(**row)[[*varying, *record.table]] for (_, record), row in rows]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

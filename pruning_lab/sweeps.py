@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import torch
 
-from .store import Experiment, find, run
+from .experiment import Experiment
+from .store import find, run
 
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
 

@@ -48,7 +48,7 @@ class History:
         for k, v in row.items():
             if not isinstance(v, int | float):
                 self.stacks.setdefault(k, []).append(
-                    np.array(v.detach().cpu() if isinstance(v, torch.Tensor) else v)
+                    np.array(v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else v)
                 )  # a copy: hooks hand out live weights
 
 
@@ -207,6 +207,8 @@ class _Run:
         self.model.eval()
         row = dict(epoch=self.epoch, iteration=self.iteration, lr=lr, train_loss=loss, train_accuracy=accuracy)
         row["test_loss"], row["test_accuracy"] = evaluate(self.model, self.test)
+        if not np.isfinite(row["test_loss"]):
+            raise self.not_finite(lr)
         if self.validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(self.model, self.validation)
             if row["validation_loss"] < min((r["validation_loss"] for r in self.history.rows), default=np.inf):
@@ -242,7 +244,9 @@ class _Run:
 
     def identity(self) -> dict:
         """What a checkpoint must agree in to be this run's."""
-        return json.loads(json.dumps(dict(recipe=asdict(self.recipe), seed=self.seed, data=self.train.digest)))
+        shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
+        gone = sum(int(g.sum()) for _, g in self.masked)
+        return json.loads(json.dumps(dict(recipe=asdict(self.recipe), seed=self.seed, data=self.train.digest, shapes=shapes, masked=gone)))
 
     def resume(self) -> None:
         """Go on from the checkpoint if there is one of this recipe, seed and data; a foreign one is ignored, and named."""
@@ -250,7 +254,7 @@ class _Run:
         if found is None:
             return
         groups, values = found
-        if any(values[k] != v for k, v in self.identity().items()):
+        if any(values.get(k) != v for k, v in self.identity().items()):
             print(f"checkpoint {self.file.name} belongs to another run; training starts over", file=sys.stderr)
             return
         self.model.load_state_dict(groups["model"])

@@ -265,8 +265,11 @@ def _tally(outputs, tail, labels):
 
 @contextmanager
 def _evaluation(model):
-    """Evaluation mode without gradients; afterwards each module has its own training flag back."""
+    """Evaluation mode without gradients and without TensorFloat-32; afterwards everything is as it was."""
     flags = [(module, module.training) for module in model.modules()]
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    rounded = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = False
     model.eval()
     try:
         with torch.no_grad():
@@ -274,6 +277,7 @@ def _evaluation(model):
     finally:
         for module, training in flags:
             module.training = training
+        products.allow_tf32, convolutions.allow_tf32 = rounded
 
 
 def _permutation(name, order, units):

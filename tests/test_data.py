@@ -185,7 +185,6 @@ def test_gaussian_images_are_one_fixed_draw_of_which_a_limit_takes_the_first():
     assert not torch.equal(test[:10], whole.images[:10])  # the halves are drawn apart
 
 
-@pytest.mark.xfail(strict=True, reason="randn draws the last 16 numbers of a tensor anew where its size is no multiple of 16")
 def test_a_limit_takes_the_first_of_the_draw_for_images_of_any_size(root):
     put(root)
     whole, part = (data.load("gaussian:own", "train", scale="standardised", limit=n).images for n in (None, 3))
@@ -281,7 +280,6 @@ def test_what_was_downloaded_is_kept_as_npz(root, monkeypatch):
     assert [f.name for f in (root / "mnist").iterdir()] == ["train.npz"]
 
 
-@pytest.mark.xfail(strict=True, reason="data._write leaves its temporary file behind when writing fails")
 def test_a_write_that_fails_leaves_nothing(root, monkeypatch):
     def full(file, **_):
         file.write(b"half")

@@ -19,13 +19,14 @@ ALLOWED = {
     "surgery": "",
     "provenance": "environment",
     "data": "environment",
-    "store": "environment provenance",
-    "sweeps": "store",
-    "chapters": "store",
+    "experiment": "provenance",
+    "store": "environment provenance experiment",
+    "sweeps": "experiment store",
+    "chapters": "experiment",
     "units": "models criteria surgery",
     "train": "data recipe checkpoint",
-    "experiments": "environment models criteria recipe provenance data store units train",
-    "publish": "environment store sweeps chapters",
+    "experiments": "environment models criteria recipe provenance data experiment store units train",
+    "publish": "environment experiment store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 

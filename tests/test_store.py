@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, provenance, store
+from pruning_lab.experiment import flat
 from pruning_lab.store import Experiment, Result
 
 RECIPE = Recipe(lr=0.1, epochs=1)
@@ -477,7 +478,7 @@ def test_gather_names_nested_fields_shortly_and_joins_lists():
         store.run(e)
     table = store.gather(experiments)
     assert table[["seed", "rates", "layer"]].drop_duplicates().values.tolist() == [[0, "", "fc1"], [1, "0.5, 2", "fc2"]]
-    assert store.flat(experiments[1]) == {"name": "a", "seed": 1, "rate": 0.1, "depth": 2, "rates": [0.5, 2], "layer": "fc2"}
+    assert flat(experiments[1]) == {"name": "a", "seed": 1, "rate": 0.1, "depth": 2, "rates": [0.5, 2], "layer": "fc2"}
 
 
 def test_gather_refuses_columns_that_mean_two_things(monkeypatch):
@@ -487,13 +488,21 @@ def test_gather_refuses_columns_that_mean_two_things(monkeypatch):
         store.gather([Toy("a")])
 
 
+def test_a_setting_named_like_a_result_has_its_full_name(monkeypatch):
+    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(dict(depth=[7]))))
+    experiments = [Toy("a", inner=Inner(depth=n)) for n in (2, 3)]
+    for e in experiments:
+        store.run(e)
+    assert store.gather(experiments)[["inner.depth", "depth"]].to_numpy().tolist() == [[2, 7], [3, 7]]
+
+
 def test_fields_of_one_name_keep_their_parents_name():
     @dataclass(frozen=True)
     class Two(Experiment):
         parent: Toy
         seed: int = 0
 
-    assert store.flat(Two(Toy("a"), 4))["parent.seed"] == 0 and store.flat(Two(Toy("a"), 4))["seed"] == 4
+    assert flat(Two(Toy("a"), 4))["parent.seed"] == 0 and flat(Two(Toy("a"), 4))["seed"] == 4
 
 
 # what is published with the book

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..store import Experiment, Record, find, flat, gather
+from ..experiment import Experiment, flat
+from ..store import Record, find, gather
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
 LARGEST_FIRST = ("paper", "gpu", "night")

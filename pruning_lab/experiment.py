@@ -1,0 +1,137 @@
+"""What determines an answer: experiments as frozen dataclasses, their keys and settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from . import provenance
+
+
+@dataclass
+class Result:
+    """What an experiment computes: a tidy `table`, `arrays` by name, and `weights`, which are never published.
+
+    `seconds` is given where the work began in an earlier process, and counts that part too.
+    """
+
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+class Experiment:
+    """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
+
+    A subclass has fields, `modules` (names of the library's modules that its answer rests on) and `compute`. Fields that
+    are experiments are its parents. Raise `version` when the meaning of an answer changes.
+    """
+
+    version: ClassVar[int] = 1
+    modules: ClassVar[tuple[str, ...]] = ()
+    has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
+
+    def compute(self) -> Result:
+        """The answer; called by `run` only."""
+        raise NotImplementedError
+
+    def cost(self) -> float:
+        """Rough seconds on two CPU cores, to order a sweep by."""
+        return 1.0
+
+    def label(self) -> str:
+        """The readable part of the key."""
+        return "record"
+
+    def sources(self) -> dict[str, str]:
+        """Digests of what lies outside the fields and yet enters the key, such as a plugin's code."""
+        return {}
+
+    def data_read(self) -> dict[str, dict[str, Any]]:
+        """Name of each split read -> its digest and number of lossy images, as far as they are on this machine."""
+        return {}
+
+    def parents(self) -> list[Experiment]:
+        """The experiments whose answers this one builds on."""
+        values = [getattr(self, f.name) for f in fields(self)]
+        return [v for v in values if isinstance(v, Experiment)]
+
+    @property
+    def key(self) -> str:
+        """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
+        own = {k: v for k, v in _changed(self).items() if not isinstance(getattr(self, k), Experiment)}
+        parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parents()]]
+        return f"{self.label()}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
+
+    def config(self) -> dict[str, Any]:
+        """All fields as plain values, parents included."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def own_code(self) -> dict[str, str]:
+        """Digests of the class (what it computes) and of its modules."""
+        own = {type(self).__name__: provenance.methods_digest(type(self), Experiment)}
+        return own | {m: provenance.module_digest(m) for m in self.modules}
+
+    def code(self) -> dict[str, str]:
+        """Digests of the code that the answer would rest on today: its own and that of its parents."""
+        own = self.own_code()
+        for parent in self.parents():
+            own |= parent.code()
+        return dict(sorted(own.items()))
+
+
+def _changed(instance: Any) -> dict[str, Any]:
+    """Fields of a dataclass that differ from their defaults, nested ones likewise, as plain values."""
+    out = {}
+    for f in fields(instance):
+        value = getattr(instance, f.name)
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if value != default:
+            out[f.name] = _changed(value) if is_dataclass(value) else json.loads(json.dumps(value))
+    return out
+
+
+def same(instance: Any, stored: Mapping[str, Any]) -> bool:
+    """Whether a stored config equals an experiment field by field; a field added since then must have its default."""
+    names = {f.name: f for f in fields(instance)}
+    if stored.keys() - names.keys():
+        return False
+    for name, f in names.items():
+        value = getattr(instance, name)
+        if name not in stored:
+            default = f.default_factory() if f.default_factory is not MISSING else f.default
+            equal = value == default
+        elif is_dataclass(value):
+            equal = isinstance(stored[name], Mapping) and same(value, stored[name])
+        else:
+            equal = json.loads(json.dumps(value)) == stored[name]
+        if not equal:
+            return False
+    return True
+
+
+def flat(e: Experiment) -> dict[str, Any]:
+    """Settings as one flat dict; a nested field keeps its own name unless two share it, then `parent.field`."""
+    return {short: value for short, _, value in settings(e)}
+
+
+def settings(e: Experiment) -> list[tuple[str, str, Any]]:
+    """Short name, full name and value of every field, nested ones included."""
+    leaves = list(_leaves(e.config(), ()))
+    last = [path[-1] for path, _ in leaves]
+    return [(path[-1] if last.count(path[-1]) == 1 else ".".join(path), ".".join(path), value) for path, value in leaves]
+
+
+def _leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
