@@ -21,7 +21,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(words)
     try:
         args.command(args)
-    except (ValueError, LookupError, OSError, FloatingPointError, MemoryError) as error:
+    except (ValueError, LookupError, OSError, sweeps.SweepError) as error:
         print(f"pruning_lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -99,7 +99,10 @@ def _run(args: argparse.Namespace) -> None:
     output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
     given = {"profile": args.profile, **_parameters(args)}
-    papermill.execute_notebook(path, output, parameters=given, kernel_name="python3", extra_arguments=["--log-level=50"])
+    try:
+        papermill.execute_notebook(path, output, parameters=given, kernel_name="python3", extra_arguments=["--log-level=50"])
+    except papermill.PapermillExecutionError as error:
+        raise ValueError(f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}; see {output}") from None
     print(output)
 
 
@@ -114,22 +117,36 @@ def _publish(args: argparse.Namespace) -> None:
     if args.profile in ("smoke", "laptop"):
         raise ValueError(f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper")
     local = [e for e in _with_parents(_plan(args)) if (r := store.find(e)) is not None and r.shelf == "local"]
+    _room(local)
     for e in local:
         print(store.publish(e).relative_to(environment.published_shelf()))
-    total = sum(f.stat().st_size for f in environment.published_shelf().rglob("*") if f.is_file())
-    print(f"{len(local)} records published; the shelf holds {total / 1e6:.1f} MB")
+    print(f"{len(local)} records published; the shelf holds {_size(environment.published_shelf()) / 1e6:.1f} MB")
+
+
+def _room(experiments: Sequence[Experiment]) -> None:
+    """Refuse to publish what does not fit the shelf."""
+    folders = [r.folder for e in experiments if (r := store.find(e)) is not None]
+    total = _size(environment.published_shelf()) + sum(_size(f) for f in folders) - sum(_size(f / "weights.safetensors") for f in folders)
+    if total > store.SHELF_LIMIT:
+        raise ValueError(f"the published shelf would hold {total / 1e6:.1f} MB; at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git")
+
+
+def _size(place: Path) -> int:
+    return place.stat().st_size if place.is_file() else sum(f.stat().st_size for f in place.rglob("*") if f.is_file())
 
 
 def _build(args: argparse.Namespace) -> None:
     from .publish import build
 
-    build.build(args.profile, force=args.force)
+    if build.main(["--profile", args.profile, *["--force"] * args.force]):
+        raise ValueError("the book was not built")
 
 
 _PLACES = {
-    "records": lambda: [p for p in environment.local_shelf().glob("*") if p.is_dir() and p.name not in ("checkpoints", "locks")],
+    "records": lambda: sorted({p.parents[1] for p in environment.local_shelf().glob("*/*/record.json")}),
     "checkpoints": lambda: [environment.local_shelf() / "checkpoints"],
     "locks": lambda: [environment.local_shelf() / "locks"],
+    "data": lambda: [environment.cache_folder() / "data"],  # what was downloaded there; never a folder of the user's
     "book": lambda: [chapters.FOLDER.parent / "_build"],
 }
 
@@ -137,7 +154,7 @@ _PLACES = {
 def _clean(args: argparse.Namespace) -> None:
     for name, places in _PLACES.items():
         found = [p for p in places() if p.exists()]
-        size = sum(f.stat().st_size for p in found for f in p.rglob("*") if f.is_file())
+        size = sum(map(_size, found))
         emptied = name in args.what
         for place in found if emptied else ():
             shutil.rmtree(place)

@@ -19,6 +19,7 @@ COLOURS = {  # Okabe & Ito's palette; what is not in it takes the next of SPARE
 }  # fmt: skip
 SPARE = ("#882255", "#44AA99", "#999933", "#332288")
 FROM_THE_SOURCE = ("norm", "frame_potential", "random")
+MEANS_FROM = 3  # nets; fewer are drawn as single runs
 ENDS = {"lowest": "lowest first", "highest": "highest first"}
 
 
@@ -33,8 +34,9 @@ def words(name: str) -> str:
 
 
 def line_name(criterion: str, remove: str) -> str:
-    """The legend's name of a line."""
-    return "random order" if criterion == "random" else f"{words(criterion)}, {ENDS[remove]}"
+    """The legend's name of a line; what is in no source document is marked."""
+    name = "random order" if criterion == "random" else f"{words(criterion)}, {ENDS[remove]}"
+    return name if criterion in FROM_THE_SOURCE else f"{name} (ours)"
 
 
 def summarise(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
@@ -68,36 +70,42 @@ def unit_curves(
     )
     rows, named = [], set()
     for column, (name, table) in enumerate(tables.items(), 1):
-        means = summarise(table, ["criterion", "remove", "removed"], "accuracy")
-        rows.append(means.assign(panel=name))
-        for (criterion, remove), part in means.groupby(["criterion", "remove"], sort=False):
+        lines = table.groupby(["criterion", "remove"], sort=False) if len(table) else ()
+        for (criterion, remove), part in lines:
             for trace in _line(criterion, remove, part, first=(criterion, remove) not in named):
                 figure.add_trace(trace, row=1, col=column)
             named.add((criterion, remove))
+        if len(table):
+            rows.append(summarise(table, ["criterion", "remove", "removed"], "accuracy").assign(panel=name))
+        else:
+            figure.add_annotation(text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain", row=1, col=column)
         figure.update_xaxes(title="units removed", row=1, col=column)
     for key, points in (published or {}).items():
         figure.add_trace(_crosses(key, points, published_name, first=key == next(iter(published))), row=1, col=1)
     figure.update_yaxes(range=[100 * chance - 5, 101])
     figure.update_yaxes(title="test accuracy, %", row=1, col=1)
     figure.update_layout(height=480 if len(tables) == 1 else 440)
-    return _finish(figure, title, alt, file, command, pd.concat(rows))
+    return _finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=["criterion", "remove", "removed"]))
 
 
 def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
+    """A mean with its band, from three nets on; fewer are drawn one by one."""
     import plotly.graph_objects as go
 
-    name, hue, nets = line_name(criterion, remove), colour(criterion), int(part.nets.max())
-    mean, sd = 100 * part["mean"].to_numpy(), 100 * part["sd"].fillna(0).to_numpy()
-    x = part.removed.to_numpy()
-    shown = True if criterion in FROM_THE_SOURCE else "legendonly"
-    count = f"{nets} nets" if nets > 1 else "1 net"
-    common = dict(legendgroup=name, visible=shown)
+    name, hue, seeds = line_name(criterion, remove), colour(criterion), part.groupby("seed")
     dash = "solid" if remove == "lowest" else "dash"
-    line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} ({count})", showlegend=first,
+    common = dict(legendgroup=name, visible=True if criterion in FROM_THE_SOURCE else "legendonly")
+    if seeds.ngroups < MEANS_FROM:
+        runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
+        title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
+        return [go.Scatter(x=run.index, y=run.round(3), name=title, showlegend=first and not k, line=dict(color=hue, width=1.5, dash=dash),
+                           hovertemplate="%{x} removed: %{y:.1f} %<extra>" + name + "</extra>", **common)
+                for k, run in enumerate(runs)]  # fmt: skip
+    means = summarise(part, ["removed"], "accuracy")
+    x, mean, sd = means.removed.to_numpy(), 100 * means["mean"].to_numpy(), 100 * means["sd"].to_numpy()
+    line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} (± sd, {seeds.ngroups} nets)", showlegend=first,
                       line=dict(color=hue, width=2.5, dash=dash),
                       hovertemplate="%{x} removed: %{y:.1f} % (sd %{customdata:.1f})<extra>" + name + "</extra>", **common)  # fmt: skip
-    if not sd.any():
-        return [line]
     edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).clip(0, 100).round(2)
     band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=_faint(hue), line_width=0, mode="lines",
                       hoverinfo="skip", showlegend=False, name=f"{name}: band", **common)  # fmt: skip
@@ -159,7 +167,9 @@ def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command:
     """
     import plotly.graph_objects as go
 
-    top = float(table.loss_increase.quantile(0.98))
+    if table.empty:  # not run yet: axes without a dot
+        table = pd.DataFrame(columns=["unit", "norm", "share", "loss_increase"], dtype=float)
+    top = float(table.loss_increase.quantile(0.98)) if len(table) else 1.0
     text = "unit %{customdata[0]}: norm %{x:.3g}, share %{y:.3g} times the mean, loss +%{customdata[1]:.3g}<extra></extra>"
     marker = dict(color=table.loss_increase, cmin=0, cmax=top, colorscale="Cividis", size=9, line=dict(width=0.5, color=GREY),
                   colorbar=dict(title="increase in<br>test loss"))  # fmt: skip

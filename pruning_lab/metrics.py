@@ -44,6 +44,8 @@ def curve_means(curves: pd.DataFrame, first: float = 0.0, last: float = 1.0) -> 
         curves: rows with criterion, remove, removed (0..n), accuracy in [0, 1] and seed; repeats are averaged.
         first, last: the part of the curve that counts, as fractions of n.
     """
+    if curves.empty:
+        return pd.DataFrame()
     n = curves.groupby(["seed", "criterion", "remove"]).removed.transform("max")
     part = curves[(curves.removed >= first * n) & (curves.removed <= last * n)]
     return 100 * part.groupby(["seed", "criterion", "remove"]).accuracy.mean().unstack(["criterion", "remove"])

@@ -29,6 +29,7 @@ from .experiment import Experiment, Result, same, settings
 FORMAT = 1
 NEEDED = ("config", "code", "data", "device", "files", "versions")  # of record.json, to judge a record by
 ARRAY_LIMIT = 1_000_000  # bytes of one published array file
+SHELF_LIMIT = 30_000_000  # bytes of the published shelf
 
 
 @dataclass(frozen=True)

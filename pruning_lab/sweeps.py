@@ -30,8 +30,14 @@ class Executor(Protocol):
         """Start a call elsewhere."""
 
 
+class SweepError(RuntimeError):
+    """Some experiments of a sweep failed; the others are stored."""
+
+
 def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, keep: bool | None = None) -> None:
     """Compute and store every experiment that has no record, and the parents that those need; print a line for each.
+
+    One that fails is named, and what builds on it is left out; the rest goes on, and SweepError is raised in the end.
 
     Args:
         executor: where to compute; None: here, one after another.
@@ -44,12 +50,19 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
         print(f"all {len(experiments)} records are stored", flush=True)
         return
     work = sum(e.cost() for level in levels for e in level) or 1.0
-    finished, waiting = 0.0, []
+    finished, waiting, failed = 0.0, [], {}
     try:
         for level in levels:
-            waiting = [(e, executor.submit(_task, e, keep) if executor else None) for e in level]
+            ready = [e for e in level if not failed.keys() & set(e.parents())]
+            failed |= {e: "its parent failed" for e in level if e not in ready}
+            waiting = [(e, executor.submit(_task, e, keep) if executor else None) for e in ready]
             for e, future in waiting:
-                seconds = future.result() if future else _task(e, keep)
+                try:
+                    seconds = future.result() if future else _task(e, keep)
+                except Exception as error:  # whatever an experiment may raise: the others are none the worse
+                    failed[e] = error
+                    print(f"failed: {type(e).__name__} {e.key}: {type(error).__name__}: {error}", flush=True)
+                    continue
                 done, finished = done + 1, finished + e.cost()
                 left = (time.perf_counter() - start) * (work / max(finished, 1e-9) - 1)
                 print(f"{done}/{total} {type(e).__name__} {e.key}: {seconds:.1f} s, about {left:.0f} s left", flush=True)
@@ -58,6 +71,9 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
             getattr(future, "cancel", bool)()
         print(f"stopped: {done} of {total} are stored; the same command goes on from there", flush=True)
         raise
+    if failed:
+        first = next(error for error in failed.values() if isinstance(error, Exception))
+        raise SweepError(f"{len(failed)} of {total} failed, {done} are stored; the first: {first}") from first
 
 
 def missing(experiments: Sequence[Experiment], keep: bool | None = None) -> list[list[Experiment]]:

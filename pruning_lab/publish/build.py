@@ -94,8 +94,15 @@ def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | Non
     os.environ["TQDM_DISABLE"] = "1"
     try:
         papermill.execute_notebook(
-            path, part, parameters=parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
-            log_output=False, execution_timeout=cell_seconds, extra_arguments=["--log-level=50"],  # the kernel's own
+            path,
+            part,
+            parameters=parameters,
+            cwd=ROOT,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            execution_timeout=cell_seconds,
+            extra_arguments=["--log-level=50"],  # the kernel's own
         )
     except papermill.PapermillExecutionError as error:
         part.unlink(missing_ok=True)
@@ -118,10 +125,17 @@ def _failure(path: Path, error) -> str:
     """What failed in which cell: its source, the error, the end of the traceback."""
     trace = ANSI.sub("", "\n".join(error.traceback)).splitlines()
     rule = "-" * 80
-    return "\n".join([
-        f"{path.name}, cell {error.cell_index + 1}, failed:", rule, error.source.rstrip(), rule, *trace[-25:], rule,
-        f"{error.ename}: {ANSI.sub('', error.evalue)}",
-    ])
+    return "\n".join(
+        [
+            f"{path.name}, cell {error.cell_index + 1}, failed:",
+            rule,
+            error.source.rstrip(),
+            rule,
+            *trace[-25:],
+            rule,
+            f"{error.ename}: {ANSI.sub('', error.evalue)}",
+        ]
+    )
 
 
 def key(path: Path, parameters: dict) -> str:

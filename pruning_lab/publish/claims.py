@@ -13,8 +13,6 @@ import pandas as pd
 
 FILE = Path(__file__).parents[2] / "book" / "claims.yml"
 KINDS = ("differs", "at_least", "same", "size", "none")
-ON_DIGITS = {"reproduced": "holds on digits", "not reproduced": "does not hold on digits", "undecided": "undecided on digits",
-             "mixed": "mixed on digits", "not run": "not run"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,42 +105,51 @@ def combine(parts: Mapping[str, Verdict]) -> str:
     return "mixed" if {"reproduced", "not reproduced"} <= set(words) else "undecided"
 
 
-def worded(word: str, dataset: str, profile: str) -> str:
-    """The word as the page may say it: only the source's kind of data gives a verdict; digits have words of their own, smoke has none."""
-    if profile == "smoke":
+def worded(word: str, on: str = "", profile: str = "") -> str:
+    """The word as the page may say it: `on` names data that are not the source's own, which give no verdict; smoke has none at all."""
+    if profile == "smoke" and word != "not run":
         return "no verdict at this size"
-    return ON_DIGITS[word] if "digits" in dataset else word
+    words = {"reproduced": "holds", "not reproduced": "does not hold"}
+    return word if not on or word == "not run" else f"{words.get(word, word)} on {on}"
 
 
-def judge(id: str, parts: Mapping[str, Sequence[float]], profile: str, dataset: str, margin: float = 0.0) -> pd.DataFrame:
-    """The verdicts of one claim, a row a part: claim, part, label, n, mean, low, high, verdict, word, values, and `overall`.
+def judge(
+    id: str, parts: Mapping[str, Sequence[float]], *, on: str = "", profile: str = "", unit: str = "points", margin: float = 0.0
+) -> pd.DataFrame:
+    """The verdicts of one claim, a row a part: claim, part, label, unit, n, mean, low, high, verdict, values, and `overall`.
 
     Args:
-        parts: name -> one number a net, signed so that the claim says "above zero". margin: the claim's, as a number.
+        parts: every part of the claim -> one number a net, signed so that the claim says "above zero"; none where it is not run.
+        on, profile: see `worded`. unit: of the numbers. margin: the claim's, as a number.
     """
     claim = load()[id]
     found = {name: verdict(list(values), claim.kind, margin) for name, values in parts.items()}
-    overall = worded(combine(found), dataset, profile)
+    overall = worded(combine(found), on, profile)
     rows = [
-        dict(claim=id, part=name, label=f"{id}  {name}", n=v.n, mean=v.mean, low=v.low, high=v.high,
-             verdict=worded(v.word, dataset, profile), values=[float(x) for x in parts[name]], overall=overall)
+        dict(claim=id, part=name, label=f"{id}  {name}", unit=unit, n=v.n, mean=v.mean, low=v.low, high=v.high,
+             verdict=worded(v.word, on, profile), values=[float(x) for x in parts[name]], overall=overall)
         for name, v in found.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def scoreboard(judged: pd.DataFrame, digits: int = 2):
-    """A table for the page: for each claim its sentence and verdict, then a row a part with mean, interval and number of nets."""
+def scoreboard(judged: pd.DataFrame):
+    """A table for the page: for each claim its sentence and verdict, then a row a part; last, what chance alone would decide."""
     from IPython.display import HTML
 
     rows, text = [], load()
     for id, parts in judged.groupby("claim", sort=False):
-        rows.append(
-            f'<tr class="lab-claim"><th colspan="4">{escape(f"{id}: {text[id].claim}")}</th><th>{escape(parts.overall.iloc[0])}</th></tr>'
-        )
-        for _, r in parts.iterrows():
-            ends = f"{r.low:+.{digits}f} to {r.high:+.{digits}f}" if np.isfinite(r.low) else "none: one net"
-            cells = (r.part, f"{r['mean']:+.{digits}f}", ends, str(r.n), r.verdict)
-            rows.append("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
+        words = escape(f"{id}: {text[id].claim}"), escape(parts.overall.iloc[0])
+        rows.append('<tr class="lab-claim"><th colspan="4">{}</th><th>{}</th></tr>'.format(*words))
+        rows += [_row(part) for _, part in parts.iterrows()]
     head = "".join(f"<th>{name}</th>" for name in ("part", "measured", "interval", "nets", "verdict"))
-    return HTML(f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>')
+    tried = int((judged.n >= 3).sum())
+    chance = f"Of {tried} parts with at least three nets, chance alone would decide about {0.05 * tried:.1f}, were there no effect at all."
+    body = "".join(rows)
+    return HTML(f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{chance}</p>')
+
+
+def _row(part: pd.Series) -> str:
+    mean = f"{part['mean']:+.2f} {part.unit}" if part.n else "none"
+    ends = f"{part.low:+.2f} to {part.high:+.2f}" if np.isfinite(part.low) else "none"
+    return "<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in (part.part, mean, ends, part.n, part.verdict)) + "</tr>"

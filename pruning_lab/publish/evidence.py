@@ -59,36 +59,40 @@ class Evidence:
 
 
 def largest(plans: Mapping[str, Sequence[Experiment]], least: int = 3) -> Evidence:
-    """The stored part of the largest profile whose every line has at least `least` seeds.
+    """The stored part of the profile whose lines all have at least `least` seeds; of several the one with most records.
 
-    Where none is whole, the one with the most whole lines; the larger of two equal ones.
+    Where none is whole, the one with the most whole lines. Of profiles with the same records stored, the smallest plan.
     """
-    best = Evidence("none", (), ())
-    most = -1
+    best, rank = Evidence("none", (), ()), None
     for profile in LARGEST_FIRST:
-        found = stored(profile, plans.get(profile, ()), least)
-        if found and not found.missing:
-            return found
+        plan = list(dict.fromkeys(plans.get(profile, ())))
+        found = stored(profile, plan, least)
         whole = sum(n >= least for n in Counter(map(line, found.experiments)).values())
-        if found and whole > most:
-            best, most = found, whole
+        order = (not found.missing, whole, len(found.experiments), -len(plan))
+        if found and (rank is None or order > rank):
+            best, rank = found, order
     return best
 
 
 def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence:
-    """What of a plan is stored, and its lines with fewer than `least` seeds."""
+    """What of a plan is stored, and what has fewer than `least` seeds: a net, or else what is measured on it."""
     have = tuple(e for e in dict.fromkeys(plan) if find(e) is not None)
-    counts = {line(e): 0 for e in plan}
-    for e in have:
-        counts[line(e)] += 1
-    short = [f"{_net(e)}, {counts[line(e)]} of {least}" for e in plan if counts[line(e)] < least]
+    planned = {line(e): e for e in plan}
+    counts = Counter(map(line, have))
+    nets = Counter(line(net) for net in {_net(e) for e in have})
+    short = []
+    for name, e in planned.items():
+        if counts[name] < least:
+            short.append(f"{_label(_net(e) if nets[line(_net(e))] < least else e)}: {counts[name]} of {least}")
     return Evidence(profile, have, tuple(dict.fromkeys(short)))
 
 
-def _net(e: Experiment) -> str:
-    """The label of the net that an experiment rests on, without its seed."""
-    root = next(iter(e.parents()), e)
-    return re.sub(r"-s\d+$", "", root.label())
+def _net(e: Experiment) -> Experiment:
+    return next(iter(e.parents()), e)
+
+
+def _label(e: Experiment) -> str:
+    return re.sub(r"-s\d+(?=-|$)", "", e.label())
 
 
 def line(e: Experiment) -> str:

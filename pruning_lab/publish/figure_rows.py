@@ -125,6 +125,8 @@ def _html(head: list[str], body: list, caption: str, total: int) -> str:
     return (
         '<div class="lab-table"><table class="table">'
         + (f"<caption>{escape(caption)}</caption>" if caption else "")
-        + "<thead><tr>" + "".join(f'<th scope="col">{escape(name)}</th>' for name in head) + "</tr></thead>"
+        + "<thead><tr>"
+        + "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+        + "</tr></thead>"
         + f"<tbody>{rows}</tbody></table></div>"
     )
