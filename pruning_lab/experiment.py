@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ class Result:
     seconds: float | None = None
 
 
-class Experiment:
+class Experiment(ABC):
     """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
 
     A subclass has fields, `modules` (names of the library's modules that its answer rests on) and `compute`. Fields that
@@ -38,9 +39,9 @@ class Experiment:
     modules: ClassVar[tuple[str, ...]] = ()
     has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
 
+    @abstractmethod
     def compute(self) -> Result:
         """The answer; called by `run` only."""
-        raise NotImplementedError
 
     def cost(self) -> float:
         """Rough seconds on two CPU cores, to order a sweep by."""
