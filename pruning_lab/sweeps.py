@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from typing import Any, Protocol
 
@@ -55,10 +56,10 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
         for level in levels:
             ready = [e for e in level if not failed.keys() & set(e.parents())]
             failed |= {e: "its parent failed" for e in level if e not in ready}
-            waiting = [(e, executor.submit(_task, e, keep) if executor else None) for e in ready]
+            waiting = [(e, _submit(executor, e, keep)) for e in ready]
             for e, future in waiting:
                 try:
-                    seconds = future.result() if future else _task(e, keep)
+                    seconds = future.result()
                 except Exception as error:  # whatever an experiment may raise: the others are none the worse
                     failed[e] = error
                     print(f"failed: {type(e).__name__} {e.key}: {type(error).__name__}: {error}", flush=True)
@@ -96,6 +97,26 @@ def missing(experiments: Sequence[Experiment], keep: bool | None = None) -> list
 def pool(workers: int) -> ProcessPoolExecutor:
     """Worker processes of one CPU thread each: small nets run fastest one a core."""
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+
+
+class _Later:
+    """A call that is made when its result is asked for: a sweep in this process, or the error of a pool that is broken."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.result = call
+
+
+def _submit(executor: Executor | None, e: Experiment, keep: bool | None) -> Future:
+    if executor is None:
+        return _Later(partial(_task, e, keep))
+    try:
+        return executor.submit(_task, e, keep)
+    except Exception as error:  # a worker died: the pool takes nothing more
+        return _Later(partial(_fail, error))
+
+
+def _fail(error: Exception) -> None:
+    raise error
 
 
 def _task(e: Experiment, keep: bool | None) -> float:

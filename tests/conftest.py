@@ -42,6 +42,14 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Nets this small gain nothing from threads, and lose much where other processes compute."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def store_of_the_session(tmp_path_factory):
     """No test reads or writes the user's own records."""
     with pytest.MonkeyPatch.context() as patch:

@@ -78,6 +78,23 @@ def test_float_pixels_and_default_class_names(root):
     assert split.classes == ("0", "1", "2")
 
 
+@pytest.mark.parametrize("lacks", ["train", "test"])
+def test_both_halves_have_as_many_classes_where_one_lacks_the_top_one(root, lacks):
+    for split in ("train", "test"):
+        put(root, split=split, classes=None, labels=np.arange(12, dtype=np.uint8) % (3 if split == lacks else 5))
+    halves = {split: data.load("own", split) for split in ("train", "test")}
+    assert halves[lacks].labels.max() == 2 and halves["train"].classes == halves["test"].classes == tuple("01234")
+    assert data.load("own", lacks, limit=2).classes == tuple("01234")
+
+
+def test_a_label_too_high_to_be_numbered_is_refused(root):
+    put(root, classes=None, labels=np.full(12, 9_999, np.int64))
+    assert len(data.load("own", "train").classes) == 10_000
+    put(root, "more", classes=None, labels=np.full(12, 10_000, np.int64))
+    with pytest.raises(ValueError, match="a label of 10000, and no array 'classes'"):
+        data.load("more", "train")
+
+
 def test_limit_takes_the_first_images_and_counts_their_lossy_ones(root):
     put(root, lossy=np.array([1, 4, 9]))
     whole, part = data.load("own", "train"), data.load("own", "train", limit=5)
@@ -207,6 +224,23 @@ def test_an_unknown_name_lists_the_known(root):
     known = r"cifar10, digits, fashion_mnist, mnist, own\. .*train\.npz"
     with pytest.raises(ValueError, match=f"unknown data set 'minst'; known here: {known}"):
         data.load("minst", "train")
+
+
+@pytest.mark.parametrize("name", ["../own", "own/", "/own", "a/own", "a\\own", "my own", " own", "own\n", "", "gaussian:",
+                                  "gaussian:../own", "gaussian:my own", "other:own"])  # fmt: skip
+def test_names_that_are_no_single_folder_are_refused(root, tmp_path, name):
+    put(root), put(tmp_path), put(root / "a")  # what a path might reach is there, and sound
+    for odd in ("my own", " own", "other:own"):
+        put(root, odd)
+    with pytest.raises(ValueError, match="is no name of a data set: letters, digits") as caught:
+        data.load(name, "train")
+    assert repr(name) in str(caught.value)
+
+
+def test_names_may_hold_letters_digits_and_dots(root):
+    for name in ("own", "my-own_2.1", "Größe"):
+        put(root, name)
+        assert data.load(name, "train").name == name and data.load(f"gaussian:{name}", "train").classes == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("bad", [dict(split="val"), dict(scale="z"), dict(limit=0), dict(limit=-1)], ids=str)

@@ -127,23 +127,64 @@ def test_a_claim_in_parts(words, whole):
     assert claims.combine({str(k): claims.Verdict(w, 3, 0, 0, 0) for k, w in enumerate(words)}) == whole
 
 
-def test_digits_have_words_of_their_own_and_smoke_has_none():
-    assert claims.worded(YES, "mnist", "night") == YES
-    assert claims.worded(YES, "digits", "laptop") == "holds on digits"
-    assert claims.worded(NO, "gaussian:digits", "laptop") == "does not hold on digits"
-    assert [claims.worded(w, "digits", "laptop") for w in (OPEN, "mixed")] == ["undecided on digits", "mixed on digits"]
-    assert {claims.worded(w, d, "smoke") for w in claims.ON_DIGITS for d in ("digits", "mnist")} == {"no verdict at this size"}
-    assert not {YES, NO} & {claims.worded(w, "digits", "laptop") for w in claims.ON_DIGITS}
+DECIDED = (YES, NO, OPEN, "mixed")
+
+
+def test_data_that_are_not_the_source_s_have_words_of_their_own_and_smoke_has_none():
+    assert [claims.worded(w) for w in DECIDED] == [claims.worded(w, "", "night") for w in DECIDED] == list(DECIDED)
+    for name in ("digits", "fashion_mnist"):
+        words = [f"holds on {name}", f"does not hold on {name}", f"undecided on {name}", f"mixed on {name}"]
+        assert [claims.worded(w, name, p) for p in ("laptop", "night") for w in DECIDED] == words * 2
+    assert {claims.worded(w, d, "smoke") for w in DECIDED for d in ("", "digits", "mnist")} == {"no verdict at this size"}
+    assert {claims.worded("not run", d, p) for d in ("", "digits") for p in ("", "smoke", "laptop", "paper")} == {"not run"}
+
+
+def test_a_claim_on_other_data_is_worded_so_in_its_parts_and_as_a_whole():
+    parts = {"fc1": around(1), "conv2": around(2), "conv4": []}
+    found = claims.judge("FP1", parts, on="fashion_mnist", profile="night")
+    assert found.verdict.tolist() == ["holds on fashion_mnist"] * 2 + ["not run"] and set(found.overall) == {"undecided on fashion_mnist"}
+    assert set(claims.judge("FP1", {"fc1": around(1)}, on="digits").overall) == {"holds on digits"}
+    smoke = claims.judge("FP1", parts, on="digits", profile="smoke")
+    assert smoke.verdict.tolist() == ["no verdict at this size"] * 2 + ["not run"] and set(smoke.overall) == {"no verdict at this size"}
 
 
 def test_a_claim_is_judged_part_by_part():
-    rows = claims.judge("FP1", {"fc1": around(1), "conv2": around(-1)}, "paper", "mnist")
+    rows = claims.judge("FP1", {"fc1": around(1), "conv2": around(-1)}, profile="paper")
     assert rows.verdict.tolist() == [YES, NO] and set(rows.overall) == {"mixed"} and rows.n.tolist() == [3, 3]
     assert rows.label.tolist() == ["FP1  fc1", "FP1  conv2"] and rows["values"][0] == around(1) and rows["mean"][0] == pytest.approx(1)
+    assert set(rows.unit) == {"points"} and set(claims.judge("FP1", {"fc1": around(1)}, unit="ranks").unit) == {"ranks"}
     page = claims.scoreboard(rows).data
     assert "FP1: Removing the units" in page and "mixed" in page and "+0.75 to +1.25" in page
     with pytest.raises(KeyError):
-        claims.judge("XX9", {}, "paper", "mnist")
+        claims.judge("XX9", {})
+
+
+def test_a_part_that_is_not_run_keeps_a_claim_from_being_decided():
+    for value, word in ((1, YES), (-1, NO)):
+        assert set(claims.judge("FP1", {"fc1": around(value)}).overall) == {word}
+        rows = claims.judge("FP1", {"fc1": around(value), "conv2": []})
+        assert rows.verdict.tolist() == [word, "not run"] and rows.n.tolist() == [3, 0] and set(rows.overall) == {OPEN}
+        assert rows.part.tolist() == ["fc1", "conv2"] and rows["values"][1] == [] and math.isnan(rows["mean"][1])
+    assert set(claims.judge("FP1", {"fc1": [], "conv2": []}).overall) == {"not run"}
+
+
+def test_the_margin_of_a_claim_is_read():
+    same = next(id for id, row in claims.load().items() if row.kind == "same")
+    assert claims.judge(same, {"fc1": around(0.5)}, margin=1.0).verdict[0] == YES
+    assert claims.judge(same, {"fc1": around(0.5)}, margin=0.1).verdict[0] == NO
+    with pytest.raises(ValueError, match="needs a positive margin"):
+        claims.judge(same, {"fc1": around(0.5)})
+
+
+@pytest.mark.parametrize("wide, small, chance", [(1, 1, "0.1"), (4, 0, "0.2"), (6, 2, "0.3"), (10, 3, "0.5")])
+def test_the_scoreboard_has_units_and_says_what_chance_alone_would_decide(wide, small, chance):
+    parts = {f"w{k}": around(1 + k) for k in range(wide)} | {f"s{k}": [1.0, 2.0] for k in range(small)} | {"none": []}
+    page = claims.scoreboard(claims.judge("FP1", parts, unit="<ranks>")).data
+    table, end = page.split("</table>")
+    assert end.startswith(f"<p>Of {wide} parts with at least three nets, chance alone would decide about {chance}")
+    assert "<td>+1.00 &lt;ranks&gt;</td><td>+0.75 to +1.25</td><td>3</td><td>reproduced</td>" in table
+    assert "<td>none</td><td>none</td><td>none</td><td>0</td><td>not run</td>" in table
+    assert table.count("<tr><td>") == wide + small + 1 and table.count('class="lab-claim"') == 1
 
 
 def test_all_claims_are_there_once():
@@ -190,6 +231,9 @@ class Curve(Experiment):
     def compute(self):
         return Result(pd.DataFrame(dict(removed=[0, 1])))
 
+    def label(self):
+        return f"{self.parent.label()}-{self.layer}"
+
 
 @pytest.fixture
 def shelves(store_folder, tmp_path, monkeypatch):
@@ -211,8 +255,33 @@ def test_the_largest_whole_profile_is_shown(shelves):
 
 
 def test_three_seeds_on_every_line_are_enough(shelves):
-    found = evidence.largest(dict(night=nets("a", 3, 3), paper=nets("c", 10, 3)))
-    assert found.profile == "paper" and len(found.experiments) == 3 and not found.missing
+    found = evidence.largest(dict(night=nets("a", 3, 3), paper=nets("c", 10, 4)))
+    assert found.profile == "paper" and len(found.experiments) == 4 and not found.missing
+
+
+def test_of_whole_profiles_the_one_with_most_records_is_shown_whatever_is_planned(shelves):
+    plans = dict(night=nets("a", 5, 5), gpu=nets("b", 8, 4), paper=nets("c", 10, 3))
+    assert evidence.largest(plans).profile == "night"
+    nets("b", 8, 6)
+    assert evidence.largest(plans).profile == "gpu"
+    nets("c", 10, 7)
+    assert evidence.largest(plans).profile == "paper"
+
+
+def test_of_profiles_that_hold_the_same_records_the_smallest_plan_is_shown(shelves):
+    plans = dict(night=nets("a", 3, 3), gpu=nets("a", 5), paper=nets("a", 10))
+    found = evidence.largest(plans)
+    assert found.profile == "night" and found.experiments == tuple(plans["night"]) and not found.missing
+    assert evidence.largest(dict(gpu=plans["gpu"], paper=plans["paper"])).profile == "gpu"
+    nets("a", 10, 5)
+    assert evidence.largest(plans).profile == "gpu"  # night holds three of the five only
+    nets("a", 10, 6)
+    assert evidence.largest(plans).profile == "paper"
+
+
+def test_a_whole_profile_comes_before_one_with_more_records_and_a_gap(shelves):
+    plans = dict(night=nets("a", 3, 3), paper=nets("b", 10, 10) + nets("c", 10, 10) + nets("d", 10, 2))
+    assert evidence.largest(plans).profile == "night"
 
 
 def test_small_profiles_are_never_shown_as_the_largest(shelves):
@@ -224,10 +293,35 @@ def test_where_none_is_whole_the_most_whole_lines_win_and_the_missing_are_named(
     paper = nets("a", 5, 5) + nets("b", 5, 2) + [e for k in range(6) for e in nets(f"x{k}", 3)]
     night = nets("c", 3, 3) + nets("d", 3, 3) + nets("e", 3, 1)
     found = evidence.largest(dict(paper=paper, night=night))
-    assert found.profile == "night" and found.missing == ("e-mnist, 1 of 3",) and len(found.experiments) == 7
+    assert found.profile == "night" and found.missing == ("e-mnist: 1 of 3",) and len(found.experiments) == 7
     found = evidence.largest(dict(paper=paper, night=night[:3] + night[6:]))
-    assert found.profile == "paper"  # the larger of two equal ones, however many lines have nothing
-    assert found.missing == ("b-mnist, 2 of 3", *(f"x{k}-mnist, 0 of 3" for k in range(6)))
+    assert found.profile == "paper"  # the one with more records of two with one whole line, however many lines have nothing
+    assert found.missing == ("b-mnist: 2 of 3", *(f"x{k}-mnist: 0 of 3" for k in range(6)))
+
+
+def measured(net, layer, have):
+    """Curves of nets, of which the first `have` are stored."""
+    found = [Curve(e, layer) for e in net]
+    for e in found[:have]:
+        store.run(e)
+    return found
+
+
+def test_what_is_missing_is_named_by_its_net_if_that_has_too_few_seeds(shelves):
+    few = [Net("a", seed=s) for s in range(3)]
+    found = evidence.stored("night", measured(few, "fc1", 2))
+    assert found.missing == ("a-mnist: 2 of 3",) and len(found.experiments) == 2
+    assert evidence.stored("night", measured(few, "fc1", 3)).missing == ()
+
+
+def test_what_is_missing_on_nets_that_have_seeds_enough_is_named_by_itself(shelves):
+    """A plug-in's group, measured on nets that have their other curves already."""
+    whole = [Net("a", seed=s) for s in range(3)]
+    plan = measured(whole, "fc1", 3) + measured(whole, "plugin", 0) + measured(whole, "fc2", 2)
+    found = evidence.largest(dict(night=plan))
+    assert found.missing == ("a-mnist-plugin: 0 of 3", "a-mnist-fc2: 2 of 3") and len(found.experiments) == 5
+    measured(whole, "plugin", 3), measured(whole, "fc2", 3)
+    assert evidence.largest(dict(night=plan)).missing == ()
 
 
 def test_single_runs_are_better_than_nothing(shelves):
@@ -360,3 +454,20 @@ def test_curve_means_are_naive_means(first, last):
             picked = [x["accuracy"] for x in rows if (x["seed"], x["criterion"], x["remove"]) == (s, c, k)
                       and first * units <= x["removed"] <= last * units]  # fmt: skip
             assert found[c, k][s] == pytest.approx(100 * np.mean(picked)) if picked else math.isnan(found[c, k][s])
+
+
+def test_a_net_that_is_short_is_named_once_with_its_own_count(shelves):
+    plan = [Curve(net, layer) for net in nets("m", 3) for layer in ("fc1", "fc2")]
+    for e in plan[0], plan[2]:  # fc1 of two nets, fc2 of none
+        store.run(e)
+    assert evidence.stored("night", plan).missing == ("m-mnist: 2 of 3",)
+
+
+def test_of_whole_profiles_the_one_with_most_records_is_shown_and_of_equal_ones_the_smallest(shelves):
+    night, paper = [e for k in "abc" for e in nets(k, 3, 3)], [e for k in "de" for e in nets(k, 10, 10)]
+    assert evidence.largest(dict(night=night, paper=paper)).profile == "paper"
+    assert evidence.largest(dict(night=night, gpu=night, paper=night)).profile == "night"
+
+
+def test_no_parts_at_all_are_no_error():
+    assert "No part of these claims" in claims.scoreboard(claims.judge("FP1", {})).data

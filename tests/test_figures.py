@@ -22,7 +22,7 @@ def curves(seeds=3, repeats=2, units=4):
 
 def judged():
     second = {"FP1": [0.5], "FP2": [1.0, 1.0, 1.0]}
-    rows = pd.concat([claims.judge(c, {"fc1": [1.0, 2.0, 4.0], "conv2": v}, "paper", "mnist") for c, v in second.items()])
+    rows = pd.concat([claims.judge(c, {"fc1": [1.0, 2.0, 4.0], "conv2": v}, profile="paper") for c, v in second.items()])
     return rows.assign(group=rows.claim)
 
 
@@ -39,11 +39,16 @@ def drawn(name):
         "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
         "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
         "importance": lambda: figures.importance(units(), **SAYS),
+        "no importance": lambda: figures.importance(pd.DataFrame([]), **SAYS),
+        "single nets": lambda: figures.unit_curves({"fc1": curves(2)}, **SAYS),
+        "no curves": lambda: figures.unit_curves({"fc1": pd.DataFrame()}, **SAYS),
+        "no panel": lambda: figures.unit_curves({"fc1": pd.DataFrame(), "conv2": curves()}, **SAYS),
         "turning": lambda: figures.turning([0, 45, 90], np.ones((3, 2, 2)), toy, **SAYS),
     }[name]()
 
 
-ALL = ["curves", "panels", "differences", "no differences", "importance", "turning"]
+EMPTY = ["no curves", "no differences", "no importance"]
+ALL = ["curves", "panels", "single nets", "no panel", "differences", "importance", "turning", *EMPTY]
 
 
 def named(figure, start):
@@ -56,12 +61,13 @@ def test_a_figure_carries_title_alt_rows_file_and_command(name):
     assert figure.layout.title.text == SAYS["title"]
     assert {k: figure.layout.meta[k] for k in ("alt", "file", "command")} == {k: SAYS[k] for k in ("alt", "file", "command")}
     rows = pd.read_csv(io.StringIO(figure.layout.meta["rows"]))
-    assert len(rows.columns) > 1 and (len(rows) or name == "no differences") and not any("Unnamed" in c for c in rows)
+    assert len(rows.columns) > 1 and (len(rows) > 0) == (name not in EMPTY) and not any("Unnamed" in c for c in rows)
     figure.to_json()  # every value can be written
 
 
 @pytest.mark.parametrize("name, x, y", [("curves", "units removed", "test accuracy, %"), ("differences", "difference, points", None),
-                                        ("importance", "norm", "share")])  # fmt: skip
+                                        ("importance", "norm", "share"), ("no curves", "units removed", "test accuracy, %"),
+                                        ("no differences", "difference, points", None), ("no importance", "norm", "share")])  # fmt: skip
 def test_axes_say_what_and_in_which_unit(name, x, y):
     layout = drawn(name).layout
     assert x in layout.xaxis.title.text and (y is None or y in layout.yaxis.title.text)
@@ -98,8 +104,10 @@ def test_groups_that_are_no_criteria_take_no_criterion_s_colour():
 
 def test_lowest_first_is_solid_and_highest_dashed():
     dashes = {t.name: t.line.dash for t in drawn("curves").data}
-    assert dashes["norm, lowest first (3 nets)"] == "solid" and dashes["norm, highest first (3 nets)"] == "dash"
-    assert dashes["random order (3 nets)"] == "solid"
+    assert dashes["norm, lowest first (± sd, 3 nets)"] == "solid" and dashes["norm, highest first (± sd, 3 nets)"] == "dash"
+    assert dashes["random order (± sd, 3 nets)"] == "solid"
+    singles = {t.name: t.line.dash for t in drawn("single nets").data}
+    assert singles["norm, lowest first (2 single nets)"] == "solid" and singles["norm, highest first (2 single nets)"] == "dash"
 
 
 def test_lines_are_means_and_bands_are_one_standard_deviation():
@@ -109,7 +117,7 @@ def test_lines_are_means_and_bands_are_one_standard_deviation():
         part = table[(table.criterion == criterion) & (table.remove == remove)].groupby("removed").accuracy
         name = figures.line_name(criterion, remove)
         (band,) = named(figure, f"{name}: band")
-        (line,) = named(figure, f"{name} (3 nets)")
+        (line,) = named(figure, f"{name} (± sd, 3 nets)")
         np.testing.assert_allclose(line.y, 100 * part.mean(), atol=1e-3)
         edge = np.concatenate([100 * (part.mean() + part.std()), 100 * (part.mean() - part.std())[::-1]]).clip(0, 100)
         np.testing.assert_allclose(band.y, edge, atol=0.01)
@@ -117,9 +125,53 @@ def test_lines_are_means_and_bands_are_one_standard_deviation():
         assert list(band.x) == [0, 1, 2, 3, 4, 4, 3, 2, 1, 0] and line.visible == band.visible
 
 
-def test_one_net_is_a_single_line_and_said():
-    figure = figures.unit_curves({"fc1": curves(1, 1)}, **SAYS)
-    assert len(figure.data) == len(PAIRS) and all("(1 net)" in t.name for t in figure.data)
+@pytest.mark.parametrize("seeds, says", [(1, "(1 single net)"), (2, "(2 single nets)")])
+def test_fewer_than_three_nets_are_thin_lines_of_their_own_without_mean_or_band(seeds, says):
+    table = curves(seeds)
+    figure = figures.unit_curves({"fc1": table}, **SAYS)
+    assert len(figure.data) == seeds * len(PAIRS)
+    for criterion, remove in PAIRS:
+        found = named(figure, f"{figures.line_name(criterion, remove)} {says}")
+        assert [t.showlegend for t in found] == [True] + [False] * (seeds - 1) and len({t.legendgroup for t in found}) == 1
+        for seed, trace in enumerate(found):
+            run = table[(table.criterion == criterion) & (table.remove == remove) & (table.seed == seed)].groupby("removed").accuracy.mean()
+            assert list(trace.x) == list(run.index) and trace.fill is None and trace.line.color == figures.colour(criterion)
+            np.testing.assert_allclose(trace.y, 100 * run, atol=1e-3)
+    (band, mean) = figures.unit_curves({"fc1": curves(3)}, **SAYS).data[:2]
+    assert band.fill == "toself" and all(t.line.width < mean.line.width for t in figure.data)
+
+
+def test_what_no_source_has_is_marked_as_ours():
+    for criterion in criteria.UNIT:
+        assert figures.line_name(criterion, "lowest").endswith("(ours)") == (criterion not in figures.FROM_THE_SOURCE)
+    assert figures.line_name("my_own", "highest") == "my own, highest first (ours)"
+    assert figures.line_name("random", "lowest") == "random order"
+    (line,) = (t for t in named(drawn("curves"), "taylor") if t.showlegend)
+    assert line.name == "taylor, lowest first (ours) (± sd, 3 nets)"
+
+
+def notes(figure):
+    return [(a.text, a.xref) for a in figure.layout.annotations if "not run" in a.text]
+
+
+def test_a_panel_without_rows_says_that_it_is_not_run():
+    assert notes(drawn("no curves")) == [("not run at this size yet", "x domain")] and not drawn("no curves").data
+    assert notes(drawn("no panel")) == [("not run at this size yet", "x domain")] and not notes(drawn("panels"))
+    swapped = figures.unit_curves({"conv2": curves(), "fc1": pd.DataFrame()}, **SAYS)
+    assert notes(swapped) == [("not run at this size yet", "x2 domain")]
+    filled = drawn("no panel")  # its lines are named in the legend although they are in the second panel
+    assert {t.xaxis for t in filled.data} == {"x2"} and len([t for t in filled.data if t.showlegend]) == len(PAIRS)
+    rows = pd.read_csv(io.StringIO(filled.layout.meta["rows"]))
+    assert set(rows.panel) == {"conv2"} and len(rows) == 5 * len(PAIRS)
+
+
+@pytest.mark.parametrize("name, columns", [("no curves", {"criterion", "remove", "removed"}),
+                                           ("no differences", {"label", "mean", "low", "high"}),
+                                           ("no importance", {"unit", "norm", "share", "loss_increase"})])  # fmt: skip
+def test_rows_of_an_empty_figure_still_parse(name, columns):
+    rows = pd.read_csv(io.StringIO(drawn(name).layout.meta["rows"]))
+    assert rows.empty and columns <= set(rows)
+    assert not [p for t in drawn(name).data for p in (t.x if t.x is not None else ())]
 
 
 def test_ours_wait_in_the_legend_and_a_line_of_two_panels_is_named_once():
@@ -134,7 +186,7 @@ def test_rows_of_curves_are_the_numbers_drawn():
     rows = pd.read_csv(io.StringIO(figure.layout.meta["rows"]))
     assert {"criterion", "remove", "removed", "mean", "sd", "nets", "panel"} <= set(rows)
     part = rows[(rows.panel == "fc1") & (rows.criterion == "norm") & (rows.remove == "lowest")]
-    np.testing.assert_allclose(100 * part["mean"], named(figure, "norm, lowest first (3")[0].y, atol=1e-3)
+    np.testing.assert_allclose(100 * part["mean"], named(figure, "norm, lowest first (± sd, 3")[0].y, atol=1e-3)
 
 
 def test_differences_show_every_net_the_mean_and_its_interval():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import getpass
+import hashlib
 import json
 import multiprocessing
 import os
@@ -63,6 +64,14 @@ class Child(Experiment):
 
     def compute(self):
         return Result(store.run(self.parent, weights=True).table[["value"]])
+
+
+@dataclass(frozen=True)
+class Grandchild(Experiment):
+    parent: Child
+
+    def compute(self):
+        return Result(store.run(self.parent).table)
 
 
 @pytest.fixture(autouse=True)
@@ -201,6 +210,43 @@ def test_a_record_says_where_it_comes_from():
     assert meta["files"].keys() == {"table.csv", "arrays.npz"}
 
 
+def test_a_record_names_the_weights_it_started_from():
+    toy = Toy("a", 2)
+    meta = store.run(Grandchild(Child(toy))).meta
+    weights = hashlib.sha256((folder(toy) / "weights.safetensors").read_bytes()).hexdigest()
+    assert store.find(toy).meta["parents"] == {} and store.find(Child(toy)).meta["parents"] == {toy.key: weights}
+    assert meta["parents"] == {Child(toy).key: None}  # it has none to start from
+    assert meta["code"].keys() == {"Grandchild", "Child", "Toy"}
+    assert store.run(Child(Toy("a", 3))).meta["parents"] != {toy.key: weights}
+
+
+def test_a_child_of_a_published_net_names_the_weights_of_the_local_one():
+    toy = Toy("a")
+    store.run(toy)
+    store.publish(toy)
+    weights = hashlib.sha256((folder(toy) / "weights.safetensors").read_bytes()).hexdigest()
+    tamper(toy, "published", code={"Toy": "000000000000"})
+    record = store.run(Child(toy))
+    assert record.meta["parents"] == {toy.key: weights} and record.meta["code"]["Toy"] == toy.code()["Toy"]
+
+
+def test_what_a_record_says_of_its_making_is_what_was_there_when_it_began(monkeypatch):
+    def say(when):
+        for name, value in dict(revision=dict(revision=when), library_digest=when, versions=dict(torch="2.0", word=when),
+                                device=dict(type="cpu", name=when), methods_digest=when).items():  # fmt: skip
+            monkeypatch.setattr(provenance, name, lambda *_, value=value: value)
+
+    def compute(self):
+        say("after")
+        return Result(pd.DataFrame(dict(x=[1])))
+
+    monkeypatch.setattr(Toy, "compute", compute)
+    say("before")
+    meta = store.run(Toy("a"), keep=True).meta
+    found = meta["git"]["revision"], meta["library"], meta["versions"]["word"], meta["device"]["name"], meta["code"]["Toy"]
+    assert found == ("before",) * 5 and provenance.library_digest() == "after"
+
+
 def test_a_record_names_no_host_user_or_path(tmp_path):
     store.run(Toy("a"))
     text = (folder(Toy("a")) / "record.json").read_text()
@@ -325,15 +371,16 @@ def test_an_unknown_format_is_named(capsys):
 # writing whole or not at all
 
 
-@pytest.mark.parametrize("where", ["to_csv", "savez_compressed", "save_file", "replace"])
+@pytest.mark.parametrize("where", ["to_csv", "savez_compressed", "save_file", "peak_memory", "write_text", "rename"])
 def test_a_write_that_fails_leaves_nothing(shelves, monkeypatch, where):
     def full(*_, **__):
         raise OSError("disk full")
 
-    owner = dict(to_csv=pd.DataFrame, savez_compressed=np, save_file=store, replace=store.provenance)[where]
-    monkeypatch.setattr(owner, where if where != "replace" else "revision", full)
+    owner = dict(to_csv=pd.DataFrame, savez_compressed=np, save_file=store, peak_memory=provenance).get(where, Path)
+    monkeypatch.setattr(owner, where, full)
     with pytest.raises(OSError, match="disk full"):
         store.run(Toy("a"))
+    assert computed() == 1  # it failed in writing and not before
     assert not list(shelves[0].glob("Toy/*")) and not list(shelves[0].glob("Toy/.*"))
 
 
@@ -342,9 +389,13 @@ def test_a_failed_answer_is_no_record(shelves, monkeypatch):
         raise FloatingPointError("loss is not finite")
 
     monkeypatch.setattr(Toy, "compute", fail)
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(FloatingPointError) as caught:
         store.run(Toy("a"))
     assert store.find(Toy("a")) is None and not (shelves[0] / "Toy").exists()
+    assert caught.value.__notes__ == [f"while computing Toy {Toy('a').key}"] and str(caught.value) == "loss is not finite"
+    with pytest.raises(FloatingPointError) as caught:
+        store.run(Child(Toy("a")))
+    assert caught.value.__notes__ == [f"while computing Toy {Toy('a').key}", f"while computing Child {Child(Toy('a')).key}"]
 
 
 KILLED = """
@@ -426,6 +477,45 @@ def test_the_code_of_a_record_is_that_of_its_parents_too():
     assert not {"store", "sweeps", "figures", "experiments"} & code.keys()
 
 
+def test_a_child_of_a_stale_parent_that_was_kept_is_itself_stale(monkeypatch):
+    toy = Toy("a")
+    store.run(toy)
+    tamper(toy, code={"Toy": "000000000000", "gone": "111111111111"})
+    monkeypatch.setenv("PRUNING_LAB_KEEP", "1")
+    child = store.run(Child(toy))
+    own = Child(toy).own_code()["Child"]
+    assert computed() == 1 and child.meta["code"] == {"Child": own, "Toy": "000000000000", "gone": "111111111111"}
+    assert child.notes == ("made by other code than today's (Toy, gone)",)
+    assert store.run(Grandchild(Child(toy))).meta["code"].items() >= child.meta["code"].items()
+    monkeypatch.delenv("PRUNING_LAB_KEEP")
+    assert store.find(Child(toy)) is None and store.find(Grandchild(Child(toy))) is None
+    again = store.run(Grandchild(Child(toy)))
+    assert computed() == 2 and again.notes == () and again.meta["code"] == Grandchild(Child(toy)).code()
+    assert store.find(Child(toy)).notes == ()
+
+
+def test_other_code_keeps_its_state_in_another_file(monkeypatch):
+    places = [store.scratch(e) for e in (Toy("a"), Toy("a"), Child(Toy("a")), Toy("b"))]
+    assert places[0] == places[1] and len(set(places)) == 3 and all(p.name.startswith(("Toy-", "Child-")) for p in places)
+    monkeypatch.setattr(Toy, "own_code", lambda self: {"Toy": "000000000000"})
+    key = Toy("a").key
+    assert store.scratch(Toy("a")) not in places and key in store.scratch(Toy("a")).name and key in places[0].name
+    assert store.scratch(Child(Toy("a"))) not in places  # the net it starts from is another
+
+
+def test_the_state_of_a_run_goes_once_its_record_is_stored_and_not_before(monkeypatch):
+    place = store.scratch(Toy("a"))
+    place.parent.mkdir(parents=True)
+    place.write_text("half")
+    with monkeypatch.context() as patch:
+        patch.setattr(store.np, "savez_compressed", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.run(Toy("a"))
+    assert place.read_text() == "half"
+    store.run(Toy("a"))
+    assert not place.exists()
+
+
 def test_publishing_copies_all_but_the_weights(shelves):
     store.run(Toy("a"))
     target = store.publish(Toy("a"))
@@ -501,6 +591,9 @@ def test_fields_of_one_name_keep_their_parents_name():
     class Two(Experiment):
         parent: Toy
         seed: int = 0
+
+        def compute(self):
+            return Result(pd.DataFrame())
 
     assert flat(Two(Toy("a"), 4))["parent.seed"] == 0 and flat(Two(Toy("a"), 4))["seed"] == 4
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -20,15 +21,6 @@ from pruning_lab.store import Experiment, Result
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
 NET = Train("digits", "lenet_300_100", RECIPE, width=8, limit=150)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Nets this small gain nothing from threads, and lose much where other processes compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -66,7 +58,7 @@ class Broken(Experiment):
     price: float = 5.0
 
     def compute(self):
-        raise dict(stop=KeyboardInterrupt, nan=FloatingPointError)[self.error](self.error)
+        raise dict(stop=KeyboardInterrupt, nan=FloatingPointError).get(self.error, ValueError)(self.error)
 
     def cost(self):
         return self.price
@@ -200,10 +192,29 @@ def test_stopping_takes_back_what_was_submitted():
     assert {"a", "b"} <= set(cancelled) and computed() == []
 
 
-def test_an_error_comes_through():
-    with pytest.raises(FloatingPointError):
-        sweeps.sweep([Parent("a"), Broken("nan"), Parent("b", 9.0)])
-    assert computed() == ["a"]
+@pytest.mark.parametrize("executor", [lambda: None, Elsewhere, lambda: ThreadPoolExecutor(1)], ids=["here", "elsewhere", "threads"])
+def test_a_failure_is_named_and_the_others_go_on_without_what_builds_on_it(capsys, executor):
+    bad = Broken("nan", 0.5)
+    lost = [Child(bad, "lost"), Child(Child(bad, "lost"), "lost too")]
+    plan = [Parent("a"), bad, *lost, Parent("b", 9.0), Child(Parent("a"), "ca"), Child(Parent("b", 9.0), "cb")]
+    with pytest.raises(sweeps.SweepError, match=r"^3 of 7 failed, 4 are stored; the first: nan$") as caught:
+        sweeps.sweep(plan, executor())
+    assert isinstance(caught.value.__cause__, FloatingPointError) and computed() == ["a", "b", "ca", "cb"]
+    assert [e for e in plan if store.find(e)] == [e for e in plan if e not in (bad, *lost)]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("failed")] == [f"failed: Broken {bad.key}: FloatingPointError: nan"]
+    assert [line.split(" ")[0] for line in lines if not line.startswith("failed")] == ["1/7", "2/7", "3/7", "4/7"]
+    assert len(lines) == 5 and lines[0].startswith("failed")  # it is the cheapest: all others came after
+
+
+def test_every_failure_is_named_and_the_next_sweep_tries_them_again(capsys, monkeypatch):
+    plan = [Broken("nan"), Broken("other"), Parent("a")]
+    with pytest.raises(sweeps.SweepError, match="^2 of 3 failed, 1 are stored; the first: "):
+        sweeps.sweep(plan)
+    assert capsys.readouterr().out.count("failed: Broken ") == 2
+    monkeypatch.setattr(Broken, "compute", lambda self: Result(pd.DataFrame(dict(x=[1]))))
+    sweeps.sweep(plan)
+    assert capsys.readouterr().out.count("2/2 Broken") == 1 and computed() == ["a"] and not sweeps.missing(plan)
 
 
 # the experiments
@@ -362,6 +373,60 @@ def test_sweep_publish_and_clean(toy, capsys, tmp_path):
     assert len(list((tmp_path / "results").glob("*/*"))) == 4  # what is published stays
 
 
+def test_cleaning_records_takes_nothing_else_from_a_folder_that_is_shared(store_folder, capsys):
+    """PRUNING_LAB_STORE may name any folder of the user's: only what holds records is ours."""
+    store.run(Parent("a"))
+    own = ["holiday/photos/sea.jpg", "holiday/list.txt", "letter.txt", "taxes/record.json", "music/old/live/record.json", "checkpoints/c"]
+    for name in own:
+        (store_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (store_folder / name).write_text("mine")
+    assert main(["clean", "records"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert [name for name, line in lines.items() if line.endswith("emptied")] == ["records"]
+    assert not (store_folder / "Parent").exists() and store.find(Parent("a")) is None
+    assert all((store_folder / name).read_text() == "mine" for name in own)
+    assert main(["clean", "checkpoints"]) == 0
+    assert [name for name in own if not (store_folder / name).exists()] == ["checkpoints/c"]
+
+
+def kept(shelf):
+    """Bytes under a shelf that may be published."""
+    return sum(f.stat().st_size for f in shelf.glob("*/*/*") if f.name != "weights.safetensors")
+
+
+def test_what_does_not_fit_the_published_shelf_is_refused_as_a_whole(toy, capsys, tmp_path, store_folder, monkeypatch):
+    words = [str(toy), "--profile", "night"]
+    assert main(["sweep", *words, "-p", "seeds", "1"]) == main(["publish", *words, "-p", "seeds", "1"]) == 0
+    before = sorted((tmp_path / "results").rglob("*"))
+    assert main(["sweep", *words]) == 0
+    capsys.readouterr()
+    size = kept(store_folder)  # what is published now and what is to come; weights do not count
+    assert 0 < kept(tmp_path / "results") < size
+    monkeypatch.setattr(store, "SHELF_LIMIT", size - 1)
+    assert main(["publish", *words]) == 2
+    out, err = capsys.readouterr()
+    assert "the published shelf would hold " in err and err.count("\n") == 1 and not out
+    assert sorted((tmp_path / "results").rglob("*")) == before
+    monkeypatch.setattr(store, "SHELF_LIMIT", size)
+    assert main(["publish", *words]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 records published") and kept(tmp_path / "results") == size
+
+
+def test_the_published_shelf_has_a_limit_of_30_megabytes():
+    assert store.SHELF_LIMIT == 30_000_000
+
+
+def test_a_sweep_in_which_something_failed_ends_with_2_and_one_line(toy, capsys, monkeypatch):
+    def fail(self):
+        raise FloatingPointError("loss is not finite")
+
+    monkeypatch.setattr(UnitCurve, "compute", fail)
+    assert main(["sweep", str(toy), "--profile", "night"]) == 2
+    out, err = capsys.readouterr()
+    assert err == "pruning_lab: 2 of 4 failed, 2 are stored; the first: loss is not finite\n"
+    assert out.count("failed: UnitCurve ") == 2 and out.count("/4 Train ") == 2
+
+
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
 def test_small_profiles_are_never_published(toy, capsys, profile, tmp_path):
     assert main(["publish", str(toy), "--profile", profile]) == 2
@@ -429,3 +494,16 @@ assert plan[0].sources().keys() == {"largest_weight"}
     more = dict(PRUNING_LAB_PLUGINS="my_criteria", PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class BrokenPool:
+    """A pool of which a worker has died: it takes nothing more."""
+
+    def submit(self, fn, *args):
+        raise RuntimeError("a worker died")
+
+
+def test_a_broken_pool_is_said_like_any_failure(store_folder, capsys):
+    with pytest.raises(sweeps.SweepError, match="2 of 2 failed, 0 are stored; the first: a worker died"):
+        sweeps.sweep([Parent("one"), Parent("two")], BrokenPool())
+    assert capsys.readouterr().out.count("failed: Parent") == 2

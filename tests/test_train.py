@@ -24,15 +24,6 @@ SGD = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64,
 ADAM = Recipe(optimizer="adam", lr=1e-3, weight_decay=1e-2, batch=64, epochs=2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Nets this small gain nothing from threads, and lose much where other processes compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def halves(limit=150, test=80, **options):
     return tuple(data.load("digits", s, limit=n, device="cpu", **options) for s, n in (("train", limit), ("test", test)))
 
@@ -205,9 +196,34 @@ def test_checkpoints_hold_what_was_saved(tmp_path):
     assert found.keys() == groups.keys() and all(same(found[k], groups[k]) for k in groups)
 
 
-def test_a_checkpoint_of_another_net_is_ignored(tmp_path):
+FOREIGN = "checkpoint c belongs to another run; training starts over"
+
+
+def wide():
+    return models.build("lenet_300_100", (1, 8, 8), width=15)
+
+
+def test_a_checkpoint_of_another_net_is_ignored(tmp_path, capsys):
     trained(SGD, checkpoint_file=tmp_path / "c", save_every=0)
-    trained(SGD, model=models.build("lenet_300_100", (1, 8, 8), width=15), checkpoint_file=tmp_path / "c")
+    found, _ = trained(SGD, model=wide(), checkpoint_file=tmp_path / "c")
+    assert FOREIGN in capsys.readouterr().err
+    assert same(weights(found), weights(trained(SGD, model=wide())[0]))
+
+
+def masks(count):
+    """A mask that removes the first `count` weights of fc1."""
+    return {"fc1.weight": torch.arange(12 * 64).reshape(12, 64) >= count}
+
+
+@pytest.mark.parametrize("before, after", [(None, 300), (300, None), (300, 301)])
+def test_a_checkpoint_of_a_net_with_another_number_of_weights_removed_is_ignored(tmp_path, capsys, before, after):
+    first, second = (dict(mask=masks(n)) if n else {} for n in (before, after))
+    trained(SGD, checkpoint_file=tmp_path / "c", save_every=0, **first)
+    trained(SGD, checkpoint_file=tmp_path / "c", save_every=1000, **first)
+    assert FOREIGN not in capsys.readouterr().err  # its own
+    found, _ = trained(SGD, checkpoint_file=tmp_path / "c", save_every=1000, **second)
+    assert FOREIGN in capsys.readouterr().err
+    assert same(weights(found), weights(trained(SGD, **second)[0]))
 
 
 # what the recipe says
@@ -424,8 +440,19 @@ def test_a_loss_that_breaks_in_a_long_epoch_stops_within_a_hundred_steps():
 
 
 def test_weights_broken_by_the_very_last_step_stop_the_run():
-    with pytest.raises(FloatingPointError):
+    seen = []
+    with pytest.raises(FloatingPointError, match="not finite in epoch .*, by iteration 1, at learning rate"):
+        trained(Recipe(lr=1e38, batch=64, iterations=1), each_epoch=lambda *_: seen.append(1) or {})
+    assert not seen  # no row of such a net is made
+
+
+def test_a_test_loss_that_is_not_finite_stops_the_run_although_it_trained_well(monkeypatch):
+    """The training loss is of weights one step older: here it is finite to the end."""
+    rows, record = [], train._Run.record
+    monkeypatch.setattr(train._Run, "record", lambda run, loss, *rest: rows.append(loss) or record(run, loss, *rest))
+    with pytest.raises(FloatingPointError, match="by iteration 1,"):
         trained(Recipe(lr=1e38, batch=64, iterations=1))
+    assert len(rows) == 1 and np.isfinite(rows[0])
 
 
 def test_out_of_memory_names_the_net_and_what_to_lower():

@@ -16,15 +16,6 @@ CLASSES = 4
 RELU, LINEAR = nn.ReLU(), nn.Linear(3, 3)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Nets this small gain nothing from threads, and lose much where other processes compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
@@ -314,6 +305,29 @@ def test_removal_losses_equal_zeroing_each_unit_alone(name):
         assert_equal_to_naive(units.Curve(single.accuracy, single.loss), alone, test.labels)
         together = torch.tensor([[single.whole_accuracy], [single.whole_loss]], dtype=torch.float64)
         assert_equal_to_naive(units.Curve(*together), whole, test.labels)
+
+
+@pytest.mark.parametrize("products, convolutions", [(True, True), (True, False), (False, True), (False, False)])
+def test_no_pass_rounds_to_tensorfloat_and_the_switches_are_put_back(products, convolutions):
+    def both():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before, seen, model = both(), [], linear()
+    model[1].register_forward_hook(lambda *_: seen.append(both()))
+    try:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
+        with units._evaluation(model):
+            assert both() == (False, False)
+        assert both() == (products, convolutions)
+        units.pruning_curve(model, "0", torch.arange(6), split((5,)))
+        units.removal_losses(model, "0", split((5,)))
+        units.order(model, "0", "activation", data=split((5,)))
+        assert seen and set(seen) == {(False, False)} and both() == (products, convolutions)
+        with pytest.raises(KeyError), units._evaluation(model):
+            raise KeyError
+        assert both() == (products, convolutions)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def test_a_pass_leaves_weights_modes_and_gradients_alone():

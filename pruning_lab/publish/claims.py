@@ -138,6 +138,8 @@ def scoreboard(judged: pd.DataFrame):
     from IPython.display import HTML
 
     rows, text = [], load()
+    if judged.empty:
+        return HTML("<p>No part of these claims has been run yet.</p>")
     for id, parts in judged.groupby("claim", sort=False):
         words = escape(f"{id}: {text[id].claim}"), escape(parts.overall.iloc[0])
         rows.append('<tr class="lab-claim"><th colspan="4">{}</th><th>{}</th></tr>'.format(*words))

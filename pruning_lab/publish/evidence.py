@@ -15,7 +15,7 @@ from ..experiment import Experiment, flat
 from ..store import Record, find, gather
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
-LARGEST_FIRST = ("paper", "gpu", "night")
+SMALLEST_FIRST = ("night", "gpu", "paper")
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,17 @@ class Evidence:
 def largest(plans: Mapping[str, Sequence[Experiment]], least: int = 3) -> Evidence:
     """The stored part of the profile whose lines all have at least `least` seeds; of several the one with most records.
 
-    Where none is whole, the one with the most whole lines. Of profiles with the same records stored, the smallest plan.
+    Where none is whole, the one with the most whole lines. Of profiles with the same records stored the smallest, and of
+    others that are equal the largest.
     """
     best, rank = Evidence("none", (), ()), None
-    for profile in LARGEST_FIRST:
+    for profile in SMALLEST_FIRST:
         plan = list(dict.fromkeys(plans.get(profile, ())))
         found = stored(profile, plan, least)
         whole = sum(n >= least for n in Counter(map(line, found.experiments)).values())
-        order = (not found.missing, whole, len(found.experiments), -len(plan))
-        if found and (rank is None or order > rank):
+        order = (not found.missing, whole if found.missing else 0, len(found.experiments), -len(plan))
+        other = set(found.experiments) != set(best.experiments)
+        if found and (rank is None or order > rank or (order == rank and other)):
             best, rank = found, order
     return best
 
@@ -82,8 +84,10 @@ def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence
     nets = Counter(line(net) for net in {_net(e) for e in have})
     short = []
     for name, e in planned.items():
-        if counts[name] < least:
-            short.append(f"{_label(_net(e) if nets[line(_net(e))] < least else e)}: {counts[name]} of {least}")
+        if nets[line(_net(e))] < least:
+            short.append(f"{_label(_net(e))}: {nets[line(_net(e))]} of {least}")
+        elif counts[name] < least:
+            short.append(f"{_label(e)}: {counts[name]} of {least}")
     return Evidence(profile, have, tuple(dict.fromkeys(short)))
 
 
