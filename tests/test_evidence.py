@@ -341,7 +341,7 @@ def test_experiments_are_picked_by_class_and_settings(shelves):
     found = evidence.stored("night", plan)
     assert found.of(Curve, layer="fc1", seed=1) == [Curve(Net("a", seed=1))] and len(found.of(Curve)) == 6
     assert found.table(Curve, model="b").seed.tolist() == [0, 0, 1, 1, 2, 2]
-    assert found.data("a") == "mnist" and found.data("b") == "digits" and found.data("z") == ""
+    assert found.data("a") == "MNIST" and found.data("b") == "digits" and found.data("z") == ""
 
 
 def test_the_origin_says_profile_device_dates_and_lossy_images(shelves, monkeypatch):

@@ -15,6 +15,7 @@ from ..experiment import Experiment, flat
 from ..store import Record, find, gather
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
+SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 SMALLEST_FIRST = ("night", "gpu", "paper")
 
 
@@ -39,8 +40,9 @@ class Evidence:
         return [e for e in self.experiments if type(e) is kind and all(flat(e).get(k) == v for k, v in wanted)]
 
     def data(self, model: str) -> str:
-        """Name of the data set that the nets of one model were trained on; several are joined by "and"."""
-        return " and ".join(sorted({s["dataset"] for e in self.experiments if (s := flat(e)).get("model") == model}))
+        """The data set that the nets of one model were trained on, as its makers write it; several are joined by "and"."""
+        names = {s["dataset"] for e in self.experiments if (s := flat(e)).get("model") == model}
+        return " and ".join(sorted(SPELLED.get(name, name) for name in names))
 
     def records(self) -> list[Record]:
         """The records, as far as they are stored."""
