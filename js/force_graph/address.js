@@ -2,6 +2,7 @@
 // In a notebook the address belongs to the notebook, so this is for pages alone.
 
 const onPage = () => document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]') !== null;
+const rounded = (value) => Math.round(value * 1e4) / 1e4; // a slider has rounding errors of its own
 const fields = () => new URLSearchParams(location.hash.startsWith("#~") ? location.hash.slice(2) : "");
 
 export function read(name, start) {
@@ -18,8 +19,8 @@ export function write(name, settings, start) {
   if (!onPage()) return;
   const all = fields();
   for (const key of Object.keys(start)) {
-    if (settings[key] === start[key]) all.delete(`${name}.${key}`);
-    else all.set(`${name}.${key}`, String(Math.round(settings[key] * 1e4) / 1e4));
+    if (rounded(settings[key]) === rounded(start[key])) all.delete(`${name}.${key}`);
+    else all.set(`${name}.${key}`, String(rounded(settings[key])));
   }
   const text = all.toString();
   if (text || location.hash.startsWith("#~")) history.replaceState(history.state, "", text ? `#~${text}` : location.pathname + location.search);

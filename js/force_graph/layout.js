@@ -14,7 +14,7 @@ export function layout(data) {
   const simulation = forceSimulation(nodes).alphaDecay(0.025).velocityDecay(0.45).stop()
     .force("charge", charge).force("links", links)
     .force("x", forceX().strength(0.06)).force("y", forceY().strength(0.06));
-  const largest = Math.min(14, Math.max(4, 150 / Math.sqrt(units)));
+  const largest = Math.min(10, Math.max(4, 150 / Math.sqrt(units)));
   const graph = { nodes, edges: [], simulation };
 
   // The edges at or above the cut-off in snapshot a or b, without those of removed units.

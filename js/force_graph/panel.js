@@ -122,8 +122,10 @@ export function showUnit(box, data, t, node) {
     .map((kind) => [kind.name, kind.labels[groups[kind.offset + (kind.moving ? at : node.unit)]]]).filter(([, label]) => label !== undefined);
   const lines = [`norm ${norms[at].toPrecision(3)}`, `share of frame potential ${(100 * shares[at]).toPrecision(3)} %`,
     near.length ? `nearest: ${near.join(", ")}` : "a zero row or the only unit: it has no neighbours", ...kinds.map(([kind, label]) => `${kind}: ${label}`)];
-  box.replaceChildren(make("strong", {}, `Unit ${name(meta, node.unit)}${node.gone ? ", removed" : ""}`),
-    ...lines.map((line) => make("div", {}, line)), ...(data.pictures.length ? [image(data, node.unit)] : []));
+  const text = make("div", {}, make("strong", {}, `Unit ${name(meta, node.unit)}${node.gone ? ", removed" : ""}`),
+    ...lines.map((line) => make("div", {}, line)));
+  box.replaceChildren(text, ...(data.pictures.length ? [image(data, node.unit)] : []));
+  box.classList.toggle("fg-right", node.x < 0); // beside the unit, never on it
 }
 
 // In a graph of two nets a unit has the number it has in its own.

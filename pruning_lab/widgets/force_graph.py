@@ -17,7 +17,7 @@ from .still import Still, still
 
 STATIC = Path(__file__).parent / "static"
 LIMIT = {300: 500_000, encoding.MOST_UNITS: 1_000_000}  # bytes of state in the page, by number of units
-EDGES_A_UNIT = 4  # at most, roughly, in the busiest snapshot, where the cut-off starts
+EDGES_A_UNIT = 6  # at most, roughly, in the busiest snapshot, where the cut-off starts
 KERNELS = ("report", "code")
 
 
