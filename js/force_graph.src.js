@@ -10,6 +10,7 @@ const GLIDE = 350; // ms from one snapshot to the next when the slider is moved 
 const BEFORE = 150; // ms of layout before the first picture
 
 function render({ model, el }) {
+  const began = performance.now();
   const data = decode(model), { meta } = data, { start } = meta, last = meta.epochs.length - 1;
   const graph = layout(data), { nodes, simulation } = graph;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -130,7 +131,8 @@ function render({ model, el }) {
     view.fit = view.fit && !still.matches ? view.fit + 0.12 * (fit - view.fit) : fit;
     view.zoom = view.fit * view.own;
     paint(context, graph, view, colour, theme, focus);
-    ui.canvas.dataset.frames = ++drawn;
+    ui.canvas.dataset.frames = ++drawn; // tests and the benchmark read these
+    ui.canvas.dataset.first ??= Math.round(performance.now() - began);
   }
   function zoom(factor) {
     if (factor) view.own = Math.min(Math.max(view.own * factor, 0.3), 12);
@@ -202,7 +204,7 @@ function render({ model, el }) {
   };
   listen("pointerup", release);
   listen("pointercancel", release);
-  listen("pointerleave", () => { if (!held && document.activeElement !== ui.canvas) look(null); });
+  listen("pointerleave", (event) => { if (!held && event.pointerType !== "touch" && document.activeElement !== ui.canvas) look(null); });
   listen("wheel", (event) => { if (event.ctrlKey) { event.preventDefault(); zoom(Math.exp(-event.deltaY / 300)); } }, { passive: false });
 
   const step = (by) => look(nodes[((focus ? focus.unit : by > 0 ? -1 : 0) + by + nodes.length) % nodes.length]);
