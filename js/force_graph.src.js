@@ -14,8 +14,6 @@ function render({ model, el }) {
   const data = decode(model), { meta } = data, { start } = meta, last = meta.epochs.length - 1;
   const graph = layout(data), { nodes, simulation } = graph;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const now = Object.fromEntries(Object.keys(start).map((key) => [key, model.get(key)]));
-  const glide = { a: now.snapshot, b: now.snapshot, f: 1, ms: 0 };
   const view = { width: 0, height: 0, ratio: 1, fit: 0, own: 1, zoom: 1, x: 0, y: 0 };
   const theme = { ink: "", paper: "" };
   const stop = new AbortController(), { signal } = stop;
@@ -31,6 +29,8 @@ function render({ model, el }) {
     edges: () => save(`${meta.name}-edges-epoch-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta.epochs[now.snapshot])),
   });
   const context = ui.canvas.getContext("2d");
+  const now = Object.fromEntries(Object.keys(start).map((key) => [key, bounded(key, model.get(key))]));
+  const glide = { a: now.snapshot, b: now.snapshot, f: 1, ms: 0 };
 
   // Settings: whoever changes one (a slider here, one linked in the page, a kernel) goes through the model.
   function change(key, value) {
@@ -38,9 +38,11 @@ function render({ model, el }) {
     model.set(key, value);
     model.save_changes();
   }
+  // A setting may come from an address that somebody typed.
   function bounded(key, value) {
-    const most = { snapshot: last, order: meta.orders.length - 1, colour: meta.colours.length - 1, kernel: 1 }[key];
-    return most === undefined ? value : Math.min(Math.max(Math.round(value), 0), Math.max(most, 0));
+    const { min = 0, max } = ui.sliders[key]?.input ?? { max: { order: meta.orders.length, colour: meta.colours.length, kernel: 2 }[key] - 1 };
+    const inside = Math.max(Math.min(value, Number(max)), Number(min));
+    return ["cutoff", "sigma", "charge", "distance"].includes(key) ? inside : Math.round(inside) || 0;
   }
   function follow(key) {
     const value = bounded(key, model.get(key));

@@ -373,6 +373,10 @@ def test_settings_are_in_the_address_and_can_be_reset(browser, graph_site, page)
     with visit(browser, address) as again:
         again.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
         assert Graph(again).summary() == before
+    wild = "#~first.sigma=0&first.charge=1e99&first.snapshot=77.4&first.colour=-3&first.removed=1e9&first.nothing=1&first.cutoff=x"
+    with visit(browser, graph_site + wild) as again:
+        again.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        assert "Epoch 5: 0 of 60 units, 0 edges" in Graph(again).summary()
     shown.box.get_by_role("button", name="Reset").click()
     assert "Epoch 0" in shown.summary() and "#" not in page.url
 
