@@ -44,8 +44,8 @@ export function panel(el, data, change, act) {
     snapshot: slider("Epoch", { min: 0, max: last, step: 1 }, (t) => String(meta.epochs[t]), (v) => change("snapshot", v)),
     cutoff: slider("Cosine at least", { min: least, max: 1, step: 0.01 }, (v) => v.toFixed(2), (v) => change("cutoff", v)),
     sigma: slider("Sigma", { min: 0.05, max: 2, step: 0.05 }, (v) => v.toFixed(2), (v) => change("sigma", v)),
-    charge: slider("Charge", { min: 0, max: 200, step: 5 }, String, (v) => change("charge", v)),
-    distance: slider("Link length", { min: 5, max: 150, step: 5 }, String, (v) => change("distance", v)),
+    charge: slider("Charge", { min: 0, max: 200, step: 5 }, (v) => v.toFixed(0), (v) => change("charge", v)),
+    distance: slider("Link length", { min: 5, max: 150, step: 5 }, (v) => v.toFixed(0), (v) => change("distance", v)),
     colour: menu("Colour", meta.colours.map((kind) => kind.name), (v) => change("colour", v)),
     kernel: menu("Kernel", ["report: exp(−(1 − cos) / σ²)", "code: exp(−((1 − cos) / 2)² / σ²)"], (v) => change("kernel", v)),
   };
@@ -73,7 +73,7 @@ export function panel(el, data, change, act) {
     make("details", { class: "fg-more" }, make("summary", {}, "Forces and kernel"),
       make("div", { class: "fg-controls" }, sliders.sigma.row, sliders.kernel.row, sliders.charge.row, sliders.distance.row),
       make("p", { class: "fg-note" }, "The report takes 1 − cos for the squared distance; its author's code squares half of 1 − cos, " +
-        "so that with one sigma orthogonal units still pull each other where the report's formula lets them go."), note),
+        "so that with one sigma orthogonal units still pull each other where the report's formula nearly lets them go."), note),
     make("div", { class: "fg-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
       button("Units (CSV)", "Download the units of all epochs", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges)),
     make("p", { class: "fg-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
@@ -108,7 +108,7 @@ export function showCurve(box, order, removed) {
     draw("path", { d: `M4 4V${H - 4}H${W - 4}`, class: "fg-axis" }),
     draw("path", { d: order.accuracy.map((value, k) => `${k ? "L" : "M"}${x(k).toFixed(1)} ${y(value).toFixed(1)}`).join(""), class: "fg-line" }),
     draw("line", { x1: x(at), x2: x(at), y1: 4, y2: H - 4, class: "fg-axis" }),
-    draw("circle", { cx: x(at), cy: y(order.accuracy[at]), r: 5, class: "fg-dot" }),
+    draw("path", { d: `M${x(at)} ${y(order.accuracy[at])}h0`, class: "fg-dot" }),
   );
   box.replaceChildren(svg, make("p", { class: "fg-note" }, text));
 }
