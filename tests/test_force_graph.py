@@ -297,6 +297,21 @@ def test_the_edges_in_sight_are_those_that_python_stored(page, tmp_path):
 
 
 @marked
+def test_both_kernels_weigh_the_edges(page, tmp_path):
+    shown = Graph(page, 1)
+    shown.box.get_by_text("Forces and kernel").click()
+    shown.move("Sigma", 0.5)
+    for kernel, exponent in ((0, lambda c: (1 - c) / 0.25), (1, lambda c: ((1 - c) / 2) ** 2 / 0.25)):
+        shown.box.get_by_label("Kernel").select_option(index=kernel)
+        shown.summary()
+        with page.expect_download() as download:
+            shown.box.get_by_role("button", name="Edges (CSV)").click()
+        download.value.save_as(tmp_path / "edges.csv")
+        rows = [(float(r["cosine"]), float(r["weight"])) for r in csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())]
+        assert [w for _, w in rows] == pytest.approx([np.exp(-exponent(c)) for c, _ in rows], rel=1e-2) and len(rows) > 20
+
+
+@marked
 def test_linked_controls_move_the_graph_and_follow_it(page):
     shown = Graph(page)
     handle = page.locator(".lab-widget .noUi-handle[aria-label='epoch']")
