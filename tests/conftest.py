@@ -1,5 +1,6 @@
 """What tests share: what they need and may lack, a store of their own, the book built once, a browser."""
 
+import contextlib
 import functools
 import http.server
 import os
@@ -79,10 +80,10 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Nothing: the server would write on the terminal."""
 
 
-@pytest.fixture(scope="session")
-def site(book):
-    """The address of the built book on a server of this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(book)))
+@contextlib.contextmanager
+def served(folder):
+    """The address of a folder on a server of this machine, for as long as the block lasts."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -91,12 +92,26 @@ def site(book):
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser(book):
-    """Headless Chromium with a profile folder of its own; closed with the module: it keeps an event loop running."""
+@contextlib.contextmanager
+def chromium():
+    """Headless Chromium with a profile folder of its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM)
-        yield chromium
-        chromium.close()
+        running = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def site(book):
+    """The address of the built book on a server of this machine."""
+    with served(book) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(book):
+    """Headless Chromium; closed with the module: it keeps an event loop running."""
+    with chromium() as running:
+        yield running

@@ -14,6 +14,7 @@ ALLOWED = {
     "criteria": "",
     "metrics": "",
     "figures": "",
+    "widgets": "figures",
     "recipe": "",
     "checkpoint": "",
     "surgery": "",

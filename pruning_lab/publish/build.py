@@ -148,6 +148,7 @@ def key(path: Path, parameters: dict) -> str:
 def surroundings() -> dict:
     """The library's source, plug-ins, versions, settings, records and data files, by digest or date."""
     source = [path for path in (ROOT / "pruning_lab").rglob("*.py") if path.name not in NOT_READ]
+    source += (ROOT / "pruning_lab" / "widgets" / "static").glob("*")  # each widget's state holds its script
     plugins = os.environ.get("PRUNING_LAB_PLUGINS", "").replace(",", " ").split()
     names = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     local, data = environment.local_shelf().glob("*/*/record.json"), environment.data_root().glob("*/*.npz")

@@ -1,0 +1,48 @@
+// Bundles the scripts of widgets and pages. The same packages give the same bytes; `vendor.mjs` then lists them.
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import * as esbuild from "esbuild";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const common = {
+  absWorkingDir: here("."), bundle: true, minify: true, target: "es2022", legalComments: "none", logLevel: "warning", metafile: true,
+};
+
+// A style sheet that a package imports becomes a style element of the page, ahead of the page's own; fonts stay out.
+const styles = {
+  name: "styles",
+  setup(build) {
+    build.onLoad({ filter: /\.css$/ }, async ({ path }) => {
+      const fonts = Object.fromEntries([".woff", ".woff2", ".ttf", ".eot"].map((end) => [end, "empty"]));
+      const loader = { ".css": "css", ".svg": "dataurl", ...fonts };
+      const made = await esbuild.build({ ...common, metafile: false, entryPoints: [path], write: false, loader });
+      const text = JSON.stringify(made.outputFiles[0].text);
+      return { contents: `const style = document.createElement("style"); style.textContent = ${text}; document.head.prepend(style);`, loader: "js" };
+    });
+  },
+};
+
+// The licence of every package that is in a bundle, for the file beside it.
+function licences(metafile) {
+  const found = Object.keys(metafile.inputs).map((path) => path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]);
+  return [...new Set(found)].filter(Boolean).sort().map((name) => {
+    const folder = here(`node_modules/${name}/`);
+    const { version, license } = JSON.parse(readFileSync(`${folder}package.json`, "utf8"));
+    const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+    if (!file && license !== "BSD-3-Clause") throw new Error(`${name} comes without its licence`);
+    const text = readFileSync(file ? folder + file : here("host/BSD-3-Clause.txt"), "utf8").trim(); // Jupyter's packages
+    return `${name} ${version}\n\n${text}\n`;
+  }).join(`\n${"-".repeat(80)}\n\n`);
+}
+
+async function bundle(source, target, options) {
+  const { metafile } = await esbuild.build({ ...common, ...options, entryPoints: [source], outfile: here(target) });
+  writeFileSync(here(target.replace(/\.js$/, ".LICENSE.txt")), licences(metafile));
+  console.log(target, readFileSync(here(target)).length);
+}
+
+if (!existsSync(here("node_modules"))) throw new Error("npm install comes first");
+await bundle("force_graph.src.js", "../pruning_lab/widgets/static/force_graph.js", { format: "esm" });
+await bundle("widgets_host.src.js", "../book/_static/vendor/widgets-host.js", {
+  format: "iife", plugins: [styles], define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },
+});

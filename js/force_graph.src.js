@@ -1,0 +1,273 @@
+// The force graph as an anywidget module: the model's settings in, one canvas and its controls out.
+import { read, write } from "./force_graph/address.js";
+import { decode } from "./force_graph/decode.js";
+import { layout } from "./force_graph/layout.js";
+import { colouring, paint } from "./force_graph/paint.js";
+import { name, panel, showCurve, showLegend, showUnit } from "./force_graph/panel.js";
+import { edgeRows, picture, save, unitRows } from "./force_graph/rows.js";
+
+const GLIDE = 350; // ms from one snapshot to the next when the slider is moved by hand
+const BEFORE = 150; // ms of layout before the first picture
+
+function render({ model, el }) {
+  const began = performance.now();
+  const data = decode(model), { meta } = data, { start } = meta, last = meta.epochs.length - 1;
+  const graph = layout(data), { nodes, simulation } = graph;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const view = { width: 0, height: 0, ratio: 1, fit: 0, own: 1, zoom: 1, x: 0, y: 0 };
+  const theme = { ink: "", paper: "" };
+  const stop = new AbortController(), { signal } = stop;
+  let playing = false, focus = null, held = null, visible = true, frame = 0, before = 0, drawn = 0, colour, telling, keeping, timer;
+
+  el.classList.add("pl-force-graph");
+  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab keeps its own keys to itself here
+  const ui = panel(el, data, change, {
+    play: () => setPlaying(!playing), zoom,
+    reset: () => { setPlaying(false); zoom(0); for (const key of Object.keys(start)) change(key, start[key]); },
+    picture: () => picture(ui.canvas, theme, `${meta.name}-epoch-${meta.epochs[now.snapshot]}.png`),
+    units: () => save(`${meta.name}-units.csv`, unitRows(data)),
+    edges: () => save(`${meta.name}-edges-epoch-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta.epochs[now.snapshot])),
+  });
+  const context = ui.canvas.getContext("2d");
+  const now = Object.fromEntries(Object.keys(start).map((key) => [key, bounded(key, model.get(key))]));
+  const glide = { a: now.snapshot, b: now.snapshot, f: 1, ms: 0 };
+
+  // Settings: whoever changes one (a slider here, one linked in the page, a kernel) goes through the model.
+  function change(key, value) {
+    if (model.get(key) === value) return;
+    model.set(key, value);
+    model.save_changes();
+  }
+  // A setting may come from an address that somebody typed.
+  function bounded(key, value) {
+    const { min = 0, max } = ui.sliders[key]?.input ?? { max: { order: meta.orders.length, colour: meta.colours.length, kernel: 2 }[key] - 1 };
+    const inside = Math.max(Math.min(value, Number(max)), Number(min));
+    return ["cutoff", "sigma", "charge", "distance"].includes(key) ? inside : Math.round(inside) || 0;
+  }
+  function follow(key) {
+    const value = bounded(key, model.get(key));
+    if (value === now[key]) return;
+    now[key] = value;
+    ui.sliders[key]?.set(value);
+    if (key === "snapshot") go(value);
+    if (key === "removed" || key === "order") removal();
+    if (key === "colour") recolour();
+    if (key === "charge" || key === "distance") graph.force(now.charge, now.distance);
+    if (key === "cutoff") join();
+    if (key !== "colour") warm(0.4);
+    weigh();
+    tell();
+    keep();
+    ask();
+  }
+  const handlers = Object.keys(start).map((key) => [`change:${key}`, () => follow(key)]);
+  for (const [event, handler] of handlers) model.on(event, handler);
+
+  const join = () => graph.join(glide.a, glide.b, now.cutoff);
+  const weigh = () => graph.weigh(glide.a, glide.b, glide.f, now);
+  const warm = (alpha) => simulation.alpha(Math.max(simulation.alpha(), alpha));
+  function recolour() {
+    colour = colouring(data, now.colour, now.snapshot);
+    showLegend(ui.legend, data, now.colour);
+  }
+  function removal() {
+    const order = meta.orders[now.order];
+    if (!order) return;
+    graph.remove(order.units, now.removed);
+    showCurve(ui.curve, order, now.removed);
+    join();
+  }
+  function go(t) {
+    const ms = still.matches ? 0 : playing ? 1000 / ui.speed.value : GLIDE;
+    Object.assign(glide, { a: glide.f < 0.5 ? glide.a : glide.b, b: t, f: ms ? 0 : 1, ms });
+    if (!ms) glide.a = t;
+    recolour();
+    join();
+  }
+  function setPlaying(on) {
+    if (on && !playing && now.snapshot === last) change("snapshot", 0);
+    playing = on;
+    clearTimeout(timer);
+    ui.play.textContent = on ? "Pause" : "Play";
+    ui.summary.setAttribute("aria-live", on ? "off" : "polite");
+    if (on) next();
+    else tell();
+  }
+  function next() {
+    if (!playing) return;
+    if (glide.f < 1) return; // the loop comes back at the end of the way
+    if (now.snapshot === last) return setPlaying(false);
+    if (still.matches) timer = setTimeout(next, 1000 / ui.speed.value);
+    change("snapshot", now.snapshot + 1);
+  }
+
+  function advance(elapsed) {
+    if (glide.f >= 1) return;
+    glide.f = Math.min(1, glide.f + elapsed / glide.ms);
+    if (glide.f === 1) {
+      glide.a = glide.b;
+      join();
+      if (playing) next();
+    }
+    weigh();
+    warm(0.15);
+  }
+  const ask = () => { if (!frame && visible && !signal.aborted) frame = requestAnimationFrame(loop); };
+  function loop(time) {
+    frame = 0;
+    advance(Math.min(time - (before || time), 100));
+    before = time;
+    if (simulation.alpha() > simulation.alphaMin()) {
+      if (still.matches) for (const end = performance.now() + 200; performance.now() < end && simulation.alpha() > simulation.alphaMin();) simulation.tick();
+      else simulation.tick();
+    }
+    draw();
+    if (simulation.alpha() > simulation.alphaMin() || glide.f < 1) ask();
+    else before = 0;
+  }
+  function draw() {
+    if (!view.width) return;
+    let reach = 40;
+    for (const node of nodes) reach = Math.max(reach, (Math.abs(node.x) + node.radius) * (view.height / view.width), Math.abs(node.y) + node.radius);
+    const fit = Math.min(view.height / (2 * reach + 12), 4);
+    view.fit = view.fit && !still.matches ? view.fit + 0.12 * (fit - view.fit) : fit;
+    view.zoom = view.fit * view.own;
+    paint(context, graph, view, colour, theme, focus);
+    ui.canvas.dataset.frames = ++drawn; // tests and the benchmark read these
+    ui.canvas.dataset.first ??= Math.round(performance.now() - began);
+  }
+  function zoom(factor) {
+    if (factor) view.own = Math.min(Math.max(view.own * factor, 0.3), 12);
+    else Object.assign(view, { own: 1, x: 0, y: 0 });
+    ask();
+  }
+
+  // What is said: at once on the page, to screen readers when things have come to rest.
+  function tell() {
+    clearTimeout(telling);
+    telling = setTimeout(() => {
+      const t = now.snapshot, floor = meta.floors[t], left = nodes.filter((node) => !node.gone).length;
+      const short = floor > now.cutoff + 0.005 && meta.counts[t] < (meta.units * (meta.units - 1)) / 2
+        ? ` Weaker pairs than ${floor.toFixed(2)} are not stored for this epoch.` : "";
+      ui.summary.textContent = `Epoch ${meta.epochs[t]}: ${left} of ${meta.units} units, ${graph.edges.length} edges with a cosine of at least ` +
+        `${now.cutoff.toFixed(2)}; the largest connected group has ${graph.largestGroup()} units.${short}`;
+      ui.canvas.setAttribute("aria-label", `${meta.title}. ${ui.summary.textContent}`);
+    }, playing ? 0 : 250);
+    ui.note.textContent = `The weakest pair kept has a cosine of ${Math.min(...meta.floors).toFixed(3)}; cosines are in steps of ` +
+      `${((meta.high - meta.low) / 255).toPrecision(2)}.`;
+    showUnit(ui.details, data, now.snapshot, focus);
+  }
+  function keep() {
+    clearTimeout(keeping);
+    keeping = setTimeout(() => write(meta.name, now, start), 200);
+  }
+  function look(node) {
+    if (focus === node) return;
+    focus = node;
+    showUnit(ui.details, data, now.snapshot, focus);
+    ui.canvas.dataset.focus = node ? node.unit : "";
+    ask();
+  }
+
+  // Mouse, pen and finger: over a node for what is known of it, drag a node or the ground, two fingers or Ctrl + wheel to zoom.
+  const place = (event) => {
+    const box = ui.canvas.getBoundingClientRect();
+    return [(event.clientX - box.left - view.width / 2 - view.x) / view.zoom, (event.clientY - box.top - view.height / 2 - view.y) / view.zoom];
+  };
+  const under = (event) => simulation.find(...place(event), (event.pointerType === "touch" ? 24 : 12) / view.zoom) ?? null;
+  const fingers = new Map();
+  const listen = (type, handler, options = {}) => ui.canvas.addEventListener(type, handler, { signal, ...options });
+  listen("pointerdown", (event) => {
+    fingers.set(event.pointerId, event);
+    const node = under(event);
+    look(node);
+    held = { node, x: event.clientX - view.x, y: event.clientY - view.y };
+    if (node || view.own > 1 || event.pointerType !== "touch") ui.canvas.setPointerCapture(event.pointerId);
+  });
+  listen("pointermove", (event) => {
+    if (fingers.size > 1) return pinch(event);
+    if (!held) return look(under(event));
+    if (held.node) {
+      [held.node.fx, held.node.fy] = place(event);
+      warm(0.2);
+    } else Object.assign(view, { x: event.clientX - held.x, y: event.clientY - held.y });
+    ask();
+  });
+  function pinch(event) {
+    const far = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY); };
+    const was = far();
+    fingers.set(event.pointerId, event);
+    zoom(far() / was);
+  }
+  const release = (event) => {
+    fingers.delete(event.pointerId);
+    if (held?.node) held.node.fx = held.node.fy = null;
+    held = null;
+  };
+  listen("pointerup", release);
+  listen("pointercancel", release);
+  listen("pointerleave", (event) => { if (!held && event.pointerType !== "touch" && document.activeElement !== ui.canvas) look(null); });
+  listen("wheel", (event) => { if (event.ctrlKey) { event.preventDefault(); zoom(Math.exp(-event.deltaY / 300)); } }, { passive: false });
+
+  const step = (by) => look(nodes[((focus ? focus.unit : by > 0 ? -1 : 0) + by + nodes.length) % nodes.length]);
+  const keys = {
+    ArrowRight: () => step(1), ArrowDown: () => step(1), ArrowLeft: () => step(-1), ArrowUp: () => step(-1),
+    n: () => { const near = focus && data.nearest(now.snapshot, focus.unit, 1)[0]; if (near) look(nodes[near.unit]); },
+    "[": () => change("snapshot", Math.max(now.snapshot - 1, 0)), "]": () => change("snapshot", Math.min(now.snapshot + 1, last)),
+    " ": () => setPlaying(!playing), "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => zoom(0), Escape: () => look(null),
+  };
+  listen("keydown", (event) => {
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation(); // the book's theme and JupyterLab have keys of their own
+    act();
+    if (focus && /^(Arrow|n)/.test(event.key)) ui.canvas.setAttribute("aria-label", `Unit ${name(meta, focus.unit)}. ${ui.details.innerText.replace(/\n+/g, ". ")}`);
+  });
+  listen("blur", () => look(null));
+
+  // The page around it: size, colours, whether it is in sight.
+  function resize() {
+    const width = ui.canvas.clientWidth, height = ui.canvas.clientHeight;
+    if (!width || !height) return;
+    Object.assign(view, { width, height, ratio: devicePixelRatio || 1, fit: 0 });
+    Object.assign(ui.canvas, { width: Math.round(width * view.ratio), height: Math.round(height * view.ratio) });
+    draw();
+    ask();
+  }
+  function repaint() {
+    const style = getComputedStyle(el);
+    Object.assign(theme, { ink: style.getPropertyValue("--fg-ink").trim() || style.color, paper: style.getPropertyValue("--fg-paper").trim() || "#fff" });
+    ask();
+  }
+  const sizes = new ResizeObserver(resize);
+  const themes = new MutationObserver(repaint);
+  const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; ask(); });
+  for (const root of [document.documentElement, document.body]) {
+    themes.observe(root, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
+  }
+
+  for (const [key, control] of Object.entries(ui.sliders)) control.set(now[key]);
+  graph.force(now.charge, now.distance);
+  recolour();
+  join();
+  removal();
+  weigh();
+  for (const end = performance.now() + BEFORE; performance.now() < end && simulation.alpha() > 0.1;) simulation.tick();
+  repaint();
+  sizes.observe(ui.canvas);
+  sight.observe(ui.canvas);
+  tell();
+  for (const [key, value] of Object.entries(read(meta.name, start))) change(key, bounded(key, value));
+  resize();
+
+  return () => {
+    stop.abort();
+    cancelAnimationFrame(frame);
+    [telling, keeping, timer].forEach(clearTimeout);
+    for (const observer of [sizes, themes, sight]) observer.disconnect();
+    for (const [event, handler] of handlers) model.off(event, handler);
+  };
+}
+
+export default { render };

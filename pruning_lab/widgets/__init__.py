@@ -1,0 +1,5 @@
+"""Pictures a reader can turn: in a static page without a kernel, and live in JupyterLab."""
+
+from .force_graph import ForceGraph
+
+__all__ = ["ForceGraph"]

@@ -1,0 +1,251 @@
+"""The force graph: a node a unit, an edge a small angle between two weight vectors, while a layer trains."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets as t
+
+from . import encoding
+from .still import Still, still
+
+STATIC = Path(__file__).parent / "static"
+LIMIT = {300: 500_000, encoding.MOST_UNITS: 1_000_000}  # bytes of state in the page, by number of units
+EDGES_A_UNIT = 6  # at most, roughly, in the busiest snapshot, where the cut-off starts
+KERNELS = ("report", "code")
+
+
+class ForceGraph(anywidget.AnyWidget):
+    """A graph that a reader can turn: made by `from_snapshots` or `from_gram`, drawn by static/force_graph.js."""
+
+    _esm = (STATIC / "force_graph.js").read_text(encoding="utf-8")
+    _css = (STATIC / "force_graph.css").read_text(encoding="utf-8")
+
+    # What is drawn; js/force_graph/decode.js reads it.
+    meta = t.Dict().tag(sync=True)
+    pairs = t.Bytes().tag(sync=True)  # encoding.Pairs.data
+    norms = t.Bytes().tag(sync=True)  # uint16 [T, U], parts of meta["norm"] / 65535
+    shares = t.Bytes().tag(sync=True)  # uint16 [T, U], parts of meta["share"] / 65535
+    groups = t.Bytes().tag(sync=True)  # uint8, one block a colour in the order of meta["colours"]
+    pictures = t.Bytes().tag(sync=True)  # uint8 [U, h, w, c]; 128 is zero
+
+    # What a reader sets; each can be linked to a control in the page.
+    snapshot = t.Int(0).tag(sync=True)
+    cutoff = t.Float(0.5).tag(sync=True)
+    sigma = t.Float(0.7).tag(sync=True)
+    charge = t.Float(30.0).tag(sync=True)
+    distance = t.Float(30.0).tag(sync=True)
+    removed = t.Int(0).tag(sync=True)
+    order = t.Int(0).tag(sync=True)
+    colour = t.Int(0).tag(sync=True)
+    kernel = t.Int(0).tag(sync=True)
+
+    @classmethod
+    def from_snapshots(cls, weights, epochs: Sequence, **options) -> ForceGraph:
+        """The graph of weights [T, U, ...] after `epochs` [T]; two nets in one graph: {name: [T, U, ...], ...}.
+
+        Options are those of `from_gram`. Raises ValueError for NaN, no unit, over 2,048 units, or unequal shapes.
+        """
+        if isinstance(weights, Mapping):
+            nets = [encoding.snapshots(part) for part in weights.values()]
+            if len({(len(part), part[0].shape[1]) for part in nets}) != 1:
+                raise ValueError("the nets in one graph need as many snapshots and inputs as each other")
+            options["nets"] = {name: len(part[0]) for name, part in zip(weights, nets, strict=True)}
+            weights = [np.concatenate(parts) for parts in zip(*nets, strict=True)]
+        rows = encoding.snapshots(weights)
+        return cls._make(rows, lambda part, place: encoding.from_rows(encoding.finite(part, place)), epochs, **options)
+
+    @classmethod
+    def from_gram(cls, gram, epochs: Sequence, **options) -> ForceGraph:
+        """The graph of inner products [T, U, U] of the weight vectors after `epochs` [T].
+
+        Args:
+            colours: name -> labels [U] or [T, U]; -1 and "" mean none.
+            orders: name -> (units in the order they go, accuracy in [0, 1] after 0, 1, ... of them or None).
+            pictures: the units at the last snapshot, [U, h, w] or [U, h, w, 3]; shown at 14 x 14 or less.
+            nets: name -> number of units, in the order of the rows, where units of two nets are in one graph.
+            title, name: what is drawn, in words; the name of the graph in the page's address.
+            limit: bytes of state in the page; as many pairs are kept as fit.
+            snapshot, cutoff, sigma, charge, distance, removed, order, colour, kernel: where the controls start;
+                order, colour and kernel are names.
+        """
+        grams = encoding.snapshots(gram, "Gram matrix")
+        return cls._make(grams, lambda g, place: encoding.from_products(encoding.finite(g, place)), epochs, **options)
+
+    @classmethod
+    def _make(
+        cls,
+        parts: list[np.ndarray],
+        measure: Callable,
+        epochs: Sequence,
+        *,
+        colours: Mapping | None = None,
+        orders: Mapping | None = None,
+        pictures=None,
+        nets: Mapping[str, int] | None = None,
+        title: str = "Weight vectors as a force graph",
+        name: str = "graph",
+        limit: int | None = None,
+        **start,
+    ) -> ForceGraph:
+        units, epochs = len(parts[0]), [e.item() if hasattr(e, "item") else e for e in epochs]
+        if len(epochs) != len(parts):
+            raise ValueError(f"{len(parts)} snapshots need as many epochs, not {len(epochs)}")
+        nets = dict(nets or {"": units})
+        if sum(nets.values()) != units:
+            raise ValueError(f"the nets have {sum(nets.values())} units, the snapshots {units}")
+        if not re.fullmatch(r"\w+", name):
+            raise ValueError(f"the name {name!r} stands in the page's address: letters, digits and _ only")
+        groups, colour_meta = _groups(colours or {}, nets, units, len(parts))
+        image, shape = encoding.pictures(pictures, units) if pictures is not None else (b"", [])
+        meta = {"title": title, "name": name, "units": units, "epochs": epochs, "nets": nets, "colours": colour_meta,
+                "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
+        limit = limit or next(size for most, size in LIMIT.items() if units <= most)
+        fixed = len(cls._esm) + len(cls._css) + len(json.dumps(meta)) + 150 * len(parts) + 2_000
+        free = int(0.75 * (limit - fixed)) - 4 * units * len(parts) - len(groups)  # base64: three bytes in four
+        kept, norms, share = [], [], []
+        for number, part in enumerate(parts):
+            norm, cosines = measure(part, f"snapshot {number}")
+            kept.append(encoding.strongest(cosines, norm > 0, free // len(parts)))
+            norms.append(norm)
+            share.append(encoding.shares(cosines, list(nets.values())))
+        pairs = encoding.pack(kept)
+        meta |= {"offsets": pairs.offsets, "counts": pairs.counts, "low": pairs.low, "high": pairs.high,
+                 "floors": [round(floor, 6) for floor in pairs.floors]}  # fmt: skip
+        norm_bytes, meta["norm"] = _sixteen(np.stack(norms))
+        share_bytes, meta["share"] = _sixteen(np.stack(share))
+        meta["start"] = _start(start, meta, kept)
+        return cls(meta=meta, pairs=pairs.data, norms=norm_bytes, shares=share_bytes, groups=groups, pictures=image, **meta["start"])
+
+    @property
+    def floors(self) -> list[float]:
+        """The weakest cosine [T] down to which every pair of a snapshot is in the graph."""
+        return self.meta["floors"]
+
+    def edges(self, snapshot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Units i < j and cosines of the pairs that are kept of one snapshot, as the page decodes them."""
+        fields = {key: self.meta[key] for key in ("offsets", "counts", "floors", "low", "high")}
+        return encoding.unpack(encoding.Pairs(data=self.pairs, **fields), snapshot, self.meta["units"])
+
+    def node_norms(self) -> np.ndarray:
+        """Norms [T, U], as the page decodes them."""
+        return np.frombuffer(self.norms, "<u2").reshape(-1, self.meta["units"]) * (self.meta["norm"] / 65535)
+
+    def state_bytes(self) -> int:
+        """Size of this widget in a page: its state as JSON, bytes in base64, its script included; pictures are not."""
+        state = {key: value for key, value in self.get_state().items() if key != "pictures"}
+        binary = [state.pop(key) for key in list(state) if isinstance(state[key], bytes | memoryview)]
+        return len(json.dumps(state, default=str)) + sum(4 * math.ceil(len(part) / 3) + 60 for part in binary)
+
+    def controls(self):
+        """Sliders and menus for every setting, linked in the browser: they need no kernel."""
+        import ipywidgets as w
+
+        def slider(kind, trait, low, high, step, label):
+            return _linked(kind(min=low, max=high, step=step, value=getattr(self, trait), description=label), self, trait)
+
+        low = math.floor(100 * min(self.floors)) / 100
+        rows = [_linked(w.SelectionSlider(options=[str(e) for e in self.meta["epochs"]], index=self.snapshot,
+                                          description="epoch"), self, "snapshot", "index"),
+                slider(w.FloatSlider, "cutoff", min(low, self.cutoff), 1, 0.01, "cosine from"),
+                slider(w.FloatSlider, "sigma", 0.05, 2, 0.05, "sigma"),
+                slider(w.FloatSlider, "charge", 0, 200, 5, "charge"),
+                slider(w.FloatSlider, "distance", 5, 150, 5, "link length")]  # fmt: skip
+        if self.meta["orders"]:
+            most = max(len(order["units"]) for order in self.meta["orders"])
+            rows += [slider(w.IntSlider, "removed", 0, most, 1, "units removed"),
+                     _menu(self, "order", [order["name"] for order in self.meta["orders"]], "order")]  # fmt: skip
+        rows += [_menu(self, "colour", [colour["name"] for colour in self.meta["colours"]], "colour"),
+                 _menu(self, "kernel", list(KERNELS), "kernel")]  # fmt: skip
+        return w.VBox(rows)
+
+    def fallback(self, snapshots: Iterable[int] | None = None, seed: int = 0) -> Still:
+        """Four snapshots (or those named) side by side as one SVG: for print and for pages without scripts."""
+        last = len(self.meta["epochs"]) - 1
+        chosen = sorted({round(i * last / 3) for i in range(4)}) if snapshots is None else list(snapshots)
+        edges = {}
+        for number in chosen:
+            i, j, cosines = self.edges(number)
+            half = (self.meta["high"] - self.meta["low"]) / 510  # what eight bits may have taken
+            shown = cosines >= max(self.cutoff, self.floors[number] - half) - 1e-9
+            edges[number] = (i[shown], j[shown], cosines[shown])
+        return still(self.meta, self.node_norms(), edges, sigma=self.sigma, cutoff=self.cutoff, seed=seed)
+
+
+def _linked(control, graph, trait: str, its: str = "value"):
+    import ipywidgets as w
+
+    control.layout.width = "min(100%, 30rem)"
+    control.style.description_width = "7rem"
+    w.jslink((control, its), (graph, trait))
+    return control
+
+
+def _menu(graph, trait: str, names: list[str], label: str):
+    import ipywidgets as w
+
+    return _linked(w.Dropdown(options=names, index=getattr(graph, trait), description=label), graph, trait, "index")
+
+
+def _sixteen(values: np.ndarray) -> tuple[bytes, float]:
+    """Non-negative numbers as 16-bit parts of the largest, and the largest."""
+    peak = float(values.max(initial=0.0))
+    return np.rint(values * (65535 / peak if peak > 0 else 0)).astype("<u2").tobytes(), peak
+
+
+def _groups(colours: Mapping, nets: Mapping[str, int], units: int, times: int) -> tuple[bytes, list[dict]]:
+    """The label bytes of all colours, and what each is called; norm and share need no bytes of their own."""
+    colours = dict(colours)
+    if len(nets) > 1:
+        colours = {"net": np.repeat(list(nets), list(nets.values())), **colours}
+    data, found = b"", []
+    for name, values in colours.items():
+        codes, names, moving = encoding.labels(values, units, times)
+        found.append({"name": name, "labels": names, "moving": moving, "offset": len(data)})
+        data += codes
+    return data, [*found, *({"name": name} for name in ("share of frame potential", "norm", "none"))]
+
+
+def _orders(orders: Mapping, units: int) -> list[dict]:
+    """Removal orders as JSON; raises ValueError where a unit comes twice, is none, or the curve has another length."""
+    found = []
+    for name, (order, accuracy) in orders.items():
+        order = [int(unit) for unit in order]
+        if len(set(order)) != len(order) or not all(0 <= unit < units for unit in order):
+            raise ValueError(f"order {name!r} must name each of the units 0 to {units - 1} at most once")
+        if accuracy is not None:
+            accuracy = [round(float(value), 4) for value in accuracy]
+            if len(accuracy) != len(order) + 1 or not all(0 <= value <= 1 for value in accuracy):
+                raise ValueError(f"order {name!r} needs {len(order) + 1} accuracies in [0, 1]: after 0, 1, ... units")
+        found.append({"name": name, "units": order, "accuracy": accuracy})
+    return found
+
+
+def _start(given: Mapping, meta: dict, kept: list) -> dict:
+    """Where the controls start; raises ValueError for a setting or a name that is not there."""
+    names = {"order": [o["name"] for o in meta["orders"]], "colour": [c["name"] for c in meta["colours"]], "kernel": list(KERNELS)}
+    start = {"snapshot": 0, "cutoff": _cutoff(kept, meta["units"]), "sigma": 0.7, "charge": 30.0, "distance": 30.0,
+             "removed": 0, "order": 0, "colour": 0, "kernel": 0}  # fmt: skip
+    for key, value in given.items():
+        if key not in start:
+            raise ValueError(f"there is no setting {key!r}: it is one of {', '.join(start)}")
+        if key in names and value not in names[key]:
+            raise ValueError(f"no {key} {value!r} here: it is one of {', '.join(names[key]) or 'none'}")
+        start[key] = names[key].index(value) if key in names else value
+    last = len(meta["epochs"]) - 1
+    if not -last - 1 <= start["snapshot"] <= last:
+        raise ValueError(f"snapshot {start['snapshot']} is none of 0 to {last}")
+    start["snapshot"] %= last + 1
+    return start
+
+
+def _cutoff(kept: list, units: int) -> float:
+    """A cut-off at which even the busiest snapshot shows about EDGES_A_UNIT edges a unit, in hundredths."""
+    weakest = [np.sort(values)[::-1][: EDGES_A_UNIT * units][-1] for _, values, _ in kept if len(values)]
+    return math.floor(100 * max(weakest, default=0)) / 100

@@ -1,0 +1,451 @@
+"""The force graph: its encoding against a naive loop, its limits and errors, and the page in headless Chromium."""
+
+import base64
+import csv
+import json
+import re
+from pathlib import Path
+
+import anywidget
+import graph_page
+import numpy as np
+import pytest
+from conftest import chromium, served
+from graph_page import graph, snapshots
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from test_browser import PHONE, visit
+
+from pruning_lab.widgets import ForceGraph, encoding
+
+ROOT = Path(__file__).resolve().parents[1]
+STATIC = ROOT / "pruning_lab" / "widgets" / "static"
+FEW_BYTES = len((STATIC / "force_graph.js").read_bytes()) + len((STATIC / "force_graph.css").read_bytes()) + 6_000
+
+
+def naive(rows):
+    """Norms and the cosine of every pair i < j of rows, one at a time, in float64; pairs with a zero row are none."""
+    rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
+    norms = [sum(x * x for x in row) ** 0.5 for row in rows]
+    found = {}
+    for i in range(len(rows)):
+        for j in range(i + 1, len(rows)):
+            if norms[i] and norms[j]:
+                found[i, j] = sum(x * y for x, y in zip(rows[i], rows[j], strict=True)) / norms[i] / norms[j]
+    return norms, found
+
+
+def edges(graph, snapshot):
+    return {(int(i), int(j)): c for i, j, c in zip(*graph.edges(snapshot), strict=True)}
+
+
+# Encoding
+
+
+def test_every_pair_of_a_small_layer_comes_back():
+    weights = snapshots(units=12, times=3, inputs=7)
+    made = ForceGraph.from_snapshots(weights, [0, 1, 5])
+    half = (made.meta["high"] - made.meta["low"]) / 510
+    for t, rows in enumerate(weights):
+        norms, cosines = naive(rows)
+        assert edges(made, t) == pytest.approx(cosines, abs=half + 1e-6)
+        assert made.node_norms()[t] == pytest.approx(norms, abs=made.meta["norm"] / 65535)
+        full = np.array([[cosines.get((min(i, j), max(i, j)), 1.0) for j in range(12)] for i in range(12)])
+        shares = np.frombuffer(made.shares, "<u2").reshape(3, 12)[t] * made.meta["share"] / 65535
+        assert shares == pytest.approx((full**2).sum(1) / (full**2).sum(), abs=2e-6)
+
+
+def test_under_a_budget_the_strongest_pairs_of_each_snapshot_are_kept_and_the_weakest_is_said():
+    weights = snapshots(units=80, times=4)
+    made = ForceGraph.from_snapshots(weights, range(4), limit=FEW_BYTES + 8_000)
+    step = (made.meta["high"] - made.meta["low"]) / 255
+    for t, rows in enumerate(weights):
+        kept, cosines = edges(made, t), naive(rows)[1]
+        floor = made.floors[t]
+        assert len(kept) < len(cosines)
+        assert {pair for pair, c in cosines.items() if c > floor + 1e-6} <= set(kept)
+        assert kept == pytest.approx({pair: cosines[pair] for pair in kept}, abs=step / 2 + 1e-6)
+        for unit in range(80):  # what a reader is told of a unit does not depend on the budget
+            around = sorted(((c, pair) for pair, c in cosines.items() if unit in pair), reverse=True)[:3]
+            assert {pair for _, pair in around} <= set(kept)
+
+
+@settings(deadline=None, max_examples=60)
+@given(arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 5)),
+              elements=st.floats(-1e3, 1e3, width=32)))  # fmt: skip
+def test_any_finite_weights_can_be_drawn(weights):
+    made = ForceGraph.from_snapshots(weights, range(len(weights)))
+    half = (made.meta["high"] - made.meta["low"]) / 510
+    for t, rows in enumerate(weights):
+        _, cosines = naive(rows)
+        assert edges(made, t) == pytest.approx(cosines, abs=half + 1e-3)
+    assert made.fallback().svg.count("<circle") == weights.shape[1] * len({round(i * (len(weights) - 1) / 3) for i in range(4)})
+
+
+@given(st.sets(st.integers(0, 5000), max_size=50))
+def test_gaps_of_any_size_come_back(numbers):
+    numbers = np.array(sorted(numbers), np.int64)
+    steps = encoding.gaps(numbers).astype(int)
+    assert (np.cumsum(steps)[steps < 255] == numbers).all()
+
+
+def test_inner_products_make_the_same_graph_as_weights():
+    weights = snapshots(units=30, times=3).astype(np.float64)
+    gram = np.einsum("tud,tvd->tuv", weights, weights)
+    one, other = ForceGraph.from_snapshots(weights, range(3)), ForceGraph.from_gram(gram, range(3))
+    for t in range(3):
+        assert edges(one, t) == pytest.approx(edges(other, t), abs=(one.meta["high"] - one.meta["low"]) / 250)
+    assert one.node_norms() == pytest.approx(other.node_norms(), rel=1e-3)
+    stored = ForceGraph.from_gram(gram.astype(np.float16), range(3))
+    assert stored.node_norms() == pytest.approx(one.node_norms(), rel=2e-3)
+
+
+def test_a_zero_row_is_a_point_without_edges():
+    weights = snapshots(units=10, times=2)
+    weights[1, 4] = 0
+    for made in (ForceGraph.from_snapshots(weights, range(2)),
+                 ForceGraph.from_gram(np.einsum("tud,tvd->tuv", weights, weights), range(2))):  # fmt: skip
+        assert not any(4 in pair for pair in edges(made, 1)) and any(4 in pair for pair in edges(made, 0))
+        assert made.node_norms()[1, 4] == 0
+
+
+@pytest.mark.parametrize("units, most", [(300, 500_000), (512, 1_000_000)])
+def test_the_state_stays_within_its_limit(units, most):
+    weights = np.random.default_rng(0).normal(size=(30, units, 40)).astype(np.float32)
+    order = np.arange(units)
+    made = ForceGraph.from_snapshots(weights, range(30), colours={"class": order % 10, "community": np.tile(order % 40, (30, 1))},
+                                     orders={"norm": (order, np.linspace(1, 0.1, units + 1))})  # fmt: skip
+    assert 0.8 * most < made.state_bytes() <= most
+    state = json.dumps({key: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+                        for key, value in made.get_state().items()}, default=str)  # fmt: skip
+    assert len(state) <= most
+
+
+def test_two_nets_have_their_own_shares_and_are_told_apart():
+    weights = {"one": snapshots(6, 3, 0), "other": snapshots(9, 3, 1)}
+    made = ForceGraph.from_snapshots(weights, range(3))
+    assert made.meta["nets"] == {"one": 6, "other": 9}
+    assert made.meta["colours"][0]["labels"] == ["one", "other"]
+    shares = np.frombuffer(made.shares, "<u2").reshape(3, 15) * made.meta["share"] / 65535
+    assert shares[:, :6].sum(1) == pytest.approx(1, abs=1e-3) and shares[:, 6:].sum(1) == pytest.approx(1, abs=1e-3)
+    assert any(i < 6 <= j for i, j in edges(made, 0))
+
+
+def test_pictures_are_shrunk_to_means_and_zero_is_the_middle():
+    values = np.zeros((2, 28, 28))
+    values[0, :2, :2] = 4
+    values[1, 2:4, 0] = -1
+    data, shape = encoding.pictures(values, 2)
+    found = np.frombuffer(data, np.uint8).reshape(2, *shape)[..., 0]
+    assert shape == [14, 14, 1] and found[0, 0, 0] == 255 and found[1, 1, 0] == 1 and (found == 128).sum() == 2 * 196 - 2
+    assert encoding.pictures(np.ones((3, 3, 3, 3)), 3)[1] == [3, 3, 3]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("weights, epochs, says", [
+    (np.full((1, 2, 2), np.nan), [0], "snapshot 0, unit 0: NaN"),
+    (np.array([[[1.0, 2], [3, np.inf]]]), [0], "snapshot 0, unit 1: NaN or infinity"),
+    (np.zeros((1, 0, 3)), [0], "one row or more"),
+    (np.zeros((0, 4, 3)), [], "none"),
+    (np.zeros((1, 2049, 1)), [0], "2,049 units are too many.*choose"),
+    ([np.ones((2, 3)), np.ones((2, 4))], [0, 1], "same shape"),
+    (np.ones((2, 3, 3)), [0], "2 snapshots need as many epochs"),
+    ({"a": np.ones((1, 3, 3)), "b": np.ones((2, 3, 3))}, [0], "as many snapshots"),
+])  # fmt: skip
+def test_bad_weights_are_refused(weights, epochs, says):
+    with pytest.raises(ValueError, match=says):
+        ForceGraph.from_snapshots(weights, epochs)
+
+
+@pytest.mark.parametrize("options, says", [
+    ({"colours": {"class": [0, 1]}}, "one label a unit"),
+    ({"orders": {"norm": ([0, 0], None)}}, "at most once"),
+    ({"orders": {"norm": ([0, 1], [0.5])}}, "3 accuracies"),
+    ({"pictures": np.zeros((2, 3))}, "pictures must be"),
+    ({"colour": "class"}, "no colour 'class'"),
+    ({"speed": 3}, "no setting 'speed'"),
+    ({"snapshot": 2}, "none of 0 to 1"),
+    ({"name": "a b"}, "letters"),
+    ({"nets": {"a": 2}}, "have 2 units"),
+])  # fmt: skip
+def test_bad_options_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        ForceGraph.from_snapshots(snapshots(5, 2), range(2), **options)
+
+
+def test_bad_inner_products_are_refused():
+    with pytest.raises(ValueError, match="square and symmetric"):
+        ForceGraph.from_gram(np.ones((1, 2, 3)), [0])
+    with pytest.raises(ValueError, match="negative"):
+        ForceGraph.from_gram(-np.eye(3)[None], [0])
+
+
+# Controls and files
+
+
+def test_controls_are_linked_in_the_browser_and_start_where_the_graph_does():
+    made = graph(snapshot=2, cutoff=0.4, removed=7)
+    rows = {row.description: row for row in made.controls().children}
+    assert rows["epoch"].index == 2 and rows["cosine from"].value == 0.4 and rows["units removed"].value == 7
+    assert rows["colour"].options == ("preferred class", "share of frame potential", "norm", "none")
+
+
+def test_the_host_and_python_hold_the_same_line_of_anywidget():
+    packages = json.loads((ROOT / "js" / "package.json").read_text())["devDependencies"]
+    assert packages["anywidget"].split(".")[:2] == anywidget.__version__.split(".")[:2]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in packages.values())
+    assert not list((ROOT / "js").glob("package-lock.json"))
+
+
+def test_the_module_is_small_and_comes_with_its_licence():
+    assert len((STATIC / "force_graph.js").read_bytes()) < 40_000
+    assert "Permission to use" in (STATIC / "force_graph.LICENSE.txt").read_text()
+
+
+# The page
+
+
+@pytest.fixture(scope="module")
+def graph_site(tmp_path_factory):
+    """The address of a built page with two graphs."""
+    with served(graph_page.make(tmp_path_factory.mktemp("graphs"))) as address:
+        yield f"{address}/book/graphs.html"
+
+
+@pytest.fixture(scope="module")
+def browser(graph_site):
+    with chromium() as running:
+        yield running
+
+
+class Graph:
+    """One graph on a page, by its number there."""
+
+    def __init__(self, page, number=0):
+        self.page, self.box = page, page.locator(".pl-force-graph").nth(number)
+        self.canvas = self.box.locator(".fg-drawing > canvas")
+        self.canvas.scroll_into_view_if_needed()
+        page.wait_for_function("canvas => Number(canvas.dataset.frames) > 1", arg=self.canvas.element_handle())
+
+    def summary(self):
+        self.page.wait_for_timeout(600)
+        return self.box.locator(".fg-summary").inner_text()
+
+    def edges(self):
+        return int(re.search(r"(\d+) edges", self.summary())[1])
+
+    def slider(self, label):
+        return self.box.get_by_role("slider", name=label, exact=False)
+
+    def move(self, label, value):
+        self.slider(label).evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value)
+
+
+@pytest.fixture
+def page(browser, graph_site):
+    with visit(browser, graph_site, color_scheme="light") as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        yield page
+
+
+def marked(test):
+    """A test that needs the page in a browser."""
+    return pytest.mark.browser(pytest.mark.timeout(180)(test))
+
+
+@marked
+def test_sliders_change_their_own_graph_and_no_other(page):
+    first, second = Graph(page), Graph(page, 1)
+    before, other = first.edges(), second.summary()
+    first.move("Cosine at least", 0.2)
+    first.move("Epoch", 5)
+    assert first.edges() > before and "Epoch 5: 60 of 60" in first.summary()
+    many = first.edges()
+    first.move("Units removed", 20)
+    assert "40 of 60 units" in first.summary() and first.edges() < many
+    assert "20 of 60 units removed" in first.box.locator(".fg-curve").inner_text()
+    assert second.summary() == other
+
+
+@marked
+def test_the_edges_in_sight_are_those_that_python_stored(page, tmp_path):
+    shown, made = Graph(page), graph()
+    shown.move("Cosine at least", 0.3)
+    shown.move("Epoch", 4)
+    shown.summary()
+    with page.expect_download() as download:
+        shown.box.get_by_role("button", name="Edges (CSV)").click()
+    download.value.save_as(tmp_path / "edges.csv")
+    rows = list(csv.DictReader((tmp_path / "edges.csv").read_text().splitlines()))
+    found = {(int(row["unit"]), int(row["other"])): float(row["cosine"]) for row in rows}
+    assert found == pytest.approx({pair: c for pair, c in edges(made, 4).items() if c >= 0.3}, abs=1e-4)
+    for row in rows:
+        assert float(row["weight"]) == pytest.approx(np.exp(-(1 - float(row["cosine"])) / 0.49), rel=1e-2)
+    with page.expect_download() as download:
+        shown.box.get_by_role("button", name="Units (CSV)").click()
+    download.value.save_as(tmp_path / "units.csv")
+    rows = list(csv.DictReader((tmp_path / "units.csv").read_text().splitlines()))
+    assert [float(row["norm"]) for row in rows] == pytest.approx(made.node_norms().ravel().tolist(), rel=1e-3)
+    assert [row["preferred class"] for row in rows[:6]] == list("012340")
+    with page.expect_download() as download:
+        shown.box.get_by_role("button", name="Picture").click()
+    download.value.save_as(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@marked
+def test_both_kernels_weigh_the_edges(page, tmp_path):
+    shown = Graph(page, 1)
+    shown.box.get_by_text("Forces and kernel").click()
+    shown.move("Sigma", 0.5)
+    for kernel, exponent in ((0, lambda c: (1 - c) / 0.25), (1, lambda c: ((1 - c) / 2) ** 2 / 0.25)):
+        shown.box.get_by_label("Kernel").select_option(index=kernel)
+        shown.summary()
+        with page.expect_download() as download:
+            shown.box.get_by_role("button", name="Edges (CSV)").click()
+        download.value.save_as(tmp_path / "edges.csv")
+        rows = [(float(r["cosine"]), float(r["weight"])) for r in csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())]
+        assert [w for _, w in rows] == pytest.approx([np.exp(-exponent(c)) for c, _ in rows], rel=1e-2) and len(rows) > 20
+
+
+@marked
+def test_linked_controls_move_the_graph_and_follow_it(page):
+    shown = Graph(page)
+    handle = page.locator(".lab-widget .noUi-handle[aria-label='epoch']")
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert "Epoch 3" in shown.summary()
+    assert handle.get_attribute("aria-valuetext") == "3"
+    shown.move("Epoch", 1)
+    page.wait_for_function("handle => handle.getAttribute('aria-valuetext') === '1'", arg=handle.element_handle())
+
+
+@marked
+def test_everything_is_in_reach_of_the_keyboard(page):
+    shown = Graph(page)
+    shown.canvas.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    card = shown.box.locator(".fg-unit")
+    assert "Unit 1\n" in card.inner_text() and "norm" in card.inner_text() and card.locator("canvas").count() == 1
+    made = graph()
+    near = max(((c, pair) for pair, c in edges(made, 0).items() if 1 in pair))[1]
+    page.keyboard.press("n")
+    assert f"Unit {sum(near) - 1}\n" in card.inner_text()
+    assert shown.canvas.get_attribute("aria-label").startswith(f"Unit {sum(near) - 1}.")
+    page.keyboard.press("]")
+    assert "Epoch 1" in shown.summary()
+    page.keyboard.press("Escape")
+    assert not card.is_visible()
+    page.keyboard.press(" ")
+    assert shown.box.get_by_role("button", name="Pause").count() == 1
+    page.keyboard.press(" ")
+    shown.box.get_by_text("Forces and kernel").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    assert shown.slider("Sigma").input_value() == "0.75"
+    page.wait_for_timeout(500)
+    assert page.evaluate("new URLSearchParams(location.hash.slice(2)).get('first.snapshot') !== null")
+
+
+@marked
+def test_hovering_tells_of_a_unit(page):
+    shown = Graph(page)
+    page.wait_for_timeout(1500)
+    box = shown.canvas.bounding_box()
+    for k in range(200):  # a spiral from the middle meets a node soon
+        x, y = 3 * np.sqrt(k) * np.cos(k), 3 * np.sqrt(k) * np.sin(k)
+        page.mouse.move(box["x"] + box["width"] / 2 + x, box["y"] + box["height"] / 2 + y)
+        if shown.box.locator(".fg-unit").is_visible():
+            break
+    assert re.search(r"nearest: \d+ \(\d\.\d\d\), \d+ \(\d\.\d\d\), \d+", shown.box.locator(".fg-unit").inner_text())
+    page.mouse.move(2, 2)
+    assert not shown.box.locator(".fg-unit").is_visible()
+
+
+@marked
+def test_playing_goes_through_the_epochs_and_ends(page):
+    shown = Graph(page)
+    shown.box.get_by_label("Speed").select_option("4")
+    shown.box.get_by_role("button", name="Play").click()
+    shown.box.get_by_role("button", name="Play").wait_for(timeout=20_000)
+    assert "Epoch 5" in shown.summary()
+
+
+@marked
+def test_settings_are_in_the_address_and_can_be_reset(browser, graph_site, page):
+    shown = Graph(page)
+    shown.move("Epoch", 2)
+    shown.move("Cosine at least", 0.25)
+    before = shown.summary()
+    address = page.url
+    assert "first.snapshot=2" in address and "first.cutoff=0.25" in address and "sigma" not in address
+    with visit(browser, address) as again:
+        again.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        assert Graph(again).summary() == before
+    wild = "#~first.sigma=0&first.charge=1e99&first.snapshot=77.4&first.colour=-3&first.removed=1e9&first.nothing=1&first.cutoff=x"
+    with visit(browser, graph_site + wild) as again:
+        again.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        assert "Epoch 5: 0 of 60 units, 0 edges" in Graph(again).summary()
+    shown.box.get_by_role("button", name="Reset").click()
+    assert "Epoch 0" in shown.summary() and "#" not in page.url
+
+
+@marked
+def test_dark_pages_have_light_lines_also_after_a_switch(browser, graph_site):
+    ink = """canvas => { const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        const { data } = copy.getImageData(0, 0, canvas.width, canvas.height); let light = 0, dark = 0;
+        for (let p = 0; p < data.length; p += 4) if (data[p + 3] > 100) {
+            const grey = Math.max(data[p], data[p + 1], data[p + 2]) - Math.min(data[p], data[p + 1], data[p + 2]) < 20;
+            if (grey && data[p] > 180) light++; else if (grey && data[p] < 80) dark++; }
+        return light > dark; }"""
+    with visit(browser, graph_site, color_scheme="dark") as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        shown = Graph(page)
+        shown.canvas.focus()
+        page.keyboard.press("ArrowRight")  # the ring around the unit is in full ink
+        page.wait_for_timeout(500)
+        assert shown.canvas.evaluate(ink)
+        page.evaluate("document.documentElement.dataset.theme = 'light'")
+        page.wait_for_timeout(500)
+        assert not shown.canvas.evaluate(ink)
+
+
+@marked
+def test_a_phone_shows_it_in_its_width_and_a_tap_tells_of_a_unit(browser, graph_site):
+    with visit(browser, graph_site, **PHONE) as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        shown = Graph(page)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.wait_for_timeout(1000)
+        shown.canvas.tap()
+        assert shown.box.locator(".fg-unit").is_visible()
+
+
+@marked
+def test_reduced_motion_settles_at_once(browser, graph_site):
+    with visit(browser, graph_site, reduced_motion="reduce") as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        shown = Graph(page)
+        page.wait_for_timeout(1000)
+        count = int(shown.canvas.get_attribute("data-frames"))
+        shown.move("Epoch", 3)
+        page.wait_for_timeout(1000)
+        assert int(shown.canvas.get_attribute("data-frames")) - count < 12
+
+
+@marked
+def test_paper_and_pages_without_scripts_have_the_still_picture(browser, graph_site):
+    with visit(browser, graph_site, java_script_enabled=False) as page:
+        assert page.locator(".lab-still svg").is_visible() and "epochs 0, 2, 3, 5" in page.locator(".lab-still").inner_text()
+    with visit(browser, graph_site) as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        assert not page.locator(".lab-still svg").is_visible()
+        page.emulate_media(media="print")
+        assert page.locator(".lab-still svg").is_visible() and not page.locator(".pl-force-graph").first.is_visible()
