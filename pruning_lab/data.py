@@ -79,8 +79,7 @@ def load(
     """
     if split not in ("train", "test") or scale not in SCALES:
         raise ValueError(f"split must be 'train' or 'test' and scale one of {SCALES}, got {split!r} and {scale!r}")
-    if not re.fullmatch(r"(gaussian:)?[\w.-]+", name):
-        raise ValueError(f"{name!r} is no name of a data set: letters, digits, '_', '.' and '-' (a folder under {environment.data_root()})")
+    _check_name(name)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     target = torch.device(device) if device is not None else environment.device()
@@ -89,11 +88,21 @@ def load(
 
 def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, str | int] | None:
     """`digest` and `lossy` as `load` would give them, or None where the set is not on this machine; nothing is downloaded."""
+    _check_name(name)
     base = name.removeprefix("gaussian:")
     if base != "digits" and not (environment.data_root() / base / f"{split}.npz").is_file():
         return None
     root = environment.data_root()
     return dict(digest=_stored_digest(name, split, limit, root), lossy=_lossy(name, split, limit, root))
+
+
+def _check_name(name: str) -> None:
+    """A name is one folder under the data root: it never leads out of it."""
+    if not re.fullmatch(r"(gaussian:)?\w[\w.-]*", name):
+        raise ValueError(
+            f"{name!r} is no name of a data set: letters, digits, '_', '.' and '-', not '.' or '-' first "
+            f"(a folder under {environment.data_root()})"
+        )
 
 
 @lru_cache(maxsize=64)
@@ -188,13 +197,7 @@ def _digits(split: str) -> _Raw:
 
 def _read(file: Path) -> _Raw:
     """A set of the layout `images`, `labels`, optionally `classes` and `lossy`; checked."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as z:  # NumPy leaves a broken file open
-            arrays = {k: z[k] for k in z.files}
-    except Exception as error:  # zipfile, zlib, numpy and the file system each have their own
-        raise ValueError(f"{file} cannot be read as .npz without pickles ({error}); delete it or write it again") from error
-    if not {"images", "labels"} <= arrays.keys():
-        raise ValueError(f"{file} holds {sorted(arrays)}; expected arrays 'images' and 'labels'")
+    arrays = _arrays(file)
     images, labels = arrays["images"], arrays["labels"]
     if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0 or images.shape[-1] not in (1, 3):
         raise ValueError(f"{file}: images {images.shape} and labels {labels.shape}; expected [N, H, W, C] with C 1 or 3, and [N], N > 0")
@@ -206,13 +209,24 @@ def _read(file: Path) -> _Raw:
     return _Raw(images, labels.astype(np.int64), classes, arrays.get("lossy", np.zeros(0, np.int64)), white)
 
 
+def _arrays(file: Path, only: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, or those named; raises ValueError where it is broken or no image set."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as z:  # NumPy leaves a broken file open
+            arrays = {k: z[k] if not only or k in only else None for k in z.files}
+    except Exception as error:  # zipfile, zlib, numpy and the file system each have their own
+        raise ValueError(f"{file} cannot be read as .npz without pickles ({error}); delete it or write it again") from error
+    if not {"images", "labels"} <= arrays.keys():
+        raise ValueError(f"{file} holds {sorted(arrays)}; expected arrays 'images' and 'labels'")
+    return arrays
+
+
 def _numbered(file: Path, labels: np.ndarray) -> tuple[str, ...]:
     """Class names for a set that has none: numbers up to the highest label in either half, at most 10,000."""
     other = file.with_name("test.npz" if file.name == "train.npz" else "train.npz")
     highest = int(labels.max())
     if other.is_file():
-        with np.load(other, allow_pickle=False) as z:
-            highest = max(highest, int(z["labels"].max(initial=0)))
+        highest = max(highest, int(_arrays(other, ("labels",))["labels"].max(initial=0)))
     if highest >= 10_000:
         raise ValueError(f"{file}: a label of {highest}, and no array 'classes' that names so many")
     return tuple(map(str, range(highest + 1)))

@@ -38,6 +38,7 @@ class Experiment(ABC):
     version: ClassVar[int] = 1
     modules: ClassVar[tuple[str, ...]] = ()
     has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
+    published: ClassVar[bool] = True  # whether its records may go to the published shelf; else only what builds on them does
 
     @abstractmethod
     def compute(self) -> Result:
@@ -59,16 +60,20 @@ class Experiment(ABC):
         """Name of each split read -> its digest and number of lossy images, as far as they are on this machine."""
         return {}
 
-    def parents(self) -> list[Experiment]:
-        """The experiments whose answers this one builds on."""
+    def parts(self) -> list[Experiment]:
+        """The fields that are experiments."""
         values = [getattr(self, f.name) for f in fields(self)]
         return [v for v in values if isinstance(v, Experiment)]
+
+    def parents(self) -> list[Experiment]:
+        """The experiments whose answers this one builds on: its parts, unless it makes their answers itself."""
+        return self.parts()
 
     @property
     def key(self) -> str:
         """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
         own = {k: v for k, v in _changed(self).items() if not isinstance(getattr(self, k), Experiment)}
-        parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parents()]]
+        parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parts()]]
         return f"{self.label()}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
 
     def config(self) -> dict[str, Any]:

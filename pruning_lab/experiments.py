@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
@@ -11,15 +12,16 @@ from torch import nn
 
 from . import criteria, data, environment, models, provenance, store, units
 from .experiment import Experiment, Result
+from .precision import tensor_float_32
 from .recipe import Recipe
-from .train import fit
+from .train import Log, evaluate, fit
 
 
 @dataclass(frozen=True)
 class Train(Experiment):
     """One net trained from scratch; the table has one row an epoch (see `train.History`)."""
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "recipe", "train", "checkpoint")
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "recipe", "train", "checkpoint", "precision")
     has_weights: ClassVar[bool] = True
 
     dataset: str
@@ -31,6 +33,7 @@ class Train(Experiment):
     scale: str = "unit"
     image_size: int | None = None
     limit: int | None = None  # training images; None: all
+    start: Train | None = None  # begin at this run's trained weights instead of fresh ones
 
     def split(self, name: str, limit: int | None = None) -> data.Split:
         """The training or test images as this net sees them."""
@@ -39,7 +42,10 @@ class Train(Experiment):
     def untrained(self) -> nn.Sequential:
         """The net at its initial weights, on the CPU."""
         shape, classes = self._shape()
-        return models.build(self.model, shape, classes, self.width, self.seed, self.init)
+        model = models.build(self.model, shape, classes, self.width, self.seed, self.init)
+        if self.start is not None:
+            model.load_state_dict(store.run(self.start, weights=True).weights())
+        return model
 
     def trained(self) -> nn.Sequential:
         """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights exist."""
@@ -48,10 +54,14 @@ class Train(Experiment):
         return model.to(environment.device()).eval()
 
     def compute(self) -> Result:
+        return self.train(store.scratch(self))[0]
+
+    def train(self, checkpoint_file: Path, **hooks: Any) -> tuple[Result, Log]:
+        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `train.fit`) took on the way."""
         model = self.untrained()
         train, test = self.split("train", self.limit), self.split("test")
-        history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=store.scratch(self))
-        return Result(history.table, history.arrays, model.state_dict(), history.seconds)
+        history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=checkpoint_file, **hooks)
+        return Result(history.table, history.arrays, model.state_dict(), history.seconds), history.snapshots
 
     def cost(self) -> float:
         images = len(self.split("train", self.limit))
@@ -74,6 +84,62 @@ def _multiplications(net: Train) -> int:
 
 
 @dataclass(frozen=True)
+class Snapshots(Experiment):
+    """The weight vectors of some layers while a net trains, from a training that leaves the net's own record as well.
+
+    Table: iteration, epoch, accuracy in [0, 1] and loss on the first `sample` test images. Arrays of each layer, float16:
+    `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors, `<layer>.null` [T, units, units]
+    of the same weights with all entries permuted; and `<layer>.classes` [T, units] int16, the class whose images (of the
+    first `sample` for training) activate a unit most, -1 where none does.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = (*Train.modules, "criteria", "surgery", "units")
+    published: ClassVar[bool] = False  # megabytes; what is read off them is published
+
+    net: Train
+    layers: tuple[str, ...]
+    at: tuple[int, ...]  # iterations; 0: before the first
+    sample: int = 1000
+
+    def parents(self) -> list[Experiment]:
+        return self.net.parents()
+
+    def own_code(self) -> dict[str, str]:
+        return super().own_code() | self.net.own_code()
+
+    def compute(self) -> Result:
+        result, snapshots = self.net.train(store.scratch(self), snapshot=self._look, snapshot_at=self.at)
+        store.put(self.net, result)
+        return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
+
+    def _look(self, iteration: int, model: nn.Module) -> dict[str, float | torch.Tensor]:
+        recipe, images = self.net.recipe, len(self.net.split("train", self.net.limit))
+        per_epoch = -(-(images - recipe.holdout) // recipe.batch)
+        loss, accuracy = evaluate(model, self.net.split("test", self.sample))
+        found = dict(epoch=iteration / per_epoch, accuracy=accuracy, loss=loss)
+        for layer in self.layers:
+            weight = model.get_submodule(layer).weight.detach().flatten(1)
+            order = torch.randperm(weight.numel(), generator=torch.Generator().manual_seed(iteration)).to(weight.device)
+            shuffled = weight.flatten()[order].view_as(weight)
+            active = units.class_activations(model, layer, self.net.split("train", self.sample))
+            classes = torch.where(active.amax(0) > 0, active.argmax(0), -1)
+            with tensor_float_32(False):
+                arrays = dict(norms=weight.norm(dim=1), gram=weight @ weight.T, null=shuffled @ shuffled.T)
+            found |= {f"{layer}.{name}": values.half() for name, values in arrays.items()}
+            found[f"{layer}.classes"] = classes.short()
+        return found
+
+    def cost(self) -> float:
+        return self.net.cost()
+
+    def label(self) -> str:
+        return f"{self.net.label()}-{'_'.join(self.layers)}"
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.net.data_read()
+
+
+@dataclass(frozen=True)
 class UnitCurve(Experiment):
     """Accuracy along the removal orders of a group of criteria, which share one pass over the test images.
 
@@ -81,7 +147,7 @@ class UnitCurve(Experiment):
     `repeats` counts the orders of a criterion that reads noise; one that reads nothing else has one direction.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units")
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units", "precision")
 
     parent: Train
     layer: str
@@ -131,7 +197,7 @@ class UnitImportance(Experiment):
     Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units")
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units", "precision")
 
     parent: Train
     layer: str

@@ -116,14 +116,18 @@ def _processor() -> str:
 
 
 def here() -> dict[str, dict | str]:
-    """What a record says of its making that is known at its start; the GPU's memory is counted from now on."""
-    if environment.device().type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    """What a record says of its making that is known at its start."""
     return dict(device=device(), versions=versions(), git=revision(), library=library_digest())
 
 
+def count_memory() -> None:
+    """Count the GPU's memory from now on."""
+    if environment.device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory() -> int:
-    """Highest memory use in bytes: of the GPU since `here`, or, without one, of this process since it began."""
+    """Highest memory use in bytes: of the GPU since `count_memory`, or, without one, of this process since it began."""
     if environment.device().type == "cuda":
         return torch.cuda.max_memory_allocated()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

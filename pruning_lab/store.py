@@ -132,11 +132,10 @@ def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Recor
     """The stored record, or the answer computed now and stored on the local shelf; two processes compute it once."""
     if record := find(e, keep, weights):
         return record
-    lock = environment.local_shelf() / "locks" / f"{type(e).__name__}-{e.key}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with _lock(e):
         if record := find(e, keep, weights):
             return record
+        provenance.count_memory()
         own, made, start = e.own_code(), provenance.here(), time.perf_counter()
         try:
             result = e.compute()
@@ -149,6 +148,23 @@ def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Recor
     if record is None:
         raise RuntimeError(f"{type(e).__name__}/{e.key} was stored but cannot be read back")
     return record
+
+
+def _lock(e: Experiment) -> FileLock:
+    """Held by the one process that computes an experiment."""
+    file = environment.local_shelf() / "locks" / f"{type(e).__name__}-{e.key}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file)
+
+
+def put(e: Experiment, result: Result) -> None:
+    """Store the answer of an experiment that another one came by on its way, unless a sound record with its weights is there.
+
+    The caller answers for it that `e.compute()` would have given the same. A process that computes it now is waited for.
+    """
+    with _lock(e):
+        if find(e, keep=False, weights=e.has_weights) is None:
+            write(e, result, provenance.here() | _used(e, e.own_code()) | dict(seconds=round(result.seconds, 3)))
 
 
 def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:

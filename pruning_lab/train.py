@@ -6,8 +6,8 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -20,30 +20,31 @@ from tqdm import tqdm
 
 from . import checkpoint
 from .data import Split
+from .precision import tensor_float_32
 from .recipe import Recipe, optimizer
 
 Hook = Callable[[int, nn.Module], Mapping[str, float | torch.Tensor | np.ndarray]]
 
 
 @dataclass
-class History:
-    """What training left behind: `rows`, one a finished epoch, and `arrays`, the hook's tensors stacked by epoch."""
+class Log:
+    """What was noted along the way: numbers as `rows` of a table, tensors in `stacks`."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
     stacks: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    seconds: float = 0.0  # time spent training, earlier processes included
 
     @property
     def table(self) -> pd.DataFrame:
-        """epoch, iteration, lr, train_loss, train_accuracy (running means over the epoch), test_loss, test_accuracy, ..."""
+        """One row a note."""
         return pd.DataFrame(self.rows)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
+        """Name -> the tensors of all notes, stacked."""
         return {k: np.stack(v) for k, v in self.stacks.items()}
 
     def add(self, row: Mapping[str, float | torch.Tensor | np.ndarray]) -> None:
-        """Append one epoch; numbers go to the table, tensors and arrays to the stacks."""
+        """Append one note; numbers go to the table, tensors and arrays to the stacks."""
         self.rows.append({k: v for k, v in row.items() if isinstance(v, int | float)})
         for k, v in row.items():
             if not isinstance(v, int | float):
@@ -52,9 +53,27 @@ class History:
                 )  # a copy: hooks hand out live weights
 
 
+@dataclass
+class History(Log):
+    """What training left behind: one row a finished epoch, the hook's tensors stacked by epoch, and `snapshots`.
+
+    Columns: epoch, iteration, lr, train_loss, train_accuracy (running means over the epoch), test_loss, test_accuracy, ...
+    """
+
+    snapshots: Log = field(default_factory=Log)
+    seconds: float = 0.0  # time spent training, earlier processes included
+
+
 def derived_seed(*parts: object) -> int:
     """A seed that depends on all parts and on nothing else, in [0, 2^63)."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:
+    """At most `count` of the iterations 0..`steps`: half in equal steps, the first of which holds the other half, denser to its start."""
+    even = np.linspace(0, steps, max(2, count - count // 2 + 1))
+    early = np.geomspace(min(1, even[1]), even[1], count // 2)
+    return tuple(int(k) for k in np.unique(np.rint(np.concatenate([early, even]))))
 
 
 def evaluate(model: nn.Module, split: Split, batch: int = 1000) -> tuple[float, float]:
@@ -79,6 +98,8 @@ def fit(
     seed: int = 0,
     mask: Mapping[str, torch.Tensor] | None = None,
     each_epoch: Hook | None = None,
+    snapshot: Hook | None = None,
+    snapshot_at: Collection[int] = (),
     checkpoint_file: Path | None = None,
     save_every: float = 30.0,
 ) -> History:
@@ -87,23 +108,27 @@ def fit(
     Args:
         mask: parameter name -> bool tensor of its shape; where False, the weight is zero after every step.
         each_epoch: called after every epoch with its number and the model in evaluation mode; its row joins the history.
+        snapshot: called likewise after the iterations in `snapshot_at` (0: before the first); its row joins the snapshots.
         checkpoint_file: file to save to (at most every `save_every` seconds) and to resume from; removed by the caller.
 
     Raises:
-        FloatingPointError: the loss is not finite. MemoryError: the device's memory does not suffice.
+        ValueError: a mask or a snapshot that this training cannot have. FloatingPointError: the loss is not finite.
+        MemoryError: the device's memory does not suffice.
     """
     device = train.images.device
     model.to(device)
     if device.type != "mps" and any(isinstance(m, nn.Conv2d) for m in model.modules()):
         model.to(memory_format=torch.channels_last)  # 10 to 15 % faster on two CPU cores
     run = _Run(model, train, test, recipe, seed, mask or {}, checkpoint_file)
+    run.watch(snapshot, snapshot_at)
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _tf32(recipe):
+        with _own_random_numbers(device), tensor_float_32(recipe.precision == "tf32"):
             run.resume()
+            run.look()
             with _progress(run) as bar:
                 while run.iteration < run.steps:
                     run.one_epoch(each_epoch)
-                    bar.set_postfix_str(f"test {100 * run.history.rows[-1]['test_accuracy']:.1f} %")
+                    bar.set_postfix_str(_reached(run))
                     bar.update(run.iteration - bar.n)
                     run.save(save_every)
     except torch.OutOfMemoryError as error:
@@ -112,24 +137,24 @@ def fit(
             f"does not fit on {device}: lower the recipe's batch or the model's width ({error})"
         ) from error
     run.finish()
+    if "ipykernel" in sys.modules:  # a progress bar needs a terminal
+        print(f"trained on {train.name}: {run.steps:,} iterations, {run.history.seconds:.1f} s, {_reached(run)}", flush=True)
     return run.history
 
 
-@contextmanager
-def _tf32(recipe: Recipe) -> Iterator[None]:
-    """TensorFloat-32 products on CUDA if the recipe says so, and never otherwise."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = recipe.precision == "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+def _own_random_numbers(device: torch.device) -> AbstractContextManager[None]:
+    """What is drawn inside leaves the generators outside as they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def _progress(run: _Run) -> tqdm:
     return tqdm(
         total=run.steps, initial=run.iteration, unit="it", disable=None, file=sys.stderr, leave=False, desc=f"training on {run.train.name}"
     )
+
+
+def _reached(run: _Run) -> str:
+    return f"test {100 * run.history.rows[-1]['test_accuracy']:.1f} %"
 
 
 class _Run:
@@ -155,7 +180,14 @@ class _Run:
         self.masked = [(parameters[n], ~m.to(parameters[n].device)) for n, m in mask.items()]
         self.apply_mask()
         self.optimizer = optimizer(recipe, list(parameters.values()))
+        self.snapshot, self.snapshot_at = None, frozenset[int]()
         self.saved_at = self.began = time.monotonic()
+
+    def watch(self, snapshot: Hook | None, at: Collection[int]) -> None:
+        """Look at the model by `snapshot` at these iterations."""
+        if outside := sorted(k for k in at if not 0 <= k <= self.steps):
+            raise ValueError(f"snapshot at iteration {outside[0]}, but this training goes from 0 to {self.steps}")
+        self.snapshot, self.snapshot_at = snapshot, frozenset(at)
 
     def apply_mask(self) -> None:
         with torch.no_grad():
@@ -192,23 +224,36 @@ class _Run:
         self.apply_mask()
         self.iteration += 1
         if self.iteration % 100 == 1 and not loss.isfinite():  # a look at the loss waits for the device: not at every step
-            raise self.not_finite(lr)
+            raise self.not_finite(lr, self.epoch + 1)
+        self.look()
         return loss.detach(), logits.detach()
 
-    def not_finite(self, lr: float) -> FloatingPointError:
-        return FloatingPointError(
-            f"loss is not finite in epoch {self.epoch + 1}, by iteration {self.iteration}, at learning rate {lr:g}; lower it"
-        )
+    def look(self) -> None:
+        """Take a snapshot if one is due here and not yet taken."""
+        if self.snapshot is None or self.iteration not in self.snapshot_at or self.iteration in self.seen():
+            return
+        was_training = self.model.training
+        self.model.eval()
+        with _own_random_numbers(self.train.images.device):
+            row = dict(self.snapshot(self.iteration, self.model))
+        self.model.train(was_training)
+        self.history.snapshots.add(dict(iteration=self.iteration) | row)
+
+    def seen(self) -> set[float]:
+        return {row["iteration"] for row in self.history.snapshots.rows}
+
+    def not_finite(self, lr: float, epoch: int) -> FloatingPointError:
+        return FloatingPointError(f"loss is not finite in epoch {epoch}, by iteration {self.iteration}, at learning rate {lr:g}; lower it")
 
     def record(self, loss: float, accuracy: float, each_epoch: Hook | None) -> None:
         lr = self.optimizer.param_groups[0]["lr"]
         if not np.isfinite(loss):
-            raise self.not_finite(lr)
+            raise self.not_finite(lr, self.epoch)
         self.model.eval()
         row = dict(epoch=self.epoch, iteration=self.iteration, lr=lr, train_loss=loss, train_accuracy=accuracy)
         row["test_loss"], row["test_accuracy"] = evaluate(self.model, self.test)
         if not np.isfinite(row["test_loss"]):
-            raise self.not_finite(lr)
+            raise self.not_finite(lr, self.epoch)
         if self.validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(self.model, self.validation)
             if row["validation_loss"] < min((r["validation_loss"] for r in self.history.rows), default=np.inf):
@@ -234,19 +279,20 @@ class _Run:
             "model": self.model.state_dict(),
             "best": self.best,
             "optimizer": {f"{k}.{n}": v for k, moments in state.items() for n, v in moments.items() if isinstance(v, torch.Tensor)},
-            "stack": {f"{k}.{i}": torch.from_numpy(a) for k, stack in self.history.stacks.items() for i, a in enumerate(stack)},
+            "stack": _numbered(self.history),
+            "snapshot": _numbered(self.history.snapshots),
         }
         seconds = self.history.seconds + time.monotonic() - self.began
-        checkpoint.save(
-            self.file, groups, self.identity() | dict(iteration=self.iteration, epoch=self.epoch, rows=self.history.rows, seconds=seconds)
-        )
+        rows = dict(rows=self.history.rows, snapshots=self.history.snapshots.rows)
+        checkpoint.save(self.file, groups, self.identity() | rows | dict(iteration=self.iteration, epoch=self.epoch, seconds=seconds))
         self.saved_at = time.monotonic()
 
     def identity(self) -> dict:
         """What a checkpoint must agree in to be this run's."""
         shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
-        gone = sum(int(g.sum()) for _, g in self.masked)
-        return json.loads(json.dumps(dict(recipe=asdict(self.recipe), seed=self.seed, data=self.train.digest, shapes=shapes, masked=gone)))
+        gone = hashlib.sha256(b"".join(np.packbits(g.cpu().numpy()).tobytes() for _, g in self.masked)).hexdigest()
+        who = dict(recipe=asdict(self.recipe), seed=self.seed, data=self.train.digest, shapes=shapes, masked=gone)
+        return json.loads(json.dumps(who | dict(snapshot_at=sorted(self.snapshot_at))))
 
     def resume(self) -> None:
         """Go on from the checkpoint if there is one of this recipe, seed and data; a foreign one is ignored, and named."""
@@ -261,9 +307,10 @@ class _Run:
         self.best = {k: v.to(self.train.images.device) for k, v in groups.get("best", {}).items()}
         self.restore_optimizer(groups.get("optimizer", {}))
         self.iteration, self.epoch, self.history.rows = values["iteration"], values["epoch"], values["rows"]
-        self.history.seconds = values["seconds"]
-        for k, v in sorted(groups.get("stack", {}).items(), key=lambda item: int(item[0].rsplit(".", 1)[1])):
-            self.history.stacks.setdefault(k.rsplit(".", 1)[0], []).append(v.numpy())
+        self.history.seconds, self.history.snapshots.rows = values["seconds"], values["snapshots"]
+        for log, group in ((self.history, "stack"), (self.history.snapshots, "snapshot")):
+            for k, v in sorted(groups.get(group, {}).items(), key=lambda item: int(item[0].rsplit(".", 1)[1])):
+                log.stacks.setdefault(k.rsplit(".", 1)[0], []).append(v.numpy())
 
     def restore_optimizer(self, moments: Mapping[str, torch.Tensor]) -> None:
         state: dict[int, dict[str, torch.Tensor]] = {}
@@ -274,6 +321,10 @@ class _Run:
             # a fused step walks the memory of weights and moments side by side, so their strides must be the same
             state.setdefault(int(k), {})[moment] = torch.empty_like(like, requires_grad=False).copy_(stored)
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+
+
+def _numbered(log: Log) -> dict[str, torch.Tensor]:
+    return {f"{k}.{i}": torch.from_numpy(a) for k, stack in log.stacks.items() for i, a in enumerate(stack)}
 
 
 def _hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | None]:

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import criteria
+from .precision import tensor_float_32
 from .surgery import place_of, remove, zeroed
 
-__all__ = ["Curve", "Single", "order", "pruning_curve", "pruning_curves", "removal_losses", "remove", "scores",
-           "zeroed"]
+__all__ = ["Curve", "Single", "class_activations", "order", "pruning_curve", "pruning_curves", "removal_losses", "remove",
+           "scores", "zeroed"]
 
 _BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the widest tensor of a chunk of images: changes speed and memory, no answer
 _BLOCK = 64  # units added one by one before they are taken in one product, so that rounding does not add up
@@ -100,6 +101,20 @@ def removal_losses(model: nn.Sequential, layer: str, test, limit: int | None = N
             total = total + _tally(_one_by_one(place, inputs), place.tail, labels)
     accuracy, loss = total / count
     return Single(accuracy[1:], loss[1:], float(accuracy[0]), float(loss[0]))
+
+
+def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
+    """Mean activation of a layer's units on the images of each class of a `Split`, [classes, units] float64.
+
+    What the next layer reads is averaged over images and positions. A class without images has zeros.
+    """
+    place, classes = place_of(model, layer), len(data.classes)
+    totals, counts = 0.0, torch.bincount(data.labels, minlength=classes).double().cpu()
+    with _evaluation(model):
+        for inputs, labels in _chunks(place, data, None):
+            member = F.one_hot(labels, classes).T.double().cpu()
+            totals = totals + member @ _double(inputs.flatten(2).mean(2)).cpu()
+    return totals / counts.clamp_min(1)[:, None]
 
 
 # What a criterion says
@@ -267,17 +282,13 @@ def _tally(outputs, tail, labels):
 def _evaluation(model):
     """Evaluation mode without gradients and without TensorFloat-32; afterwards everything is as it was."""
     flags = [(module, module.training) for module in model.modules()]
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    rounded = products.allow_tf32, convolutions.allow_tf32
-    products.allow_tf32 = convolutions.allow_tf32 = False
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), tensor_float_32(False):
             yield
     finally:
         for module, training in flags:
             module.training = training
-        products.allow_tf32, convolutions.allow_tf32 = rounded
 
 
 def _permutation(name, order, units):

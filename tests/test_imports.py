@@ -12,6 +12,7 @@ ALLOWED = {
     "environment": "",
     "models": "",
     "criteria": "",
+    "precision": "",
     "metrics": "",
     "figures": "",
     "widgets": "figures",
@@ -24,9 +25,9 @@ ALLOWED = {
     "store": "environment provenance experiment",
     "sweeps": "experiment store",
     "chapters": "experiment",
-    "units": "models criteria surgery",
-    "train": "data recipe checkpoint",
-    "experiments": "environment models criteria recipe provenance data experiment store units train",
+    "units": "models criteria precision surgery",
+    "train": "precision data recipe checkpoint",
+    "experiments": "environment models criteria precision recipe provenance data experiment store units train",
     "publish": "environment experiment store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
