@@ -6,7 +6,7 @@ from importlib import import_module
 from . import criteria, data, environment, metrics, models, units
 from .criteria import unit_criterion, weight_criterion
 from .experiment import Experiment, Result
-from .experiments import Snapshots, Train, UnitCurve, UnitImportance
+from .experiments import LayerGraph, LayerStructure, Snapshots, Train, UnitCurve, UnitImportance
 from .recipe import Recipe
 from .store import Record, find, gather, run
 from .sweeps import PROFILES, pool, sweep
@@ -14,7 +14,7 @@ from .train import snapshot_iterations
 
 __version__ = "0.1.0"
 __all__ = [
-    "PROFILES", "Experiment", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve",
+    "PROFILES", "Experiment", "LayerGraph", "LayerStructure", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve",
     "UnitImportance", "criteria", "data", "find", "gather", "metrics", "models", "pool", "replace", "run",
     "snapshot_iterations", "sweep", "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip

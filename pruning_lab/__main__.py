@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import chapters, environment, store, sweeps
-from .experiment import Experiment
+from .experiment import Experiment, lineage
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -78,18 +78,11 @@ def _list(_: argparse.Namespace) -> None:
     print(f"{'chapter':28} {'profile':8} {'records':>9} {'published':>9} {'time to make':>13}")
     for path in chapters.chapters():
         for profile in sweeps.PROFILES:
-            plan = _with_parents(chapters.plan(path, profile))
+            plan = lineage(chapters.plan(path, profile))
             found = [r for e in plan if (r := store.find(e)) is not None]
             seconds = sum(r.meta["seconds"] for r in found)
             published = sum(r.shelf == "published" for r in found)
             print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:9} {f'{seconds:,.0f} s' if found else '-':>13}")
-
-
-def _with_parents(plan: Sequence[Experiment]) -> list[Experiment]:
-    found: dict[Experiment, None] = {}
-    for e in plan:
-        found |= dict.fromkeys([*_with_parents(e.parents()), e])
-    return list(found)
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -116,7 +109,8 @@ def _sweep(args: argparse.Namespace) -> None:
 def _publish(args: argparse.Namespace) -> None:
     if args.profile in ("smoke", "laptop"):
         raise ValueError(f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper")
-    local = [e for e in _with_parents(_plan(args)) if (r := store.find(e)) is not None and r.shelf == "local"]
+    wanted = [e for e in lineage(_plan(args)) if e.published]
+    local = [e for e in wanted if (r := store.find(e)) is not None and r.shelf == "local"]
     _room(local)
     for e in local:
         print(store.publish(e).relative_to(environment.published_shelf()))

@@ -93,6 +93,14 @@ class Experiment(ABC):
         return dict(sorted(own.items()))
 
 
+def lineage(experiments: Iterable[Experiment]) -> list[Experiment]:
+    """Experiments and all that they are made of, each once, what is built on before what builds on it."""
+    found: dict[Experiment, None] = {}
+    for e in experiments:
+        found |= dict.fromkeys([*lineage(e.parts()), e])
+    return list(found)
+
+
 def _changed(instance: Any) -> dict[str, Any]:
     """Fields of a dataclass that differ from their defaults, nested ones likewise, as plain values."""
     out = {}

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from . import criteria, data, environment, models, provenance, store, units
+from . import criteria, data, environment, metrics, models, provenance, store, structure, units
 from .experiment import Experiment, Result
 from .precision import tensor_float_32
 from .recipe import Recipe
@@ -221,3 +222,87 @@ class UnitImportance(Experiment):
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         return self.parent.data_read()
+
+
+@dataclass(frozen=True)
+class LayerStructure(Experiment):
+    """The graph of a layer's weight vectors in numbers, snapshot by snapshot, beside the same weights permuted.
+
+    Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ("metrics", "structure")
+
+    snapshots: Snapshots
+    layer: str
+    deviations: float = 4.0
+    neighbours: int = 5
+
+    def compute(self) -> Result:
+        record, rows = store.run(self.snapshots), []
+        inputs, classes = self._inputs(), record.arrays[f"{self.layer}.classes"]
+        for t, row in record.table.iterrows():
+            when = row[["iteration", "epoch", "accuracy"]].to_dict()
+            for weights, name in (("trained", "gram"), ("permuted", "null")):
+                gram = record.arrays[f"{self.layer}.{name}"][t]
+                found = structure.describe(gram, inputs, classes[t], deviations=self.deviations, neighbours=self.neighbours)
+                rows.append(when | dict(weights=weights) | found)
+        return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6))
+
+    def _inputs(self) -> int:
+        return self.snapshots.net.untrained().get_submodule(self.layer).weight[0].numel()
+
+    def label(self) -> str:
+        return f"{self.snapshots.label()}-{self.layer}"
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.snapshots.data_read()
+
+
+@dataclass(frozen=True)
+class LayerGraph(Experiment):
+    """What a page needs to draw a layer's weight vectors as a graph, at those snapshots that `at` names (None: all).
+
+    Table: iteration, epoch, accuracy. Arrays: `norms` [T, U] float16, `cosines` [T, U (U - 1) / 2] int8 (`structure.pack`),
+    `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U]; `order.<criterion>` [U], the units
+    of the trained net in the order of their removal; for a layer that reads the image `pictures` [U, h, w, channels] int8.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ("metrics", "structure", "criteria", "surgery", "units", "precision")
+
+    snapshots: Snapshots
+    layer: str
+    at: tuple[int, ...] | None = None
+    orders: tuple[str, ...] = ("norm", "frame_potential", "random")
+
+    def compute(self) -> Result:
+        record, net = store.run(self.snapshots), self.snapshots.net
+        chosen = record.table.index[record.table.iteration.isin(self.at or self.snapshots.at)]
+        grams = record.arrays[f"{self.layer}.gram"]
+        last = metrics.cosines(grams[-1])
+        arrays = dict(
+            norms=record.arrays[f"{self.layer}.norms"][chosen],
+            cosines=np.stack([structure.pack(metrics.cosines(grams[t])) for t in chosen]),
+            classes=record.arrays[f"{self.layer}.classes"][chosen],
+            communities=structure.communities(last)[0],
+            clusters=structure.clusters(last, len(net.split("test", 1).classes)),
+        )
+        model = net.trained()
+        arrays |= {f"order.{c}": units.order(model, self.layer, c).cpu().numpy().astype(np.int16) for c in self.orders}
+        if self.layer == models.prunable(model)[0]:
+            weight = model.get_submodule(self.layer).weight.detach().cpu()
+            arrays["pictures"] = self._pictures(weight, net.split("test", 1).images.shape[1:])
+        return Result(record.table.loc[chosen, ["iteration", "epoch", "accuracy"]], arrays)
+
+    @staticmethod
+    def _pictures(weight: torch.Tensor, image: torch.Size) -> np.ndarray:
+        """Weights of a layer that reads the image, [units, h, w, channels] int8, each unit's largest at 127."""
+        pictures = weight.unflatten(1, image) if weight.ndim == 2 else weight
+        scaled = pictures / pictures.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-30)
+        return (127 * scaled).round().to(torch.int8).movedim(1, -1).numpy()
+
+    def label(self) -> str:
+        return f"{self.snapshots.label()}-{self.layer}"
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.snapshots.data_read()

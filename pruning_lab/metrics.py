@@ -19,6 +19,17 @@ def frame_potential(weight: torch.Tensor) -> float:
     return (rows @ rows.T).square().sum().item()
 
 
+def cosines(gram: np.ndarray) -> np.ndarray:
+    """Cosines [U, U] float64 out of inner products [U, U]; a zero row has cosine zero with all, itself included."""
+    gram = np.asarray(gram, dtype=float)
+    norms = np.sqrt(np.diagonal(gram).clip(0))
+    alive = norms > 0
+    safe = np.where(alive, norms, 1)
+    found = np.where(alive[:, None] & alive, gram / safe[:, None] / safe, 0).clip(-1, 1)
+    np.fill_diagonal(found, alive)
+    return found
+
+
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's rank correlation of two arrays [n], ties sharing their mean rank; NaN where one of them is constant."""
     a, b = (pd.Series(v).rank().to_numpy() for v in (x, y))

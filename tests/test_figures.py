@@ -31,6 +31,16 @@ def units():
     return pd.DataFrame(dict(unit=range(20), norm=r.random(20), share=r.dirichlet(np.ones(20)), loss_increase=r.standard_normal(20)))
 
 
+def layer_history(seeds=3):
+    r = np.random.default_rng(3)
+    rows = [dict(seed=s, weights=w, iteration=k, pairs=r.random(), spread=r.random())
+            for s in range(seeds) for w in ("trained", "permuted") for k in (0, 1, 10, 200)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+PANELS = {"pairs": "pairs nearer than chance", "spread": "spread of norms"}
+
+
 def drawn(name):
     toy = np.random.default_rng(2).random((3, 2))
     return {
@@ -43,12 +53,15 @@ def drawn(name):
         "single nets": lambda: figures.unit_curves({"fc1": curves(2)}, **SAYS),
         "no curves": lambda: figures.unit_curves({"fc1": pd.DataFrame()}, **SAYS),
         "no panel": lambda: figures.unit_curves({"fc1": pd.DataFrame(), "conv2": curves()}, **SAYS),
+        "histories": lambda: figures.histories(layer_history(), PANELS, **SAYS),
+        "single histories": lambda: figures.histories(layer_history(2), PANELS, **SAYS),
+        "no histories": lambda: figures.histories(pd.DataFrame(), PANELS, **SAYS),
         "turning": lambda: figures.turning([0, 45, 90], np.ones((3, 2, 2)), toy, **SAYS),
     }[name]()
 
 
-EMPTY = ["no curves", "no differences", "no importance"]
-ALL = ["curves", "panels", "single nets", "no panel", "differences", "importance", "turning", *EMPTY]
+EMPTY = ["no curves", "no differences", "no importance", "no histories"]
+ALL = ["curves", "panels", "single nets", "no panel", "differences", "importance", "turning", "histories", "single histories", *EMPTY]
 
 
 def named(figure, start):
@@ -218,3 +231,28 @@ def test_summaries_count_nets_and_not_orders():
     found = figures.summarise(curves(3, 5), ["criterion", "remove", "removed"], "accuracy")
     assert set(found.nets) == {3} and len(found) == 5 * 5
     assert figures.summarise(curves(1, 5), ["criterion"], "accuracy").nets.tolist() == [1] * 4
+
+
+def test_a_history_has_a_panel_a_measure_with_the_mean_and_band_of_both_kinds_of_weights():
+    table, figure = layer_history(), drawn("histories")
+    assert [a.text for a in figure.layout.annotations] == list(PANELS.values())
+    for number, column in enumerate(PANELS, 1):
+        for weights in ("trained", "permuted"):
+            part = table[table.weights == weights].groupby("iteration")[column]
+            line, band = [t for t in figure.data if t.legendgroup == weights and t.xaxis == f"x{number if number > 1 else ''}"][::-1]
+            assert np.allclose(line.y, part.mean(), atol=1e-5) and line.customdata.tolist() == [0, 1, 10, 200]
+            assert np.allclose(band.y[:4], part.mean() + part.std(), atol=1e-4)
+    assert {t.name for t in figure.data if t.showlegend} == {"trained (± sd, 3 nets)", "permuted (± sd, 3 nets)"}
+
+
+def test_iteration_zero_has_a_place_on_the_logarithmic_axis():
+    figure = drawn("histories")
+    axis = figure.layout.xaxis2
+    assert axis.type == "log" and dict(zip(axis.tickvals, axis.ticktext, strict=True)) == {0.5: "0", 1: "1", 10: "10", 100: "100"}
+    assert min(min(t.x) for t in figure.data) == 0.5
+
+
+def test_fewer_than_three_nets_are_drawn_one_by_one_in_a_history():
+    figure = drawn("single histories")
+    assert len(figure.data) == 8
+    assert {t.name for t in figure.data if t.showlegend} == {"trained (2 single nets)", "permuted (2 single nets)"}

@@ -15,7 +15,8 @@ ALLOWED = {
     "precision": "",
     "metrics": "",
     "figures": "",
-    "widgets": "figures",
+    "structure": "metrics",
+    "widgets": "metrics structure figures",
     "recipe": "",
     "checkpoint": "",
     "surgery": "",
@@ -27,7 +28,7 @@ ALLOWED = {
     "chapters": "experiment",
     "units": "models criteria precision surgery",
     "train": "precision data recipe checkpoint",
-    "experiments": "environment models criteria precision recipe provenance data experiment store units train",
+    "experiments": "environment models criteria precision metrics structure recipe provenance data experiment store units train",
     "publish": "environment experiment store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

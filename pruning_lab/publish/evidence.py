@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..experiment import Experiment, flat
+from ..experiment import Experiment, flat, lineage
 from ..store import Record, find, gather
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
@@ -94,7 +94,9 @@ def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence
 
 
 def _net(e: Experiment) -> Experiment:
-    return next(iter(e.parents()), e)
+    while not e.has_weights and e.parts():
+        e = e.parts()[0]
+    return e
 
 
 def _label(e: Experiment) -> str:
@@ -118,7 +120,7 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
     """What each profile takes: records, how many are stored here, nets among them, and the time that those took."""
     rows = []
     for profile, plan in plans.items():
-        wanted = list(dict.fromkeys([*(p for e in plan for p in e.parents()), *plan]))
+        wanted = [e for e in lineage(plan) if e.published]
         records = [r for e in wanted if (r := find(e)) is not None]
         minutes = sum(r.meta["seconds"] for r in records) / 60
         on = " and ".join(sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records}))

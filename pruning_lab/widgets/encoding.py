@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import metrics
+
 MOST_UNITS = 2048
 NEAREST = 3  # of every unit, kept whatever the budget
 ESCAPE = 255  # a gap of 255 or more between two pair numbers takes another byte for each 255 in it
@@ -70,10 +72,7 @@ def from_products(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"a Gram matrix is square and symmetric, this one {gram.shape} is not")
     if (square < 0).any():
         raise ValueError("a Gram matrix has squared norms on its diagonal, this one has negative numbers there")
-    norms = np.sqrt(square)
-    safe = np.where(norms > 0, norms, 1)
-    cosines = gram / safe[:, None] / safe[None]
-    return norms, np.clip(np.where((norms > 0)[:, None] & (norms > 0), cosines, 0), -1, 1).astype(np.float32)
+    return np.sqrt(square), metrics.cosines(gram).astype(np.float32)
 
 
 def shares(cosines: np.ndarray, nets: Sequence[int]) -> np.ndarray:

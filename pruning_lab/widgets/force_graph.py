@@ -6,12 +6,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import anywidget
 import numpy as np
 import traitlets as t
 
+from .. import structure
 from . import encoding
 from .still import Still, still
 
@@ -71,12 +73,29 @@ class ForceGraph(anywidget.AnyWidget):
             pictures: the units at the last snapshot, [U, h, w] or [U, h, w, 3]; shown at 14 x 14 or less.
             nets: name -> number of units, in the order of the rows, where units of two nets are in one graph.
             title, name: what is drawn, in words; the name of the graph in the page's address.
+            time: what `epochs` count, in the singular: "epoch", "iteration".
             limit: bytes of state in the page; as many pairs are kept as fit.
             snapshot, cutoff, sigma, charge, distance, removed, order, colour, kernel: where the controls start;
                 order, colour and kernel are names.
         """
         grams = encoding.snapshots(gram, "Gram matrix")
         return cls._make(grams, lambda g, place: encoding.from_products(encoding.finite(g, place)), epochs, **options)
+
+    @classmethod
+    def from_layer(cls, table, arrays: Mapping[str, np.ndarray], curves: Mapping | None = None, **options) -> ForceGraph:
+        """The graph that a record of `LayerGraph` holds (its table and arrays); options are those of `from_gram`.
+
+        curves: criterion -> accuracy in [0, 1] after 0, 1, ... units of its order are removed.
+        """
+        packed = zip(arrays["cosines"], arrays["norms"].astype(float), strict=True)
+        orders = {name.removeprefix("order."): units for name, units in arrays.items() if name.startswith("order.")}
+        given = dict(
+            time="iteration",
+            colours={"preferred class": arrays["classes"], "community": arrays["communities"], "k-means cluster": arrays["clusters"]},
+            orders={name.replace("_", " "): (units, (curves or {}).get(name)) for name, units in orders.items()},
+            pictures=arrays.get("pictures"),
+        )
+        return cls.from_gram([structure.unpack(*part) for part in packed], table.iteration, **(given | options))
 
     @classmethod
     def _make(
@@ -91,6 +110,7 @@ class ForceGraph(anywidget.AnyWidget):
         nets: Mapping[str, int] | None = None,
         title: str = "Weight vectors as a force graph",
         name: str = "graph",
+        time: str = "epoch",
         limit: int | None = None,
         **start,
     ) -> ForceGraph:
@@ -104,7 +124,7 @@ class ForceGraph(anywidget.AnyWidget):
             raise ValueError(f"the name {name!r} stands in the page's address: letters, digits and _ only")
         groups, colour_meta = _groups(colours or {}, nets, units, len(parts))
         image, shape = encoding.pictures(pictures, units) if pictures is not None else (b"", [])
-        meta = {"title": title, "name": name, "units": units, "epochs": epochs, "nets": nets, "colours": colour_meta,
+        meta = {"title": title, "name": name, "time": time, "units": units, "epochs": epochs, "nets": nets, "colours": colour_meta,
                 "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
         limit = limit or next(size for most, size in LIMIT.items() if units <= most)
         fixed = len(cls._esm) + len(cls._css) + len(json.dumps(meta)) + 150 * len(parts) + 2_000
@@ -152,7 +172,7 @@ class ForceGraph(anywidget.AnyWidget):
 
         low = math.floor(100 * min(self.floors)) / 100
         rows = [_linked(w.SelectionSlider(options=[str(e) for e in self.meta["epochs"]], index=self.snapshot,
-                                          description="epoch"), self, "snapshot", "index"),
+                                          description=self.meta["time"]), self, "snapshot", "index"),
                 slider(w.FloatSlider, "cutoff", min(low, self.cutoff), 1, 0.01, "cosine from"),
                 slider(w.FloatSlider, "sigma", 0.05, 2, 0.05, "sigma"),
                 slider(w.FloatSlider, "charge", 0, 200, 5, "charge"),
@@ -168,8 +188,14 @@ class ForceGraph(anywidget.AnyWidget):
     def fallback(self, snapshots: Iterable[int] | None = None, seed: int = 0) -> Still:
         """Four snapshots (or those named) side by side as one SVG: for print and for pages without scripts."""
         last = len(self.meta["epochs"]) - 1
-        chosen = sorted({round(i * last / 3) for i in range(4)}) if snapshots is None else list(snapshots)
-        edges = {}
+        return self._still(sorted({round(i * last / 3) for i in range(4)}) if snapshots is None else snapshots, seed)
+
+    def still(self, snapshots: Iterable[int] = (0, -1), seed: int = 0) -> Still:
+        """The first and the last snapshot (or those named) side by side as one SVG, which a page always shows."""
+        return replace(self._still(snapshots, seed), always=True)
+
+    def _still(self, snapshots: Iterable[int], seed: int) -> Still:
+        chosen, edges = [range(len(self.meta["epochs"]))[number] for number in snapshots], {}
         for number in chosen:
             i, j, cosines = self.edges(number)
             half = (self.meta["high"] - self.meta["low"]) / 510  # what eight bits may have taken

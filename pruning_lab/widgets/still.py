@@ -13,13 +13,15 @@ STRONGEST = 2500  # edges drawn in a panel
 
 @dataclass(frozen=True)
 class Still:
-    """A picture that a notebook shows; `svg` is the picture alone."""
+    """A picture that a notebook shows, a page only without scripts and on paper unless `always`; `svg` is the picture alone."""
 
     svg: str
     caption: str
+    always: bool = False
 
     def _repr_html_(self) -> str:
-        return f'<figure class="lab-still">{self.svg}<figcaption>{escape(self.caption)}</figcaption></figure>'
+        kind = "lab-picture" if self.always else "lab-still"
+        return f'<figure class="{kind}">{self.svg}<figcaption>{escape(self.caption)}</figcaption></figure>'
 
 
 def still(meta: dict, norms: np.ndarray, edges: dict, *, sigma: float, cutoff: float, seed: int) -> Still:
@@ -28,15 +30,19 @@ def still(meta: dict, norms: np.ndarray, edges: dict, *, sigma: float, cutoff: f
     for column, (number, (i, j, cosines)) in enumerate(edges.items()):
         weights = np.exp(-(1 - cosines) / sigma**2)
         places = settle(places, i, j, weights)
-        title = f"epoch {meta['epochs'][number]}: {len(i)} edges"
+        title = f"{meta['time']} {_written(meta['epochs'][number])}: {len(i):,} edges"
         top = np.argsort(-cosines, kind="stable")[:STRONGEST]
         panels.append(_panel(column, title, places, i[top], j[top], norms[number] / max(norms.max(), 1e-30)))
     width = (SIDE + 10) * len(panels)
     caption = (f"{meta['title']}: {meta['units']} units, area by norm, an edge where the cosine is at least {cutoff:.2f}; "
-               f"epochs {', '.join(str(meta['epochs'][n]) for n in edges)}.")  # fmt: skip
+               f"{meta['time']}s {', '.join(_written(meta['epochs'][n]) for n in edges)}.")  # fmt: skip
     svg = (f'<svg role="img" aria-label="{escape(caption)}" viewBox="0 0 {width} {SIDE + 22}" width="100%" '
            f'style="max-width:{width}px;color:inherit">{"".join(panels)}</svg>')  # fmt: skip
     return Still(svg, caption)
+
+
+def _written(number) -> str:
+    return f"{number:,}" if isinstance(number, int) else str(number)
 
 
 def settle(places: np.ndarray, i: np.ndarray, j: np.ndarray, weights: np.ndarray) -> np.ndarray:

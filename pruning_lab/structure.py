@@ -1,0 +1,115 @@
+"""What the graph of a layer's weight vectors shows, as numbers: pairs nearer than chance, communities, lengths."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import metrics
+
+LEAST = 3  # units that make a community
+COMPANDED = 127  # a cosine c is kept as round(127 sign(c) sqrt(|c|)): fine where most pairs are, at right angles
+
+
+def chance(inputs: int, deviations: float = 4.0) -> float:
+    """The cosine that a pair of random directions in so many dimensions passes by so many standard deviations only."""
+    return deviations / math.sqrt(inputs)
+
+
+def describe(
+    gram: np.ndarray, inputs: int, classes: np.ndarray | None = None, *, deviations: float = 4.0, neighbours: int = 5, seed: int = 0
+) -> dict[str, float]:
+    """Numbers of the graph of weight vectors whose inner products are `gram` [U, U].
+
+    Two graphs are read. Of all pairs above `chance`: `pairs` and `close` (cosine of 0.5 or more), as shares of all pairs, and
+    `component`, the share of units in the largest connected part. Of the strongest pairs, as many as `neighbours` times the
+    units, so that graphs have equally many edges: `modularity` of Louvain's communities (Blondel et al. 2008), the number of
+    `communities` of three units or more, the share of units in the `largest`, and `agreement` with `classes` [U] (adjusted
+    mutual information, 0 by chance; units of class -1 left out). Lengths: mean `norm`, `spread` (sd over mean), and
+    `crowding`, the rank correlation of a unit's norm with the mean cosine of its `neighbours` nearest.
+    """
+    found, norms, units = metrics.cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
+    upper = found[np.triu_indices(units, 1)]
+    labels, modularity = communities(found, neighbours, seed)
+    sizes = np.bincount(labels[labels >= 0], minlength=1)
+    nearest = np.sort(found - 2 * np.eye(units), axis=1)[:, -neighbours:].mean(1)
+    return dict(
+        pairs=float((upper > chance(inputs, deviations)).mean()),
+        close=float((upper >= 0.5).mean()),
+        component=_component(found > chance(inputs, deviations)) / units,
+        modularity=modularity,
+        communities=int((sizes > 0).sum()),
+        largest=sizes.max() / units,
+        agreement=math.nan if classes is None else agreement(labels, classes),
+        norm=float(norms.mean()),
+        spread=float(norms.std() / norms.mean()) if norms.any() else math.nan,
+        crowding=metrics.rank_correlation(norms, nearest),
+    )
+
+
+def communities(cosines: np.ndarray, neighbours: int = 5, seed: int = 0) -> tuple[np.ndarray, float]:
+    """Louvain's communities of the strongest pairs of `cosines` [U, U], and their modularity.
+
+    Labels [U] are 0, 1, ... from the largest on, -1 for units in none of three or more. Edges weigh their cosine; pairs at
+    right angles or beyond are none. Modularity is NaN without any edge.
+    """
+    import networkx as nx
+
+    units = len(cosines)
+    i, j = np.triu_indices(units, 1)
+    kept = np.argsort(-cosines[i, j], kind="stable")[: neighbours * units]
+    graph = nx.empty_graph(units)
+    edges = ((int(a), int(b), float(cosines[a, b])) for a, b in zip(i[kept], j[kept], strict=True))
+    graph.add_weighted_edges_from(edge for edge in edges if edge[2] > 0)
+    labels = np.full(units, -1, np.int16)
+    if not graph.number_of_edges():
+        return labels, math.nan
+    parts = nx.community.louvain_communities(graph, seed=seed)
+    for number, part in enumerate(sorted((p for p in parts if len(p) >= LEAST), key=lambda p: (-len(p), min(p)))):
+        labels[list(part)] = number
+    return labels, float(nx.community.modularity(graph, parts))
+
+
+def clusters(cosines: np.ndarray, count: int = 10, seed: int = 0) -> np.ndarray:
+    """k-means clusters [U] of the directions whose cosines are [U, U]; -1 for units of norm zero."""
+    from sklearn.cluster import KMeans
+
+    alive = np.flatnonzero(np.diagonal(cosines) > 0)
+    labels = np.full(len(cosines), -1, np.int16)
+    if len(alive):
+        values, vectors = np.linalg.eigh(cosines[np.ix_(alive, alive)])
+        places = vectors * np.sqrt(values.clip(0))  # points with these inner products
+        labels[alive] = KMeans(min(count, len(alive)), n_init=10, random_state=seed).fit_predict(places)
+    return labels
+
+
+def agreement(labels: np.ndarray, classes: np.ndarray) -> float:
+    """Adjusted mutual information of two labellings [U], over the units that have both; NaN where these are fewer than three."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    both = (labels >= 0) & (classes >= 0)
+    return float(adjusted_mutual_info_score(classes[both], labels[both])) if both.sum() >= LEAST else math.nan
+
+
+def pack(cosines: np.ndarray) -> np.ndarray:
+    """Cosines [U, U] as int8 [U (U - 1) / 2], the upper triangle row by row."""
+    upper = cosines[np.triu_indices(len(cosines), 1)]
+    return np.rint(COMPANDED * np.sign(upper) * np.sqrt(np.abs(upper))).astype(np.int8)
+
+
+def unpack(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """Inner products [U, U] of weight vectors of these norms [U] from what `pack` made of their cosines."""
+    units = len(norms)
+    part = packed.astype(float) / COMPANDED
+    upper = np.zeros((units, units))
+    upper[np.triu_indices(units, 1)] = np.sign(part) * part**2
+    return (upper + upper.T + np.eye(units)) * np.outer(norms, norms)
+
+
+def _component(linked: np.ndarray) -> int:
+    """Units in the largest connected part of a graph given as booleans [U, U]."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    return int(np.bincount(connected_components(csr_array(linked), directed=False)[1]).max())
