@@ -1,0 +1,58 @@
+"""What every figure shares: one colour a criterion, chosen to be told apart by colour-blind readers too; title, alt text, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+INK = "#000001"  # the book's pages draw it dark on light and light on dark
+GREY = "#808080"
+COLOURS = {  # Okabe & Ito's palette; what is not in it takes the next of SPARE
+    "norm": "#0072B2", "frame_potential": "#D55E00", "random": GREY, "frame_potential_raw": "#CC79A7",
+    "inner_product": "#009E73", "activation": "#E69F00", "taylor": "#56B4E9",
+}  # fmt: skip
+SPARE = ("#882255", "#44AA99", "#999933", "#332288")
+FROM_THE_SOURCE = ("norm", "frame_potential", "random")
+MEANS_FROM = 3  # nets; fewer are drawn as single runs
+ENDS = {"lowest": "lowest first", "highest": "highest first"}
+
+
+def colour(criterion: str) -> str:
+    """The colour of a criterion, the same in every figure; a user's own gets one by its name."""
+    return COLOURS.get(criterion) or SPARE[sum(criterion.encode()) % len(SPARE)]
+
+
+def words(name: str) -> str:
+    """A criterion's name as a reader sees it."""
+    return name.replace("_", " ")
+
+
+def line_name(criterion: str, remove: str) -> str:
+    """The legend's name of a line; what is in no source document is marked."""
+    name = "random order" if criterion == "random" else f"{words(criterion)}, {ENDS[remove]}"
+    return name if criterion in FROM_THE_SOURCE else f"{name} (ours)"
+
+
+def summarise(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean and standard deviation of `value` over nets and orders, and the number of nets, one row a group of `by`."""
+    seeds = table.assign(seed=table.get("seed", 0))
+    out = seeds.groupby(list(by), sort=False).agg(mean=(value, "mean"), sd=(value, lambda v: v.std(ddof=1)), nets=("seed", "nunique"))
+    return out.reset_index()
+
+
+def faint(hue: str) -> str:
+    """A colour for a band."""
+    r, g, b = (int(hue[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},0.16)"
+
+
+def finish(figure: Figure, title: str, alt: str, file: str, command: str, rows: pd.DataFrame) -> Figure:
+    """What every figure carries: title, alt text, its rows as CSV, the command that makes it again."""
+    text = rows.to_csv(index=False, float_format="%.6g")
+    figure.update_layout(title=title, meta=dict(alt=alt, rows=text, file=file, command=command), legend=dict(orientation="h", y=-0.2))
+    return figure

@@ -1,0 +1,157 @@
+"""Units of a layer: accuracy as they go, what each is worth, and a toy of their angles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .style import COLOURS, FROM_THE_SOURCE, GREY, MEANS_FROM, colour, faint, finish, line_name, summarise
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def unit_curves(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    title: str,
+    alt: str,
+    file: str,
+    command: str,
+    chance: float = 0.1,
+    published: Mapping[str, Mapping[int, float]] | None = None,
+    published_name: str = "published",
+) -> Figure:
+    """Accuracy against the number of units removed, one panel a table, one line a criterion and direction.
+
+    Args:
+        tables: panel title -> rows with criterion, remove, removed, accuracy in [0, 1] and seed.
+        published: "criterion/remove" -> {units removed: accuracy in %}, drawn as crosses on the first panel.
+    """  # fmt: skip
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(
+        cols=len(tables), subplot_titles=list(tables) if len(tables) > 1 else None, shared_yaxes=True, horizontal_spacing=0.05
+    )
+    rows, named = [], set()
+    for column, (name, table) in enumerate(tables.items(), 1):
+        lines = table.groupby(["criterion", "remove"], sort=False) if len(table) else ()
+        for (criterion, remove), part in lines:
+            for trace in _line(criterion, remove, part, first=(criterion, remove) not in named):
+                figure.add_trace(trace, row=1, col=column)
+            named.add((criterion, remove))
+        if len(table):
+            rows.append(summarise(table, ["criterion", "remove", "removed"], "accuracy").assign(panel=name))
+        else:
+            figure.add_annotation(text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain", row=1, col=column)
+        figure.update_xaxes(title="units removed", row=1, col=column)
+    for key, points in (published or {}).items():
+        figure.add_trace(_crosses(key, points, published_name, first=key == next(iter(published))), row=1, col=1)
+    figure.update_yaxes(range=[100 * chance - 5, 101])
+    figure.update_yaxes(title="test accuracy, %", row=1, col=1)
+    figure.update_layout(height=480 if len(tables) == 1 else 440)
+    return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=["criterion", "remove", "removed"]))
+
+
+def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
+    """A mean with its band, from three nets on; fewer are drawn one by one."""
+    import plotly.graph_objects as go
+
+    name, hue, seeds = line_name(criterion, remove), colour(criterion), part.groupby("seed")
+    dash = "solid" if remove == "lowest" else "dash"
+    common = dict(legendgroup=name, visible=True if criterion in FROM_THE_SOURCE else "legendonly")
+    if seeds.ngroups < MEANS_FROM:
+        runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
+        title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
+        return [go.Scatter(x=run.index, y=run.round(3), name=title, showlegend=first and not k, line=dict(color=hue, width=1.5, dash=dash),
+                           hovertemplate="%{x} removed: %{y:.1f} %<extra>" + name + "</extra>", **common)
+                for k, run in enumerate(runs)]  # fmt: skip
+    means = summarise(part, ["removed"], "accuracy")
+    x, mean, sd = means.removed.to_numpy(), 100 * means["mean"].to_numpy(), 100 * means["sd"].to_numpy()
+    line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} (± sd, {seeds.ngroups} nets)", showlegend=first,
+                      line=dict(color=hue, width=2.5, dash=dash),
+                      hovertemplate="%{x} removed: %{y:.1f} % (sd %{customdata:.1f})<extra>" + name + "</extra>", **common)  # fmt: skip
+    edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).clip(0, 100).round(2)
+    band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=faint(hue), line_width=0, mode="lines",
+                      hoverinfo="skip", showlegend=False, name=f"{name}: band", **common)  # fmt: skip
+    return [band, line]
+
+
+def _crosses(key: str, points: Mapping[int, float], name: str, first: bool):
+    import plotly.graph_objects as go
+
+    criterion, remove = key.split("/")
+    return go.Scatter(x=list(points), y=list(points.values()), mode="markers", name=name, legendgroup="published", showlegend=first,
+                      marker=dict(color=colour(criterion), symbol="x-thin", size=11, line=dict(width=2.5, color=colour(criterion))),
+                      hovertemplate=f"{name}: {line_name(criterion, remove)}, " + "%{x} removed: %{y} %<extra></extra>")  # fmt: skip
+
+
+def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
+    """Norm against share of the frame potential, one dot a unit, coloured by what its removal alone adds to the test loss.
+
+    Args:
+        table: rows with unit, norm, share and loss_increase.
+    """
+    import plotly.graph_objects as go
+
+    if table.empty:  # not run yet: axes without a dot
+        table = pd.DataFrame(columns=["unit", "norm", "share", "loss_increase"], dtype=float)
+    top = float(table.loss_increase.quantile(0.98)) if len(table) else 1.0
+    text = "unit %{customdata[0]}: norm %{x:.3g}, share %{y:.3g} times the mean, loss +%{customdata[1]:.3g}<extra></extra>"
+    marker = dict(color=table.loss_increase, cmin=0, cmax=top, colorscale="Cividis", size=9, line=dict(width=0.5, color=GREY),
+                  colorbar=dict(title="increase in<br>test loss"))  # fmt: skip
+    dots = go.Scatter(x=table.norm, y=table.share * len(table), mode="markers", marker=marker, name="one unit", hovertemplate=text,
+                      customdata=np.stack([table.unit, table.loss_increase], 1))  # fmt: skip
+    figure = go.Figure(dots)
+    figure.update_xaxes(title="norm of the unit's weights")
+    figure.update_yaxes(title="share of the frame potential, mean = 1")
+    figure.update_layout(height=460, showlegend=False)
+    return finish(figure, title, alt, file, command, table[["unit", "norm", "share", "loss_increase"]])
+
+
+def turning(angles: Sequence[float], vectors: np.ndarray, shares: np.ndarray, *, title: str, alt: str, file: str, command: str) -> Figure:
+    """A toy with a slider: unit vectors in the plane and each one's share of their frame potential.
+
+    Args:
+        angles: the slider's stops in degrees, [stops]. vectors: [stops, units, 2]. shares: [stops, units].
+    """
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    names = [f"w{k + 1}" for k in range(vectors.shape[1])]
+    hues = [COLOURS["frame_potential"]] + [COLOURS["norm"]] * (len(names) - 1)
+
+    def traces(stop: int) -> list:
+        style = dict(mode="lines+markers+text", textposition="top center", hoverinfo="name", xaxis="x", yaxis="y")
+        rays = zip(vectors[stop].round(4), names, hues, strict=True)
+        lines = [go.Scatter(x=[0, v[0]], y=[0, v[1]], text=["", n], line=dict(color=h, width=3), marker=dict(size=[0, 8]), name=n, **style)
+                 for v, n, h in rays]  # fmt: skip
+        bars = dict(name="share", hovertemplate="%{x}: %{y:.2f}<extra></extra>", xaxis="x2", yaxis="y2")
+        return [*lines, go.Bar(x=names, y=shares[stop].round(4), marker_color=hues, **bars)]
+
+    panels = ("Weight vectors, all of length 1", "Share of the frame potential")
+    figure = make_subplots(cols=2, subplot_titles=panels, horizontal_spacing=0.12)
+    for trace in traces(0):
+        figure.add_trace(trace)
+    figure.frames = [go.Frame(name=f"{a:g}", data=traces(k)) for k, a in enumerate(angles)]
+    steps = [
+        dict(
+            label=f"{a:g}°",
+            method="animate",
+            args=[[f"{a:g}"], dict(mode="immediate", frame=dict(duration=0), transition=dict(duration=0))],
+        )
+        for a in angles
+    ]
+    figure.update_layout(
+        sliders=[dict(steps=steps, currentvalue=dict(prefix="w1 stands at "), pad=dict(t=45))], showlegend=False, height=470
+    )
+    figure.update_xaxes(range=[-1.25, 1.25], row=1, col=1, showticklabels=False, zeroline=True)
+    figure.update_yaxes(range=[-0.2, 1.3], row=1, col=1, showticklabels=False, scaleanchor="x")
+    figure.update_yaxes(range=[0, float(shares.max()) * 1.05], row=1, col=2)
+    rows = pd.DataFrame(
+        [dict(angle=a, unit=n, share=s) for a, stop in zip(angles, shares, strict=True) for n, s in zip(names, stop, strict=True)]
+    )
+    return finish(figure, title, alt, file, command, rows)

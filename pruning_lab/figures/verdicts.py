@@ -1,0 +1,51 @@
+"""Numbers behind verdicts: differences with their intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .style import COLOURS, INK, SPARE, finish
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str) -> Figure:
+    """Differences with their intervals, one row each, and a dot for every net.
+
+    Args:
+        table: rows with label, group (one colour each), mean, low, high, n, verdict and values (list, one a net).
+    """
+    import plotly.graph_objects as go
+
+    if table.empty:  # nothing is stored yet: axes without a row
+        table = pd.DataFrame(columns=["label", "group", "mean", "low", "high", "n", "verdict", "values"])
+    figure = go.Figure()
+    hues = dict(zip(table.group.drop_duplicates(), SPARE * len(table), strict=False))
+    for _, row in table.iterrows():
+        hue = COLOURS.get(row.group, hues[row.group])
+        dots = dict(mode="markers", marker=dict(color=hue, opacity=0.45, size=7), hovertemplate="one net: %{x:.3g}<extra></extra>")
+        figure.add_trace(go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), name="one net", showlegend=False, **dots))
+        figure.add_trace(_diamond(row, hue))
+    figure.add_vline(x=0, line=dict(color=INK, width=1))
+    figure.update_xaxes(title=axis)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_layout(height=130 + 34 * len(table))
+    return finish(figure, title, alt, file, command, table.drop(columns="values"))
+
+
+def _diamond(row: pd.Series, hue: str):
+    """A mean with its interval, which is left out where there are too few nets for one."""
+    import plotly.graph_objects as go
+
+    finite = np.isfinite([row.low, row.high]).all()
+    ends = f"[{row.low:.3g}, {row.high:.3g}]" if finite else "too few nets for an interval"
+    reach = dict(array=[row.high - row["mean"]], arrayminus=[row["mean"] - row.low]) if finite else dict(array=[0])
+    marker = dict(color=hue, size=11, symbol="diamond")
+    hover = f"{row.verdict}: {row['mean']:.3g} {ends}, n = {row.n}<extra></extra>"
+    error = dict(type="data", symmetric=False, thickness=2.5, **reach)
+    return go.Scatter(x=[row["mean"]], y=[row.label], error_x=error, mode="markers", name=row.label, showlegend=False,
+                      marker=marker, hovertemplate=hover)  # fmt: skip
