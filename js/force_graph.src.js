@@ -3,7 +3,7 @@ import { read, write } from "./force_graph/address.js";
 import { decode } from "./force_graph/decode.js";
 import { layout } from "./force_graph/layout.js";
 import { colouring, paint } from "./force_graph/paint.js";
-import { name, panel, showCurve, showLegend, showUnit } from "./force_graph/panel.js";
+import { capital, name, panel, showCurve, showLegend, showUnit } from "./force_graph/panel.js";
 import { edgeRows, picture, save, unitRows } from "./force_graph/rows.js";
 
 const GLIDE = 350; // ms from one snapshot to the next when the slider is moved by hand
@@ -24,9 +24,9 @@ function render({ model, el }) {
   const ui = panel(el, data, change, {
     play: () => setPlaying(!playing), zoom,
     reset: () => { setPlaying(false); zoom(0); for (const key of Object.keys(start)) change(key, start[key]); },
-    picture: () => picture(ui.canvas, theme, `${meta.name}-epoch-${meta.epochs[now.snapshot]}.png`),
+    picture: () => picture(ui.canvas, theme, `${meta.name}-${meta.time}-${meta.epochs[now.snapshot]}.png`),
     units: () => save(`${meta.name}-units.csv`, unitRows(data)),
-    edges: () => save(`${meta.name}-edges-epoch-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta.epochs[now.snapshot])),
+    edges: () => save(`${meta.name}-edges-${meta.time}-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta, now.snapshot)),
   });
   const context = ui.canvas.getContext("2d");
   const now = Object.fromEntries(Object.keys(start).map((key) => [key, bounded(key, model.get(key))]));
@@ -148,8 +148,8 @@ function render({ model, el }) {
     telling = setTimeout(() => {
       const t = now.snapshot, floor = meta.floors[t], left = nodes.filter((node) => !node.gone).length;
       const short = floor > now.cutoff + 0.005 && meta.counts[t] < (meta.units * (meta.units - 1)) / 2
-        ? ` Weaker pairs than ${floor.toFixed(2)} are not stored for this epoch.` : "";
-      ui.summary.textContent = `Epoch ${meta.epochs[t]}: ${left} of ${meta.units} units, ${graph.edges.length} edges with a cosine of at least ` +
+        ? ` Weaker pairs than ${floor.toFixed(2)} are not stored for this snapshot.` : "";
+      ui.summary.textContent = `${capital(meta.time)} ${meta.epochs[t]}: ${left} of ${meta.units} units, ${graph.edges.length} edges with a cosine of at least ` +
         `${now.cutoff.toFixed(2)}; the largest connected group has ${graph.largestGroup()} units.${short}`;
       ui.canvas.setAttribute("aria-label", `${meta.title}. ${ui.summary.textContent}`);
     }, playing ? 0 : 250);

@@ -31,6 +31,7 @@ function menu(label, names, change) {
   return { row: make("label", { class: "fg-row" }, make("span", {}, label), select), set: (value) => { select.selectedIndex = value; } };
 }
 
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 const button = (text, title, onclick) => make("button", { type: "button", title, onclick }, text);
 
 export function panel(el, data, change, act) {
@@ -38,10 +39,10 @@ export function panel(el, data, change, act) {
   const least = Math.floor(100 * Math.min(...meta.floors)) / 100;
   const id = `fg-${meta.name}-${Math.random().toString(36).slice(2, 8)}`;
   const canvas = make("canvas", { tabindex: 0, role: "application", "aria-roledescription": "force graph", "aria-describedby": `${id}-keys` });
-  const play = button("Play", "Play through the epochs (space)", act.play);
+  const play = button("Play", "Play through the snapshots (space)", act.play);
   const speed = make("select", { "aria-label": "Speed" }, ...[0.5, 1, 2, 4].map((s) => make("option", { value: s, selected: s === 1 }, `${s} ×`)));
   const sliders = {
-    snapshot: slider("Epoch", { min: 0, max: last, step: 1 }, (t) => String(meta.epochs[t]), (v) => change("snapshot", v)),
+    snapshot: slider(capital(meta.time), { min: 0, max: last, step: 1 }, (t) => String(meta.epochs[t]), (v) => change("snapshot", v)),
     cutoff: slider("Cosine at least", { min: least, max: 1, step: 0.01 }, (v) => v.toFixed(2), (v) => change("cutoff", v)),
     sigma: slider("Sigma", { min: 0.05, max: 2, step: 0.05 }, (v) => v.toFixed(2), (v) => change("sigma", v)),
     charge: slider("Charge", { min: 0, max: 200, step: 5 }, (v) => v.toFixed(0), (v) => change("charge", v)),
@@ -75,9 +76,9 @@ export function panel(el, data, change, act) {
       make("p", { class: "fg-note" }, "The report takes 1 − cos for the squared distance; its author's code squares half of 1 − cos, " +
         "so that with one sigma orthogonal units still pull each other where the report's formula nearly lets them go."), note),
     make("div", { class: "fg-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
-      button("Units (CSV)", "Download the units of all epochs", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges)),
+      button("Units (CSV)", "Download the units of all snapshots", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges)),
     make("p", { class: "fg-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
-      "[ and ] an epoch back and on, space plays, + and − zoom, 0 shows all, Escape lets go."),
+      "[ and ] a snapshot back and on, space plays, + and − zoom, 0 shows all, Escape lets go."),
   );
   return { canvas, play, speed, sliders, legend, note, details, summary, drawing, curve };
 }
@@ -89,7 +90,7 @@ export function showLegend(legend, data, number) {
     const rest = kind.labels.length > PALETTE.length ? [dot("#808080", `${kind.labels.length - PALETTE.length} more`)] : [];
     legend.replaceChildren(...kind.labels.slice(0, PALETTE.length).map((name, k) => dot(PALETTE[k], name)), ...rest);
   } else if (kind.name === "none") legend.replaceChildren();
-  else legend.replaceChildren(dot(shade(0), "least"), dot(shade(0.5), "middle"), dot(shade(1), `most: ${kind.name} in this epoch`));
+  else legend.replaceChildren(dot(shade(0), "least"), dot(shade(0.5), "middle"), dot(shade(1), `most: ${kind.name} in this snapshot`));
 }
 
 // Accuracy along the removal order with a dot where the slider stands.
@@ -141,7 +142,7 @@ export function name(meta, unit) {
 // Weights as a picture: blue below zero, orange above; three channels as a colour.
 function image({ meta, pictures }, unit) {
   const [height, width, channels] = meta.picture;
-  const canvas = make("canvas", { role: "img", "aria-label": `weights of unit ${unit} at the last epoch`, width, height });
+  const canvas = make("canvas", { role: "img", "aria-label": `weights of unit ${unit} at the last snapshot`, width, height });
   const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
   for (let p = 0; p < width * height; p++) {
     const at = (unit * width * height + p) * channels, value = (pictures[at] - 128) / 127;
@@ -150,5 +151,5 @@ function image({ meta, pictures }, unit) {
     pixels.data.set([...colour, 255], 4 * p);
   }
   context.putImageData(pixels, 0, 0);
-  return make("figure", {}, canvas, make("figcaption", {}, `at epoch ${meta.epochs.at(-1)}`));
+  return make("figure", {}, canvas, make("figcaption", {}, `at ${meta.time} ${meta.epochs.at(-1)}`));
 }

@@ -13,7 +13,7 @@ const table = (rows) => rows.map((row) => row.map(cell).join(",") + "\n").join("
 
 export function unitRows({ meta, norms, shares, groups }) {
   const kinds = meta.colours.filter((kind) => kind.labels);
-  const rows = [["epoch", "unit", "norm", "share_of_frame_potential", ...kinds.map((kind) => kind.name)]];
+  const rows = [[meta.time, "unit", "norm", "share_of_frame_potential", ...kinds.map((kind) => kind.name)]];
   meta.epochs.forEach((epoch, t) => {
     for (let unit = 0; unit < meta.units; unit++) {
       const at = t * meta.units + unit;
@@ -24,10 +24,10 @@ export function unitRows({ meta, norms, shares, groups }) {
   return table(rows);
 }
 
-export function edgeRows(graph, epoch) {
+export function edgeRows(graph, meta, snapshot) {
   const rows = graph.edges.filter((edge) => edge.to !== null)
-    .map(({ source, target, to, weight }) => [epoch, source.unit, target.unit, to.toFixed(4), weight.toPrecision(4)]);
-  return table([["epoch", "unit", "other", "cosine", "weight"], ...rows]);
+    .map(({ source, target, to, weight }) => [meta.epochs[snapshot], source.unit, target.unit, to.toFixed(4), weight.toPrecision(4)]);
+  return table([[meta.time, "unit", "other", "cosine", "weight"], ...rows]);
 }
 
 export function picture(canvas, theme, name) {
