@@ -116,7 +116,8 @@ def _sweep(args: argparse.Namespace) -> None:
 def _publish(args: argparse.Namespace) -> None:
     if args.profile in ("smoke", "laptop"):
         raise ValueError(f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper")
-    local = [e for e in _with_parents(_plan(args)) if (r := store.find(e)) is not None and r.shelf == "local"]
+    plan = [e for e in _with_parents(_plan(args)) if e.published]
+    local = [e for e in plan if (r := store.find(e)) is not None and r.shelf == "local"]
     _room(local)
     for e in local:
         print(store.publish(e).relative_to(environment.published_shelf()))
