@@ -209,8 +209,11 @@ def publish(e: Experiment) -> Path:
     """Copy a local record, without its weights, to the published shelf.
 
     Raises:
-        LookupError: there is no sound local record. ValueError: its array file is larger than may be published.
+        LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its array
+            file is larger than may be published.
     """
+    if not e.published:
+        raise ValueError(f"records of {type(e).__name__} are never published; publish what builds on them")
     source, target = _folder(e, "local"), _folder(e, "published")
     if not (source / "record.json").is_file():
         raise LookupError(f"no local record of {type(e).__name__}/{e.key} to publish; run it first")

@@ -78,6 +78,31 @@ def test_float_pixels_and_default_class_names(root):
     assert split.classes == ("0", "1", "2")
 
 
+BROKEN_OTHER = {
+    "truncated": (lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]), "cannot be read as .npz"),
+    "empty": (lambda f: f.write_bytes(b""), "cannot be read as .npz"),
+    "no zip": (lambda f: f.write_text("images, labels"), "cannot be read as .npz"),
+    "pickled labels": (lambda f: np.savez(f, images=np.zeros(3), labels=np.array([None])), "cannot be read as .npz without pickles"),
+    "no labels": (lambda f: np.savez(f, images=np.zeros(3)), r"holds \['images'\]; expected arrays 'images' and 'labels'"),
+}
+
+
+@pytest.mark.parametrize("own, other", [("train", "test"), ("test", "train")])
+@pytest.mark.parametrize("spoil, says", BROKEN_OTHER.values(), ids=BROKEN_OTHER)
+def test_a_broken_other_half_from_which_classes_are_counted_is_named(root, own, other, spoil, says):
+    file, broken = (put(root, split=split, classes=None) for split in (own, other))
+    spoil(broken)
+    with pytest.raises(ValueError, match=says) as caught:
+        data.load("own", own)
+    assert str(broken) in str(caught.value) and str(file) not in str(caught.value)
+
+
+def test_of_the_other_half_only_the_labels_are_read(root):
+    put(root, classes=None)
+    put(root, split="test", images=np.array([None]), labels=np.array([4]), classes=None)
+    assert data.load("own", "train").classes == tuple("01234")
+
+
 @pytest.mark.parametrize("lacks", ["train", "test"])
 def test_both_halves_have_as_many_classes_where_one_lacks_the_top_one(root, lacks):
     for split in ("train", "test"):
@@ -227,14 +252,16 @@ def test_an_unknown_name_lists_the_known(root):
 
 
 @pytest.mark.parametrize("name", ["../own", "own/", "/own", "a/own", "a\\own", "my own", " own", "own\n", "", "gaussian:",
-                                  "gaussian:../own", "gaussian:my own", "other:own"])  # fmt: skip
+                                  "gaussian:../own", "gaussian:my own", "other:own", "..", ".", "-x", ".x", "...", "gaussian:..",
+                                  "gaussian:.", "gaussian:-x"])  # fmt: skip
 def test_names_that_are_no_single_folder_are_refused(root, tmp_path, name):
     put(root), put(tmp_path), put(root / "a")  # what a path might reach is there, and sound
-    for odd in ("my own", " own", "other:own"):
+    for odd in ("my own", " own", "other:own", "..", ".", "-x", ".x", "..."):
         put(root, odd)
-    with pytest.raises(ValueError, match="is no name of a data set: letters, digits") as caught:
-        data.load(name, "train")
-    assert repr(name) in str(caught.value)
+    for read in (data.load, data.fingerprint):
+        with pytest.raises(ValueError, match="is no name of a data set: letters, digits") as caught:
+            read(name, "train")
+        assert repr(name) in str(caught.value)
 
 
 def test_names_may_hold_letters_digits_and_dots(root):

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,6 +73,21 @@ class Grandchild(Experiment):
 
     def compute(self):
         return Result(store.run(self.parent).table)
+
+
+@dataclass(frozen=True)
+class Maker(Experiment):
+    """Makes the answer of its part itself, and leaves it behind."""
+
+    part: Toy
+
+    def parents(self):
+        return []
+
+    def compute(self):
+        result = self.part.compute()
+        store.put(self.part, replace(result, seconds=1.5))
+        return Result(result.table[["step"]])
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +167,13 @@ def test_version_class_and_parent_are_in_the_key(monkeypatch):
     monkeypatch.setattr(Toy, "version", 2)
     keys |= {Toy("a").key, Child(Toy("a")).key}
     assert len(keys) == 5
+
+
+def test_a_part_is_in_the_key_also_where_it_is_no_parent():
+    toy, maker = Toy("a"), Maker(Toy("a"))
+    assert maker.parts() == [toy] and maker.parents() == [] and Child(toy).parts() == Child(toy).parents() == [toy]
+    assert Toy("a").parts() == [] and Maker(Toy("a", 1)).key != maker.key == Maker(Toy("a", 0)).key
+    assert maker.code().keys() == {"Maker"} and Child(toy).code().keys() == {"Child", "Toy"}
 
 
 def test_device_and_folders_are_not_in_the_key(monkeypatch):
@@ -433,6 +456,79 @@ def test_two_processes_compute_one_record_once(monkeypatch):
     assert [w.exitcode for w in workers] == [0, 0] and computed() == 1
 
 
+# answers that another experiment came by
+
+
+def times(e):
+    """When each file of a local record was written."""
+    return {f.name: f.stat().st_mtime_ns for f in folder(e).iterdir()}
+
+
+def test_what_was_put_is_a_record_like_any_other():
+    toy = Toy("a", 3)
+    record = store.run(Maker(toy))
+    assert record.meta["parents"] == {} and computed() == 1
+    found = store.run(toy, weights=True)
+    assert computed() == 1 and found.shelf == "local" and found.notes == () and found.meta["seconds"] == 1.5
+    assert torch.equal(found.weights()["w"], torch.full((2, 2), 3.0))
+    place = store.write(toy, toy.compute(), provenance.here() | store._used(toy, toy.own_code()))
+    other = json.loads((place / "record.json").read_text())
+    for name in ("config", "code", "data", "files", "key", "parents", "device", "versions", "git", "library"):
+        assert found.meta[name] == other[name], name
+
+
+def test_a_sound_record_is_left_alone_by_put():
+    toy = Toy("a")
+    store.run(toy)
+    before = times(toy)
+    store.put(toy, replace(toy.compute(), seconds=9.0))
+    assert times(toy) == before and store.find(toy).meta["seconds"] != 9
+
+
+@pytest.mark.parametrize("lacks", ["table", "weights", "code"])
+def test_a_record_that_is_broken_or_stale_or_without_weights_is_replaced_by_put(monkeypatch, lacks):
+    toy = Toy("a")
+    store.run(toy)
+    if lacks == "code":
+        tamper(toy, code={"Toy": "000000000000"})
+        monkeypatch.setenv("PRUNING_LAB_KEEP", "1")  # which would take it
+    else:
+        (folder(toy) / dict(table="table.csv", weights="weights.safetensors")[lacks]).unlink()
+        store._load.cache_clear()
+    store.put(toy, replace(toy.compute(), seconds=9.0))
+    found = store.find(toy, keep=False, weights=True)
+    assert found.meta["seconds"] == 9 and found.notes == () and found.weights()
+
+
+def test_put_beside_a_published_record_keeps_the_weights_here():
+    toy = Toy("a")
+    store.run(toy)
+    store.publish(toy)
+    shutil.rmtree(folder(toy))
+    store.put(toy, replace(toy.compute(), seconds=9.0))
+    assert store.find(toy).shelf == "published" and store.find(toy, weights=True).shelf == "local"
+
+
+def test_put_waits_for_the_process_that_computes_it_and_then_leaves_its_record():
+    toy = Toy("a")
+    result = replace(toy.compute(), seconds=9.0)
+    putting = threading.Thread(target=store.put, args=(toy, result))
+    with store._lock(toy):
+        putting.start()
+        putting.join(0.15)
+        assert putting.is_alive() and not folder(toy).exists()
+        store.write(toy, result, provenance.here() | store._used(toy, toy.own_code()) | dict(seconds=2.0))
+    putting.join(60)
+    assert not putting.is_alive() and store.find(toy).meta["seconds"] == 2
+
+
+def test_memory_is_counted_from_the_start_of_a_run_and_not_from_a_put(monkeypatch):
+    calls = []
+    monkeypatch.setattr(provenance, "count_memory", lambda: calls.append(1))
+    store.run(Maker(Toy("a")))
+    assert calls == [1] and store.find(Toy("a")) and store.find(Maker(Toy("a")))
+
+
 # shelves and code
 
 
@@ -529,6 +625,12 @@ def test_publishing_copies_all_but_the_weights(shelves):
 def test_what_cannot_be_published_is_refused_and_leaves_nothing(shelves, monkeypatch):
     with pytest.raises(LookupError, match=f"no local record of Toy/{Toy('a').key} to publish; run it first"):
         store.publish(Toy("a"))
+    store.run(Toy("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Toy, "published", False)
+        with pytest.raises(ValueError, match="records of Toy are never published; publish what builds on them"):
+            store.publish(Toy("a"))
+    shutil.rmtree(folder(Toy("a")))
     noise = np.random.default_rng(0).random(200_000)
     monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(dict(x=[1])), dict(noise=noise)))
     store.run(Toy("a"))

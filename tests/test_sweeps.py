@@ -427,6 +427,16 @@ def test_a_sweep_in_which_something_failed_ends_with_2_and_one_line(toy, capsys,
     assert out.count("failed: UnitCurve ") == 2 and out.count("/4 Train ") == 2
 
 
+def test_what_stays_on_this_machine_is_left_out_of_what_is_published(toy, capsys, tmp_path, monkeypatch):
+    words = [str(toy), "--profile", "night"]
+    assert main(["sweep", *words]) == 0
+    monkeypatch.setattr(Train, "published", False)
+    capsys.readouterr()
+    assert main(["publish", *words]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 records published")
+    assert [f.name for f in (tmp_path / "results").iterdir()] == ["UnitCurve"]
+
+
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
 def test_small_profiles_are_never_published(toy, capsys, profile, tmp_path):
     assert main(["publish", str(toy), "--profile", profile]) == 2

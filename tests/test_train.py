@@ -7,17 +7,20 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pruning_lab import checkpoint, data, models, train
 from pruning_lab.recipe import Recipe, optimizer
-from pruning_lab.train import evaluate, fit
+from pruning_lab.train import evaluate, fit, snapshot_iterations
 
 ROOT = Path(__file__).resolve().parents[1]
 SGD = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64, epochs=2)
@@ -99,11 +102,17 @@ def run(file, out, kind, wait):
         if epoch > 2:
             time.sleep(wait)  # long enough to be killed in
         return dict(norm=sum(p.norm().item() for p in model.parameters()), first=next(model.parameters()).detach().numpy())
+    def look(iteration, model):
+        return dict(sum=sum(p.sum().item() for p in model.parameters()), half=next(model.parameters()).half())
     splits = [data.load("digits", s, limit=150, device="cpu") for s in ("train", "test")]
     model = models.build(name, (1, 8, 8), width=width)
-    history = fit(model, *splits, recipe, seed=1, each_epoch=hook, checkpoint_file=Path(file), save_every=0)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()} | {"hook": torch.from_numpy(history.arrays["first"])}, out)
+    history = fit(model, *splits, recipe, seed=1, each_epoch=hook, snapshot=look, snapshot_at=(0, 2, 3, 6, 8, 10, 12, 18),
+                  checkpoint_file=Path(file), save_every=0)
+    noted = dict(hook=history.arrays["first"], snapshots=history.snapshots.arrays["half"])
+    tensors = model.state_dict() | {k: torch.from_numpy(v) for k, v in noted.items()}
+    save_file({k: v.contiguous() for k, v in tensors.items()}, out)
     history.table.to_csv(f"{out}.csv", index=False)
+    history.snapshots.table.to_csv(f"{out}.snapshots.csv", index=False)
 
 if __name__ == "__main__":
     run(*sys.argv[1:4], float(sys.argv[4]))
@@ -144,7 +153,8 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(doomed, capsys, 
     here["run"](tmp_path / "b.ckpt", tmp_path / "b", kind, 0)
     assert "starts over" not in capsys.readouterr().err
     assert same(load_file(tmp_path / "b"), load_file(tmp_path / "w"))
-    assert (tmp_path / "b.csv").read_text() == (tmp_path / "w.csv").read_text()
+    for end in ("csv", "snapshots.csv"):
+        assert (tmp_path / f"b.{end}").read_text() == (tmp_path / f"w.{end}").read_text()
 
 
 def test_a_finished_run_is_read_back_from_its_checkpoint(tmp_path):
@@ -224,6 +234,27 @@ def test_a_checkpoint_of_a_net_with_another_number_of_weights_removed_is_ignored
     found, _ = trained(SGD, checkpoint_file=tmp_path / "c", save_every=1000, **second)
     assert FOREIGN in capsys.readouterr().err
     assert same(weights(found), weights(trained(SGD, **second)[0]))
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        (dict(mask=masks(300)), dict(mask={"fc1.weight": ~masks(12 * 64 - 300)["fc1.weight"]})),
+        (dict(snapshot_at=(1, 4)), dict(snapshot_at=(1, 5))),
+        (dict(), dict(snapshot_at=(0,))),
+        (dict(snapshot_at=(0,)), dict()),
+    ],
+    ids=["another mask of the same size", "other snapshots", "now with snapshots", "now without"],
+)
+def test_a_checkpoint_of_another_mask_or_other_snapshots_is_ignored(tmp_path, capsys, before, after):
+    options = dict(snapshot=lambda k, model: dict(sum=model.fc1.weight.sum().item()), checkpoint_file=tmp_path / "c")
+    for _ in range(2):
+        trained(SGD, save_every=0, **options, **before)
+    assert FOREIGN not in capsys.readouterr().err  # its own
+    found, history = trained(SGD, save_every=1000, **options, **after)
+    assert FOREIGN in capsys.readouterr().err
+    expected, fresh = trained(SGD, **options | dict(checkpoint_file=None), **after)
+    assert same(weights(found), weights(expected)) and history.snapshots.rows == fresh.snapshots.rows
 
 
 # what the recipe says
@@ -455,6 +486,27 @@ def test_a_test_loss_that_is_not_finite_stops_the_run_although_it_trained_well(m
     assert len(rows) == 1 and np.isfinite(rows[0])
 
 
+@pytest.mark.parametrize(
+    "limit, batch, broken_after, says",
+    [
+        (150, 1, 0, "epoch 1, by iteration 1,"),
+        (150, 1, 170, "epoch 2, by iteration 201,"),
+        (101, 1, 100, "epoch 1, by iteration 101,"),
+        (150, 64, 5, "epoch 2, by iteration 6,"),
+        (150, 64, 6, "epoch 2, by iteration 6,"),
+    ],
+    ids=["first step", "within an epoch", "last step, looked at", "last step", "after the last step"],
+)
+def test_the_epoch_in_which_the_loss_breaks_is_named(limit, batch, broken_after, says):
+    def spoil(_, model):
+        model[1].bias.data.fill_(np.nan)
+        return {}
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(FloatingPointError, match=f"loss is not finite in {says}"):
+        trained(Recipe(lr=0.1, batch=batch, epochs=3), model=model, limit=limit, snapshot=spoil, snapshot_at=(broken_after,))
+
+
 def test_out_of_memory_names_the_net_and_what_to_lower():
     class Hungry(nn.Module):
         def forward(self, x):
@@ -492,6 +544,111 @@ def test_a_hook_that_draws_random_numbers_changes_nothing():
 
 def test_a_tensor_of_the_hook_is_copied_without_a_warning():
     trained(SGD, each_epoch=lambda *_: dict(noise=torch.rand(5)))
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_notebook_gets_one_line_and_others_none(monkeypatch, capsys, loaded):
+    if loaded:
+        monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    _, history = trained(SGD)
+    accuracy = f"{100 * history.rows[-1]['test_accuracy']:.1f}"
+    line = f"trained on digits: 6 iterations, {history.seconds:.1f} s, test {accuracy} %\n"
+    assert capsys.readouterr().out == (line if loaded else "")
+
+
+# snapshots
+
+
+def normed():
+    """A net that takes note of the mode it is in: batch statistics and dropout."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(256, 10))
+
+
+@pytest.mark.parametrize("at", [range(7), (0, 4), (6,), {5, 1, 3}, ()], ids=str)
+def test_snapshots_are_of_the_weights_after_just_these_iterations(at):
+    modes = []
+
+    def look(k, model):
+        modes.append(any(m.training for m in model.modules()))
+        return dict(twice=2 * k, ratio=k / 3, weight=model[0].weight, mean=model[1].running_mean.numpy())
+
+    _, history = trained(SGD, model=normed(), snapshot=look, snapshot_at=at)
+    assert history.snapshots.rows == [dict(iteration=k, twice=2 * k, ratio=k / 3) for k in sorted(at)]
+    assert modes == [False] * len(at) and history.arrays == {}
+    assert all(len(v) == len(at) for v in history.snapshots.arrays.values())
+    for place, k in enumerate(sorted(at)):
+        stopped = trained(replace(SGD, epochs=None, iterations=k), model=normed())[0] if k else normed()
+        assert np.array_equal(history.snapshots.arrays["weight"][place], stopped[0].weight.detach().numpy())
+        assert np.array_equal(history.snapshots.arrays["mean"][place], stopped[1].running_mean.numpy())
+
+
+@pytest.mark.parametrize(
+    "recipe, net",
+    [(SGD, small), (ADAM, normed), (replace(SGD, augmentation="crop_flip"), normed), (replace(SGD, holdout=30, epochs=3), small)],
+    ids=["plain", "batch norm and dropout", "crops and flips", "held-out images"],
+)
+def test_snapshots_do_not_disturb_the_training(recipe, net):
+    def look(k, model):
+        torch.manual_seed(k)
+        return dict(noise=torch.rand(3), drawn=torch.randn(1).item())
+
+    alone, expected = trained(recipe, model=net())
+    watched, history = trained(recipe, model=net(), snapshot=look, snapshot_at=range(7))
+    assert len(history.snapshots.rows) == 7
+    assert same(weights(alone), weights(watched)) and history.rows == expected.rows
+
+
+@pytest.mark.parametrize("death", [0, 1, 3, 4, 6, 8, 9])
+def test_a_run_that_died_at_a_snapshot_resumes_to_the_snapshots_of_an_unbroken_one(tmp_path, capsys, death):
+    """The checkpoint is that of the last whole epoch: snapshots at its end are in it, later ones are taken anew."""
+    calls, recipe = [], replace(ADAM, epochs=3, augmentation="crop_flip")
+
+    def look(k, model, last=99):
+        calls.append(k)
+        if k == last:
+            raise KeyboardInterrupt
+        return dict(sum=model[0].weight.sum().item(), noise=torch.rand(2), **{"conv.gram": model[0].weight.flatten(1).half()})
+
+    options = dict(snapshot_at=(0, 1, 3, 4, 6, 8, 9), checkpoint_file=tmp_path / "c", save_every=0)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, model=normed(), snapshot=lambda k, model: look(k, model, death), **options)
+    calls.clear()
+    found, history = trained(recipe, model=normed(), snapshot=look, **options)
+    saved = 3 * max(0, (death - 1) // 3)
+    assert calls == [k for k in options["snapshot_at"] if k > saved or saved == 0]
+    assert "starts over" not in capsys.readouterr().err
+    expected, unbroken = trained(recipe, model=normed(), snapshot=look, snapshot_at=options["snapshot_at"])
+    assert same(weights(found), weights(expected)) and history.rows == unbroken.rows
+    assert history.snapshots.rows == unbroken.snapshots.rows
+    arrays = history.snapshots.arrays
+    assert arrays.keys() == unbroken.snapshots.arrays.keys() == {"noise", "conv.gram"} and arrays["conv.gram"].dtype == np.float16
+    assert all(np.array_equal(v, unbroken.snapshots.arrays[k]) for k, v in arrays.items())
+
+
+@pytest.mark.parametrize("at, says", [((0, 7), "at iteration 7,"), ((3, -1), "at iteration -1,"), ((9, 8), "at iteration 8,")])
+def test_a_snapshot_outside_the_training_is_refused(at, says):
+    model, before = small(), weights(small())
+    with pytest.raises(ValueError, match=f"snapshot {says} but this training goes from 0 to 6"):
+        trained(SGD, model=model, snapshot=lambda *_: {}, snapshot_at=at)
+    assert same(weights(model), before)
+
+
+@settings(deadline=None)
+@given(steps=st.integers(1, 10**6), count=st.integers(4, 200))
+def test_snapshot_iterations_go_from_the_start_to_the_end_and_are_not_too_many(steps, count):
+    found = snapshot_iterations(steps, count)
+    assert found[0] == 0 and found[-1] == steps and list(found) == sorted(set(found)) and len(found) <= count
+    assert all(type(k) is int for k in found)
+
+
+def test_half_of_the_snapshot_iterations_are_before_the_first_of_equal_steps():
+    assert snapshot_iterations(1000, 10) == (0, 1, 4, 14, 53, 200, 400, 600, 800, 1000)
+    assert snapshot_iterations(3) == (0, 1, 2, 3) and snapshot_iterations(1) == (0, 1)
+    assert len(snapshot_iterations(50_000)) == 30
 
 
 @pytest.mark.parametrize("batch", [7, 80, 1000])

@@ -22,7 +22,8 @@ def seeded(seed):
 
 def split(shape, n=24, classes=CLASSES, seed=0):
     images = torch.randn(n, *shape, generator=seeded(seed))
-    return SimpleNamespace(images=images, labels=torch.randint(classes, (n,), generator=seeded(seed + 1)))
+    labels = torch.randint(classes, (n,), generator=seeded(seed + 1))
+    return SimpleNamespace(images=images, labels=labels, classes=tuple(map(str, range(classes))))
 
 
 def shaken(model, seed=0):
@@ -228,6 +229,53 @@ def test_activations_are_what_the_next_layer_reads_and_gradients_are_those_of_ea
         torch.testing.assert_close(found["activation_gradient"][i].flatten(), leaf.grad[0])
 
 
+def following(model, layer):
+    """The next layer with weights."""
+    weighted = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return weighted[[name for name, _ in weighted].index(layer) + 1][1]
+
+
+def naive_class_activations(model, layer, test):
+    """Image by image and unit by unit: the mean of what the next layer is given in a run of the whole net."""
+    reads, n = [], len(model.get_submodule(layer).weight)
+    handle = following(model, layer).register_forward_pre_hook(lambda _, given: reads.append(given[0].detach().clone()))
+    for image in test.images:
+        model(image[None])
+    handle.remove()
+    found = torch.zeros(len(test.classes), n, dtype=torch.float64)
+    for k in range(len(test.classes)):
+        of_class = [read.reshape(n, -1) for read, label in zip(reads, test.labels, strict=True) if label == k]
+        for unit in range(n if of_class else 0):
+            found[k, unit] = sum(read[unit].mean() for read in of_class) / len(of_class)
+    return found
+
+
+@pytest.mark.parametrize("name", [*OWN, "conv_2"])
+def test_class_activations_are_means_of_what_the_next_layer_reads(name):
+    model, layers, shape = case(name)
+    model, test = model.double().eval(), split(shape)
+    test.images, test.labels = test.images.double(), test.labels.where(test.labels != 2, 0)  # no image of the third class
+    for layer in layers:
+        found = units.class_activations(model, layer, test)
+        assert found.shape == (CLASSES, len(model.get_submodule(layer).weight)) and found.dtype == torch.float64
+        torch.testing.assert_close(found, naive_class_activations(model, layer, test), rtol=1e-12, atol=1e-14)
+        assert not found[2].any() and found[[0, 1, 3]].any(1).all()
+
+
+@pytest.mark.parametrize("name, bytes_", [("linear", 150), ("conv to conv", 8000), ("conv, pool, flatten, linear", 8000)])
+def test_chunks_change_no_class_activation(name, bytes_, monkeypatch):
+    model, (layer,), shape = case(name)
+    test, calls = split(shape, 23), []
+    model.double()[0].register_forward_hook(lambda *_: calls.append(1))
+    found = units.class_activations(model, layer, test)
+    whole = len(calls)
+    for size in (1, bytes_):  # an image at a time, and a few, 23 being no multiple
+        monkeypatch.setattr(units, "_BYTES", {"cpu": size})
+        calls.clear()
+        torch.testing.assert_close(units.class_activations(model, layer, test), found, rtol=1e-12, atol=1e-14)
+        assert len(calls) > whole
+
+
 # Curves
 
 
@@ -322,6 +370,7 @@ def test_no_pass_rounds_to_tensorfloat_and_the_switches_are_put_back(products, c
         units.pruning_curve(model, "0", torch.arange(6), split((5,)))
         units.removal_losses(model, "0", split((5,)))
         units.order(model, "0", "activation", data=split((5,)))
+        units.class_activations(model, "0", split((5,)))
         assert seen and set(seen) == {(False, False)} and both() == (products, convolutions)
         with pytest.raises(KeyError), units._evaluation(model):
             raise KeyError
@@ -340,6 +389,7 @@ def test_a_pass_leaves_weights_modes_and_gradients_alone():
     order = units.order(model, layer, "taylor", data=test)
     units.pruning_curve(model, layer, order, test)
     units.removal_losses(model, layer, test)
+    units.class_activations(model, layer, test)
     assert modes == [m.training for m in model.modules()]
     assert all(torch.equal(state[k], v) for k, v in model.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in model.parameters()) and torch.equal(images, test.images)
