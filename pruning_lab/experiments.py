@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from . import criteria, data, environment, metrics, models, provenance, store, structure, units
@@ -266,7 +267,7 @@ class LayerGraph(Experiment):
 
     Table: iteration, epoch, accuracy. Arrays: `norms` [T, U] float16, `cosines` [T, U (U - 1) / 2] int8 (`structure.pack`),
     `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U]; `order.<criterion>` [U], the units
-    of the trained net in the order of their removal; for a layer that reads the image `pictures` [U, h, w, channels] int8.
+    of the trained net in the order of their removal; for a layer that reads the image `pictures` [U, h, w, channels] int8, at most 14 x 14.
     """
 
     modules: ClassVar[tuple[str, ...]] = ("metrics", "structure", "criteria", "surgery", "units", "precision")
@@ -283,7 +284,7 @@ class LayerGraph(Experiment):
         last = metrics.cosines(grams[-1])
         arrays = dict(
             norms=record.arrays[f"{self.layer}.norms"][chosen],
-            cosines=np.stack([structure.pack(metrics.cosines(grams[t])) for t in chosen]),
+            cosines=structure.pack(metrics.cosines(grams[t]) for t in chosen),
             classes=record.arrays[f"{self.layer}.classes"][chosen],
             communities=structure.communities(last)[0],
             clusters=structure.clusters(last, len(net.split("test", 1).classes)),
@@ -299,6 +300,7 @@ class LayerGraph(Experiment):
     def _pictures(weight: torch.Tensor, image: torch.Size) -> np.ndarray:
         """Weights of a layer that reads the image, [units, h, w, channels] int8, each unit's largest at 127."""
         pictures = weight.unflatten(1, image) if weight.ndim == 2 else weight
+        pictures = F.adaptive_avg_pool2d(pictures, [min(side, 14) for side in pictures.shape[-2:]])
         scaled = pictures / pictures.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-30)
         return (127 * scaled).round().to(torch.int8).movedim(1, -1).numpy()
 

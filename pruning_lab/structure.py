@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -92,19 +93,24 @@ def agreement(labels: np.ndarray, classes: np.ndarray) -> float:
     return float(adjusted_mutual_info_score(classes[both], labels[both])) if both.sum() >= LEAST else math.nan
 
 
-def pack(cosines: np.ndarray) -> np.ndarray:
-    """Cosines [U, U] as int8 [U (U - 1) / 2], the upper triangle row by row."""
-    upper = cosines[np.triu_indices(len(cosines), 1)]
-    return np.rint(COMPANDED * np.sign(upper) * np.sqrt(np.abs(upper))).astype(np.int8)
+def pack(cosines: Iterable[np.ndarray]) -> np.ndarray:
+    """Cosines [U, U] of T snapshots as int8 [T, U (U - 1) / 2]: upper triangles row by row, each minus the one before, modulo 256.
+
+    Snapshots early in training hardly differ, so that the differences take few bytes on disk.
+    """
+    upper = np.stack([c[np.triu_indices(len(c), 1)] for c in cosines])
+    steps = np.rint(COMPANDED * np.sign(upper) * np.sqrt(np.abs(upper))).astype(np.int16)
+    return np.diff(steps, axis=0, prepend=np.int16(0)).astype(np.int8)
 
 
 def unpack(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """Inner products [U, U] of weight vectors of these norms [U] from what `pack` made of their cosines."""
-    units = len(norms)
-    part = packed.astype(float) / COMPANDED
-    upper = np.zeros((units, units))
-    upper[np.triu_indices(units, 1)] = np.sign(part) * part**2
-    return (upper + upper.T + np.eye(units)) * np.outer(norms, norms)
+    """Inner products [T, U, U] of weight vectors of these norms [T, U] from what `pack` made of their cosines."""
+    times, units = norms.shape
+    part = np.cumsum(packed, axis=0, dtype=np.int8).astype(float) / COMPANDED
+    upper = np.zeros((times, units, units))
+    upper[:, *np.triu_indices(units, 1)] = np.sign(part) * part**2
+    found = upper + upper.transpose(0, 2, 1) + np.eye(units)
+    return found * norms[:, :, None] * norms[:, None]
 
 
 def _component(linked: np.ndarray) -> int:

@@ -87,7 +87,7 @@ class ForceGraph(anywidget.AnyWidget):
 
         curves: criterion -> accuracy in [0, 1] after 0, 1, ... units of its order are removed.
         """
-        packed = zip(arrays["cosines"], arrays["norms"].astype(float), strict=True)
+        gram = structure.unpack(arrays["cosines"], arrays["norms"].astype(float))
         orders = {name.removeprefix("order."): units for name, units in arrays.items() if name.startswith("order.")}
         given = dict(
             time="iteration",
@@ -95,7 +95,7 @@ class ForceGraph(anywidget.AnyWidget):
             orders={name.replace("_", " "): (units, (curves or {}).get(name)) for name, units in orders.items()},
             pictures=arrays.get("pictures"),
         )
-        return cls.from_gram([structure.unpack(*part) for part in packed], table.iteration, **(given | options))
+        return cls.from_gram(gram, table.iteration, **(given | options))
 
     @classmethod
     def _make(
