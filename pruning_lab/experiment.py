@@ -69,6 +69,10 @@ class Experiment(ABC):
         """The experiments whose answers this one builds on: its parts, unless it makes their answers itself."""
         return self.parts()
 
+    def leaves(self) -> list[Experiment]:
+        """Experiments whose records it stores on its way: a sweep that computes it does not compute them again."""
+        return []
+
     @property
     def key(self) -> str:
         """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""

@@ -107,6 +107,9 @@ class Snapshots(Experiment):
     def parents(self) -> list[Experiment]:
         return self.net.parents()
 
+    def leaves(self) -> list[Experiment]:
+        return [self.net]
+
     def own_code(self) -> dict[str, str]:
         return super().own_code() | self.net.own_code()
 

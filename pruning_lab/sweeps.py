@@ -90,6 +90,8 @@ def missing(experiments: Sequence[Experiment], keep: bool | None = None) -> list
 
     for e in experiments:
         visit(e, False)
+    left = {other for e in depth for other in e.leaves()}
+    depth = {e: d for e, d in depth.items() if e not in left}
     levels = [[e for e in depth if depth[e] == d] for d in range(max(depth.values(), default=-1) + 1)]
     return [sorted(level, key=lambda e: e.cost()) for level in levels]
 

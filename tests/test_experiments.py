@@ -183,3 +183,17 @@ def test_published_nets_have_the_keys_that_their_settings_give_today():
     records = [json.loads(f.read_text()) for f in sorted(PUBLISHED.glob("Train/*/record.json"))]
     assert any(r["config"]["dataset"] == "mnist" and r["config"]["model"] == "lenet_300_100" for r in records)
     assert [rebuilt(r["config"]).key for r in records] == [f.name for f in sorted((PUBLISHED / "Train").iterdir())]
+
+
+def test_a_sweep_trains_a_net_once_where_snapshots_leave_its_record():
+    curve = UnitCurve(NET, "fc1", ("norm",), test_images=50)
+    assert sweeps.missing([curve, NET, LOOK]) == [[LOOK], [curve]]
+    sweeps.sweep([curve, NET, LOOK])
+    assert all(store.find(e) is not None for e in (curve, NET, LOOK)) and not sweeps.missing([curve, NET, LOOK])
+
+
+def test_a_net_is_trained_by_itself_where_its_snapshots_are_there_without_its_weights():
+    store.run(LOOK)
+    (store.find(NET, weights=True).folder / "weights.safetensors").unlink()
+    curve = UnitCurve(NET, "fc1", ("norm",), test_images=50)
+    assert sweeps.missing([curve, LOOK]) == [[NET], [curve]]
