@@ -231,7 +231,7 @@ class UnitImportance(Experiment):
 
 @dataclass(frozen=True)
 class LayerStructure(Experiment):
-    """The graph of a layer's weight vectors in numbers, snapshot by snapshot, beside the same weights permuted.
+    """The graph of a layer's weight vectors in numbers, at the snapshots in `at` (None: all), beside the same weights permuted.
 
     Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`.
     """
@@ -242,11 +242,12 @@ class LayerStructure(Experiment):
     layer: str
     deviations: float = 4.0
     neighbours: int = 5
+    at: tuple[int, ...] | None = None
 
     def compute(self) -> Result:
         record, rows = store.run(self.snapshots), []
         inputs, classes = self._inputs(), record.arrays[f"{self.layer}.classes"]
-        for t, row in record.table.iterrows():
+        for t, row in record.table[record.table.iteration.isin(self.at or self.snapshots.at)].iterrows():
             when = row[["iteration", "epoch", "accuracy"]].to_dict()
             for weights, name in (("trained", "gram"), ("permuted", "null")):
                 gram = record.arrays[f"{self.layer}.{name}"][t]
