@@ -20,7 +20,8 @@ function render({ model, el }) {
   let playing = false, focus = null, held = null, visible = true, frame = 0, before = 0, drawn = 0, colour, telling, keeping, timer;
 
   el.classList.add("pl-force-graph");
-  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab keeps its own keys to itself here
+  // The page around has keys of its own (in JupyterLab X cuts the cell): here they are the graph's, with Ctrl or Alt still the page's.
+  el.addEventListener("keydown", (event) => { if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation(); }, { signal });
   const ui = panel(el, data, change, {
     play: () => setPlaying(!playing), zoom,
     reset: () => { setPlaying(false); zoom(0); for (const key of Object.keys(start)) change(key, start[key]); },
@@ -139,6 +140,7 @@ function render({ model, el }) {
   function zoom(factor) {
     if (factor) view.own = Math.min(Math.max(view.own * factor, 0.3), 12);
     else Object.assign(view, { own: 1, x: 0, y: 0 });
+    ui.canvas.style.touchAction = view.own > 1 ? "none" : ""; // a finger moves what is larger than its frame, else the page
     ask();
   }
 
@@ -179,6 +181,8 @@ function render({ model, el }) {
   const listen = (type, handler, options = {}) => ui.canvas.addEventListener(type, handler, { signal, ...options });
   listen("pointerdown", (event) => {
     fingers.set(event.pointerId, event);
+    letGo();
+    if (fingers.size > 1) return;
     const node = under(event);
     look(node);
     held = { node, x: event.clientX - view.x, y: event.clientY - view.y };
@@ -186,6 +190,7 @@ function render({ model, el }) {
   });
   listen("pointermove", (event) => {
     if (fingers.size > 1) return pinch(event);
+    if (held) fingers.set(event.pointerId, event);
     if (!held) return look(under(event));
     if (held.node) {
       [held.node.fx, held.node.fy] = place(event);
@@ -193,17 +198,26 @@ function render({ model, el }) {
     } else Object.assign(view, { x: event.clientX - held.x, y: event.clientY - held.y });
     ask();
   });
+  // What two fingers hold stays between them.
   function pinch(event) {
-    const far = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY); };
-    const was = far();
+    const was = grip(), { own } = view;
     fingers.set(event.pointerId, event);
-    zoom(far() / was);
+    const is = grip();
+    zoom(is.far / was.far);
+    for (const axis of ["x", "y"]) view[axis] = is[axis] - (was[axis] - view[axis]) * (view.own / own);
   }
-  const release = (event) => {
-    fingers.delete(event.pointerId);
+  function grip() {
+    const [a, b] = [...fingers.values()], box = ui.canvas.getBoundingClientRect();
+    return {
+      far: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY) || 1,
+      x: (a.clientX + b.clientX - box.left - box.right) / 2, y: (a.clientY + b.clientY - box.top - box.bottom) / 2,
+    };
+  }
+  function letGo() {
     if (held?.node) held.node.fx = held.node.fy = null;
     held = null;
-  };
+  }
+  const release = (event) => { fingers.delete(event.pointerId); letGo(); };
   listen("pointerup", release);
   listen("pointercancel", release);
   listen("pointerleave", (event) => { if (!held && event.pointerType !== "touch" && document.activeElement !== ui.canvas) look(null); });
@@ -220,7 +234,6 @@ function render({ model, el }) {
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    event.stopPropagation(); // the book's theme and JupyterLab have keys of their own
     act();
     if (focus && /^(Arrow|n)/.test(event.key)) ui.canvas.setAttribute("aria-label", `Unit ${name(meta, focus.unit)}. ${ui.details.innerText.replace(/\n+/g, ". ")}`);
   });

@@ -428,6 +428,56 @@ def test_a_phone_shows_it_in_its_width_and_a_tap_tells_of_a_unit(browser, graph_
         assert shown.box.locator(".fg-unit").is_visible()
 
 
+# The sides of what is drawn, [left, top, right, bottom] in pixels of the page.
+SIDES = """canvas => { const { width, height } = canvas, box = canvas.getBoundingClientRect(), part = box.width / width;
+    const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, width, height), x = [], y = [];
+    for (let p = 0; p < width * height; p++) if (data[4 * p + 3] > 200) { x.push(p % width); y.push(Math.floor(p / width)); }
+    const least = (of) => of.reduce((a, b) => Math.min(a, b)), most = (of) => of.reduce((a, b) => Math.max(a, b));
+    return [box.left + part * least(x), box.top + part * least(y), box.left + part * most(x), box.top + part * most(y)]; }"""
+
+
+def pinch(page, start, end, steps=6):
+    """Two fingers, one put down after the other, go from `start` to `end` ([2, 2]: finger, x and y) and are lifted."""
+    hand = page.context.new_cdp_session(page)
+    start, end = np.asarray(start, float), np.asarray(end, float)
+
+    def touch(kind, places):
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", start[:1])
+    touch("touchStart", start)
+    for step in range(1, steps + 1):
+        touch("touchMove", start + (end - start) * step / steps)
+    touch("touchEnd", [])
+    page.wait_for_timeout(400)
+
+
+@marked
+@pytest.mark.parametrize("along", [(1, 0), (0, 1), (0.6, 0.8)], ids=["across", "upright", "askew"])
+def test_two_fingers_zoom_the_graph_and_not_the_page(browser, graph_site, along):
+    with visit(browser, graph_site, reduced_motion="reduce", is_mobile=True, **PHONE) as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        shown, along = Graph(page), np.asarray(along)
+        page.wait_for_timeout(1000)
+        box = shown.canvas.bounding_box()
+        middle, scrolled = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]), page.evaluate("scrollY")
+        for hold, factor in ((middle, 0.5), (middle + [20, -15], 1.5), (middle, 0.8)):
+            before = np.reshape(shown.canvas.evaluate(SIDES), (2, 2))
+            wide = 60 * along if factor > 1 else 60 * along / factor
+            pinch(page, [hold - wide, hold + wide], [hold - factor * wide, hold + factor * wide])
+            after = np.reshape(shown.canvas.evaluate(SIDES), (2, 2))
+            assert after == pytest.approx(hold + factor * (before - hold), abs=3), "what is between the fingers stays there"
+        assert page.evaluate("[scrollY, visualViewport.scale]") == [scrolled, 1]
+        assert shown.canvas.get_attribute("data-frames") and not shown.canvas.evaluate("canvas => canvas.style.touchAction")
+        pinch(page, [middle - [20, 0], middle + [20, 0]], [middle - [110, 0], middle + [110, 0]])
+        assert shown.canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"  # now one finger moves the graph
+        shown.box.get_by_role("button", name="▢").click()
+        assert shown.canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "pan-y"  # and now the page again
+
+
 @marked
 def test_reduced_motion_settles_at_once(browser, graph_site):
     with visit(browser, graph_site, reduced_motion="reduce") as page:
