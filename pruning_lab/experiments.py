@@ -259,7 +259,7 @@ class LayerStructure(Experiment):
         return self.snapshots.net.untrained().get_submodule(self.layer).weight[0].numel()
 
     def label(self) -> str:
-        return f"{self.snapshots.label()}-{self.layer}"
+        return f"{self.snapshots.net.label()}-{self.layer}"
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         return self.snapshots.data_read()
@@ -309,7 +309,7 @@ class LayerGraph(Experiment):
         return (127 * scaled).round().to(torch.int8).movedim(1, -1).numpy()
 
     def label(self) -> str:
-        return f"{self.snapshots.label()}-{self.layer}"
+        return f"{self.snapshots.net.label()}-{self.layer}"
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         return self.snapshots.data_read()
