@@ -25,7 +25,8 @@ first
 SECOND = """
 from pruning_lab.widgets import ForceGraph
 
-ForceGraph.from_snapshots({"one": snapshots(20, 6, 0), "other": snapshots(20, 6, 1)}, range(6), name="two", title="Two nets")
+ForceGraph.from_snapshots({"one": snapshots(20, 6, 0), "other": snapshots(20, 6, 1)}, range(6), name="two", title="Two nets",
+                           time="step")
 """
 
 

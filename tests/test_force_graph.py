@@ -183,6 +183,15 @@ def test_bad_inner_products_are_refused():
         ForceGraph.from_gram(-np.eye(3)[None], [0])
 
 
+def test_the_picture_of_both_ends_is_always_shown_and_the_fallback_on_paper_only():
+    made = graph(times=5, time="iteration")
+    picture, fallback = made.still(), made.fallback()
+    assert "iterations 0, 4." in picture.caption and "iteration 4: " in picture.svg and picture.svg.count("<path") == 2
+    assert 'class="lab-picture"' in picture._repr_html_() and 'class="lab-still"' in fallback._repr_html_()
+    assert fallback.svg.count("<path") == 4 and "iterations 0, 1, 3, 4." in fallback.caption
+    assert made.controls().children[0].description == "iteration"
+
+
 # Controls and files
 
 
@@ -299,6 +308,7 @@ def test_the_edges_in_sight_are_those_that_python_stored(page, tmp_path):
 @marked
 def test_both_kernels_weigh_the_edges(page, tmp_path):
     shown = Graph(page, 1)
+    assert shown.summary().startswith("Step 0: 40 of 40 units") and shown.slider("Step").count() == 1
     shown.box.get_by_text("Forces and kernel").click()
     shown.move("Sigma", 0.5)
     for kernel, exponent in ((0, lambda c: (1 - c) / 0.25), (1, lambda c: ((1 - c) / 2) ** 2 / 0.25)):
@@ -307,6 +317,8 @@ def test_both_kernels_weigh_the_edges(page, tmp_path):
         with page.expect_download() as download:
             shown.box.get_by_role("button", name="Edges (CSV)").click()
         download.value.save_as(tmp_path / "edges.csv")
+        assert download.value.suggested_filename == "two-edges-step-0.csv"
+        assert (tmp_path / "edges.csv").read_text().startswith("step,unit,other,cosine,weight\n")
         rows = [(float(r["cosine"]), float(r["weight"])) for r in csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())]
         assert [w for _, w in rows] == pytest.approx([np.exp(-exponent(c)) for c, _ in rows], rel=1e-2) and len(rows) > 20
 

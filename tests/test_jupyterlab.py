@@ -185,7 +185,7 @@ INKED = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canv
 
 def test_two_graphs_draw_what_python_stored(notebook, first, tmp_path):
     second = Live(notebook.page, 1)
-    second.says("Epoch 0: 40 of 40 units")
+    second.says("Step 0: 40 of 40 units")
     for shown in (first, second):
         assert shown.canvas.evaluate(INKED) > 10_000
     with notebook.page.expect_download() as download:
