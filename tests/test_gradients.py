@@ -157,6 +157,20 @@ def parted():
     return Function(forward, scale=Function(scale, weight=weight), a=nn.Linear(6, 6), out=nn.Linear(6, CLASSES))
 
 
+def generated():
+    """A layer whose weight is no parameter but computed from one."""
+
+    def forward(m, x):
+        m.a.weight = (m.code.square() * 2).view(5, 6)
+        out = m.out(m.a(x).relu())
+        m.a.weight = None
+        return out
+
+    a, code = nn.Linear(6, 5), nn.Parameter(torch.rand(30))
+    del a.weight
+    return Function(forward, a=a, code=code, out=nn.Linear(5, CLASSES))
+
+
 def conv(first, shape, between=(), outputs=None):
     out = [nn.AdaptiveAvgPool1d(2) if len(shape) == 2 else nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten()]
     return nn.Sequential(first, nn.ReLU(True), *between, *out, nn.Linear(2 * (outputs or first.out_channels), CLASSES)), shape
@@ -209,6 +223,8 @@ ZOO = {  # name: model and shape of an image
     "parted": lambda: (parted(), SIX),
     "conv twice": lambda: (Function(lambda m, x: m.out(m.a(F.max_pool2d(m.a(x).relu(), 2)).amax((2, 3))), a=nn.Conv2d(3, 3, 2),
                                     out=nn.Linear(3, CLASSES)), IMAGE),
+    "others twice": lambda: (Function(lambda m, x: m.out(m.b(m.a(m.b(x)))), a=nn.Linear(6, 6), b=nn.PReLU(6), out=nn.Linear(6, 4)), SIX),
+    "weight from elsewhere": lambda: (generated(), SIX),
     "by a function": lambda: (Function(lambda m, x: m.out(F.linear(m.a(x).relu(), m.a.weight.T)), a=nn.Linear(6, 6),
                                        out=nn.Linear(6, CLASSES)), SIX),
     "weight norm": lambda: (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)), nn.ReLU(), nn.Linear(5, CLASSES)), SIX),
@@ -305,16 +321,29 @@ def assert_exact(found, rows, rounding=3e-6, doubtful_share=0.03):
             assert math.isnan(found.coherence(layer)) and math.isnan(expected)
 
 
+def statistics(model, test, moves=False, **options):
+    """Statistics, and a failure if the first comparison with autograd did not hold, or did although it should not (`moves`)."""
+    give_to, moved = plan.Plan.give_to, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan.Plan, "give_to", lambda how, module, name: (moved.append(name), give_to(how, module, name)))
+        found = gradients.statistics(model, test, **options)
+    assert bool(moved) == moves, moved
+    return found
+
+
+MOVES = {"parted", "weight from elsewhere"}  # modules that do not work alone
+
+
 @pytest.mark.parametrize("name", ZOO)
 def test_statistics_equal_the_naive_loop(name):
     model, test = case(name)
-    assert_exact(gradients.statistics(model, test), naive(model, test))
+    assert_exact(statistics(model, test, name in MOVES), naive(model, test))
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_in_float64_no_sign_is_in_doubt(name):
     model, test = case(name, seed=3)
-    found = gradients.statistics(model.double(), test, chunk=5)
+    found = statistics(model.double(), test, name in MOVES, chunk=5)
     share = 0.03 if name.startswith(("vit", "encoder", "others")) else 1e-4  # a bias of keys has the gradient zero but for rounding
     assert_exact(found, naive(model, test), rounding=1e-13, doubtful_share=share)
     assert found.precision == "float64"
@@ -379,7 +408,7 @@ def test_architectures_drawn_at_random(data):
     model, test = nn.Sequential(*layers, nn.LazyLinear(CLASSES)).double(), split(shape, 6, dtype=torch.float64)
     model.eval()(test.images)
     rows = naive(shaken(model), test)
-    found = gradients.statistics(model, test, chunk=draw(st.sampled_from([None, 1, 4])))
+    found = statistics(model, test, chunk=draw(st.sampled_from([None, 1, 4])))
     for name, g in rows.items():
         scale = max(float(r.abs().max()) for r in rows.values())
         torch.testing.assert_close(found.mean[name], g.mean(0), rtol=1e-9, atol=1e-12 * scale)

@@ -49,11 +49,11 @@ class Other:
         if self.vectorised:
             try:
                 return self._all_at_once(call, read, gave, deltas, here)
-            except (RuntimeError, ValueError):  # an operation without a rule for vmap, or a branch that looks at values
+            except Exception:  # an operation without a rule for vmap, a branch that looks at values: each has its own error
                 self.vectorised = False
         try:
             rows = [self._gradient(call, read, gave, deltas, slice(i, i + 1)) for i in range(here.start, here.stop)]
-        except RuntimeError as error:
+        except Exception as error:  # it reads what only the whole model prepares
             raise NotAlone(self.module, error) from error
         return {name: torch.stack([row[name] for row in rows]) for name in self.parameters}
 

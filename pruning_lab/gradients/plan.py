@@ -99,9 +99,10 @@ def _divide(found: Plan, model: nn.Module, images: Tensor, calls: dict[nn.Module
 def _has_formula(module: nn.Module, where: list[tuple[list, list]], calls: list[Call]) -> bool:
     """Whether a module is just what its type says, and each of its calls of a shape that the formula takes."""
     formula = FORMULAS.get(type(module))
-    own = {name for name, p in module.named_parameters() if p is not None}
-    if formula is None or not own <= {"weight", "bias"} or "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
+    if formula is None or "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
         return False
+    if not isinstance(module.weight, nn.Parameter) or not isinstance(getattr(module, "bias", None), nn.Parameter | None):
+        return False  # computed from something else
     for call, (read, gave) in zip(calls, where, strict=True):
         if len(read) != 1 or len(gave) != 1 or read[0] != gave[0] or not isinstance(call.read[0], Tensor):
             return False

@@ -63,7 +63,7 @@ class Statistics:
 
     def coherence_null(self, *, unbiased: bool = False, scaled: bool = False) -> float:
         """The expectation of `coherence` where each gradient's sign is a fair coin of its own: 1/n, 0 or 1."""
-        return self._variant(torch.tensor(1.0), torch.tensor(1.0), self.n, unbiased, scaled) if self.n > 1 else 1.0
+        return self._variant(torch.tensor(1.0), torch.tensor(1.0), self.n, unbiased, scaled)
 
     def diffs_null(self) -> tuple[Tensor, Tensor]:
         """Values [n + 1] of a diff and their probabilities, float64, where each sample's sign is a fair coin; its sd is 1/sqrt(n)."""
