@@ -3,7 +3,7 @@
 from dataclasses import replace
 from importlib import import_module
 
-from . import criteria, data, environment, metrics, models, units
+from . import criteria, data, environment, gradients, metrics, models, units
 from .criteria import unit_criterion, weight_criterion
 from .experiment import Experiment, Result
 from .experiments import LayerGraph, LayerStructure, Snapshots, Train, UnitCurve, UnitImportance
@@ -15,7 +15,7 @@ from .train import snapshot_iterations
 __version__ = "0.1.0"
 __all__ = [
     "PROFILES", "Experiment", "LayerGraph", "LayerStructure", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve",
-    "UnitImportance", "criteria", "data", "find", "gather", "metrics", "models", "pool", "replace", "run",
+    "UnitImportance", "criteria", "data", "find", "gather", "gradients", "metrics", "models", "pool", "replace", "run",
     "snapshot_iterations", "sweep", "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip
 

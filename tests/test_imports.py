@@ -14,6 +14,7 @@ ALLOWED = {
     "criteria": "",
     "precision": "",
     "metrics": "",
+    "gradients": "precision",
     "figures": "",
     "structure": "metrics",
     "widgets": "metrics structure figures",

@@ -1,0 +1,78 @@
+"""What is asked of `statistics`, and whether it can be answered: each refusal says what was wrong and what to do."""
+
+import torch
+from torch import Tensor, nn
+
+_WANT = frozenset({"mean", "diffs", "coherence"})
+
+
+def checked(model, split, chunk, want, groups):
+    """The images and labels of a split, if everything asked for makes sense."""
+    images, labels = getattr(split, "images", None), getattr(split, "labels", None)
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or images.ndim == 0 or images.shape[:1] != labels.shape[:1]:
+        shapes = [list(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in (images, labels)]
+        raise ValueError(f"split has images {shapes[0]} and labels {shapes[1]}: expected tensors [N, ...] of the same N")
+    if len(images) == 0:
+        raise ValueError("split has no samples: expected at least one")
+    if isinstance(want, str) or not set(want) or set(want) - _WANT:
+        raise ValueError(f"want={want!r}: expected a set of some of {sorted(_WANT)}")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk={chunk}: expected at least 1 sample, or None")
+    if groups and not 2 <= groups <= len(images):
+        raise ValueError(f"groups={groups}: expected 0 (no error bar) or 2 to {len(images)}, the number of samples")
+    _check_model(model)
+    return images, labels
+
+
+def _check_model(model):
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("no parameter of the model requires a gradient: unfreeze some (requires_grad_())")
+    if kinds := {p.dtype for p in parameters} - {torch.float32, torch.float64}:
+        raise ValueError(f"parameters are {', '.join(map(str, kinds))}: expected float32 or float64; convert the model (model.float())")
+    batch = [name for name, m in model.named_modules() if _mixes(m)]
+    if batch:
+        raise ValueError(f"{some(batch)}: batch statistics depend on all samples of a batch, so that a sample has no gradient of its own: "
+                         "use model.eval(), which takes the stored statistics, freeze these layers (layer.eval()), or build with GroupNorm")
+    chance = [name for name, m in model.named_modules() if m.training and _draws(m)]
+    if chance:
+        raise ValueError(f"{some(chance)}: dropout in training mode draws random numbers, so that a sample has not one gradient but many: "
+                         "use model.eval(), or freeze these layers (layer.eval())")
+
+
+def _mixes(module):
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return module.training or module.running_mean is None
+    return isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.training and module.track_running_stats
+
+
+def _draws(module):
+    p = getattr(module, "p", 0) if isinstance(module, nn.modules.dropout._DropoutNd) else getattr(module, "dropout", 0)
+    return isinstance(module, nn.RReLU) or (isinstance(p, float) and p > 0)
+
+
+def some(names):
+    """The first few of many names."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(repr(name) for name in names[:3]) + more
+
+
+def losses(loss, out, y, which):
+    """One finite loss a sample, [n]."""
+    found = loss(out, y)
+    if not isinstance(found, Tensor) or found.shape != (len(y),):
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"the loss gives {shape} for {len(y)} samples: expected one number a sample, [{len(y)}] (reduction='none')")
+    if not found.isfinite().all():
+        bad = int((~found.isfinite()).sum())
+        raise ValueError(f"the loss of {bad} of {which} is not finite: check inputs and weights for NaN, or train with a lower rate")
+    if not found.requires_grad:
+        raise ValueError("the loss depends on no parameter that requires a gradient: unfreeze some, or check the loss")
+    return found
+
+
+def check_finite(gradients, which):
+    """ValueError where one of some gradients (or None) is not finite."""
+    sums = [g.sum() for g in gradients if g is not None]
+    if sums and not torch.stack(sums).isfinite().all():
+        raise ValueError(f"gradients of {which} are not finite, though their losses are: check the model for 0/0 and overflow")

@@ -1,0 +1,114 @@
+"""What modules read and give while a batch passes, and where in it each sample stands."""
+
+from collections.abc import Hashable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+
+class Place(NamedTuple):
+    """Where samples stand in a tensor: along dimension `dim`, `share` entries each, one sample after the other."""
+
+    dim: int
+    share: int
+
+    def samples(self, tensor: Tensor, here: slice) -> Tensor:
+        """The part of a tensor that belongs to some samples."""
+        return tensor.narrow(self.dim, here.start * self.share, (here.stop - here.start) * self.share)
+
+    def first(self, tensor: Tensor) -> Tensor:
+        """A view with the samples in front, [n, ...]; a share of several is a dimension of its own, where it was."""
+        split = tensor if self.share == 1 else tensor.unflatten(self.dim, (-1, self.share))
+        return split.movedim(self.dim, 0)
+
+
+class Call:
+    """One call of a module: leaves of its arguments and outputs, and where the gradients of the outputs will arrive."""
+
+    def __init__(self, module: nn.Module, args: tuple, kwargs: dict):
+        self.module = module
+        self.read, self.spec = tree_flatten((args, kwargs))
+        self.versions = [leaf._version if isinstance(leaf, Tensor) else 0 for leaf in self.read]
+        self.sources = [leaf.grad_fn for leaf in self.read if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
+
+    def answered(self, out: object) -> None:
+        """Notes the outputs, before anything behind the module changes them in place."""
+        self.gave = tree_flatten(out)[0]
+        self.edges: list[GradientEdge | None] = [_edge(leaf) for leaf in self.gave]
+
+    def arguments(self, leaves: list) -> tuple[tuple, dict]:
+        """`args, kwargs` with other leaves."""
+        return tree_unflatten(leaves, self.spec)
+
+    def untouched(self) -> bool:
+        """Whether what was read is still what it was."""
+        return all(leaf._version == v for leaf, v in zip(self.read, self.versions, strict=True) if isinstance(leaf, Tensor))
+
+
+def _edge(leaf: object) -> GradientEdge | None:
+    return get_gradient_edge(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else None
+
+
+def run(model: nn.Module, images: Tensor, modules: Iterable[nn.Module]) -> tuple[object, dict[nn.Module, list[Call]]]:
+    """The model's output and, module by module, the calls in their order."""
+    calls: dict[nn.Module, list[Call]] = {}
+    open_calls: list[Call] = []
+
+    def begin(module, args, kwargs):
+        open_calls.append(Call(module, args, kwargs))
+
+    def end(module, args, kwargs, out):
+        call = open_calls.pop()
+        call.answered(out)
+        calls.setdefault(module, []).append(call)
+
+    hooks = []
+    try:
+        for module in modules:  # before and after the hooks that others have put there, which are part of the module
+            hooks.append(module.register_forward_pre_hook(begin, prepend=True, with_kwargs=True))
+            hooks.append(module.register_forward_hook(end, with_kwargs=True))
+        return model(images), calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def places(two: list, three: list) -> list[Place | None] | None:
+    """Where samples stand in each leaf, from the same call for two and for three images; None for a leaf that is shared.
+
+    None altogether if that cannot be told, or if what belongs to the first two images depends on the third.
+    """
+    if len(two) != len(three):
+        return None
+    found = [_place(a, b) for a, b in zip(two, three, strict=True)]
+    return None if any(place is False for place in found) else found
+
+
+def _place(a: object, b: object) -> Place | None | bool:
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return None if type(a) is type(b) and not isinstance(a, Tensor) and _equal(a, b) else False
+    if a.ndim != b.ndim:
+        return False
+    differ = [dim for dim in range(a.ndim) if a.shape[dim] != b.shape[dim]]
+    if not differ:
+        return None if _alike(a, b) else False
+    (dim, *more), share = differ, b.shape[differ[0]] - a.shape[differ[0]]
+    if more or share < 1 or (a.shape[dim], b.shape[dim]) != (2 * share, 3 * share):
+        return False
+    return Place(dim, share) if _alike(a, b.narrow(dim, 0, 2 * share)) else False
+
+
+def _equal(a: object, b: object) -> bool:
+    return a is b or (isinstance(a, Hashable) and a == b)
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    """Equal up to rounding, which may depend on the size of a batch."""
+    a, b = a.detach(), b.detach()
+    if not a.is_floating_point():
+        return torch.equal(a, b)
+    scale = a.nan_to_num(0, 0, 0).abs().amax() if a.numel() else 0
+    return bool(((a == b) | ((a - b).abs() <= 1e-3 * scale)).all())

@@ -1,0 +1,123 @@
+"""One layer's call -> its parameters' gradients, a sample at a time.
+
+A part can `form` the gradients of some samples, and can `add_to` sums over all samples without forming more than it needs.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .sums import Sums, budget
+
+PATCHES = 8  # unfolded inputs may take so many times the bytes of formed gradients
+
+
+class Part(Protocol):
+    """Gradients of one parameter that one call of its layer gives to n samples."""
+
+    def form(self, here: slice) -> Tensor:
+        """Gradients of these samples, [samples, P]."""
+
+    def add_to(self, sums: Sums) -> None:
+        """Adds all samples."""
+
+
+Formula = Callable[..., dict[str, Callable[[], Part]]]  # (module, input, output's gradient), samples first -> by parameter
+
+
+class Formed:
+    """Gradients that are no larger than what the layer passes on: `rows` [n, ...]."""
+
+    def __init__(self, rows: Tensor):
+        self.rows = rows
+
+    def form(self, here: slice) -> Tensor:
+        return self.rows[here].reshape(len(self.rows[here]), -1)
+
+    def add_to(self, sums: Sums) -> None:
+        sums.add(self.rows)
+
+
+class Product:
+    """Gradients that are sums over positions of output gradient times input: sample i has, group by group, d_i u_i^T.
+
+    Args:
+        d: [n, groups, outputs, positions].
+        x: what the layer has read, [n, ...]; `unfold` makes of some samples of it u [samples, groups, inputs, positions].
+        inputs: of one output.
+        lazy: unfolding takes memory, so that it is done for few samples at once.
+    """
+
+    def __init__(self, d: Tensor, x: Tensor, unfold: Callable[[Tensor], Tensor], inputs: int, lazy: bool):
+        self.d, self.x, self.unfold, self.inputs = d, x, unfold, inputs
+        size = d.shape[1] * inputs * d.shape[3]
+        self.step = PATCHES * budget(d.device, size, d.element_size()) if lazy else len(d)
+
+    def form(self, here: slice) -> Tensor:
+        return _products(self.d[here], self.unfold(self.x[here])).flatten(1)
+
+    def add_to(self, sums: Sums) -> None:
+        for d, x in zip(self.d.split(self.step), self.x.split(self.step), strict=True):
+            self._way(sums)(d, self.unfold(x), sums)
+
+    def _way(self, sums: Sums) -> Callable[[Tensor, Tensor, Sums], None]:
+        groups, outputs, positions = self.d.shape[1:]
+        if groups == positions == 1:
+            return _outer
+        if sums.signs is not None:
+            return _formed
+        # Norms from two Gram matrices over positions ("ghost" norms, Goodfellow 2015; Li et al. 2022), or from the gradient itself,
+        # which is written, and read twice.
+        ghost = positions**2 * (outputs + self.inputs) < 4 * outputs * self.inputs
+        return _ghost if ghost or sums.squares is None else _formed
+
+
+def _outer(d: Tensor, u: Tensor, sums: Sums) -> None:
+    """One position: the sign of an outer product is the outer product of signs, its norm the product of norms."""
+    d, u = d[:, 0, :, 0], u[:, 0, :, 0]
+    shape = d.shape[1], u.shape[1]
+    if sums.total is not None:
+        sums.total[sums.block].view(shape).addmm_(d.T, u)
+    if sums.signs is not None:
+        sums.signs.view(shape).addmm_(d.sign().T, u.sign())
+    if sums.squares is not None:
+        norms = [torch.linalg.vector_norm(t, dim=1).double() for t in (d, u)]
+        sums.squares[sums.block] += (norms[0] * norms[1]).square().sum()
+
+
+def _ghost(d: Tensor, u: Tensor, sums: Sums) -> None:
+    """Mean and norms without any sample's own gradient: |d u^T|^2 is the inner product of d^T d and u^T u."""
+    if sums.total is not None:
+        sums.total[sums.block] += torch.einsum("ngol,ngkl->gok", d, u).flatten()
+    if sums.squares is not None:
+        d, u = d.flatten(0, 1), u.flatten(0, 1)
+        inner = torch.bmm(d.transpose(1, 2), d).mul_(torch.bmm(u.transpose(1, 2), u))
+        sums.squares[sums.block] += inner.sum(dtype=torch.float64)
+
+
+def _formed(d: Tensor, u: Tensor, sums: Sums) -> None:
+    """A few outputs of a few samples at a time, so that a product is read again while it is still in the cache."""
+    n, groups, outputs, _ = d.shape
+    inputs = u.shape[2]
+    for first, few in _strips(groups, outputs, inputs, n, d):
+        start = 0 if first is None else first.start * inputs
+        rows = d if first is None else d[:, :, first]
+        for d_few, u_few in zip(rows.split(few), u.split(few), strict=True):
+            sums.add(_products(d_few, u_few).flatten(1, 2), start, scratch=True)
+
+
+def _strips(groups: int, outputs: int, inputs: int, n: int, like: Tensor) -> Iterator[tuple[slice | None, int]]:
+    """Outputs to take at once (None: all), and samples: at least four, so that the sums are visited less often than the products."""
+    if groups > 1:
+        yield None, budget(like.device, groups * outputs * inputs, like.element_size())
+        return
+    height = min(outputs, budget(like.device, inputs * min(n, 4), like.element_size()))
+    for start in range(0, outputs, height):
+        yield slice(start, min(start + height, outputs)), budget(like.device, height * inputs, like.element_size())
+
+
+def _products(d: Tensor, u: Tensor) -> Tensor:
+    """d u^T for each sample and group, [n, groups, outputs, inputs]."""
+    return torch.bmm(d.flatten(0, 1), u.flatten(0, 1).transpose(1, 2)).unflatten(0, d.shape[:2])

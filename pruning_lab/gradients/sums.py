@@ -1,0 +1,53 @@
+"""What is kept of one parameter while samples pass by."""
+
+import torch
+from torch import Tensor
+
+BYTES = {"cpu": 2**21, "cuda": 2**28}  # of per-sample gradients formed at once: about a cache; changes speed and memory, no answer
+
+
+def allowed(device: torch.device) -> int:
+    """Bytes of gradients formed at once."""
+    return BYTES.get(device.type, 2**26)
+
+
+def budget(device: torch.device, numbers: int, itemsize: int) -> int:
+    """How many tensors of so many numbers are formed at once, at least one."""
+    return max(1, allowed(device) // max(1, numbers * itemsize))
+
+
+class Sums:
+    """Sums over samples of a parameter's gradient g: `total` [blocks, P] of g, `signs` [P] of sign(g), `squares` [blocks] of |g|^2.
+
+    Those not wanted are None. `block` is the block of samples that is passing by.
+    """
+
+    def __init__(self, parameter: Tensor, want: frozenset[str], blocks: int):
+        flat, device = parameter.numel(), parameter.device
+        self.total = parameter.new_zeros(blocks, flat) if want & {"mean", "coherence"} else None
+        self.signs = parameter.new_zeros(flat) if "diffs" in want else None
+        self.squares = torch.zeros(blocks, dtype=torch.float64, device=device) if "coherence" in want else None
+        self.block = 0
+
+    def add(self, rows: Tensor, start: int = 0, scratch: bool = False) -> None:
+        """Takes gradients of some samples, `rows` [samples, ...], for the entries from `start` on; `scratch` ones may be overwritten."""
+        flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
+        here = slice(start, start + flat.shape[1])
+        if self.total is not None:
+            self.total[self.block, here] += flat.sum(0)
+        self.add_squares(rows)
+        if self.signs is not None:
+            self.signs[here] += (flat.sign_() if scratch else flat.sign()).sum(0)
+
+    def add_at(self, rows: Tensor, where: Tensor) -> None:
+        """Takes gradients that are zero but for some rows: `rows` [R, width], of which each belongs to one sample, at rows `where` [R]."""
+        for kept, values in ((self.total, lambda: rows), (self.signs, rows.sign)):
+            if kept is not None:
+                flat = kept if kept is self.signs else kept[self.block]
+                flat.view(-1, rows.shape[1]).index_add_(0, where, values())
+        self.add_squares(rows)
+
+    def add_squares(self, rows: Tensor) -> None:
+        """Adds the squares of all entries: float32 along the last dimension only, so that rounding does not add up."""
+        if self.squares is not None:
+            self.squares[self.block] += torch.linalg.vector_norm(rows, dim=-1).double().square().sum()
