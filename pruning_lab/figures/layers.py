@@ -36,7 +36,10 @@ def histories(table: pd.DataFrame, measures: Mapping[str, str], *, title: str, a
                 figure.add_trace(trace, **place)
         figure.update_xaxes(**_counted(table.iteration.max() if len(table) else 1), **place)
         figure.update_xaxes(title="iteration" if place["row"] == down else None, **place)
-    figure.update_layout(height=100 + 230 * down)
+    if table.empty:
+        figure.add_annotation(text="not run at this size yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+        figure.update_yaxes(visible=False)
+    figure.update_layout(height=100 + 230 * down if len(table) else 230)
     rows = table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns)
     return finish(figure, title, alt, file, command, rows)
 
