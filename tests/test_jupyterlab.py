@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -71,10 +72,10 @@ def answers(server, address, log, seconds=90):
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, require):
-    """The address of a server with a notebook of two graphs."""
+    """The address of a server with the chapters and a notebook of two graphs."""
     require("jupyterlab", importlib.util.find_spec("jupyterlab") is not None, "JupyterLab is not installed")
     folder = tmp_path_factory.mktemp("jupyterlab")
-    (folder / "work").mkdir()
+    shutil.copytree(ROOT / "book", folder / "work" / "book", ignore=shutil.ignore_patterns("results", "_static"))
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in ("0", graph_page.FIRST, graph_page.SECOND)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "work" / "graphs.ipynb")
@@ -324,3 +325,16 @@ def test_two_views_of_a_graph_go_together_and_one_may_leave(notebook, first):
     same = Live(notebook.page, 0)
     same.slider("Epoch").press("ArrowRight")
     same.says("Epoch 2:")
+
+
+@pytest.mark.parametrize("chapter", sorted((ROOT / "book").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_a_chapter_opens_and_its_first_figure_is_drawn(context, address, chapter):
+    with opened(context, address, f"book/{chapter.name}") as opens:
+        assert opens.page.get_by_role("dialog").count() == 0  # it names a kernel that is there
+        number = next(k for k, cell in enumerate(nbformat.read(chapter, as_version=4).cells) if cell.cell_type == "code")
+        cell = opens.cells.nth(number)
+        cell.scroll_into_view_if_needed()  # JupyterLab does not lay out what is out of sight
+        cell.locator(".cm-content").click()
+        opens.page.keyboard.press("Control+Enter")
+        cell.locator("svg.main-svg, .pl-force-graph canvas").first.wait_for(timeout=150_000)  # PyTorch is imported first
+        assert cell.locator("[data-mime-type*=stderr], [data-mime-type*=error]").count() == 0
