@@ -348,7 +348,8 @@ def test_everything_is_in_reach_of_the_keyboard(page):
     near = max(((c, pair) for pair, c in edges(made, 0).items() if 1 in pair))[1]
     page.keyboard.press("n")
     assert f"Unit {sum(near) - 1}\n" in card.inner_text()
-    assert shown.canvas.get_attribute("aria-label").startswith(f"Unit {sum(near) - 1}.")
+    named = "([canvas, start]) => canvas.getAttribute('aria-label').startsWith(start)"  # said with the next frame
+    page.wait_for_function(named, arg=[shown.canvas.element_handle(), f"Unit {sum(near) - 1}."])
     page.keyboard.press("]")
     assert "Epoch 1" in shown.summary()
     page.keyboard.press("Escape")

@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, provenance, store
-from pruning_lab.experiment import flat
+from pruning_lab.experiment import flat, lineage
 from pruning_lab.store import Experiment, Result
 
 RECIPE = Recipe(lr=0.1, epochs=1)
@@ -712,7 +712,7 @@ def test_published_records_have_the_keys_of_their_experiments(monkeypatch):
     for path in chapters.chapters() if found else ():
         for profile in ("night", "gpu", "paper"):
             for e in chapters.plan(path, profile):
-                planned |= {store._folder(x, "published"): x for x in (e, *e.parents())}
+                planned |= {store._folder(x, "published"): x for x in lineage([e])}
     for record in found:
         assert record in planned, f"{record.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
         assert store._read(record, "published", planned[record]).meta["key"] == record.name

@@ -16,6 +16,7 @@ import torch
 
 from pruning_lab import PROFILES, Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, models, store, sweeps, units
 from pruning_lab.__main__ import main
+from pruning_lab.experiment import lineage
 from pruning_lab.store import Experiment, Result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -339,7 +340,7 @@ def test_every_chapter_has_a_plan_at_every_profile(path, profile):
     plan = chapters.plan(path, profile)
     assert plan and len({(type(e), e.key) for e in plan}) == len(plan)
     if profile == "smoke":  # the same nets whatever else is said: seeds are asked for
-        assert {e.parent.seed for e in chapters.plan(path, profile, dict(seeds=1)) if e.parents()} == {0}
+        assert {e.seed for e in lineage(chapters.plan(path, profile, dict(seeds=1))) if type(e) is Train} == {0}
 
 
 # the command line
