@@ -4,6 +4,7 @@ Run `python benchmarks/bench_gradients.py`; names of nets after it choose some o
 counts. Nets are untrained and images are seeded noise: speed hardly depends on either. All give the same answer, which is checked.
 """
 
+import copy
 import statistics
 import sys
 import time
@@ -12,71 +13,22 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torch.func import functional_call, grad, vmap
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import environment, gradients, models
+from pruning_lab import gradients, models
 
 PAIRS = 5
 BATCH = 128  # of the plain pass
 
 
-class Tokens(nn.Module):
-    """Class token and positions."""
-
-    def __init__(self, count, dim):
-        super().__init__()
-        self.token, self.positions = nn.Parameter(torch.randn(1, 1, dim)), nn.Parameter(torch.randn(1, count + 1, dim))
-
-    def forward(self, x):
-        x = x.flatten(2).transpose(1, 2)
-        return torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.positions
-
-
-class Block(nn.Module):
-    """Attention and two linear layers, each behind a norm."""
-
-    def __init__(self, dim, heads, hidden):
-        super().__init__()
-        self.norm1, self.norm2, self.heads = nn.LayerNorm(dim), nn.LayerNorm(dim), heads
-        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.fc1, self.fc2 = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-
-    def forward(self, x):
-        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
-
-
-class First(nn.Module):
-    """The class token's place."""
-
-    def forward(self, x):
-        return x[:, 0]
-
-
-def vit(dim=512, depth=6, heads=8, patch=4):
-    """The source's ViT for images of 32 x 32 pixels."""
-    first, blocks = nn.Conv2d(3, dim, patch, patch), [Block(dim, heads, dim) for _ in range(depth)]
-    return nn.Sequential(first, Tokens((32 // patch) ** 2, dim), *blocks, nn.LayerNorm(dim), First(), nn.Linear(dim, 10))
-
-
-def resnet50(stem):
-    """torchvision's ResNet50, its stem for ImageNet or that for CIFAR-10: one 3 x 3 convolution, no pooling."""
-    model = environment.import_torchvision().models.resnet50(num_classes=10)
-    if stem == "cifar":
-        model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
-    return model
-
-
-NETS = {  # net, images, images for vmap(grad), at most so many plain passes, at least so many times faster than vmap(grad)
-    "mlp": (lambda: models.build("mlp", (3, 32, 32)), 2_000, 20, 2, 30),
-    "conv_2": (lambda: models.build("conv_2", (3, 32, 32)), 256, 16, 2, 5),
-    "vit": (vit, 64, 8, 3.5, None),
-    "resnet50, cifar": (lambda: resnet50("cifar"), 16, None, 3.5, None),
-    "resnet50, imagenet": (lambda: resnet50("imagenet"), 16, None, 3.5, None),
+NETS = {  # images, images for vmap(grad), at most so many plain passes, at least so many times faster than vmap(grad)
+    "mlp": (2_000, 20, 2, 30),
+    "conv_2": (256, 16, 2, 5),
+    "vit": (64, 8, 3.5, None),
+    "resnet50_cifar": (32, None, 3.5, None),
+    "resnet50": (128, None, 3.5, None),
 }
 
 
@@ -163,19 +115,24 @@ def report(what, ratios, bound):
 
 
 def check(model, test):
-    """Ours is the batch's gradient, and so are the diffs and coherence of `vmap(grad)`."""
+    """In float64, ours is the batch's gradient, and so are the diffs and coherence of `vmap(grad)`.
+
+    In float32 a deep net has a ReLU or two that rounding switches, and with it all gradients behind.
+    """
+    model, test.images = copy.deepcopy(model).double(), test.images.double()
     found, slow, batch = ours(model, test), by_vmap(model, test), plain(model, test)
     for name, g in batch.items():
-        torch.testing.assert_close(found.mean[name], g, rtol=1e-3, atol=1e-4 * float(g.abs().max()) + 1e-7)
-        assert (found.diffs[name] - slow.diffs[name]).abs().gt(1e-3).double().mean() < 0.02, name
-    assert abs(found.coherence() / slow.coherence() - 1) < 1e-3
+        torch.testing.assert_close(found.mean[name], g, rtol=0, atol=1e-9 * float(g.abs().max()) + 1e-13)
+        sure = g.abs() > 1e-9 * g.abs().max() + 1e-13  # a bias of attention's keys has the gradient zero but for rounding
+        torch.testing.assert_close(found.diffs[name][sure], slow.diffs[name][sure], rtol=0, atol=1e-6)
+    assert abs(found.coherence() / slow.coherence() - 1) < 1e-9
 
 
 def measure(name):
     """All ratios of one net."""
-    build, n, few, most, faster = NETS[name]
+    n, few, most, faster = NETS[name]
     torch.manual_seed(0)
-    model, test = build().eval(), split(n)
+    model, test = models.build(name, (3, 32, 32)).eval(), split(n)
     print(f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads", flush=True)
     check(model, split(3))
     for want in ({"diffs", "coherence"}, {"diffs"}, {"coherence"}):

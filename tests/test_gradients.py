@@ -181,6 +181,21 @@ def frames(x, minor):
     return x.transpose(0, 1).flatten(0, 1) if minor else x.flatten(0, 1)
 
 
+def changed(when):
+    """A module's input is changed in place after it was read, which autograd allows as nothing has kept it."""
+
+    def forward(m, x):
+        h = x * 1
+        y = m.b(h)
+        return m.out(y + (h.mul_(2) if when(x) else h))
+
+    return Function(forward, b=Function(lambda m, x: (x + 0) * m.w, w=nn.Parameter(torch.rand(6))), out=nn.Linear(6, CLASSES))
+
+
+def joined(m, rows):
+    return m.out(rows[:-1] * rows[-1:])
+
+
 IMAGE, SIX = (3, 8, 7), (6,)
 ZOO = {  # name: model and shape of an image
     "mlp": lambda: (models.build("mlp", (1, 4, 4), CLASSES, width=9), (1, 4, 4)),
@@ -197,11 +212,14 @@ ZOO = {  # name: model and shape of an image
     "reflect": lambda: conv(nn.Conv2d(3, 4, 3, padding="same", padding_mode="reflect"), IMAGE),
     "replicate": lambda: conv(nn.Conv2d(3, 4, 3, padding=2, padding_mode="replicate", stride=2), IMAGE),
     "one position": lambda: conv(nn.Conv2d(3, 4, (8, 7)), IMAGE),
-    "pixelwise": lambda: conv(nn.Conv2d(3, 4, 1, stride=3, padding=1), IMAGE),
+    "one position, grouped": lambda: conv(nn.Conv2d(3, 6, (8, 7), groups=3), IMAGE),
+    "pixelwise": lambda: conv(nn.Conv2d(3, 4, 1, stride=(3, 2), padding=1), IMAGE),
     "conv1d": lambda: conv(nn.Conv1d(3, 6, 3, stride=2, padding=2, dilation=2, groups=3), (3, 9)),
     "conv1d, same": lambda: conv(nn.Conv1d(3, 4, 4, padding="same", padding_mode="circular"), (3, 9), [nn.BatchNorm1d(4)]),
     "norms": lambda: conv(nn.Conv2d(3, 4, 3), IMAGE, [nn.GroupNorm(2, 4), nn.Tanh(), nn.BatchNorm2d(4), nn.Tanh(),
                                                              nn.LayerNorm([6, 5]), nn.Tanh(), nn.RMSNorm(5)]),
+    "wide norms": lambda: conv(nn.Conv2d(3, 4, 3), IMAGE, [nn.GroupNorm(2, 4, eps=0.3), nn.Tanh(), nn.BatchNorm2d(4, eps=0.3), nn.Tanh(),
+                                                           nn.LayerNorm([6, 5], eps=0.3), nn.Tanh(), nn.RMSNorm(5, eps=0.3)]),
     "norms of vectors": lambda: (nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.GroupNorm(2, 8), nn.Tanh(),
                                                nn.LayerNorm(8), nn.Linear(8, CLASSES)), SIX),
     "resnet": lambda: (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True), Residual(4, 6), Residual(6, 8),
@@ -213,6 +231,7 @@ ZOO = {  # name: model and shape of an image
                                       nn.Linear(24, CLASSES)), (3, 3, 3)),
     "words": lambda: (Words(), (5,)),
     "words, padded": lambda: (Words(padding_idx=3), (5,)),
+    "words, sparse": lambda: (Words(sparse=True), (5,)),
     "words, tied": lambda: (Words(tied=True), (5,)),
     "words, tied by a function": lambda: (Words(functional=True), (5,)),
     "bag": lambda: (nn.Sequential(nn.EmbeddingBag(TOKENS, 6), nn.Linear(6, CLASSES)), (5,)),
@@ -239,12 +258,23 @@ ZOO = {  # name: model and shape of an image
                                 a=nn.Conv2d(1, 4, 3), out=nn.Linear(12, CLASSES)), (3, 1, 5, 5)),
     "frames of vectors": lambda: (Function(lambda m, x: m.out(m.a(frames(x, False)).relu().unflatten(0, (-1, 3)).flatten(1)),
                                            a=nn.Linear(5, 4), out=nn.Linear(12, CLASSES)), (3, 5)),
+    "norms of frames": lambda: (Function(lambda m, x: m.out(m.b(m.a(frames(x, False))).tanh().unflatten(0, (-1, 3)).flatten(1)),
+                                         a=nn.GroupNorm(2, 4), b=nn.BatchNorm1d(4), out=nn.Linear(12, CLASSES)), (3, 4)),
     "frames first": lambda: (Function(lambda m, x: m.out(m.a(frames(x, True)).relu().unflatten(0, (3, -1)).sum(0)),
                                       a=nn.Linear(5, 4), out=nn.Linear(4, CLASSES)), (3, 5)),
     "constant": lambda: (Function(lambda m, x: m.out(x * m.a(m.code)), a=nn.Linear(2, 6), out=nn.Linear(6, CLASSES),
                                   code=nn.Parameter(torch.rand(2))), SIX),
     "temperature": lambda: (Function(lambda m, x: m.out(m.a(x).tanh()) * m.t + m.b, a=nn.Linear(6, 5), out=nn.Linear(5, CLASSES),
                                      t=nn.Parameter(torch.tensor(1.5)), b=nn.Parameter(torch.rand(CLASSES))), SIX),
+    "handed on": lambda: (Function(lambda m, x: m.out(sum(m.b((x * m.b.w).tanh()))), out=nn.Linear(6, CLASSES),
+                                   b=Function(lambda m, x: (x, x.sin() * m.w), w=nn.Parameter(torch.rand(6)))), SIX),
+    "read, then changed": lambda: (changed(lambda x: True), SIX),
+    "a row more": lambda: (Function(lambda m, x: m.out(m.a(torch.cat([x, m.row])).tanh()[:-1] * m.a(m.row).tanh()), a=nn.Linear(6, 6),
+                                    row=nn.Parameter(torch.rand(1, 6)), out=nn.Linear(6, CLASSES)), SIX),
+    "a row for all": lambda: (Function(lambda m, x: joined(m, m.a(torch.cat([x, m.row])).tanh()), a=nn.Linear(6, 6),
+                                       row=nn.Parameter(torch.rand(1, 6)), out=nn.Linear(6, CLASSES)), SIX),
+    "half detached": lambda: (Function(lambda m, x: m.out(m.a(x).detach() * m.a(x.sin())), a=nn.Linear(6, 6),
+                                       out=nn.Linear(6, CLASSES)), SIX),
     "unused": lambda: (Function(lambda m, x: m.out(x), a=nn.Linear(6, 5), out=nn.Linear(6, CLASSES), p=nn.Parameter(torch.rand(2))), SIX),
     "keyword": lambda: (Function(lambda m, x: m.out(input=x) * m.a(x2=x, x1=x), out=nn.Linear(6, CLASSES),
                                  a=Pair()), SIX),
@@ -286,7 +316,7 @@ def naive(model, test, loss=gradients.cross_entropy):
         one = loss(model(image[None]), test.labels[i : i + 1]).sum()
         for name, g in zip(parameters, torch.autograd.grad(one, list(parameters.values()), allow_unused=True), strict=True):
             if g is not None:
-                rows[name][i] = g
+                rows[name][i] = g.to_dense()
     return rows
 
 
@@ -431,6 +461,66 @@ def test_one_sample_and_other_losses():
     assert_exact(gradients.statistics(model, test, squared), naive(model, test, squared))
 
 
+LAYOUTS = {
+    "channels last": lambda model, x: (model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)),
+    "weights channels last": lambda model, x: (model.to(memory_format=torch.channels_last), x),
+    "turned": lambda model, x: (model, x.mT.contiguous().mT),
+    "one channel for all": lambda model, x: (model, x[:, :1].expand_as(x)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["conv_2", "grouped", "depthwise", "pixelwise", "norms", "resnet"])
+@pytest.mark.parametrize("want", [{"diffs", "coherence"}, {"coherence"}])
+def test_where_numbers_lie_in_memory_changes_nothing(name, layout, want):
+    model, test = case(name)
+    model, test.images = LAYOUTS[layout](model.double(), test.images)
+    found, rows = gradients.statistics(model, test, want=want, chunk=5), naive(model, test)
+    for key, g in rows.items():
+        torch.testing.assert_close(found.mean[key], g.mean(0), rtol=0, atol=1e-13 * float(g.abs().max()) + 1e-15)
+        if "diffs" in want:
+            sure = (g.abs() > 1e-13).all(0) | (g == 0).all(0)
+            torch.testing.assert_close(found.diffs[key][sure], g.sign().mean(0)[sure])
+    assert found.coherence() == pytest.approx(coherence(list(rows.values())), rel=1e-10)
+
+
+def test_a_sure_answer_has_a_gradient_at_its_true_class():
+    """p - 1, rounded, is zero from 17 on in float32, and from 37 on in float64."""
+    outputs = torch.tensor([[0.0, 5.0], [0.0, 18.0], [0.0, 60.0], [60.0, 0.0], [3e4, 0.0]], requires_grad=True)
+    labels = torch.tensor([1, 1, 1, 1, 0])
+    each = gradients.cross_entropy(outputs, labels)
+    torch.testing.assert_close(each, F.cross_entropy(outputs, labels, reduction="none"), atol=1e-7, rtol=1e-6)
+    (g,) = torch.autograd.grad(each.sum(), outputs)
+    torch.testing.assert_close(g[:4, 1], torch.tensor([-math.exp(-5) / (1 + math.exp(-5)), -math.exp(-18), -math.exp(-60), -1.0]))
+    assert torch.equal(g[:, 0], -g[:, 1]) and not g[4].any()
+    many, classes = torch.randn(50, 7, generator=seeded(0), dtype=torch.float64), torch.arange(50) % 7
+    torch.testing.assert_close(gradients.cross_entropy(many, classes), F.cross_entropy(many, classes, reduction="none"))
+    shares = many.softmax(1)
+    assert torch.equal(gradients.cross_entropy(many, shares), F.cross_entropy(many, shares, reduction="none"))
+
+
+def test_an_embedding_scaled_by_how_often_a_token_is_read_counts_within_a_sample():
+    model, test = Words(scale_grad_by_freq=True), split((5,), dtype=torch.int64)
+    test.images[:3] = torch.tensor([[0, 0, 0, 1, 2], [3, 3, 4, 4, 4], [5, 6, 6, 6, 6]])  # each its own tokens
+    assert_exact(statistics(model, test), naive(model, test))
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.int16])
+def test_labels_may_be_any_whole_numbers(kind):
+    model, test = case("mlp")
+    expected, test.labels = gradients.statistics(model, test), test.labels.to(kind)
+    assert gradients.statistics(model, test).coherence() == expected.coherence()
+
+
+def test_inference_mode_outside_changes_nothing():
+    model, test = case("conv_2")
+    expected = gradients.statistics(model, test)
+    with torch.inference_mode():
+        test.images = test.images * 1
+        found = gradients.statistics(model, test)
+    assert all(torch.equal(found.mean[name], g) for name, g in expected.mean.items())
+
+
 def test_which_way_each_parameter_goes(monkeypatch):
     """What is fast where: a net may be exact and slow without anybody noticing."""
     found, divide = [], plan._divide
@@ -440,9 +530,19 @@ def test_which_way_each_parameter_goes(monkeypatch):
         found.append(how)
 
     monkeypatch.setattr(plan, "_divide", keep)
-    for name, others in {"resnet": set(), "norms": set(), "words": set(), "twice": set(), "words, tied": set(), "frames of vectors": set(),
-                         "vit": {"MultiheadAttention"}, "vit, tokens first": {"MultiheadAttention"}, "lstm": {"LSTM"},
-                         "encoder": {"MultiheadAttention"}, "weight norm": {"ParametrizedLinear"}}.items():
+    for name, others in {
+        "resnet": set(),
+        "norms": set(),
+        "words": set(),
+        "twice": set(),
+        "words, tied": set(),
+        "frames of vectors": set(),
+        "vit": {"MultiheadAttention"},
+        "vit, tokens first": {"MultiheadAttention"},
+        "lstm": {"LSTM"},
+        "encoder": {"MultiheadAttention"},
+        "weight norm": {"ParametrizedLinear"},
+    }.items():
         gradients.statistics(*case(name))
         assert {type(m).__name__ for m in found[-1].others} == others, name
         assert set(found[-1].free) == ({"cls", "pos", "scale"} if name.startswith("vit") else set())
@@ -479,6 +579,23 @@ def test_no_tensor_holds_every_samples_gradient(name, monkeypatch):
         gradients.statistics(model, test, chunk=2)
     biggest = max(p.numel() for p in model.parameters())
     assert largest.numbers <= max(3 * biggest, test.images.numel(), 4000) < n * sum(p.numel() for p in model.parameters()) / 2
+
+
+def test_a_convolution_used_twice_unfolds_few_samples_at_once(monkeypatch):
+    model = Function(lambda m, x: m.out(m.a(m.a(x).relu()).amax((2, 3))), a=nn.Conv2d(2, 2, 9, padding=4), out=nn.Linear(2, CLASSES))
+    test = split((2, 12, 12), 64)
+    monkeypatch.setattr(sums, "BYTES", {"cpu": 2**10})
+    with Largest() as largest:
+        gradients.statistics(model, test, chunk=64)
+    unfolded = 2 * 81 * 144  # of one sample
+    assert largest.numbers <= 9 * unfolded
+
+
+def test_the_first_images_are_checked_once(monkeypatch):
+    passes, one = [], engine._pass
+    monkeypatch.setattr(engine, "_pass", lambda *args: (passes.append(len(args[1])), one(*args)))
+    gradients.statistics(*case("conv_2"))
+    assert passes == [3, 13]
 
 
 def flops(call):
@@ -521,6 +638,14 @@ def test_the_model_stays_as_it_is():
         assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in model.modules())
 
 
+def test_buffers_that_a_pass_changes_are_put_back():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 5), n_power_iterations=3), nn.Linear(5, CLASSES))
+    before = {name: (b, b.clone()) for name, b in model.named_buffers()}
+    gradients.statistics(model, split((6,)))
+    assert all(b is before[name][0] and torch.equal(b, before[name][1]) for name, b in model.named_buffers()) and before
+
+
 @pytest.mark.parametrize("switches", [(True, True), (False, True)])
 def test_precision_is_the_parameters_own(switches):
     model, test = case("mlp")
@@ -539,6 +664,15 @@ def test_precision_is_the_parameters_own(switches):
     finally:
         products.allow_tf32, convolutions.allow_tf32 = before
     assert found.precision == "float32" and found.diffs["fc1.weight"].dtype == torch.float32
+
+
+def test_precision_is_that_of_what_has_a_gradient():
+    def forward(m, x):
+        return m.out(m.a(x.to(m.a.weight.dtype)).to(m.out.weight.dtype))
+
+    model, test = Function(forward, a=nn.Linear(6, 6).double().requires_grad_(False), out=nn.Linear(6, CLASSES)), split((6,))
+    assert gradients.statistics(model, test).precision == "float32"
+    assert gradients.statistics(model.requires_grad_(), test).precision == "float32 and float64"
 
 
 def test_parameters_without_gradient_are_listed_and_zero():
@@ -618,6 +752,19 @@ def test_the_error_is_the_jackknife_over_blocks(groups, unbiased):
     assert all(torch.allclose(found.mean[k], v) and torch.equal(found.diffs[k], whole.diffs[k]) for k, v in whole.mean.items())
 
 
+@pytest.mark.parametrize("name", ["mlp", "conv_2", "grouped", "resnet", "vit", "words", "words, tied", "lstm", "twice"])
+@pytest.mark.parametrize("want", [{"coherence"}, {"diffs", "coherence"}])
+def test_every_block_has_the_sums_of_its_own_samples(name, want):
+    model, test = case(name)
+    model, rows = model.double(), naive(model, test)
+    found = gradients.statistics(model, test, want=want, groups=5, chunk=2)
+    for key, g in rows.items():
+        blocks, largest = g.flatten(1).split(found.blocks), float(g.square().sum())
+        total = torch.stack([block.sum(0) for block in blocks])
+        torch.testing.assert_close(found.inner[key], total @ total.T, rtol=1e-9, atol=1e-12 * largest + 1e-25)
+        torch.testing.assert_close(found.squares[key], torch.stack([b.square().sum() for b in blocks]), rtol=1e-9, atol=1e-25)
+
+
 def test_the_jackknife_error_is_about_the_spread_over_samples():
     generator = seeded(2)
     found = [one_weight(torch.randn(400, 4, generator=generator, dtype=torch.float64) + 0.5) for _ in range(60)]
@@ -646,10 +793,22 @@ def noisy(m, x):
     return m.out(x + torch.rand_like(x))
 
 
+def in_place(m, x):
+    return m.out(x.mul_(2))
+
+
+def rough(m, x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return m.out(x).float()
+
+
 REFUSED = {
+    "input changed": (lambda: Function(in_place, out=nn.Linear(6, CLASSES)), "changes its input in place: make its first operation out"),
+    "autocast inside": (lambda: Function(rough, out=nn.Linear(6, CLASSES)), r"Linear gives half precision.*take autocast out of it"),
     "batch norm": (lambda: case("vgg19_bn")[0].train(), r"'bn1', 'bn2', 'bn3' and 13 more: batch statistics.*model\.eval\(\).*GroupNorm"),
     "no stored statistics": (lambda: nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4, track_running_stats=False)).eval(), "batch stat"),
     "dropout": (lambda: nn.Sequential(nn.Linear(6, 4), nn.Dropout(0.1)), r"'1': dropout in training mode.*model\.eval\(\)"),
+    "random slopes": (lambda: nn.Sequential(nn.Linear(6, 4), nn.RReLU()), "'1': RReLU in training mode draws random numbers"),
     "attention": (lambda: nn.Sequential(nn.Linear(6, 4), nn.TransformerEncoderLayer(4, 1, dropout=0.2)), "dropout in training mode"),
     "samples mixed": (lambda: Function(mixing, out=nn.Linear(6, CLASSES)), "depends on the other images of its batch, or on chance"),
     "random numbers": (lambda: Function(noisy, out=nn.Linear(6, CLASSES)), "depends on the other images of its batch, or on chance"),
@@ -668,6 +827,43 @@ def test_models_that_have_no_gradient_for_each_sample(name):
         gradients.statistics(model(), test)
 
 
+def test_losses_that_are_not_each_samples_own():
+    model, test = case("mlp")
+
+    def shared(out, y):
+        return gradients.cross_entropy(out, y) / len(y)
+
+    def penalty(out, y):
+        return gradients.cross_entropy(out, y) + model.fc1.weight.square().sum()
+
+    with pytest.raises(ValueError, match=r"the loss of one sample depends on the others of its batch.*reduction='none'"):
+        gradients.statistics(model, test, shared)
+    with pytest.raises(ValueError, match="'fc1.weight', sample by sample, do not add up .*the loss reads parameters itself"):
+        gradients.statistics(model, test, penalty)
+    both = Function(lambda m, x: (m.out(x.flatten(1)), m.out.weight.square().sum()), out=nn.Linear(16, CLASSES))
+    with pytest.raises(ValueError, match="an output that all samples share, such as a penalty on weights"):
+        gradients.statistics(both, test, lambda out, y: gradients.cross_entropy(out[0], y) + out[1])
+    found = gradients.statistics(both, test, lambda out, y: gradients.cross_entropy(out[0], y))
+    assert found.coherence() == pytest.approx(gradients.statistics(nn.Sequential(nn.Flatten(), both.out), test).coherence())
+
+
+def test_images_stay_as_they_are():
+    test = split((6,))
+    before = test.images.clone()
+    with pytest.raises(ValueError, match="in place"):
+        gradients.statistics(Function(in_place, out=nn.Linear(6, CLASSES)), test)
+    assert torch.equal(test.images, before)
+
+
+def test_instance_norm_in_training_mode_is_each_samples_own():
+    torch.manual_seed(0)
+    norm = nn.InstanceNorm2d(3, affine=True, track_running_stats=True)
+    model, test = nn.Sequential(nn.Conv2d(2, 3, 3), norm, nn.Tanh(), nn.Flatten(), nn.Linear(48, CLASSES)), split((2, 6, 6))
+    before = copy.deepcopy(model.state_dict())
+    assert_exact(statistics(model, test), naive(model, test))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
 def test_dropout_of_nothing_and_frozen_layers_are_allowed():
     model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5).eval(), nn.Dropout(0.0), nn.Dropout(0.5).eval(), nn.Linear(5, CLASSES))
     assert gradients.statistics(model, split((6,))).n == 13
@@ -677,6 +873,10 @@ def test_bad_arguments_say_what_was_expected():
     model, test = case("mlp")
     empty, short, wrong = part(test, slice(0)), part(test, slice(None)), part(test, slice(None))
     short.labels, wrong.images = short.labels[:5], wrong.images.flatten(1)[:, :7]
+    column, high, low = (part(test, slice(None)) for _ in range(3))
+    column.labels, high.labels, low.labels = test.labels[:, None], test.labels.clone(), test.labels.clone()
+    high.labels[1], low.labels[1] = 9, -1
+    pair = Function(lambda m, x: (m.out(x.flatten(1)), x), out=nn.Linear(16, CLASSES))
     calls = {
         "split has no samples": lambda: gradients.statistics(model, empty),
         r"images \[13, 1, 4, 4\] and labels \[5\]: expected tensors": lambda: gradients.statistics(model, short),
@@ -688,6 +888,10 @@ def test_bad_arguments_say_what_was_expected():
         "groups=14: expected 0 .* or 2 to 13": lambda: gradients.statistics(model, test, groups=14),
         "groups=1: expected": lambda: gradients.statistics(model, test, groups=1),
         r"the loss gives \[\] for 3 samples: .*reduction='none'": lambda: gradients.statistics(model, test, F.cross_entropy),
+        r"the model gives \[3, 4\] for labels \[3, 1\]: expected logits": lambda: gradients.statistics(model, column),
+        "labels go from .* to 9, but the model has 4 outputs: expected 0 to 3": lambda: gradients.statistics(model, high),
+        "labels go from -1 to": lambda: gradients.statistics(model, low),
+        r"the model gives tuple for labels \[3\]": lambda: gradients.statistics(pair, test),
         "no layer 'fc9' holds parameters: expected one of": lambda: gradients.statistics(model, test).coherence("fc9"),
         "two ways to undo": lambda: gradients.statistics(model, test).coherence(unbiased=True, scaled=True),
         "at least two": lambda: gradients.statistics(model, part(test, slice(1))).coherence(unbiased=True),
@@ -723,6 +927,15 @@ def test_a_model_that_branches_between_chunks_is_refused():
     test = split((6,))
     test.images[8] += 1000
     with pytest.raises(ValueError, match="called 1 times for some images and 2 times for others"):
+        gradients.statistics(model, test, chunk=4)
+
+
+def test_an_input_that_is_changed_for_some_images_only_is_refused():
+    test = split((6,))
+    test.images[8] += 1000
+    model = changed(lambda x: x.sum() > 1000)
+    model.out.requires_grad_(False)
+    with pytest.raises(ValueError, match="what Function has read was changed in place afterwards: make that operation out of place"):
         gradients.statistics(model, test, chunk=4)
 
 

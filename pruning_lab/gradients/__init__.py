@@ -4,7 +4,8 @@ A layer whose per-sample gradient has a formula uses it (`linear`, `conv`, `norm
 the samples gets a row for each (`free`), and whatever else is differentiated sample by sample, alone (`other`). `plan` says who does what.
 """
 
-from .engine import cross_entropy, statistics
+from .engine import statistics
+from .loss import cross_entropy
 from .result import Statistics
 
 __all__ = ["Statistics", "cross_entropy", "statistics"]

@@ -34,16 +34,15 @@ def _check_model(model):
     if batch:
         raise ValueError(f"{some(batch)}: batch statistics depend on all samples of a batch, so that a sample has no gradient of its own: "
                          "use model.eval(), which takes the stored statistics, freeze these layers (layer.eval()), or build with GroupNorm")
-    chance = [name for name, m in model.named_modules() if m.training and _draws(m)]
+    chance = {name: m for name, m in model.named_modules() if m.training and _draws(m)}
     if chance:
-        raise ValueError(f"{some(chance)}: dropout in training mode draws random numbers, so that a sample has not one gradient but many: "
-                         "use model.eval(), or freeze these layers (layer.eval())")
+        kind = "RReLU" if all(isinstance(m, nn.RReLU) for m in chance.values()) else "dropout"
+        raise ValueError(f"{some(list(chance))}: {kind} in training mode draws random numbers, so that a sample has not one gradient "
+                         "but many: use model.eval(), or freeze these layers (layer.eval())")
 
 
 def _mixes(module):
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return module.training or module.running_mean is None
-    return isinstance(module, nn.modules.instancenorm._InstanceNorm) and module.training and module.track_running_stats
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None)
 
 
 def _draws(module):
@@ -55,20 +54,6 @@ def some(names):
     """The first few of many names."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(repr(name) for name in names[:3]) + more
-
-
-def losses(loss, out, y, which):
-    """One finite loss a sample, [n]."""
-    found = loss(out, y)
-    if not isinstance(found, Tensor) or found.shape != (len(y),):
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ValueError(f"the loss gives {shape} for {len(y)} samples: expected one number a sample, [{len(y)}] (reduction='none')")
-    if not found.isfinite().all():
-        bad = int((~found.isfinite()).sum())
-        raise ValueError(f"the loss of {bad} of {which} is not finite: check inputs and weights for NaN, or train with a lower rate")
-    if not found.requires_grad:
-        raise ValueError("the loss depends on no parameter that requires a gradient: unfreeze some, or check the loss")
-    return found
 
 
 def check_finite(gradients, which):

@@ -1,28 +1,21 @@
 """One pass over a split: forward, back to the layers' outputs, and from there each layer's own way to its parameters' sums."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..precision import tensor_float_32
-from .asked import check_finite, checked, losses, some
+from .asked import check_finite, checked, some
 from .calls import Call, run
 from .free import replaced
+from .loss import Loss, cross_entropy, losses
 from .other import NotAlone, Other
 from .parts import Formed, Part
 from .plan import FORMULAS, Plan, plan
 from .result import Statistics
 from .sums import Sums, budget
-
-Loss = Callable[[object, Tensor], Tensor]
-
-
-def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample, [n], from logits [n, classes] and labels [n]."""
-    return F.cross_entropy(outputs, labels, reduction="none")
 
 
 def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int | None = None, want=frozenset({"diffs", "coherence"}),
@@ -44,7 +37,7 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
     """
     images, labels = checked(model, split, chunk, want, groups)
     want = frozenset(want)
-    with _settled(next(model.parameters()).device):
+    with _settled(next(model.parameters()).device), _buffers_kept(model):
         first = [_ready(model, t[:3]) for t in (images, labels)]
         how = plan(model, *first, lambda out, y: losses(loss, out, y, "the first images"))
         _verify(model, *first, loss, how)
@@ -77,14 +70,28 @@ def _pieces(blocks, chunk) -> Iterator[tuple[int, int, int]]:
 @contextmanager
 def _settled(device):
     """Gradients on, and everything in the parameters' own precision, whatever holds outside."""
-    with torch.enable_grad(), torch.autocast(device.type, enabled=False), tensor_float_32(False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), tensor_float_32(False):
         yield
+
+
+@contextmanager
+def _buffers_kept(model):
+    """Puts buffers back that a pass changes, such as a spectral norm's in training mode."""
+    before = [(m._buffers, name, b, b._version, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    try:
+        yield
+    finally:
+        for held, name, buffer, version, value in before:
+            held[name] = buffer
+            if buffer._version != version:
+                buffer.data.copy_(value)
 
 
 def _ready(model, t):
     """Samples on the model's device, and in its precision unless they are whole numbers."""
     p = next(p for p in model.parameters() if p.requires_grad)
-    return t.detach().to(p.device, p.dtype if t.is_floating_point() else t.dtype)
+    t = t.clone() if t.is_inference() else t.detach()
+    return t.to(p.device, p.dtype if t.is_floating_point() else t.dtype)
 
 
 def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> None:
@@ -93,7 +100,8 @@ def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> No
     The walk along the graph is exact but for what modules hand to each other behind its back, such as an attribute.
     """
     parameters = {name: p for name, p in how.parameters.items() if name in how.used}
-    expected = torch.autograd.grad(losses(loss, model(x), y, "the first samples").sum(), list(parameters.values()))
+    total = losses(loss, model(x), y, "the first samples").sum()
+    expected = [g.to_dense() for g in torch.autograd.grad(total, list(parameters.values()))]  # a sparse embedding's is not
     check_finite(expected, "the first samples")
     largest = max(float(g.abs().max()) for g in expected)
     for last in (False, True):
@@ -105,9 +113,12 @@ def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> No
             if last:
                 raise
             wrong = list(how.others[error.module])
-        if wrong and last:
+        if not wrong:
+            return
+        if last:
             raise ValueError(f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: the model gives another "
-                             "answer each time, or its samples depend on each other")
+                             "answer each time, its samples depend on each other, the loss reads parameters itself, or a hook changes "
+                             "their gradients")
         for name in wrong:
             how.give_to(model, name)
 
@@ -180,6 +191,8 @@ def _add_other(other: Other, how: Plan, calls: list[Call], deltas: dict, sums: d
     given = []
     for call, (read, gave) in zip(calls, how.where[other.module], strict=True):
         arrived = [None if edge is None else deltas[edge] for edge in call.edges]
+        if any(d is not None and place is None for d, place in zip(arrived, gave, strict=True)):
+            raise NotAlone(other.module, "the loss depends on an output that all samples share, such as a penalty on weights")
         if any(d is not None for d in arrived):
             given.append((call, read, gave, arrived))
     if given:
@@ -212,8 +225,13 @@ def _result(model: nn.Module, sums: dict[str, Sums], blocks: list[tuple[int, int
                 raise ValueError(f"the squared gradient of {name!r} is too large for {p.dtype}: convert the model (model.double())")
     return Statistics(
         n, mean, diffs, {name: float(s.sum()) / n for name, s in squares.items()}, tuple(name for name in parameters if name not in used),
-        str(next(iter(parameters.values())).dtype).removeprefix("torch."), tuple(b - a for a, b in blocks), inner, squares,
+        _precision(model), tuple(b - a for a, b in blocks), inner, squares,
     )  # fmt: skip
+
+
+def _precision(model):
+    kinds = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.requires_grad}
+    return " and ".join(sorted(kinds))
 
 
 def _inner(total: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ _MORE = 32  # times the bytes of formed gradients: here each step calls the modu
 Given = list[tuple[Call, list[Place | None], list[Place | None], list[Tensor | None]]]  # call, places, gradients of its outputs
 
 
-class NotAlone(RuntimeError):
+class NotAlone(ValueError):
     """A module that cannot be called by itself."""
 
-    def __init__(self, module: nn.Module, error: Exception):
+    def __init__(self, module: nn.Module, error: Exception | str):
         super().__init__(f"{type(module).__name__}, called by itself for one sample, fails: {error}")
         self.module = module
 

@@ -56,7 +56,8 @@ class Product:
         self.step = PATCHES * budget(d.device, size, d.element_size()) if lazy else len(d)
 
     def form(self, here: slice) -> Tensor:
-        return _products(self.d[here], self.unfold(self.x[here])).flatten(1)
+        pairs = zip(self.d[here].split(self.step), self.x[here].split(self.step), strict=True)
+        return torch.cat([_products(d, self.unfold(x)).flatten(1) for d, x in pairs])
 
     def add_to(self, sums: Sums) -> None:
         for d, x in zip(self.d.split(self.step), self.x.split(self.step), strict=True):

@@ -13,7 +13,7 @@ from . import conv, embedding, free, linear, norms
 from .calls import Call, places, run
 
 FORMULAS = linear.FORMULAS | conv.FORMULAS | norms.FORMULAS | embedding.FORMULAS
-_ACTIVATIONS = {"cpu": 2**27, "cuda": 2**31}  # bytes that the layers of one chunk of samples read and give
+_ACTIVATIONS = {"cpu": 2**29, "cuda": 2**31}  # bytes that the layers of one chunk of samples read and give
 _LARGEST = 1024  # samples in a chunk
 
 
@@ -52,18 +52,37 @@ def plan(model: nn.Module, images: Tensor, labels: Tensor, loss) -> Plan:
     index = torch.arange(3, device=images.device) % len(images)
     images, labels = images[index], labels[index.to(labels.device)]
     out, three = run(model, images, model.modules())
-    total = loss(out, labels).sum()
-    two = run(model, images[:2], model.modules())[1]
+    each = loss(out, labels)
+    out, two = run(model, images[:2].clone(), model.modules())
     where = _where(two, three)
-    if model not in where:
-        raise ValueError(
-            "the model's output for one image depends on the other images of its batch, or on chance, so that an image has no gradient of "
-            "its own: expected one output an image, images first, and the same each time; look for batch statistics and random numbers"
-        )
+    _check_alone(model, where, three, loss(out, labels[:2]), each)
+    total = each.sum()
     found = Plan({name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}, where)
     _divide(found, model, images, three, total)
     found.chunk = _chunk(found, images, three)
     return found
+
+
+def _check_alone(model: nn.Module, where: dict, calls: dict[nn.Module, list[Call]], two: Tensor, three: Tensor) -> None:
+    """ValueError where an image's output or loss is not its own."""
+    if not all(call.untouched() for call in calls[model]):
+        raise ValueError("the model changes its input in place: make its first operation out of place")
+    if model not in where:
+        raise ValueError(
+            "the model's output for one image depends on the other images of its batch, or on chance, so that an image has no gradient of "
+            "its own: expected one output an image, images first, in a tensor or in tuples, lists and dictionaries of tensors, and the "
+            "same each time; look for batch statistics and random numbers"
+        )
+    if rough := [m for m, found in calls.items() if any(_is_rough(leaf) for call in found for leaf in call.gave)]:
+        raise ValueError(f"{type(rough[0]).__name__} gives half precision, in which the sign of a small gradient is noise: convert the "
+                         "model (model.float()) and take autocast out of it")
+    if places([two], [three]) is None:
+        raise ValueError("the loss of one sample depends on the others of its batch: expected each sample's own loss, not divided by "
+                         "their number (reduction='none')")
+
+
+def _is_rough(leaf):
+    return isinstance(leaf, Tensor) and leaf.requires_grad and leaf.dtype in (torch.float16, torch.bfloat16)
 
 
 def _where(two, three):
@@ -80,12 +99,16 @@ def _where(two, three):
 
 def _divide(found: Plan, model: nn.Module, images: Tensor, calls: dict[nn.Module, list[Call]], total: Tensor) -> None:
     names = {p: name for name, p in found.parameters.items()}
-    sites = {m for m in calls if m in found.where and _has_formula(m, found.where[m], calls[m])}
+    sites = [m for m in calls if m in found.where and _has_formula(m, found.where[m], calls[m])]
+    read: dict[Tensor, list[tuple[nn.Module, str]]] = {}
+    for m in sites:
+        for own, p in m.named_parameters(recurse=False):
+            read.setdefault(p, []).append((m, own))
     loose = _reached(total, [c for m in sites for c in calls[m]]) & names.keys()
     graph = _reached(total, []) & names.keys()
     for p in [p for p in names if p in graph]:
         if p not in loose:
-            found.sites[names[p]] = [(m, own) for m in calls if m in sites for own, q in m.named_parameters(recurse=False) if q is p]
+            found.sites[names[p]] = read.get(p, [])
             continue
         own = _owner(found, model, names[p], p, calls, total)
         inside = any(m is not own and m in sites for m in own.modules())  # whose work would be done again for the sake of p

@@ -31,7 +31,9 @@ class Statistics:
         return list(dict.fromkeys(_layer(name) for name in self.inner))
 
     def coherence(self, layer: str | None = None, *, unbiased: bool = False, scaled: bool = False) -> float:
-        """|mean g|^2 / mean |g|^2 of a layer, or of the whole model: from 1/n (orthogonal) to 1 (identical); NaN if all are zero.
+        """|mean g|^2 / mean |g|^2 of a layer, or of the whole model; NaN if all gradients are zero.
+
+        1 for identical gradients, 1/n for orthogonal ones of equal norm, less where they cancel.
 
         Args:
             unbiased: without the samples' products with themselves: 0 in expectation for unrelated gradients.
