@@ -1,0 +1,87 @@
+"""Masks over 25 million weights: time from trained weights to masks, beside PyTorch's own global magnitude pruning.
+
+Run `python benchmarks/bench_masks.py`. Weights are seeded noise in the shapes of the source's fully-connected net at width 2,418 and of
+ResNet50. Both keep the same magnitudes, which is checked.
+"""
+
+import copy
+import functools
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pruning_lab import masks, models
+
+REPEATS = 3
+GRID = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+NETS = {"mlp": 2418, "resnet50": None}
+
+
+def seconds(work):
+    """What `work` returns, how long it took, and how much of that on a processor: where others compute, the two differ."""
+    start, used = time.perf_counter(), time.process_time()
+    answer = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return answer, time.perf_counter() - start, time.process_time() - used
+
+
+def theirs(model, names):
+    """Global magnitude pruning of `torch.nn.utils.prune`, the same weights kept."""
+    layers = [(model.get_submodule(name.rpartition(".")[0]), "weight") for name in names]
+    total = sum(layer.weight.numel() for layer, _ in layers)
+    prune.global_unstructured(layers, prune.L1Unstructured, amount=total - int(0.1 * total + 0.5))
+    return masks.from_torch(model)
+
+
+def ways(model):
+    """Name -> what is timed, from a model to masks."""
+    yield "magnitude, global, floor 2 %", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, floor=0.02)
+    yield "magnitude, local", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, "local")
+    yield "shuffled within layers", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, floor=0.02, shuffle="layer")
+    yield "random, ERK budget", lambda: masks.random(model, 0.1, "erk")
+    yield f"a grid of {len(GRID)} densities", lambda: masks.grid(masks.scores(model, "magnitude"), GRID, floor=0.01)
+
+
+def against_torch(model):
+    """Seconds of processor of PyTorch's own pruning and of ours over the same weights, in turns."""
+    pairs, names = [], masks.maskable(model)
+    for _ in range(REPEATS):
+        other, _, long = seconds(functools.partial(theirs, copy.deepcopy(model), names))
+        ours, _, short = seconds(lambda: masks.build(masks.scores(model, "magnitude"), 0.1))
+        kept = [torch.cat([model.get_parameter(n)[m].abs() for n, m in found.items()]).sort().values for found in (other, ours)]
+        assert torch.equal(*kept), "the two keep other weights"  # of equal ones, theirs keeps any
+        pairs.append((long, short))
+    return pairs
+
+
+def main() -> None:
+    """One line a way, and the ratio to PyTorch's own."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(f"{device}, {torch.get_num_threads()} threads; expected: under 15 s on two CPU cores, under 0.5 s on a GPU")
+    for name, width in NETS.items():
+        model: nn.Module = models.build(name, (3, 32, 32), width=width).to(device)
+        total = sum(model.get_parameter(n).numel() for n in masks.maskable(model))
+        print(f"{name}, {total:,} maskable weights")
+        for what, work in ways(model):
+            times, used = zip(*(seconds(work)[1:] for _ in range(REPEATS)), strict=True)
+            numbers = f"median {statistics.median(times):6.2f} s, max {max(times):6.2f} s; processor {statistics.median(used):6.2f} s"
+            print(f"  {what:32s} {numbers} ({REPEATS} runs)", flush=True)
+        pairs = against_torch(model)
+        ratios = sorted(long / short for long, short in pairs)
+        least = [min(times) for times in zip(*pairs, strict=True)]
+        numbers = f"processor {least[0]:.2f} s, ours {least[1]:.2f} s, ratio min {ratios[0]:.2f}, median {statistics.median(ratios):.2f}"
+        print(f"  torch.nn.utils.prune: {numbers}; the same weights stay", flush=True)
+    print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+
+
+if __name__ == "__main__":
+    main()

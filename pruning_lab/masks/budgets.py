@@ -1,0 +1,74 @@
+"""How many weights each layer keeps. Totals are exact, and a layer never keeps fewer where the total grows: masks are nested."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+
+def total(density: float, weights: int) -> int:
+    """The number of weights that a density keeps, halves rounded up; ValueError unless 0 < density <= 1."""
+    if not 0 < density <= 1:
+        raise ValueError(f"density={density}: expected the fraction of weights kept, above 0 and at most 1")
+    return math.floor(_exact(density) * weights + Fraction(1, 2))
+
+
+def floors(floor: float, sizes: Sequence[int]) -> list[int]:
+    """The least number of weights that each layer keeps, rounded up; ValueError unless 0 <= floor <= 1."""
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor={floor}: expected the least density of a layer, from 0 to 1")
+    return [math.ceil(_exact(floor) * size) for size in sizes]
+
+
+def by_rank(ranked: Sequence[Tensor], least: Sequence[int], kept: int) -> list[int]:
+    """What each layer keeps of the `kept` best of all, given that it keeps the `least` best of its own.
+
+    Layers are scores in descending order, [weights]. Equal scores stay by position, so the earlier layer's come first.
+    """
+    rest = [scores[count:] for scores, count in zip(ranked, least, strict=True)]
+    spare, pool = kept - sum(least), torch.cat(list(rest))
+    if spare == 0:
+        return list(least)
+    edge = pool.kthvalue(len(pool) - spare + 1).values  # the last score that stays
+    above, equal = torch.stack([torch.stack([(r > edge).sum(), (r == edge).sum()]) for r in rest]).T.tolist()
+    spare, found = spare - sum(above), []
+    for count, more, ties in zip(least, above, equal, strict=True):
+        found.append(count + more + min(ties, spare))
+        spare -= min(ties, spare)
+    return found
+
+
+def by_share(shares: Sequence[int], least: Sequence[int], most: Sequence[int], kept: int) -> list[int]:
+    """Counts that sum to `kept`, in proportion to `shares` where `least` and `most` allow; what these take is redistributed.
+
+    Counts are rounded by Webster's rule: the nearest to one multiple of all shares, the multiple chosen so that the sum is right;
+    where two layers would round up at the same multiple, the earlier does so first.
+    """
+
+    def counts(multiple: float) -> list[int]:
+        return [min(max(math.floor(multiple * s + 0.5), a), b) for s, a, b in zip(shares, least, most, strict=True)]
+
+    low, high = 0.0, max((b + 1) / s for s, b in zip(shares, most, strict=True))
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(counts(middle)) <= kept else (low, middle)
+    found = counts(low * (1 - 1e-9))  # a little less: the last few are handed out exactly
+    while sum(found) < kept:
+        open_ = [k for k, most_here in enumerate(most) if found[k] < most_here]
+        found[max(open_, key=lambda k: Fraction(shares[k], 2 * found[k] + 1))] += 1  # the first of equals
+    return found
+
+
+def erk(shape: Sequence[int]) -> int:
+    """A layer's share under the Erdos-Renyi-Kernel: the sum of its dimensions (Evci et al. 2020, section 3).
+
+    Its density is then proportional to (inputs + outputs + kernel sides) / (inputs x outputs x kernel sides).
+    """
+    return sum(shape)
+
+
+def _exact(fraction: float) -> Fraction:
+    """What was written, so that 7 % of 100 is 7."""
+    return Fraction(str(float(fraction)))

@@ -1,0 +1,78 @@
+"""Masks beside a model, and beside each other."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .weights import weights
+
+
+def check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """ValueError unless every mask is a bool tensor of the shape of the model's weights of that name."""
+    shapes = {name: w.shape for name, w in weights(model).items()}
+    if unknown := [name for name in masks if name not in shapes]:
+        raise ValueError(f"masks for {unknown}, which are no weights of the model; it has {list(shapes)}")
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool or mask.shape != shapes[name]:
+            raise ValueError(f"mask of {name!r} is {mask.dtype} {list(mask.shape)}: expected bool {list(shapes[name])}")
+
+
+def emptied(masks: Mapping[str, Tensor]) -> list[str]:
+    """Names of the weights of which nothing stays."""
+    return [name for name, mask in masks.items() if not mask.any()]
+
+
+def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | float]:
+    """How many weights stay: `kept` of the `maskable` ones, `kept_of_all` of all `weights`, and both as densities.
+
+    All weights are those of linear, convolutional and attention layers; biases, norms and tokens are not counted.
+    """
+    check(model, masks)
+    kept, maskable = sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())
+    every = sum(w.numel() for w in weights(model).values())
+    of_all = kept + every - maskable
+    found = dict(kept=kept, maskable=maskable, kept_of_all=of_all, weights=every)
+    return found | dict(density=kept / maskable if maskable else 1.0, density_of_all=of_all / every if every else 1.0)
+
+
+def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
+    """One row a layer, in order: layer, weights, kept, density."""
+    rows = [dict(layer=name.removesuffix(".weight"), weights=m.numel(), kept=int(m.sum())) for name, m in masks.items()]
+    found = pd.DataFrame(rows, columns=["layer", "weights", "kept"])
+    return found.assign(density=found.kept / found.weights)
+
+
+def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
+    """What two sets of masks share beside what chance would: one row a layer, and one for the whole net (layer "whole").
+
+    Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`, shared over
+    what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random; `chance_in_layers` and
+    `jaccard_in_layers`, where as many are drawn in every layer; `above_chance`, (overlap - chance) / (1 - chance): 0 by chance and
+    1 for one mask inside the other. Jaccard's chance is that of the expected share. NaN where a mask keeps nothing.
+    ValueError: other names or shapes.
+    """
+    if a.keys() != b.keys() or not a:
+        raise ValueError(f"no masks, or of other weights: {sorted(a.keys() ^ b.keys())} are in one alone")
+    if wrong := [name for name in a if a[name].shape != b[name].shape]:
+        raise ValueError(f"masks of other shapes: {wrong[0]!r} has {list(a[wrong[0]].shape)} and {list(b[wrong[0]].shape)}")
+    found = pd.DataFrame([_shared(name, a[name], b[name]) for name in a])
+    drawn = found.kept_a * found.kept_b / found.weights
+    whole = found.drop(columns="layer").sum().to_frame().T.assign(layer="whole")
+    return _with_shares(pd.concat([found, whole], ignore_index=True), pd.concat([drawn, pd.Series([drawn.sum()])], ignore_index=True))
+
+
+def _shared(name: str, a: Tensor, b: Tensor) -> dict[str, str | int]:
+    shared = int((a & b.to(a.device)).sum())
+    return dict(layer=name.removesuffix(".weight"), weights=a.numel(), kept_a=int(a.sum()), kept_b=int(b.sum()), shared=shared)
+
+
+def _with_shares(found: pd.DataFrame, in_layers: pd.Series) -> pd.DataFrame:
+    smaller, both = found[["kept_a", "kept_b"]].min(axis=1), found.kept_a + found.kept_b
+    drawn = found.kept_a * found.kept_b / found.weights
+    columns = dict(overlap=found.shared / smaller, jaccard=found.shared / (both - found.shared))
+    columns |= dict(chance=drawn / smaller, jaccard_chance=drawn / (both - drawn))
+    columns |= dict(chance_in_layers=in_layers / smaller, jaccard_in_layers=in_layers / (both - in_layers))
+    found = found.assign(**columns)
+    return found.assign(above_chance=(found.overlap - found.chance) / (1 - found.chance))

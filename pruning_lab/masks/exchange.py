@@ -1,0 +1,74 @@
+"""Masks in the hands of others: PyTorch's own pruning, and files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from .compare import check
+
+_FORMAT = "pruning_lab masks 1"
+
+
+def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and `weight_mask`.
+
+    `prune.remove` makes a mask permanent. ValueError: masks that the model cannot have, or has already.
+    """
+    check(model, masks)
+    if taken := from_torch(model).keys() & masks.keys():
+        raise ValueError(f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, or use a fresh model")
+    for name, mask in masks.items():
+        layer, _, attribute = name.rpartition(".")
+        prune.custom_from_mask(model.get_submodule(layer), attribute, mask)
+    return model
+
+
+def from_torch(model: nn.Module) -> dict[str, Tensor]:
+    """Masks by the weights' names, as `torch.nn.utils.prune` holds them in a model; empty if it has none."""
+    held = dict(model.named_buffers())
+    originals = [name.removesuffix("_orig") for name, _ in model.named_parameters() if name.endswith("_orig")]
+    return {name: held[f"{name}_mask"] != 0 for name in originals if f"{name}_mask" in held}
+
+
+def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
+    """Write masks as safetensors, eight weights a byte, to a file that replaces an older one in one step."""
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise ValueError(f"mask of {name!r} is {mask.dtype}: expected bool, True for what stays")
+    packed = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
+    shapes = {name: list(mask.shape) for name, mask in masks.items()}
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    save_file(packed, part, metadata=dict(format=_FORMAT, shapes=json.dumps(shapes)))
+    part.replace(file)
+
+
+def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
+    """What `save` wrote, in its order, on the CPU; ValueError: broken, not of masks, or not of this model's shapes."""
+    file = Path(file)
+    try:
+        with safe_open(file, "np") as stored:
+            told = stored.metadata() or {}
+            if told.get("format") != _FORMAT:
+                raise ValueError(f"its format is {told.get('format')!r}, not {_FORMAT!r}")
+            masks = {name: _unpacked(stored.get_tensor(name), shape) for name, shape in json.loads(told["shapes"]).items()}
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{file.name} is broken, or no file of masks ({error}): write it again by masks.save") from error
+    if model is not None:
+        check(model, masks)
+    return masks
+
+
+def _unpacked(packed: np.ndarray, shape: list[int]) -> Tensor:
+    size = int(np.prod(shape, dtype=np.int64))
+    if packed.dtype != np.uint8 or packed.shape != (-(-size // 8),):
+        raise ValueError(f"{packed.dtype} {list(packed.shape)} cannot be a mask of shape {shape}")
+    return torch.from_numpy(np.unpackbits(packed, count=size)).bool().view(shape)

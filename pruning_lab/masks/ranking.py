@@ -1,0 +1,136 @@
+"""Masks from scores: how many weights each layer keeps, and which."""
+
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import budgets
+from .weights import scores as scores_of
+
+SCOPES = ("global", "local", "erk")
+BUDGETS = {"uniform": "local", "erk": "erk"}
+
+
+class EmptyLayer(UserWarning):
+    """A layer has no weight left; `emptied` names the layers of a mask that has any."""
+
+
+def build(
+    scores: Mapping[str, Tensor],
+    density: float,
+    scope: str = "global",
+    floor: float = 0.0,
+    skip: Collection[str] = (),
+    *,
+    invert: bool = False,
+    shuffle: str | None = None,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
+
+    Args:
+        scores: tensors by name; the highest stay.
+        density: fraction of all these weights that stays, skipped ones aside; the nearest whole number, halves up.
+        scope: "global" ranks all weights together, "local" gives each layer the same density, "erk" its share under the
+            Erdos-Renyi-Kernel (Evci et al. 2020).
+        floor: density below which no layer falls; the source has 0.02 under global ranking (003, section 6.1).
+        skip: names that get no mask.
+        invert: keeps the lowest scores in place of the highest (003, section 6.1: the "_worst" masks).
+        shuffle: "layer" keeps each layer's count and draws the places anew, by `seed` (Frankle et al. 2021).
+
+    Raises:
+        ValueError: bad arguments; scores that are not finite; fewer weights than the floors need.
+
+    Warns:
+        EmptyLayer: a layer keeps nothing.
+    """
+    return grid(scores, [density], scope, floor, skip, invert=invert, shuffle=shuffle, seed=seed)[density]
+
+
+def grid(
+    scores: Mapping[str, Tensor],
+    densities: Iterable[float],
+    scope: str = "global",
+    floor: float = 0.0,
+    skip: Collection[str] = (),
+    *,
+    invert: bool = False,
+    shuffle: str | None = None,
+    seed: int = 0,
+) -> dict[float, dict[str, Tensor]]:
+    """Masks for each density from one sort, each inside those of higher densities; arguments and errors as for `build`."""
+    layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
+    sizes = [s.numel() for s in layers.values()]
+    least = budgets.floors(floor, sizes)
+    totals = {density: _affordable(density, floor, sizes, least) for density in densities}
+    ranked, orders = zip(*(_ranked(s, invert) for s in layers.values()), strict=True)
+    counts = {density: _counts(scope, layers, ranked, least, kept) for density, kept in totals.items()}
+    if shuffle:
+        generator = torch.Generator().manual_seed(seed)
+        orders = [torch.randperm(len(order), generator=generator).to(order.device) for order in orders]
+    for density in densities:
+        _warn(density, [name for name, count in zip(layers, counts[density], strict=True) if count == 0])
+    parts = {density: zip(layers.items(), orders, counts[density], strict=True) for density in densities}
+    return {density: {name: _mask(s.shape, order, count) for (name, s), order, count in part} for density, part in parts.items()}
+
+
+def random(model: nn.Module, density: float, budget: str = "uniform", seed: int = 0, **how: Any) -> dict[str, Tensor]:
+    """Seeded random masks, each layer at the same density ("uniform") or its Erdos-Renyi-Kernel's ("erk"); `how` as for `build`."""
+    if budget not in BUDGETS:
+        raise ValueError(f"budget={budget!r}: expected one of {', '.join(BUDGETS)}")
+    return build(scores_of(model, "random", seed=seed), density, BUDGETS[budget], **how)
+
+
+def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], shuffle: str | None) -> dict[str, Tensor]:
+    if scope not in SCOPES or shuffle not in (None, "layer"):
+        raise ValueError(f"scope={scope!r}, shuffle={shuffle!r}: expected a scope of {', '.join(SCOPES)}, and None or 'layer'")
+    if isinstance(skip, str) or set(skip) - scores.keys():
+        raise ValueError(f"skip={skip!r}: expected some of the names {list(scores)}")
+    layers = {name: s.detach() for name, s in scores.items() if name not in skip and s.numel()}
+    if not layers:
+        raise ValueError(f"no scores to rank: {len(scores)} layers were given and {len(set(skip))} skipped")
+    for name, s in layers.items():
+        if not s.isfinite().all():
+            raise ValueError(f"scores of {name!r} are not finite: check what the criterion read")
+    if len({s.device for s in layers.values()} if scope == "global" else [0]) > 1:
+        raise ValueError("scores lie on several devices: move them to one to rank them together")
+    return layers
+
+
+def _affordable(density: float, floor: float, sizes: Sequence[int], least: Sequence[int]) -> int:
+    kept, weights = budgets.total(density, sum(sizes)), sum(sizes)
+    if kept < sum(least):
+        raise ValueError(
+            f"density {density:g} keeps {kept:,} of {weights:,} weights, but floors of {floor:g} in {len(sizes)} layers need "
+            f"{sum(least):,}: ask for a density of at least {sum(least) / weights:.3g}, or lower the floor"
+        )
+    return kept
+
+
+def _ranked(scores: Tensor, invert: bool) -> tuple[Tensor, Tensor]:
+    """A layer's scores in the order in which they stay, [weights], and their positions."""
+    values, order = (-scores if invert else scores).flatten().sort(descending=True, stable=True)
+    return values, order
+
+
+def _counts(scope: str, layers: Mapping[str, Tensor], ranked: Sequence[Tensor], least: Sequence[int], kept: int) -> list[int]:
+    if scope == "global":
+        return budgets.by_rank(ranked, least, kept)
+    sizes = [len(values) for values in ranked]
+    shares = sizes if scope == "local" else [budgets.erk(s.shape) for s in layers.values()]
+    return budgets.by_share(shares, least, sizes, kept)
+
+
+def _mask(shape: torch.Size, order: Tensor, count: int) -> Tensor:
+    mask = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+    mask[order[:count]] = True
+    return mask.view(shape)
+
+
+def _warn(density: float, empty: list[str]) -> None:
+    if empty:
+        text = f"at density {density:g} no weight is left in {', '.join(empty)}: nothing passes there; a floor, as floor=0.02, keeps some"
+        warnings.warn(text, EmptyLayer, stacklevel=3)

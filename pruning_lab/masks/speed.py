@@ -1,0 +1,189 @@
+"""Whether fewer weights are faster: a net of linear layers dense, masked, in compressed rows (CSR), and one that is really smaller."""
+
+import copy
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .compare import check
+
+WARM = 3  # untimed batches before the first timed one
+TOLERANCE = 1e-3  # of the largest output, by which those of compressed rows may differ from the masked net's: TensorFloat-32 may be on
+
+
+class SparseLinear(nn.Module):
+    """A linear layer for inference that stores of its weight [outputs, inputs] only what a mask keeps: values, columns, row pointers.
+
+    Indices are of 32 bits, and outputs are computed as weight times images, transposed: on a CPU that is several times faster than
+    `torch.nn.functional.linear` with the same weight, and stays so along the layers without a copy in between.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, layer: nn.Linear, mask: Tensor) -> None:
+        super().__init__()
+        mask, dense = mask.to(layer.weight.device), layer.weight.detach()
+        rows = torch.cat([mask.new_zeros(1, dtype=torch.int32), mask.sum(1).cumsum(0).int()])
+        columns = mask.nonzero()[:, 1].int()
+        with _beta():
+            weight = torch.sparse_csr_tensor(rows, columns, dense[mask], dense.shape, check_invariants=True)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[images, inputs] to [images, outputs]."""
+        if self.bias is None:
+            return (self.weight @ x.T).T
+        if len(x) == 1:  # as a vector: twice as fast as a matrix of one column
+            return torch.addmv(self.bias, self.weight, x[0])[None]
+        return torch.addmm(self.bias[:, None], self.weight, x.T).T
+
+    def stored(self) -> list[Tensor]:
+        """All that is stored of the weight: values [kept], columns [kept], row pointers [outputs + 1]."""
+        return [self.weight.values(), self.weight.col_indices(), self.weight.crow_indices()]
+
+
+def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Layers without a mask stay dense.
+
+    What a mask keeps is stored, be it zero or not. ValueError: a model with other layers than linear ones, masks of other names or
+    shapes or none at all, a device other than a CPU or a CUDA GPU.
+    """
+    layers = _layers(model)
+    check(model, masks)
+    if not masks:
+        raise ValueError(f"no masks: expected some for {[f'{name}.weight' for name in layers]}")
+    if (kind := next(model.parameters()).device.type) not in ("cpu", "cuda"):
+        raise ValueError(f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, as PRUNING_LAB_DEVICE=cpu does")
+    found = copy.deepcopy(model).eval()
+    for name, mask in masks.items():
+        layer = name.removesuffix(".weight")
+        found.set_submodule(layer, SparseLinear(layers[layer], mask))
+    return found
+
+
+def inference(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    smaller: nn.Module,
+    batches: Sequence[int] = (1, 32, 1000),
+    *,
+    rounds: int = 30,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Size and time of four nets that infer: one row a net and batch size.
+
+    The nets are copies of `model`: "dense", "masked" (zeros stay in place and are multiplied) and "csr" (`sparse`); and "smaller", any
+    other net of linear layers with the same inputs and outputs, such as one with as many weights as the masks keep. All lie on the
+    model's device. In each round every net has its turn, the first another one each time: one batch untimed, so that its weights are in
+    the caches again, and one timed, from images on the device to outputs there; on a GPU both ends are waited for. Images are noise,
+    [batch, inputs], by `seed`. Weights need no training: time does not depend on their values.
+
+    Columns: net, batch; parameters stored (weights, biases; zeros too); multiplications of one image that are carried out; bytes of these
+    parameters, columns and row pointers of CSR among them; milliseconds for a batch, the median over rounds, and its quartiles low
+    and high; of_dense, the median over rounds of the time over the dense net's; device; threads, of the CPU.
+
+    ValueError: as for `sparse`; nets that do not have the same inputs and outputs; batches or rounds below 1. AssertionError: outputs of
+    "csr" are not those of "masked".
+    """
+    if not batches or min(batches) < 1 or rounds < 1:
+        raise ValueError(f"batches={tuple(batches)}, rounds={rounds}: expected some batch sizes of at least 1, and at least one round")
+    nets = _nets(model, masks, smaller)
+    inputs, device = _ends(model)[0], next(model.parameters()).device
+    tables = []
+    for batch in batches:
+        images = torch.randn(batch, inputs, generator=torch.Generator().manual_seed(seed))
+        with torch.inference_mode():
+            times = _milliseconds(nets, images.to(device, next(model.parameters()).dtype), rounds)
+        sizes = pd.DataFrame([dict(net=name, batch=batch) | _size(net) for name, net in nets.items()])
+        quartiles = times.quantile([0.5, 0.25, 0.75]).T.set_axis(["milliseconds", "low", "high"], axis=1)
+        ratios = times.div(times.dense, axis=0).median()
+        tables.append(sizes.join(quartiles.assign(of_dense=ratios), on="net"))
+    return pd.concat(tables, ignore_index=True).assign(device=device.type, threads=torch.get_num_threads())
+
+
+@contextmanager
+def _beta() -> Iterator[None]:
+    """Torch's remark that CSR tensors are in beta is not passed on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
+        yield
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers by name, in order; ValueError unless these alone have parameters, and plain ones."""
+    own = {name: m for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None}
+    if not own or any(not name or not isinstance(m, nn.Linear) for name, m in own.items()):
+        there = ", ".join(f"{name} {type(m).__name__}".strip() for name, m in own.items())
+        raise ValueError(f"layers with parameters: {there or 'none'}; expected linear ones alone, as in models.build('mlp', ...)")
+    if computed := [name for name, m in own.items() if "weight" not in m._parameters]:
+        raise ValueError(f"weights of {computed} are computed from others: make them plain, as torch.nn.utils.prune.remove does")
+    return own
+
+
+def _ends(model: nn.Module) -> tuple[int, int]:
+    """Inputs of the first layer and outputs of the last."""
+    layers = list(_layers(model).values())
+    return layers[0].in_features, layers[-1].out_features
+
+
+def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> dict[str, nn.Module]:
+    """The four nets by name, copies in evaluation mode on the model's device."""
+    if _ends(model) != _ends(smaller):
+        raise ValueError(f"the smaller net has {_ends(smaller)} inputs and outputs: expected {_ends(model)}, those of the model")
+    csr, masked = sparse(model, masks), copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for name, mask in masks.items():
+            weight = masked.get_parameter(name)
+            weight.masked_fill_(~mask.to(weight.device), 0.0)
+    smaller = copy.deepcopy(smaller).to(next(model.parameters())).eval()
+    return dict(dense=copy.deepcopy(model).eval(), masked=masked, csr=csr, smaller=smaller)
+
+
+def _size(net: nn.Module) -> dict[str, int]:
+    """Parameters stored, multiplications of one image and bytes; see `inference`."""
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear | SparseLinear)]
+    weights = [m.stored() if isinstance(m, SparseLinear) else [m.weight] for m in layers]
+    biases = [m.bias for m in layers if m.bias is not None]
+    multiplications = sum(values.numel() for values, *_ in weights)
+    found = dict(parameters=multiplications + sum(b.numel() for b in biases), multiplications=multiplications)
+    return found | dict(bytes=sum(t.numel() * t.element_size() for t in [t for parts in weights for t in parts] + biases))
+
+
+def _milliseconds(nets: Mapping[str, nn.Module], images: Tensor, rounds: int) -> pd.DataFrame:
+    """Milliseconds of one batch, a row a round and a column a net."""
+    _check_outputs(nets["masked"](images), nets["csr"](images))
+    for net in [*nets.values()] * WARM:
+        net(images)
+    names, found = list(nets), []
+    for k in range(rounds):
+        turn = k % len(names)
+        found.append({name: _timed(nets[name], images) for name in names[turn:] + names[:turn]})
+    return pd.DataFrame(found, columns=names)
+
+
+def _timed(net: nn.Module, images: Tensor) -> float:
+    net(images)
+    _wait(images.device)
+    start = time.perf_counter()
+    net(images)
+    _wait(images.device)
+    return 1e3 * (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    """Until a GPU has done all that it was given; a CPU has when a call returns."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _check_outputs(masked: Tensor, csr: Tensor) -> None:
+    far, size = float((masked - csr).abs().max()), float(masked.abs().max())
+    if not far <= TOLERANCE * size:
+        raise AssertionError(f"outputs of compressed rows differ from the masked net's by {far:.2g}, these being at most {size:.2g}")

@@ -1,0 +1,35 @@
+"""What a single weight is worth: criteria in the registry of `criteria`, which has `magnitude`, each in the shape of what it reads.
+
+`gradient` and `diff` stand for all samples: the mean of their gradients, and the mean of their gradients' signs.
+"""
+
+from torch import Tensor
+
+from .criteria import weight_criterion
+
+
+@weight_criterion
+def diff(diff: Tensor) -> Tensor:
+    """How far the samples' gradients agree in sign, |mean sign|, in [0, 1] (003, sections 3.1 and 5.3)."""
+    return diff.abs()
+
+
+@weight_criterion
+def random(noise: Tensor) -> Tensor:
+    """A seeded random order (003, section 5.3)."""
+    return noise
+
+
+@weight_criterion(ours=True)
+def gradient(gradient: Tensor) -> Tensor:
+    """Ours: absolute value of the mean gradient."""
+    return gradient.abs()
+
+
+@weight_criterion(ours=True)
+def weight_taylor(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Ours: first-order change of the mean loss when the weight goes, |weight x mean gradient| (Lee et al. 2019, section 4.1).
+
+    Not called `taylor`: `criteria.needs` looks a name up among weights first, and would not find the criterion over units.
+    """
+    return (weight * gradient).abs()
