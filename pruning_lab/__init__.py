@@ -3,10 +3,13 @@
 from dataclasses import replace
 from importlib import import_module
 
-from . import criteria, data, environment, gradients, metrics, models, units
+from . import criteria, data, environment, gradients, masks, metrics, models, units
 from .criteria import unit_criterion, weight_criterion
 from .experiment import Experiment, Result
-from .experiments import LayerGraph, LayerStructure, Snapshots, Train, UnitCurve, UnitImportance
+from .experiments import GradientHistory, GradientSnapshots, LayerGraph, LayerStructure, MaskedTraining, MaskSources, Snapshots, Train
+from .experiments.gradients import snapshot_epochs
+from .experiments.speed import InferenceSpeed
+from .experiments.units import UnitCurve, UnitImportance
 from .recipe import Recipe
 from .store import Record, find, gather, run
 from .sweeps import PROFILES, pool, sweep
@@ -14,9 +17,10 @@ from .train import snapshot_iterations
 
 __version__ = "0.1.0"
 __all__ = [
-    "PROFILES", "Experiment", "LayerGraph", "LayerStructure", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve",
-    "UnitImportance", "criteria", "data", "find", "gather", "gradients", "metrics", "models", "pool", "replace", "run",
-    "snapshot_iterations", "sweep", "unit_criterion", "units", "weight_criterion",
+    "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
+    "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve", "UnitImportance", "criteria", "data", "find",
+    "gather", "gradients", "masks", "metrics", "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep",
+    "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip
 
 for _plugin in environment.plugins():

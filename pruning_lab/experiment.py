@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +28,16 @@ class Result:
     seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Training:
+    """The training that an experiment is: whose net and data (a `Train`), by which `Recipe`, and how often a hook looks at the net."""
+
+    net: Any
+    recipe: Any
+    look: Callable[[int, Any], Mapping[str, Any]] | None = None  # see `snapshot` of `train.fit`
+    looks: int = 0
+
+
 class Experiment(ABC):
     """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
 
@@ -38,6 +48,8 @@ class Experiment(ABC):
     version: ClassVar[int] = 1
     modules: ClassVar[tuple[str, ...]] = ()
     has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
+    is_net: ClassVar[bool] = False  # whether it is the training of one net
+    alone: ClassVar[bool] = False  # whether it takes time, so that a sweep computes nothing beside it
     published: ClassVar[bool] = True  # whether its records may go to the published shelf; else only what builds on them does
 
     @abstractmethod
@@ -47,6 +59,10 @@ class Experiment(ABC):
     def cost(self) -> float:
         """Rough seconds on two CPU cores, to order a sweep by."""
         return 1.0
+
+    def training(self) -> Training | None:
+        """The training that `compute` is, to foresee its time and memory; None: it trains nothing."""
+        return None
 
     def label(self) -> str:
         """The readable part of the key."""

@@ -1,0 +1,13 @@
+"""The wiring: what each experiment is made of, one file a subject."""
+
+from .gradients import GradientHistory, GradientSnapshots
+from .layers import LayerGraph, LayerStructure, Snapshots
+from .masked import MaskedTraining, MaskSources
+from .speed import InferenceSpeed
+from .train import Train
+from .units import UnitCurve, UnitImportance
+
+__all__ = [
+    "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining",
+    "Snapshots", "Train", "UnitCurve", "UnitImportance",
+]  # fmt: skip

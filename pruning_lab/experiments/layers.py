@@ -1,0 +1,151 @@
+"""A layer's weight vectors while a net trains: their angles, what stands in them, and the graph that a page draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import metrics, models, store, structure, units
+from ..experiment import Experiment, Result, Training
+from ..precision import tensor_float_32
+from ..train import evaluate
+from .train import Train, WhileTraining
+
+
+@dataclass(frozen=True)
+class Snapshots(WhileTraining):
+    """The weight vectors of some layers while a net trains, from a training that leaves the net's own record as well.
+
+    Table: iteration, epoch, accuracy in [0, 1] and loss on the first `sample` test images. Arrays of each layer, float16:
+    `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors, `<layer>.null` [T, units, units]
+    of the same weights with all entries permuted; and `<layer>.classes` [T, units] int16, the class whose images (of the
+    first `sample` for training) activate a unit most, -1 where none does.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = (*Train.modules, "criteria", "surgery", "units")
+    published: ClassVar[bool] = False  # megabytes; what is read off them is published
+
+    net: Train
+    layers: tuple[str, ...]
+    at: tuple[int, ...]  # iterations; 0: before the first
+    sample: int = 1000
+
+    def compute(self) -> Result:
+        result, snapshots = self.net.train(store.scratch(self), snapshot=self._look, snapshot_at=self.at)
+        store.put(self.net, result)
+        return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
+
+    def _look(self, iteration: int, model: nn.Module) -> dict[str, float | torch.Tensor]:
+        recipe, images = self.net.recipe, len(self.net.split("train", self.net.limit))
+        per_epoch = -(-(images - recipe.holdout) // recipe.batch)
+        loss, accuracy = evaluate(model, self.net.split("test", self.sample))
+        found = dict(epoch=iteration / per_epoch, accuracy=accuracy, loss=loss)
+        for layer in self.layers:
+            weight = model.get_submodule(layer).weight.detach().flatten(1)
+            order = torch.randperm(weight.numel(), generator=torch.Generator().manual_seed(iteration)).to(weight.device)
+            shuffled = weight.flatten()[order].view_as(weight)
+            active = units.class_activations(model, layer, self.net.split("train", self.sample))
+            classes = torch.where(active.amax(0) > 0, active.argmax(0), -1)
+            with tensor_float_32(False):
+                arrays = dict(norms=weight.norm(dim=1), gram=weight @ weight.T, null=shuffled @ shuffled.T)
+            found |= {f"{layer}.{name}": values.half() for name, values in arrays.items()}
+            found[f"{layer}.classes"] = classes.short()
+        return found
+
+    def training(self) -> Training:
+        return Training(self.net, self.net.recipe, self._look, len(self.at))
+
+    def label(self) -> str:
+        return f"{self.net.label()}-{'_'.join(self.layers)}"
+
+
+@dataclass(frozen=True)
+class LayerStructure(Experiment):
+    """The graph of a layer's weight vectors in numbers, at the snapshots in `at` (None: all), beside the same weights permuted.
+
+    Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ("metrics", "structure")
+
+    snapshots: Snapshots
+    layer: str
+    deviations: float = 4.0
+    neighbours: int = 5
+    at: tuple[int, ...] | None = None
+
+    def compute(self) -> Result:
+        record, rows = store.run(self.snapshots), []
+        inputs, classes = self._inputs(), record.arrays[f"{self.layer}.classes"]
+        for t, row in record.table[record.table.iteration.isin(self.at or self.snapshots.at)].iterrows():
+            when = row[["iteration", "epoch", "accuracy"]].to_dict()
+            for weights, name in (("trained", "gram"), ("permuted", "null")):
+                gram = record.arrays[f"{self.layer}.{name}"][t]
+                found = structure.describe(gram, inputs, classes[t], deviations=self.deviations, neighbours=self.neighbours)
+                rows.append(when | dict(weights=weights) | found)
+        return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6))
+
+    def _inputs(self) -> int:
+        return self.snapshots.net.untrained().get_submodule(self.layer).weight[0].numel()
+
+    def label(self) -> str:
+        return f"{self.snapshots.net.label()}-{self.layer}"
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.snapshots.data_read()
+
+
+@dataclass(frozen=True)
+class LayerGraph(Experiment):
+    """What a page needs to draw a layer's weight vectors as a graph, at those snapshots that `at` names (None: all).
+
+    Table: iteration, epoch, accuracy. Arrays: `norms` [T, U] float16, `cosines` [T, U (U - 1) / 2] int8 (`structure.pack`),
+    `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U]; `order.<criterion>` [U], the units
+    of the trained net in the order of their removal; for a layer that reads the image `pictures` [U, h, w, channels] int8, at most 14 x 14.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ("metrics", "structure", "criteria", "surgery", "units", "precision")
+
+    snapshots: Snapshots
+    layer: str
+    at: tuple[int, ...] | None = None
+    orders: tuple[str, ...] = ("norm", "frame_potential", "random")
+
+    def compute(self) -> Result:
+        record, net = store.run(self.snapshots), self.snapshots.net
+        chosen = record.table.index[record.table.iteration.isin(self.at or self.snapshots.at)]
+        grams = record.arrays[f"{self.layer}.gram"]
+        last = metrics.cosines(grams[-1])
+        arrays = dict(
+            norms=record.arrays[f"{self.layer}.norms"][chosen],
+            cosines=structure.pack(metrics.cosines(grams[t]) for t in chosen),
+            classes=record.arrays[f"{self.layer}.classes"][chosen],
+            communities=structure.communities(last)[0],
+            clusters=structure.clusters(last, len(net.split("test", 1).classes)),
+        )
+        model = net.trained()
+        arrays |= {f"order.{c}": units.order(model, self.layer, c).cpu().numpy().astype(np.int16) for c in self.orders}
+        if self.layer == models.prunable(model)[0]:
+            weight = model.get_submodule(self.layer).weight.detach().cpu()
+            arrays["pictures"] = self._pictures(weight, net.split("test", 1).images.shape[1:])
+        return Result(record.table.loc[chosen, ["iteration", "epoch", "accuracy"]], arrays)
+
+    @staticmethod
+    def _pictures(weight: torch.Tensor, image: torch.Size) -> np.ndarray:
+        """Weights of a layer that reads the image, [units, h, w, channels] int8, each unit's largest at 127."""
+        pictures = weight.unflatten(1, image) if weight.ndim == 2 else weight
+        pictures = F.adaptive_avg_pool2d(pictures, [min(side, 14) for side in pictures.shape[-2:]])
+        scaled = pictures / pictures.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-30)
+        return (127 * scaled).round().to(torch.int8).movedim(1, -1).numpy()
+
+    def label(self) -> str:
+        return f"{self.snapshots.net.label()}-{self.layer}"
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.snapshots.data_read()

@@ -1,0 +1,124 @@
+"""One net trained: the record that all others build on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from .. import architectures, data, environment, models, provenance, store
+from ..experiment import Experiment, Result, Training
+from ..recipe import Recipe
+from ..train import Log, fit
+
+
+@dataclass(frozen=True)
+class Train(Experiment):
+    """One net trained from scratch; the table has one row an epoch (see `train.History`)."""
+
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "recipe", "train", "checkpoint", "precision")
+    has_weights: ClassVar[bool] = True
+    is_net: ClassVar[bool] = True
+
+    dataset: str
+    model: str
+    recipe: Recipe
+    seed: int = 0
+    width: int | None = None
+    init: str = "default"
+    scale: str = "unit"
+    image_size: int | None = None
+    limit: int | None = None  # training images; None: all
+    start: Train | None = None  # begin at this run's trained weights instead of fresh ones
+
+    def split(self, name: str, limit: int | None = None) -> data.Split:
+        """The training or test images as this net sees them."""
+        return data.load(self.dataset, name, limit=limit, image_size=self.image_size, scale=self.scale)
+
+    def untrained(self) -> nn.Sequential:
+        """The net at its initial weights, on the CPU."""
+        shape, classes = self._shape()
+        model = models.build(self.model, shape, classes, self.width, self.seed, self.init)
+        if self.start is not None:
+            model.load_state_dict(store.run(self.start, weights=True).weights())
+        return model
+
+    def trained(self) -> nn.Sequential:
+        """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights exist."""
+        model = self.untrained()
+        model.load_state_dict(store.run(self, weights=True).weights())
+        return model.to(environment.device()).eval()
+
+    def compute(self) -> Result:
+        return self.train(store.scratch(self))[0]
+
+    def train(self, checkpoint_file: Path, **hooks: Any) -> tuple[Result, Log]:
+        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `train.fit`) took on the way."""
+        model = self.untrained()
+        train, test = self.split("train", self.limit), self.split("test")
+        history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=checkpoint_file, **hooks)
+        return Result(history.table, history.arrays, model.state_dict(), history.seconds), history.snapshots
+
+    def own_code(self) -> dict[str, str]:
+        """Digests of the class and of its modules, and of the one that holds the net where that is not `models`."""
+        home = getattr(models.MODELS.get(self.model), "__module__", "")
+        extra = {"architectures": provenance.module_digest("architectures")} if home == architectures.__name__ else {}
+        return super().own_code() | extra
+
+    def cost(self) -> float:
+        images = len(self.split("train", self.limit))
+        return 6e-11 * multiplications(self) * self.recipe.batch * self.recipe.steps(images)  # three passes at 1e11 operations a second
+
+    def training(self) -> Training:
+        return Training(self, self.recipe)
+
+    def label(self) -> str:
+        after = f"-after-{self.start.dataset}" if self.start else ""
+        return f"{self.model}-{self.dataset}{after}-s{self.seed}".replace(":", "-")
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        found = {s: data.fingerprint(self.dataset, s, self.limit if s == "train" else None) for s in ("train", "test")}
+        return {f"{self.dataset}/{s}": f for s, f in found.items() if f}
+
+    def _shape(self) -> tuple[tuple[int, int, int], int]:
+        first = self.split("test", 1)
+        return tuple(first.images.shape[1:]), len(first.classes)
+
+
+class WhileTraining(Experiment):
+    """Base of experiments that look at a `net` while it trains, in a training that leaves the net's own record as well."""
+
+    net: Train
+
+    def parents(self) -> list[Experiment]:
+        return self.net.parents()
+
+    def leaves(self) -> list[Experiment]:
+        return [self.net]
+
+    def own_code(self) -> dict[str, str]:
+        return super().own_code() | self.net.own_code()
+
+    def cost(self) -> float:
+        return self.net.cost()
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.net.data_read()
+
+
+def multiplications(net: Train) -> int:
+    """Multiply-adds of a net for one of its images."""
+    return _multiplications(replace(net, start=None, seed=0))  # the run that a net starts from may have no record yet
+
+
+@lru_cache
+def _multiplications(net: Train) -> int:
+    return models.multiplications(net.untrained(), tuple(net.split("test", 1).images.shape[1:]))
+
+
+def steps_per_epoch(net: Train) -> int:
+    """Iterations of one pass over a net's training images."""
+    return -(-(len(net.split("train", net.limit)) - net.recipe.holdout) // net.recipe.batch)

@@ -1,0 +1,97 @@
+"""What the units of a trained layer are worth: accuracy along removal orders, and each unit alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pandas as pd
+import torch
+
+from .. import criteria, provenance, units
+from ..experiment import Experiment, Result
+from .train import Train, multiplications
+
+
+@dataclass(frozen=True)
+class UnitCurve(Experiment):
+    """Accuracy along the removal orders of a group of criteria, which share one pass over the test images.
+
+    Table: criterion, remove ("lowest" or "highest" score first), repeat, removed (0..units), accuracy in [0, 1], loss.
+    `repeats` counts the orders of a criterion that reads noise; one that reads nothing else has one direction.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units", "precision")
+
+    parent: Train
+    layer: str
+    group: tuple[str, ...] = ("norm", "frame_potential", "random")
+    repeats: int = 5
+    sample: int = 1000  # training images from which criteria read activations
+    test_images: int | None = None  # None: all
+
+    def compute(self) -> Result:
+        model, orders = self.parent.trained(), {}
+        for criterion in self.group:
+            reads = criteria.needs(criterion)
+            seen = self.parent.split("train", self.sample) if any(r.startswith("activation") for r in reads) else None
+            given = {"init": self.parent.untrained().get_submodule(self.layer).weight} if "init" in reads else {}
+            for repeat in range(self.repeats if "noise" in reads else 1):
+                for remove in ("lowest",) if reads == ("noise",) else ("lowest", "highest"):
+                    found = units.order(model, self.layer, criterion, remove=remove, data=seen, seed=repeat, **given)
+                    orders[criterion, remove, repeat] = found
+        curves = units.pruning_curves(model, self.layer, orders, self.parent.split("test"), self.test_images)
+        tables = [self._table(*curve).assign(criterion=c, remove=r, repeat=k) for (c, r, k), curve in curves.items()]
+        return Result(pd.concat(tables)[["criterion", "remove", "repeat", "removed", "accuracy", "loss"]])
+
+    @staticmethod
+    def _table(accuracy: torch.Tensor, loss: torch.Tensor) -> pd.DataFrame:
+        columns = dict(accuracy=accuracy.cpu().numpy(), loss=loss.cpu().numpy())
+        return pd.DataFrame(dict(removed=range(len(accuracy))) | columns).round(6)
+
+    def cost(self) -> float:
+        images = self.test_images or len(self.parent.split("test"))
+        return 2e-11 * images * 3 * multiplications(self.parent)
+
+    def label(self) -> str:
+        return f"{self.parent.label()}-{self.layer}-{'_'.join(self.group)[:40]}"
+
+    def sources(self) -> dict[str, str]:
+        """Source digests of the criteria that are not the library's own."""
+        return {name: provenance.source_digest(f) for name in self.group if (f := criteria.find(name)).__module__ != criteria.__name__}
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.parent.data_read()
+
+
+@dataclass(frozen=True)
+class UnitImportance(Experiment):
+    """What each unit of a layer is worth by itself.
+
+    Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes.
+    """
+
+    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units", "precision")
+
+    parent: Train
+    layer: str
+    test_images: int | None = None
+
+    def compute(self) -> Result:
+        model = self.parent.trained()
+        alone = units.removal_losses(model, self.layer, self.parent.split("test"), self.test_images)
+        norm, share = (units.scores(model, self.layer, c).cpu().numpy() for c in ("norm", "frame_potential"))
+        increase = (alone.loss - alone.whole_loss).cpu().numpy()
+        drop = (alone.whole_accuracy - alone.accuracy).cpu().numpy()
+        columns = dict(unit=range(len(norm)), norm=norm, share=share / share.sum(), loss_increase=increase, accuracy_drop=drop)
+        return Result(pd.DataFrame(columns).round(9))
+
+    def cost(self) -> float:
+        images = self.test_images or len(self.parent.split("test"))
+        return 2e-11 * images * 2 * multiplications(self.parent)
+
+    def label(self) -> str:
+        return f"{self.parent.label()}-{self.layer}"
+
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.parent.data_read()

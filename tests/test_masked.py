@@ -1,0 +1,235 @@
+"""Nets trained under masks: what is masked, what is not, and what the record says of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pruning_lab import (
+    MaskedTraining,
+    MaskSources,
+    Recipe,
+    Train,
+    chapters,
+    criteria,
+    data,
+    gather,
+    gradients,
+    masks,
+    models,
+    run,
+    store,
+    sweep,
+)
+from pruning_lab.experiment import lineage
+from pruning_lab.sweeps import missing
+from pruning_lab.train import derived_seed, fit
+
+pytestmark = pytest.mark.filterwarnings("ignore:at density")  # nets this small lose layers
+ADAM = Recipe("adam", lr=1e-3, batch=64, epochs=3)
+PARENT = Train("digits", "mlp", ADAM, width=12, limit=256, scale="standardised")
+
+
+@pytest.fixture(autouse=True)
+def shelf(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNING_LAB_STORE", str(tmp_path / "local"))
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "published"))
+
+
+def net(e):
+    """The child's first weights."""
+    return replace(e.parent, seed=derived_seed(e.seed, "child")).untrained()
+
+
+@pytest.mark.parametrize("recipe", [ADAM, Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64, epochs=3)], ids=["adam", "sgd"])
+def test_a_child_is_the_net_that_fit_trains_under_the_mask(recipe):
+    e = MaskedTraining(PARENT, "magnitude", 0.2, recipe=recipe, seed=3)
+    found, kept, child = run(e), e.masks(), net(e)
+    history = fit(child, PARENT.split("train", 256), PARENT.split("test"), recipe, seed=derived_seed(3, "child"), mask=kept)
+    assert found.table.test_loss.tolist() == history.table.test_loss.tolist()
+    assert (found.table.escaped == 0).all()
+    assert (found.table.nonzero <= sum(int(m.sum()) for m in kept.values())).all() and (found.table.nonzero > 0).all()
+    for name, mask in kept.items():
+        assert child.get_parameter(name)[~mask].count_nonzero() == 0
+
+
+def test_the_mask_is_that_of_the_trained_parent():
+    e = MaskedTraining(PARENT, "magnitude", 0.2)
+    trained = run(PARENT, weights=True).weights()
+    flat = torch.cat([trained[f"{n}.weight"].abs().flatten() for n in ("fc1", "fc2", "fc3", "fc4", "out")])
+    kept = torch.cat([m.flatten() for m in e.masks().values()])
+    assert kept.sum() == round(0.2 * len(flat)) and flat[kept].min() >= flat[~kept].max()
+    worst = torch.cat([m.flatten() for m in replace(e, invert=True).masks().values()])
+    assert flat[worst].max() <= flat[~worst].min() and worst.sum() == kept.sum()
+
+
+def test_diffs_come_from_the_epoch_of_the_highest_coherence():
+    e = MaskedTraining(PARENT, "diff", 0.3, sample=100)
+    table = run(e.diffs_from).table
+    assert table.epoch.tolist() == [0, 1, 2, 3] and np.isnan(table.coherence[0])
+    peak = table[table.peak].iloc[0]
+    assert table.peak.sum() == 1 and peak.coherence == table.coherence[1:].max()
+    there = replace(PARENT, recipe=replace(ADAM, epochs=int(peak.epoch))).trained()
+    seen = gradients.statistics(there, PARENT.split("train", 100))
+    assert seen.coherence() == pytest.approx(peak.coherence, rel=1e-6)
+    for name, diff in run(e.diffs_from, weights=True).weights().items():
+        torch.testing.assert_close(diff, seen.diffs[name].cpu())
+    expected = masks.build({n: seen.diffs[n].abs() for n in masks.maskable(there)}, 0.3)
+    assert all(torch.equal(mask, expected[name]) for name, mask in e.masks().items())
+
+
+def test_the_last_epochs_mask_is_itself_and_the_first_is_nearer_than_chance():
+    table = run(MaskSources(PARENT, (0, 1, 3), 64)).table
+    last = run(PARENT, weights=True).weights()
+    final = masks.build({f"{n}.weight": last[f"{n}.weight"].abs() for n in ("fc1", "fc2", "fc3", "fc4", "out")}, 0.1)
+    first = masks.build(masks.scores(PARENT.untrained(), "magnitude"), 0.1)
+    whole = masks.overlap(first, final).iloc[-1]
+    assert table.overlap.iloc[-1] == 1 and table.above_chance.iloc[-1] == 1
+    for column in ("overlap", "chance", "chance_in_layers", "above_chance"):
+        assert table[column].iloc[0] == pytest.approx(whole[column], abs=1e-9)
+    assert table.overlap.iloc[0] > table.chance_in_layers.iloc[0]
+
+
+def test_one_training_leaves_the_parent_and_its_diffs(monkeypatch):
+    trained = []
+    monkeypatch.setattr(Train, "compute", lambda self: trained.append(self))
+    e = MaskedTraining(PARENT, "diff", 0.1)
+    assert [x for level in missing([PARENT, e]) for x in level] == [e.diffs_from, e]
+    run(e)
+    assert store.find(PARENT, weights=True) and not trained
+
+
+def test_lost_diffs_are_made_again(capsys):
+    e = MaskSources(PARENT, (0, 1, 2, 3), 64)
+    before = run(e, weights=True)
+    values, diffs = before.table, before.weights()
+    PARENT.train(store.scratch(e), snapshot=lambda i, m: {"coherence": 0.0, "epoch": 0}, snapshot_at=[0, 4, 8, 12])
+    folder = before.folder
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    again = run(e, weights=True)
+    assert again.table.equals(values) and all(torch.equal(diffs[k], v) for k, v in again.weights().items())
+    assert not list(store.scratch(e).parent.glob("*.peak*"))
+
+
+def test_parents_are_trained_only_where_something_is_read_of_them():
+    blind = MaskedTraining(PARENT, "random", 0.1, "erk")
+    assert blind.parents() == [] and MaskedTraining(PARENT).parents() == [PARENT]
+    run(blind)
+    assert store.find(PARENT) is None
+    assert blind in lineage([blind]) and PARENT in lineage([blind])
+    sweep([MaskedTraining(PARENT, "weight_taylor", 0.1, sample=32)])
+    assert store.find(PARENT) is not None
+
+
+def test_where_a_child_begins(monkeypatch):
+    begun = {}
+    monkeypatch.setattr("pruning_lab.experiments.masked.fit", lambda model, *_, **__: begun.update(model.state_dict()) or 1 / 0)
+
+    def first(begin):
+        with pytest.raises(ZeroDivisionError):
+            MaskedTraining(PARENT, "random", 0.5, begin=begin, seed=2).compute()
+        return begun["fc1.weight"].clone()
+
+    fresh = models.build("mlp", (1, 8, 8), 10, 12, derived_seed(2, "child")).state_dict()["fc1.weight"]
+    assert torch.equal(first("fresh"), fresh)
+    assert torch.equal(first("initial"), PARENT.untrained().state_dict()["fc1.weight"])
+    early = replace(PARENT, recipe=replace(ADAM, epochs=None, iterations=5)).trained()
+    assert torch.equal(first(5), early.state_dict()["fc1.weight"].cpu())
+    assert not torch.equal(first("fresh"), first("initial")) and not torch.equal(first(5), first("initial"))
+
+
+def places(e):
+    return torch.cat([m.flatten() for m in e.masks().values()])
+
+
+def test_noise_and_shuffles_are_drawn_by_the_childs_seed():
+    noise = MaskedTraining(PARENT, "random", 0.3)
+    assert torch.equal(places(noise), places(noise)) and not torch.equal(places(noise), places(replace(noise, seed=1)))
+    plain, shuffled = MaskedTraining(PARENT, density=0.5), MaskedTraining(PARENT, density=0.5, shuffle="layer")
+    assert [m.sum() for m in plain.masks().values()] == [m.sum() for m in shuffled.masks().values()]
+    assert torch.equal(places(plain), places(replace(plain, seed=1)))
+    assert not torch.equal(places(plain), places(shuffled))
+    assert not torch.equal(places(shuffled), places(replace(shuffled, seed=1)))
+
+
+def test_the_record_counts_every_layer_and_names_the_empty_ones(capsys):
+    e = MaskedTraining(PARENT, "magnitude", 0.02, skip=("fc2.weight",), invert=True, floor=0.0)
+    arrays = run(e).arrays
+    assert arrays["layers"].tolist() == ["fc1", "fc2", "fc3", "fc4", "out"]
+    assert arrays["covered"].tolist() == [True, False, True, True, True]
+    assert arrays["weights"].tolist() == [768, 144, 144, 144, 120]
+    assert arrays["kept"][1] == 144 and arrays["kept"][arrays["covered"]].sum() == round(0.02 * (768 + 144 + 144 + 120))
+    kept = dict(zip(arrays["layers"], arrays["kept"], strict=True))
+    assert arrays["emptied"].tolist() == [f"{n}.weight" for n, k in kept.items() if k == 0]
+
+
+def test_an_empty_layer_is_in_the_record_and_said(capsys):
+    e = MaskedTraining(PARENT, "random", 0.004, "erk")
+    empty = run(e).arrays["emptied"].tolist()
+    assert empty and ", ".join(empty) in capsys.readouterr().out
+
+
+def test_a_weight_that_comes_back_fails_the_run(monkeypatch):
+    from pruning_lab import train
+
+    monkeypatch.setattr(train._Run, "apply_mask", lambda self: None)
+    with pytest.raises(AssertionError, match="masked weights are not zero"):
+        run(MaskedTraining(PARENT, "random", 0.5))
+
+
+def test_bad_settings_are_refused():
+    for settings, words in (
+        (dict(criterion="norms"), "unknown criterion"),
+        (dict(begin="late"), "begin='late'"),
+        (dict(begin=0), "begin=0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            MaskedTraining(PARENT, **settings)
+    with pytest.raises(ValueError, match="no peak"):
+        MaskSources(PARENT, (0,))
+
+
+def test_a_criterion_from_outside_is_in_the_key(monkeypatch):
+    def mine(weight):
+        return weight.abs()
+
+    monkeypatch.setitem(criteria.WEIGHT, "mine", mine)
+    e = MaskedTraining(PARENT, "mine")
+    before = e.key
+    assert "mine" in e.sources() and MaskedTraining(PARENT).sources() == {}
+
+    def mine(weight):  # another criterion under the same name
+        return -weight.abs()
+
+    monkeypatch.setitem(criteria.WEIGHT, "mine", mine)
+    assert MaskedTraining(PARENT, "mine").key != before
+
+
+def test_settings_of_arms_line_up_in_one_table():
+    arms = [MaskedTraining(PARENT, c, 0.5, sample=64) for c in ("magnitude", "diff", "random")]
+    sweep(arms)
+    table = gather(arms)
+    assert set(table.criterion) == {"magnitude", "diff", "random"} and "width" not in table
+    assert len(table) == 9 and json.dumps(arms[1].config())
+
+
+def test_the_sample_is_never_more_than_the_net_saw():
+    e = MaskedTraining(PARENT, "gradient", 0.2, sample=1000)
+    given = gradients.statistics(PARENT.trained(), data.load("digits", "train", limit=256, scale="standardised"))
+    kept = torch.cat([m.flatten() for m in e.masks().values()])
+    scores = torch.cat([given.mean[n].abs().flatten() for n in masks.maskable(PARENT.untrained())])
+    assert scores[kept].min() >= scores[~kept].max()
+
+
+@pytest.mark.parametrize("name", ["06_pruning_by_width", "07_pruning_by_parent"])
+def test_chapters_take_a_criterion_of_ones_own(monkeypatch, name):
+    def planned():
+        return {e.criterion for e in chapters.plan(chapters.chapter(name), "smoke") if isinstance(e, MaskedTraining)}
+
+    before = planned()
+    monkeypatch.setitem(criteria.WEIGHT, "mine", lambda weight: weight.abs())
+    assert planned() - before == {"mine"} and {"magnitude", "diff", "random"} <= before
