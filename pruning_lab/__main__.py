@@ -12,7 +12,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from . import chapters, environment, store, sweeps
+from .cluster import ClusterError
 from .experiment import Experiment, lineage
 
 
@@ -21,7 +24,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(words)
     try:
         args.command(args)
-    except (ValueError, LookupError, OSError, sweeps.SweepError) as error:
+    except (ValueError, LookupError, OSError, sweeps.SweepError, ClusterError) as error:
         print(f"pruning_lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -45,10 +48,15 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command(_list, "list", "chapters and profiles: records stored, time they took", chapter=False)
+    plan = command(_estimate, "plan", "what of a chapter is stored and missing, and what that takes: time and memory on this device")
+    plan.add_argument("--workers", type=int, default=1, help="also with so many worker processes, of one CPU thread each")
+    plan.add_argument("--fresh", action="store_true", help="as if nothing were stored")
     run = command(_run, "run", "execute a chapter with papermill")
     run.add_argument("-o", "--output", type=Path, help="executed notebook (default: _build/run/<chapter>-<profile>.ipynb)")
     sweep = command(_sweep, "sweep", "compute a chapter's missing records; needs no Jupyter")
-    sweep.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
+    where = sweep.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
+    where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
     sweep.add_argument("--keep", action="store_true", help="use local records made by other code than today's")
     command(_publish, "publish", "copy a chapter's local records to the published shelf")
     build = command(_build, "build", "build the book", chapter=False)
@@ -85,6 +93,15 @@ def _list(_: argparse.Namespace) -> None:
             print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:9} {f'{seconds:,.0f} s' if found else '-':>13}")
 
 
+def _estimate(args: argparse.Namespace) -> None:
+    from . import estimate  # here: a sweep needs none of it
+
+    if args.workers > 1:
+        torch.set_num_threads(1)
+    found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
+    print(found.text(args.workers))
+
+
 def _run(args: argparse.Namespace) -> None:
     import papermill
 
@@ -102,6 +119,8 @@ def _run(args: argparse.Namespace) -> None:
 def _sweep(args: argparse.Namespace) -> None:
     if args.keep:
         os.environ["PRUNING_LAB_KEEP"] = "1"  # workers and parents read it too
+    if args.cluster:
+        os.environ["PRUNING_LAB_CLUSTER"] = args.cluster
     with sweeps.pool(args.workers) if args.workers > 1 else nullcontext() as executor:
         sweeps.sweep(_plan(args), executor)
 

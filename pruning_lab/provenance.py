@@ -49,8 +49,11 @@ def code_digest(source: str) -> str:
 
 @lru_cache
 def module_digest(name: str) -> str:
-    """Digest of one of the library's modules by its short name, such as "train"."""
-    return code_digest(inspect.getsource(importlib.import_module(f"pruning_lab.{name}")))
+    """Digest of one of the library's modules by its short name, such as "train"; of a package, of all its files."""
+    module = importlib.import_module(f"pruning_lab.{name}")
+    if not hasattr(module, "__path__"):
+        return code_digest(inspect.getsource(module))
+    return _files_digest(Path(module.__file__).parent)
 
 
 @lru_cache
@@ -71,8 +74,11 @@ def methods_digest(kind: type, base: type) -> str:
 @lru_cache
 def library_digest() -> str:
     """Digest of the library's whole source."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
-    parts = [f"{f.relative_to(Path(__file__).parent).as_posix()} {code_digest(f.read_text())}" for f in files]
+    return _files_digest(Path(__file__).parent)
+
+
+def _files_digest(folder: Path) -> str:
+    parts = [f"{f.relative_to(folder).as_posix()} {code_digest(f.read_text())}" for f in sorted(folder.rglob("*.py"))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

@@ -24,6 +24,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from . import environment, provenance
+from .disk import room
 from .experiment import Experiment, Result, same, settings
 
 FORMAT = 1
@@ -129,10 +130,14 @@ def _notes(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
 
 
 def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record:
-    """The stored record, or the answer computed now and stored on the local shelf; two processes compute it once."""
+    """The stored record, or the answer computed now and stored on the local shelf; two processes compute it once.
+
+    Raises:
+        DiskFull: there is no room for the record or for the state of its training. Else what `e.compute` raises.
+    """
     if record := find(e, keep, weights):
         return record
-    with _lock(e):
+    with room(f"{type(e).__name__} {e.key}", environment.local_shelf(), scratch(e).with_suffix(".part")), _lock(e):
         if record := find(e, keep, weights):
             return record
         provenance.count_memory()

@@ -1,24 +1,29 @@
-"""Sweeps: run what is missing of a list of experiments, parents first, in order of cost."""
+"""Sweeps: run what is missing of a list of experiments, each as soon as its parents are stored."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import get_context
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-import torch
-
+from . import cluster, environment
+from .cluster import ClusterError
+from .disk import DiskFull
 from .experiment import Experiment
 from .store import find, run
+from .workers import pool
+
+__all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "sweep"]
 
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
 
 
 class Future(Protocol):
-    """What `Executor.submit` returns."""
+    """What `Executor.submit` returns; one with `add_done_callback` says by itself that it is done."""
 
     def result(self) -> Any:
         """The value of the call, or its exception."""
@@ -39,51 +44,36 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
     """Compute and store every experiment that has no record, and the parents that those need; print a line for each.
 
     One that fails is named, and what builds on it is left out; the rest goes on, and SweepError is raised in the end.
+    Ctrl-C, a full disk and a cluster that cannot go on stop it: what is stored stays, and the same call goes on from there.
 
     Args:
-        executor: where to compute; None: here, one after another.
+        executor: where to compute: a pool, a Dask client; None: the cluster that `PRUNING_LAB_CLUSTER` names, else a pool of
+            `PRUNING_LAB_WORKERS`, else here, one after another.
         keep: use local records made by other code than today's (see `store.find`).
+
+    Raises:
+        SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
     """
     experiments = list(dict.fromkeys(experiments))
     levels = missing(experiments, keep)
-    total, done, start = sum(map(len, levels)), 0, time.perf_counter()
-    if not total:
+    if not levels:
         print(f"all {len(experiments)} records are stored", flush=True)
         return
-    work = sum(e.cost() for level in levels for e in level) or 1.0
-    finished, waiting, failed = 0.0, [], {}
-    try:
-        for level in levels:
-            ready = [e for e in level if not failed.keys() & set(e.parents())]
-            failed |= {e: "its parent failed" for e in level if e not in ready}
-            waiting = [(e, _submit(executor, e, keep)) for e in ready]
-            for e, future in waiting:
-                try:
-                    seconds = future.result()
-                except Exception as error:  # whatever an experiment may raise: the others are none the worse
-                    failed[e] = error
-                    print(f"failed: {type(e).__name__} {e.key}: {type(error).__name__}: {error}", flush=True)
-                    continue
-                done, finished = done + 1, finished + e.cost()
-                left = (time.perf_counter() - start) * (work / max(finished, 1e-9) - 1)
-                print(f"{done}/{total} {type(e).__name__} {e.key}: {seconds:.1f} s, about {left:.0f} s left", flush=True)
-    except KeyboardInterrupt:
-        for _, future in waiting:  # else a pool would first finish all that it was given
-            getattr(future, "cancel", bool)()
-        print(f"stopped: {done} of {total} are stored; the same command goes on from there", flush=True)
-        raise
-    if failed:
-        first = next(error for error in failed.values() if isinstance(error, Exception))
-        raise SweepError(f"{len(failed)} of {total} failed, {done} are stored; the first: {first}") from first
+    with _executor(executor, sum(map(len, levels))) as executor:
+        _Sweep(levels, executor, keep).run()
 
 
-def missing(experiments: Sequence[Experiment], keep: bool | None = None) -> list[list[Experiment]]:
-    """What has to be computed, in levels of which each needs only those before it; the cheapest of a level first."""
+def missing(experiments: Sequence[Experiment], keep: bool | None = None, fresh: bool = False) -> list[list[Experiment]]:
+    """What has to be computed, in levels of which each needs only those before it; the cheapest of a level first.
+
+    Args:
+        keep: see `store.find`. fresh: as if nothing were stored.
+    """
     depth: dict[Experiment, int] = {}
 
     def visit(e: Experiment, weights: bool) -> int:
         if e not in depth:
-            if find(e, keep, weights and e.has_weights) is not None:
+            if not fresh and find(e, keep, weights and e.has_weights) is not None:
                 return -1
             depth[e] = 1 + max((visit(p, True) for p in e.parents()), default=-1)
         return depth[e]
@@ -96,9 +86,133 @@ def missing(experiments: Sequence[Experiment], keep: bool | None = None) -> list
     return [sorted(level, key=lambda e: e.cost()) for level in levels]
 
 
-def pool(workers: int) -> ProcessPoolExecutor:
-    """Worker processes of one CPU thread each: small nets run fastest one a core."""
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list[Experiment]]]:
+    """For each experiment that is missing, in their order, those it waits for: for each missing parent, all that store it."""
+    found: dict[Experiment, list[list[Experiment]]] = {e: [] for level in levels for e in level}
+    store: dict[Experiment, list[Experiment]] = {}
+    for e in found:
+        for made in (e, *e.leaves()):
+            store.setdefault(made, []).append(e)
+    return {e: [store[p] for p in e.parents() if p in store] for e in found}
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that say something: "45 s", "12 min", "3 h 20 min", "4 d 6 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+class _Sweep:
+    """The state of one sweep: what waits, what runs, what is stored, what failed."""
+
+    def __init__(self, levels: list[list[Experiment]], executor: Executor | None, keep: bool | None) -> None:
+        self.executor, self.keep = executor, keep
+        self.waiting = makers(levels)
+        self.costs = {e: e.cost() for e in self.waiting}
+        self.running: dict[Experiment, Future] = {}
+        self.finished: SimpleQueue[tuple[Experiment, Future]] = SimpleQueue()
+        self.stored: set[Experiment] = set()
+        self.failed: dict[Experiment, Exception | None] = {}  # None: left out, for its parent failed
+        self.start = time.perf_counter()
+
+    def run(self) -> None:
+        try:
+            self.submit()
+            while self.running:
+                self.settle(*self.next())
+                self.submit()
+        except (KeyboardInterrupt, DiskFull, ClusterError, CancelledError) as error:
+            self.stop()
+            if isinstance(error, CancelledError):
+                raise SweepError(f"the executor gave up what it was given ({error}); {len(self.stored)} are stored") from error
+            raise
+        if self.failed:
+            first = next(error for error in self.failed.values() if error is not None)
+            said = f"{len(self.failed)} of {len(self.costs)} failed, {len(self.stored)} are stored; the first: {first}"
+            raise SweepError(said) from first
+
+    def submit(self) -> None:
+        """Start all that wait for nothing any more; leave out what has lost a parent."""
+        for e, groups in list(self.waiting.items()):
+            if any(self.failed.keys() >= set(group) for group in groups):
+                del self.waiting[e]
+                self.failed[e] = None
+            elif e.alone and (self.running or not all(other.alone for other in self.waiting)):
+                continue
+            elif all(self.stored | self.failed.keys() >= set(group) for group in groups):
+                del self.waiting[e]
+                self.begin(e)
+
+    def begin(self, e: Experiment) -> None:
+        future = self.running[e] = _submit(None if e.alone else self.executor, e, self.keep)
+        if hasattr(future, "add_done_callback"):
+            future.add_done_callback(lambda done: self.finished.put((e, done)))
+
+    def next(self) -> tuple[Experiment, Future]:
+        """What finished next; where futures do not say so, the one that was started first."""
+        for e, future in self.running.items():
+            if not hasattr(future, "add_done_callback"):
+                return e, future
+        while True:
+            try:
+                e, future = self.finished.get(timeout=cluster.LOOK)
+            except Empty:
+                for e in self.executor.stuck(self.running) if isinstance(self.executor, cluster.Cluster) else ():
+                    self.running.pop(e).cancel()
+                    self.begin(e)
+            else:
+                if self.running.get(e) is future:  # else it was cancelled and started again
+                    return e, future
+
+    def settle(self, e: Experiment, future: Future) -> None:
+        """Count an experiment as stored or failed, and say so."""
+        del self.running[e]
+        try:
+            if isinstance(self.executor, cluster.Cluster) and not e.alone:
+                seconds = self.executor.result(future)
+                self.executor.confirm(e, self.keep)
+            else:
+                seconds = future.result()
+        except (DiskFull, ClusterError, CancelledError):
+            raise
+        except Exception as error:  # whatever an experiment may raise: the others are none the worse
+            self.failed[e] = error
+            print(f"failed: {type(e).__name__} {e.key}: {type(error).__name__}: {error}", flush=True)
+            return
+        self.stored.add(e)
+        done = f"{len(self.stored)}/{len(self.costs)} {type(e).__name__} {e.key}: {seconds:.1f} s"
+        print(f"{done}, about {duration(max(self.left(), 0.0))} left", flush=True)
+
+    def left(self) -> float:
+        """Seconds to go, if what is left takes as long for its cost as what is stored took."""
+        finished = sum(self.costs[e] for e in self.stored)
+        return (time.perf_counter() - self.start) * (sum(self.costs.values()) / max(finished, 1e-9) - 1)
+
+    def stop(self) -> None:
+        """Take back what is not yet begun, and say how far it came."""
+        for future in self.running.values():  # else a pool would first finish all that it was given
+            with cluster.uninterrupted(), suppress(Exception):  # a cluster that is gone takes nothing back
+                getattr(future, "cancel", bool)()
+        print(f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
+
+
+@contextmanager
+def _executor(executor: Any, runs: int) -> Iterator[Any]:
+    if executor is None and (address := environment.cluster()):
+        with cluster.connect(address) as client, cluster.serving(client) as served:
+            yield served
+    elif executor is None and (workers := min(environment.workers(), runs)) > 1:
+        with pool(workers) as found:
+            yield found
+    elif cluster.is_client(executor):
+        with cluster.serving(executor) as served:
+            yield served
+    else:
+        yield executor
 
 
 class _Later:
@@ -122,6 +236,7 @@ def _fail(error: Exception) -> None:
 
 
 def _task(e: Experiment, keep: bool | None) -> float:
+    environment.reuse_memory()
     start = time.perf_counter()
     run(e, keep, weights=e.has_weights)
     return time.perf_counter() - start

@@ -1,6 +1,7 @@
 """What the environment says, and a torchvision whose compiled operators are missing."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -118,3 +119,32 @@ def test_other_failures_of_torchvision_come_through(stub):
     with pytest.raises(RuntimeError, match="something else"):
         environment.import_torchvision()
     assert not environment._LIBRARIES
+
+
+FAULTS = """
+import resource, sys
+from pruning_lab import environment
+import torch
+if sys.argv[1] == "reuse":
+    assert environment.reuse_memory()
+count = []
+for _ in range(12):
+    torch.ones(2**24).sum()
+    count.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(count[-1] - count[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
+def test_freed_memory_is_used_again():
+    def faults(how):
+        return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+
+    assert 100 * faults("reuse") < faults("not")  # pages that the system had to clear
+
+
+def test_without_glibc_memory_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(environment.ctypes, "CDLL", lambda _: object())
+    environment.reuse_memory.cache_clear()
+    assert environment.reuse_memory() is False
+    environment.reuse_memory.cache_clear()

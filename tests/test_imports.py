@@ -11,10 +11,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pruning_lab"
 ALLOWED = {
     "environment": "",
     "models": "",
+    "architectures": "environment models",
     "criteria": "",
+    "weight_criteria": "criteria",
     "precision": "",
     "metrics": "",
     "gradients": "precision",
+    "masks": "criteria weight_criteria gradients",
     "figures": "",
     "structure": "metrics",
     "widgets": "metrics structure figures",
@@ -24,12 +27,17 @@ ALLOWED = {
     "provenance": "environment",
     "data": "environment",
     "experiment": "provenance",
-    "store": "environment provenance experiment",
-    "sweeps": "experiment store",
+    "disk": "",
+    "store": "environment provenance experiment disk",
+    "workers": "disk",
+    "cluster": "environment models experiment store",
+    "sweeps": "environment experiment disk store workers cluster",
     "chapters": "experiment",
     "units": "models criteria precision surgery",
     "train": "precision data recipe checkpoint",
-    "experiments": "environment models criteria precision metrics structure recipe provenance data experiment store units train",
+    "experiments": "environment models architectures criteria weight_criteria precision metrics gradients masks structure recipe checkpoint"
+    " provenance data experiment store units train",
+    "estimate": "environment data experiment store sweeps train",
     "publish": "environment experiment store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
@@ -70,7 +78,7 @@ def test_module_imports_only_what_its_line_names(path):
 
 
 def test_drawing_and_book_packages_are_imported_where_they_are_used():
-    heavy = {"plotly", "papermill", "networkx", "anywidget", "ipywidgets", "nbformat", "sphinx"}
+    heavy = {"plotly", "papermill", "networkx", "anywidget", "ipywidgets", "nbformat", "sphinx", "dask", "distributed"}
     for path in PACKAGE.glob("*.py"):
         if path.stem in {"figures", "__main__"}:
             continue

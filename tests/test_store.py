@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, provenance, store
+from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, gradients, provenance, store, train
 from pruning_lab.experiment import flat, lineage
 from pruning_lab.store import Experiment, Result
 
@@ -148,7 +148,8 @@ def test_every_field_changes_the_key():
     keys = [NET.key, curve.key]
     for f in dataclasses.fields(Train):
         if f.name != "recipe":
-            keys.append(replace(NET, **{f.name: changed(getattr(NET, f.name))}).key)
+            value = replace(NET, seed=9) if f.name == "start" else changed(getattr(NET, f.name))
+            keys.append(replace(NET, **{f.name: value}).key)
     words = dict(optimizer="adam", precision="bfloat16", augmentation="crop_flip", keep="lowest_validation_loss")
     for f in dataclasses.fields(Recipe):
         if f.name not in ("iterations", "keep"):
@@ -802,3 +803,17 @@ def test_the_digest_of_a_class_sees_what_compute_may_call():
 
     first, second, third = (provenance.methods_digest(k, Experiment) for k in (First, Second, Third))
     assert first == third != second  # a label is no part of the answer; an inherited `compute` is
+
+
+def test_the_digest_of_a_package_sees_all_its_files(tmp_path):
+    (tmp_path / "inner").mkdir()
+    inner, digests = tmp_path / "inner" / "b.py", []
+    (tmp_path / "a.py").write_text("x = 1\n")
+    for text in ("y = 1\n", "y = 1  # why\n", "y = 2\n"):
+        inner.write_text(text)
+        digests.append(provenance._files_digest(tmp_path))
+    inner.rename(tmp_path / "inner" / "c.py")
+    digests.append(provenance._files_digest(tmp_path))
+    assert digests[0] == digests[1] and len(set(digests)) == 3
+    assert provenance.module_digest("gradients") == provenance._files_digest(Path(gradients.__file__).parent)
+    assert provenance.module_digest("train") == provenance.code_digest(Path(train.__file__).read_text())

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -159,6 +161,64 @@ def test_any_executor_gets_a_whole_level_at_once():
     assert computed() == ["a", "b", "c", "ca", "cb", "cc"] and executor.most == 3 and not executor.waiting
 
 
+@dataclass(frozen=True)
+class Whole(Experiment):
+    """Stores its part's record on its way."""
+
+    part: Parent
+    error: bool = False
+
+    def parents(self):
+        return []
+
+    def leaves(self):
+        return [self.part]
+
+    def compute(self):
+        if self.error:
+            raise FloatingPointError("nan")
+        store.put(self.part, replace(self.part.compute(), seconds=0.1))
+        return Result(pd.DataFrame(dict(x=[3])))
+
+
+def test_a_child_waits_for_its_own_parents_and_for_no_others():
+    release = threading.Event()
+
+    class Slow(Parent):
+        def compute(self):
+            assert release.wait(60), "the other's child never came"
+            return super().compute()
+
+    class Last(Child):
+        def compute(self):
+            found = super().compute()  # which asserts that its own parent is there
+            release.set()
+            return found
+
+    with ThreadPoolExecutor(2) as executor:
+        sweeps.sweep([Child(Slow("slow"), "slow-child"), Last(Parent("quick"), "quick-child")], executor)
+    assert computed() == ["quick", "quick-child", "slow", "slow-child"]
+
+
+def test_a_child_waits_for_whoever_stores_its_parent():
+    a, b = Parent("a"), Parent("b")
+    plan = [Child(a, "ca"), Child(b, "cb"), Whole(a)]
+    assert sweeps.makers(sweeps.missing(plan)) == {Whole(a): [], b: [], Child(a, "ca"): [[Whole(a)]], Child(b, "cb"): [[b]]}
+    with ThreadPoolExecutor(3) as executor:
+        sweeps.sweep(plan, executor)
+    assert sorted(computed()) == ["a", "b", "ca", "cb"]
+
+
+def test_a_child_is_left_out_only_if_nobody_stored_its_parent():
+    a = Parent("a")
+    with pytest.raises(sweeps.SweepError, match="^1 of 3 failed, 2 are stored; the first: nan$"):
+        sweeps.sweep([Whole(a), Whole(a, error=True), Child(a)])
+    b = Parent("b")
+    with pytest.raises(sweeps.SweepError, match="^2 of 2 failed, 0 are stored; the first: nan$"):
+        sweeps.sweep([Whole(b, error=True), Child(b)])
+    assert computed() == ["a", "child"]
+
+
 def test_worker_processes_give_the_same_records(capsys):
     nets = [NET, replace(NET, seed=1)]
     with sweeps.pool(2) as executor:
@@ -169,6 +229,35 @@ def test_worker_processes_give_the_same_records(capsys):
         assert there.meta["device"]["threads"] == 1
         here = UnitCurve(net, "fc1", repeats=1).compute().table.reset_index(drop=True)
         pd.testing.assert_frame_equal(there.table, here, check_dtype=False, check_exact=True)
+
+
+def test_a_number_of_workers_in_the_environment_is_a_pool_of_so_many_at_most(monkeypatch):
+    made = []
+    monkeypatch.setattr(sweeps, "pool", lambda n: made.append(n) or nullcontext())
+    for workers, runs, expected in (("3", 2, [2]), ("2", 3, [2]), ("2", 1, []), ("1", 3, []), ("", 3, [])):
+        monkeypatch.setenv("PRUNING_LAB_WORKERS", workers)
+        made.clear()
+        sweeps.sweep([Parent(f"{workers}-{runs}-{k}") for k in range(runs)])
+        assert made == expected
+    monkeypatch.setenv("PRUNING_LAB_WORKERS", "2")
+    sweeps.sweep([Parent(f"own-{k}") for k in range(3)], Elsewhere())
+    assert made == []
+    for wrong in ("0", "many"):
+        monkeypatch.setenv("PRUNING_LAB_WORKERS", wrong)
+        with pytest.raises(ValueError, match=f"PRUNING_LAB_WORKERS='{wrong}'"):
+            sweeps.sweep([Parent(wrong)])
+
+
+@dataclass(frozen=True)
+class Timed(Parent):
+    alone: ClassVar[bool] = True
+
+
+def test_what_takes_time_is_computed_last_by_itself_and_here():
+    executor = Elsewhere()
+    others = [Parent("a", price=9), Parent("b", price=9), Child(Parent("a", price=9), "c")]
+    sweeps.sweep([Timed("t", price=0.1), Timed("u", price=0.2), *others], executor)
+    assert computed() == ["a", "b", "c", "t", "u"] and executor.most == 2
 
 
 def test_stopping_says_how_far_it_came(capsys):

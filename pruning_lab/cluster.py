@@ -1,0 +1,184 @@
+"""Experiments on a Dask cluster: one a worker process, a GPU or a share of it where workers say that they have one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import environment, models
+from .experiment import Experiment, Training, lineage
+from .store import find
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SMALL = 1e10  # multiply-adds of a training step below which a large GPU mostly waits for the host: in float32, about a millisecond
+SHARE = 0.25  # of a GPU, for a small net
+PATIENCE = 60.0  # seconds that a resource may be away (a worker that restarts) and that a shared folder may be late
+ANSWER = 10.0  # seconds that a scheduler has to answer
+LOOK = 5.0  # seconds between looks at the cluster while nothing finishes
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot do this sweep: no scheduler, or a worker with other code, another store or several threads."""
+
+
+def connect(address: str) -> Client:
+    """A client of the Dask scheduler at an address such as `tcp://host:8786`; the caller closes it.
+
+    Raises:
+        ClusterError: the package `distributed` is not installed, or no scheduler answers within `ANSWER` seconds.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ClusterError('a cluster needs the package distributed: pip install "pruning-lab[cluster]"') from error
+    try:
+        return Client(address, timeout=ANSWER, set_as_default=False)
+    except (OSError, ValueError) as error:
+        why = f"no Dask scheduler answers at {address} ({type(error).__name__})"
+        raise ClusterError(f"{why}: start one with `dask scheduler` and take the address that it prints") from error
+
+
+def is_client(executor: Any) -> bool:
+    """Whether an executor is a Dask client; nothing is imported to find out."""
+    return type(executor).__module__.split(".")[0] == "distributed"
+
+
+def step_work(training: Training) -> float:
+    """Multiply-adds of one training step: three passes over a batch."""
+    net = training.net
+    first = net.split("test", 1)
+    shape = tuple(first.images.shape[1:])
+    model = models.build(net.model, shape, len(first.classes), net.width)
+    return 3.0 * training.recipe.batch * models.multiplications(model, shape)
+
+
+def is_small(e: Experiment) -> bool:
+    """Whether it may share a GPU: a step of every net that it is made of takes fewer than `SMALL` multiply-adds."""
+    trainings = [t for part in lineage([e]) if (t := part.training()) is not None]
+    return all(step_work(t) < SMALL for t in trainings)
+
+
+def gpus(e: Experiment, offered: float) -> float:
+    """GPUs to ask for where the best worker has so many: 1, or `SHARE` for what is small; never more than a worker has."""
+    return min(SHARE if is_small(e) else 1.0, offered) if offered else 0.0
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block: a client that is interrupted in a call leaves a traceback behind."""
+    if threading.current_thread() is not threading.main_thread() or (before := signal.getsignal(signal.SIGINT)) is None:
+        yield  # it is not here that Ctrl-C arrives, or not by Python
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
+
+
+class Cluster:
+    """A Dask client as the executor of one sweep; made by `serving`."""
+
+    def __init__(self, client: Client, token: str) -> None:
+        self.client, self.token = client, token
+        self.asked: dict[Experiment, float] = {}  # GPUs
+        self.lacking_since: float | None = None
+        self.told = False
+
+    def offered(self) -> float | None:
+        """GPUs of the worker that has most; None while there is no worker."""
+        with uninterrupted():
+            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return max((w["resources"].get("GPU", 0.0) for w in workers), default=None)
+
+    def submit(self, task: Callable[[Experiment, bool], float], e: Experiment, keep: bool | None) -> Any:
+        """Start `task(e, keep)` on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
+        keep = bool(os.environ.get("PRUNING_LAB_KEEP")) if keep is None else keep  # as it is here: workers have settings of their own
+        self.asked[e] = gpus(e, self.offered() or 0.0)
+        here = dict(token=self.token, plugins=environment.plugins(), key=e.key, code=e.code())
+        resources = {"GPU": self.asked[e]} if self.asked[e] else None
+        with uninterrupted():
+            return self.client.submit(_there, task, e, keep, here, pure=False, resources=resources)
+
+    def stuck(self, running: Collection[Experiment]) -> list[Experiment]:
+        """Those that ask for GPUs that no worker has had for `PATIENCE` seconds, to be submitted again."""
+        offered = self.offered()
+        if offered is None and not self.told:
+            print("the cluster has no worker; start some: dask worker ADDRESS --nthreads 1", flush=True)
+            self.told = True
+        lacking = [e for e in running if offered is not None and self.asked[e] > offered]
+        since, self.lacking_since = self.lacking_since, (self.lacking_since or time.monotonic()) if lacking else None
+        return lacking if since is not None and time.monotonic() - since >= PATIENCE else []
+
+    def result(self, future: Any) -> Any:
+        """What a future that is done has come to; raises what its task raised."""
+        with uninterrupted():
+            return future.result()
+
+    def confirm(self, e: Experiment, keep: bool | None) -> None:
+        """See that the record that a worker stored is here.
+
+        Raises:
+            ClusterError: it is not, although file systems had time to show it.
+        """
+        end = time.monotonic() + PATIENCE
+        while find(e, keep, e.has_weights) is None:
+            if time.monotonic() > end:
+                raise ClusterError(f"a worker computed {type(e).__name__} {e.key}, but its record is not here: {SHARED}")
+            time.sleep(LOOK)
+
+
+SHARED = "PRUNING_LAB_STORE must name one folder that every machine sees, wherever it is mounted"
+
+
+@contextmanager
+def serving(client: Client) -> Iterator[Cluster]:
+    """The client as an executor, and, as long as it lasts, a file in the store by which workers know that it is theirs too."""
+    token = f"sweep-{uuid.uuid4().hex}"
+    file = environment.local_shelf() / "locks" / token
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    try:
+        yield Cluster(client, token)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _there(task: Callable[[Experiment, bool], float], e: Experiment, keep: bool, client: dict[str, Any]) -> float:
+    """What a worker runs: refuse what would go wrong unseen, then compute on one CPU thread."""
+    from distributed import get_worker
+
+    if said := _unfit(e, client, get_worker().state.nthreads):
+        raise ClusterError(f"worker {get_worker().address} {said}")
+    torch.set_num_threads(1)  # of this thread: a worker computes in another than its main one
+    os.environ["PRUNING_LAB_KEEP"] = "1" if keep else ""  # experiments look for their parents by it
+    return task(e, keep)
+
+
+def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:
+    """Why this worker must not compute an experiment of that client; None if it may."""
+    if threads > 1:
+        return f"has {threads} threads, which would draw from one generator: start it with --nthreads 1 --nworkers {threads}"
+    if lacking := set(client["plugins"]) - set(environment.plugins()):
+        return f"does not load {', '.join(sorted(lacking))}: start it with PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
+    code = e.code()
+    if other := sorted(k for k in code.keys() | client["code"].keys() if code.get(k) != client["code"].get(k)):
+        return f"has other code than this sweep ({', '.join(other)}): install the same version on all machines and start it again"
+    if e.key != client["key"]:
+        return f"knows {type(e).__name__} {client['key']} as {e.key}: install the same version on all machines and start it again"
+    if not (environment.local_shelf() / "locks" / client["token"]).is_file():
+        return f"has another store: {SHARED}"
+    return None

@@ -1,0 +1,52 @@
+"""A full disk: found in whatever error says so, and said in words that help."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "a file may not grow so large"}
+
+
+class DiskFull(OSError):
+    """What was to be written does not fit; names the folder and what to do."""
+
+
+@contextmanager
+def room(what: str, folder: Path, half: Path) -> Iterator[None]:
+    """Turn an error that comes from a full disk into DiskFull, and take away the file `half`, which is of no use then."""
+    try:
+        yield
+    except DiskFull:
+        raise
+    except Exception as error:
+        if (why := reason(error)) is None:
+            raise
+        half.unlink(missing_ok=True)
+        raise DiskFull(f"{why}: {what} cannot be stored in {folder}{_free(folder)}; nothing half-written stays. {WAYS}") from error
+
+
+WAYS = (
+    "Free some space (`python -m pruning_lab clean` shows what takes how much), or set PRUNING_LAB_STORE to a folder on another disk "
+    "and move there what is in this one; the same command goes on from there"
+)
+
+
+def reason(error: BaseException | None) -> str | None:
+    """Why a write failed, if an error or one that it came from says that there was no room; else None."""
+    while error is not None:
+        for code, words in FULL.items():
+            # safetensors raises an error of its own, in which the number stands as text
+            if (isinstance(error, OSError) and error.errno == code) or f"(os error {code})" in str(error):
+                return words
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _free(folder: Path) -> str:
+    with suppress(OSError):
+        return f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB are free there)"
+    return ""

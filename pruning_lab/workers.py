@@ -1,0 +1,43 @@
+"""Worker processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection, get_context, parent_process
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .disk import DiskFull
+
+
+class Pool(ProcessPoolExecutor):
+    """Worker processes that end with the block they serve when that is stopped: what they were at goes on from its checkpoint."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> bool | None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt | DiskFull):
+            for process in list(self._processes.values()):
+                process.terminate()  # to wait for them would take as long as their trainings
+        return super().__exit__(kind, *rest)
+
+
+def pool(workers: int) -> Pool:
+    """Worker processes of one CPU thread each: small nets run fastest one a core."""
+    return Pool(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    """One CPU thread; no word of its own on Ctrl-C; and an end with the pool's process, also where that is killed."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a process that is ended leaves behind
+
+    def follow() -> None:
+        connection.wait([parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

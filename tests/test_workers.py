@@ -1,0 +1,72 @@
+"""Worker processes end with the process that they belong to, however that ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pruning_lab import store
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAN = """from pruning_lab import Recipe, Train
+nets = [Train("digits", "lenet_300_100", Recipe(iterations=6), width=8, limit=64)]
+experiments = nets + [Train("digits", "lenet_300_100", Recipe(iterations=10**7), seed) for seed in (1, 2, 3)]
+"""
+
+
+@pytest.fixture
+def sweep(store_folder, tmp_path, monkeypatch):
+    """A sweep under way, one net of four stored, by so many workers: `sweep(2)`."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+    store._load.cache_clear()
+    path = tmp_path / "07_toy.ipynb"
+    cells = [("parameters", 'profile = "laptop"\n'), ("plan", PLAN)]
+    found = [dict(cell_type="code", metadata=dict(tags=[tag]), source=text.splitlines(True)) for tag, text in cells]
+    path.write_text(json.dumps(dict(cells=found, metadata={}, nbformat=4, nbformat_minor=5)))
+    begun = []
+
+    def begin(workers):
+        words = [sys.executable, "-m", "pruning_lab", "sweep", str(path), "--workers", str(workers)]
+        more, pipes = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"), dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        begun.append(subprocess.Popen(words, env=os.environ | more, cwd=ROOT, start_new_session=True, **pipes))
+        assert begun[0].stdout.readline().startswith("1/4 Train")
+        return begun[0]
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.parametrize("workers, whom", [(1, os.kill), (2, os.killpg), (2, os.kill)], ids=["here", "workers too", "not the workers"])
+def test_ctrl_c_says_what_is_stored_and_ends_at_once(sweep, store_folder, workers, whom):
+    """A terminal interrupts the whole group of processes, other programs the first one only."""
+    process = sweep(workers)
+    whom(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and out == "stopped: 1 of 4 are stored; the same command goes on from there\n" and err == ""
+    assert not list(store_folder.rglob(".part-*")) and len(list((store_folder / "Train").iterdir())) == 1
+
+
+def group(leader):
+    """The worker processes of a group that are not dead."""
+    columns = [word for name in ("pgid", "stat", "pid", "args") for word in ("-o", f"{name}=")]
+    listed = subprocess.run(["ps", "-A", "-ww", *columns], capture_output=True, text=True).stdout.splitlines()
+    rows = [line.split(None, 3) for line in listed if line.strip()]
+    return [int(pid) for group, state, pid, args in rows if int(group) == leader and state[0] != "Z" and "spawn_main" in args]
+
+
+def test_workers_do_not_outlive_a_sweep_that_is_killed(sweep):
+    process = sweep(2)
+    assert len(group(process.pid)) == 2
+    process.kill()
+    end = time.monotonic() + 60
+    while group(process.pid):
+        assert time.monotonic() < end, "workers go on without anyone who waits for them"
+        time.sleep(0.1)
