@@ -43,6 +43,7 @@ async function bundle(source, target, options) {
 
 if (!existsSync(here("node_modules"))) throw new Error("npm install comes first");
 await bundle("force_graph.src.js", "../pruning_lab/widgets/static/force_graph.js", { format: "esm" });
+await bundle("explorer.src.js", "../pruning_lab/widgets/static/explorer.js", { format: "esm" });
 await bundle("widgets_host.src.js", "../book/_static/vendor/widgets-host.js", {
   format: "iife", plugins: [styles], define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },
 });

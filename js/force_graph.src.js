@@ -1,10 +1,12 @@
 // The force graph as an anywidget module: the model's settings in, one canvas and its controls out.
-import { read, write } from "./force_graph/address.js";
 import { decode } from "./force_graph/decode.js";
 import { layout } from "./force_graph/layout.js";
 import { colouring, paint } from "./force_graph/paint.js";
-import { capital, name, panel, showCurve, showLegend, showUnit } from "./force_graph/panel.js";
-import { edgeRows, picture, save, unitRows } from "./force_graph/rows.js";
+import { name, panel, showCurve, showLegend, showUnit } from "./force_graph/panel.js";
+import { edgeRows, unitRows } from "./force_graph/rows.js";
+import { read, write } from "./shared/address.js";
+import { capital, ownKeys } from "./shared/elements.js";
+import { picture, save } from "./shared/files.js";
 
 const GLIDE = 350; // ms from one snapshot to the next when the slider is moved by hand
 const BEFORE = 150; // ms of layout before the first picture
@@ -19,13 +21,12 @@ function render({ model, el }) {
   const stop = new AbortController(), { signal } = stop;
   let playing = false, focus = null, held = null, visible = true, frame = 0, before = 0, drawn = 0, colour, telling, keeping, timer;
 
-  el.classList.add("pl-force-graph");
-  // The page around has keys of its own (in JupyterLab X cuts the cell): here they are the graph's, with Ctrl or Alt still the page's.
-  el.addEventListener("keydown", (event) => { if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation(); }, { signal });
+  el.classList.add("pl-widget", "pl-force-graph");
+  ownKeys(el, signal);
   const ui = panel(el, data, change, {
     play: () => setPlaying(!playing), zoom,
     reset: () => { setPlaying(false); zoom(0); for (const key of Object.keys(start)) change(key, start[key]); },
-    picture: () => picture(ui.canvas, theme, `${meta.name}-${meta.time}-${meta.epochs[now.snapshot]}.png`),
+    picture: () => picture(ui.canvas, ui.canvas.width, ui.canvas.height, theme.paper, `${meta.name}-${meta.time}-${meta.epochs[now.snapshot]}.png`),
     units: () => save(`${meta.name}-units.csv`, unitRows(data)),
     edges: () => save(`${meta.name}-edges-${meta.time}-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta, now.snapshot)),
   });
@@ -153,7 +154,7 @@ function render({ model, el }) {
         ? ` Weaker pairs than ${floor.toFixed(2)} are not stored for this snapshot.` : "";
       ui.summary.textContent = `${capital(meta.time)} ${meta.epochs[t]}: ${left} of ${meta.units} units, ${graph.edges.length} edges with a cosine of at least ` +
         `${now.cutoff.toFixed(2)}; the largest connected group has ${graph.largestGroup()} units.${short}`;
-      ui.canvas.setAttribute("aria-label", `${meta.title}. ${ui.summary.textContent}`);
+      label();
     }, playing ? 0 : 250);
     ui.note.textContent = `The weakest pair kept has a cosine of ${Math.min(...meta.floors).toFixed(3)}; cosines are in steps of ` +
       `${((meta.high - meta.low) / 255).toPrecision(2)}.`;
@@ -161,14 +162,21 @@ function render({ model, el }) {
   }
   function keep() {
     clearTimeout(keeping);
-    keeping = setTimeout(() => write(meta.name, now, start), 200);
+    keeping = setTimeout(() => write(meta.name, Object.fromEntries(Object.keys(start).map((key) => [key, said(key)]))), 200);
   }
+  const rounded = (value) => Math.round(value * 1e4) / 1e4; // a slider has rounding errors of its own
+  const said = (key) => (rounded(now[key]) === rounded(start[key]) ? null : String(rounded(now[key])));
   function look(node) {
     if (focus === node) return;
     focus = node;
     showUnit(ui.details, data, now.snapshot, focus);
     ui.canvas.dataset.focus = node ? node.unit : "";
+    label();
     ask();
+  }
+  function label() { // the unit looked at, else the graph
+    const unit = focus && `Unit ${name(meta, focus.unit)}. ${ui.details.innerText.replace(/\n+/g, ". ")}`;
+    ui.canvas.setAttribute("aria-label", unit ?? `${meta.title}. ${ui.summary.textContent}`);
   }
 
   // Mouse, pen and finger: over a node for what is known of it, drag a node or the ground, two fingers or Ctrl + wheel to zoom.
@@ -235,7 +243,6 @@ function render({ model, el }) {
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     act();
-    if (focus && /^(Arrow|n)/.test(event.key)) ui.canvas.setAttribute("aria-label", `Unit ${name(meta, focus.unit)}. ${ui.details.innerText.replace(/\n+/g, ". ")}`);
   });
   listen("blur", () => look(null));
 
@@ -250,7 +257,7 @@ function render({ model, el }) {
   }
   function repaint() {
     const style = getComputedStyle(el);
-    Object.assign(theme, { ink: style.getPropertyValue("--fg-ink").trim() || style.color, paper: style.getPropertyValue("--fg-paper").trim() || "#fff" });
+    Object.assign(theme, { ink: style.getPropertyValue("--pl-ink").trim() || style.color, paper: style.getPropertyValue("--pl-paper").trim() || "#fff" });
     ask();
   }
   const sizes = new ResizeObserver(resize);
@@ -271,7 +278,7 @@ function render({ model, el }) {
   sizes.observe(ui.canvas);
   sight.observe(ui.canvas);
   tell();
-  for (const [key, value] of Object.entries(read(meta.name, start))) change(key, bounded(key, value));
+  for (const [key, text] of Object.entries(read(meta.name))) if (key in start && Number.isFinite(Number(text))) change(key, bounded(key, Number(text)));
   resize();
 
   return () => {

@@ -51,7 +51,7 @@ def graph(units=60, times=6, **options):
 
 
 def make(folder: Path, cells=(FIRST, SECOND)) -> Path:
-    """The folder of the built page `book/graphs.html`."""
+    """The folder of the built page `book/graphs.html` with the output of these cells."""
     source, done = folder / "graphs.ipynb", folder / "src" / "book" / "graphs.ipynb"
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]

@@ -1,6 +1,5 @@
 // What pruning_lab/widgets/encoding.py packed, as typed arrays; a snapshot is unpacked when it is first shown.
-
-const bytes = (value) => (value?.byteLength ? new Uint8Array(value.buffer ?? value, value.byteOffset ?? 0, value.byteLength) : new Uint8Array());
+import { bytes } from "../shared/bytes.js";
 
 function sixteen(value, peak) {
   const raw = bytes(value).slice();

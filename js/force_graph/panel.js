@@ -1,38 +1,6 @@
 // The elements around the canvas: controls, legend, accuracy curve, what is known of the unit in focus, summary.
+import { button, capital, draw, make, menu, slider } from "../shared/elements.js";
 import { PALETTE, shade } from "./paint.js";
-
-const SVG = "http://www.w3.org/2000/svg";
-
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
-    else if (value === true) element.setAttribute(key, "");
-    else if (value !== undefined && value !== false) element.setAttribute(key, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-// A labelled slider; `show` makes the text beside it. Returns { row, set }.
-function slider(label, attributes, show, change) {
-  const output = make("output");
-  const input = make("input", { type: "range", ...attributes, oninput: () => change(Number(input.value)) });
-  const set = (value) => {
-    input.value = value;
-    output.textContent = show(value);
-    input.setAttribute("aria-valuetext", show(value));
-  };
-  return { row: make("label", { class: "fg-row" }, make("span", {}, label), input, output), set, input };
-}
-
-function menu(label, names, change) {
-  const select = make("select", { onchange: () => change(select.selectedIndex) }, ...names.map((name) => make("option", {}, name)));
-  return { row: make("label", { class: "fg-row" }, make("span", {}, label), select), set: (value) => { select.selectedIndex = value; } };
-}
-
-export const capital = (word) => word[0].toUpperCase() + word.slice(1);
-const button = (text, title, onclick) => make("button", { type: "button", title, onclick }, text);
 
 export function panel(el, data, change, act) {
   const { meta } = data, last = meta.epochs.length - 1;
@@ -59,7 +27,7 @@ export function panel(el, data, change, act) {
     removal.append(sliders.removed.row, sliders.order.row, curve);
   }
   const legend = make("div", { class: "fg-legend" });
-  const note = make("p", { class: "fg-note" });
+  const note = make("p", { class: "pl-note" });
   const details = make("div", { class: "fg-unit" });
   const summary = make("p", { class: "fg-summary", "aria-live": "polite" });
   const drawing = make("div", { class: "fg-drawing" }, canvas, details, make("div", { class: "fg-zoom" },
@@ -68,16 +36,16 @@ export function panel(el, data, change, act) {
     make("p", { class: "fg-title" }, make("strong", {}, meta.title),
       " A dot is a unit, its area the norm of its weights; a line joins two units whose weights point the same way."),
     drawing, legend,
-    make("div", { class: "fg-bar" }, play, speed, sliders.snapshot.row),
+    make("div", { class: "pl-bar" }, play, speed, sliders.snapshot.row),
     summary,
     make("div", { class: "fg-controls" }, sliders.cutoff.row, sliders.colour.row, removal),
     make("details", { class: "fg-more" }, make("summary", {}, "Forces and kernel"),
       make("div", { class: "fg-controls" }, sliders.sigma.row, sliders.kernel.row, sliders.charge.row, sliders.distance.row),
-      make("p", { class: "fg-note" }, "The report takes 1 − cos for the squared distance; its author's code squares half of 1 − cos, " +
+      make("p", { class: "pl-note" }, "The report takes 1 − cos for the squared distance; its author's code squares half of 1 − cos, " +
         "so that with one sigma orthogonal units still pull each other where the report's formula nearly lets them go."), note),
-    make("div", { class: "fg-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
+    make("div", { class: "pl-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
       button("Units (CSV)", "Download the units of all snapshots", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges)),
-    make("p", { class: "fg-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
+    make("p", { class: "pl-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
       "[ and ] a snapshot back and on, space plays, + and − zoom, 0 shows all, Escape lets go."),
   );
   return { canvas, play, speed, sliders, legend, note, details, summary, drawing, curve };
@@ -98,11 +66,6 @@ export function showCurve(box, order, removed) {
   if (!order?.accuracy) return box.replaceChildren();
   const n = order.accuracy.length - 1, at = Math.min(removed, n), [W, H] = [300, 80];
   const x = (k) => 4 + ((W - 8) * k) / Math.max(n, 1), y = (value) => H - 4 - (H - 8) * value;
-  const draw = (tag, attributes) => {
-    const element = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    return element;
-  };
   const text = `Accuracy ${(100 * order.accuracy[at]).toFixed(1)} % with ${at} of ${n} units removed.`;
   const svg = draw("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": text, preserveAspectRatio: "none" });
   svg.append(
@@ -111,7 +74,7 @@ export function showCurve(box, order, removed) {
     draw("line", { x1: x(at), x2: x(at), y1: 4, y2: H - 4, class: "fg-axis" }),
     draw("path", { d: `M${x(at)} ${y(order.accuracy[at])}h0`, class: "fg-dot" }),
   );
-  box.replaceChildren(svg, make("p", { class: "fg-note" }, text));
+  box.replaceChildren(svg, make("p", { class: "pl-note" }, text));
 }
 
 export function showUnit(box, data, t, node) {

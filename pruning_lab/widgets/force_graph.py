@@ -27,7 +27,7 @@ class ForceGraph(anywidget.AnyWidget):
     """A graph that a reader can turn: made by `from_snapshots` or `from_gram`, drawn by static/force_graph.js."""
 
     _esm = (STATIC / "force_graph.js").read_text(encoding="utf-8")
-    _css = (STATIC / "force_graph.css").read_text(encoding="utf-8")
+    _css = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("controls.css", "force_graph.css"))
 
     # What is drawn; js/force_graph/decode.js reads it.
     meta = t.Dict().tag(sync=True)

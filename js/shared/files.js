@@ -1,0 +1,23 @@
+// What a reader takes away: text and pictures as downloads.
+
+export function save(name, content) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type: "text/csv" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
+export const table = (rows) => rows.map((row) => row.map(cell).join(",") + "\n").join("");
+
+// What is drawn in a canvas or an image, on paper of the page's colour, as PNG.
+export function picture(drawn, width, height, paper, name) {
+  const copy = document.createElement("canvas");
+  Object.assign(copy, { width, height });
+  const context = copy.getContext("2d");
+  context.fillStyle = paper;
+  context.fillRect(0, 0, width, height);
+  context.drawImage(drawn, 0, 0, width, height);
+  copy.toBlob((blob) => save(name, blob));
+}
