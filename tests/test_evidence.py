@@ -1,7 +1,7 @@
 """Verdicts by the table of the design, which profile a page shows, and the measures, each beside a naive loop."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruning_lab import metrics, store
+from pruning_lab import Recipe, Train, metrics, store
 from pruning_lab.publish import claims, evidence
 from pruning_lab.store import Experiment, Result
 
@@ -80,6 +80,8 @@ def around(mean, scale=1.0):
         ("differs", 0, [5], OPEN),
         ("differs", 0, [], "not run"),
         ("differs", 0, [5, 5.1, 5.2], YES),
+        ("differs", 0, [5, 5, 5], OPEN),
+        ("at_least", 1, [0, 0, 0], YES),
     ],
 )
 def test_verdicts_are_those_of_the_table(kind, margin, values, word):
@@ -148,6 +150,14 @@ def test_a_claim_on_other_data_is_worded_so_in_its_parts_and_as_a_whole():
     assert smoke.verdict.tolist() == ["no verdict at this size"] * 2 + ["not run"] and set(smoke.overall) == {"no verdict at this size"}
 
 
+def test_a_part_may_have_a_kind_of_its_own():
+    parts = {"level": around(0.3), "steep": around(0.3)}
+    rows = claims.judge("WI2", parts, margin=1, kinds={"steep": "differs"}).set_index("part")
+    assert claims.load()["WI2"].kind == "same" and list(rows.verdict) == [YES, YES]
+    assert rows.high["level"] < rows.high["steep"]  # 90 % against 95 %
+    assert list(claims.judge("WI2", {"level": around(3), "steep": around(3)}, margin=1, kinds={"steep": "differs"}).verdict) == [NO, YES]
+
+
 def test_a_claim_is_judged_part_by_part():
     rows = claims.judge("FP1", {"fc1": around(1), "conv2": around(-1)}, profile="paper")
     assert rows.verdict.tolist() == [YES, NO] and set(rows.overall) == {"mixed"} and rows.n.tolist() == [3, 3]
@@ -181,7 +191,10 @@ def test_the_scoreboard_has_units_and_says_what_chance_alone_would_decide(wide, 
     parts = {f"w{k}": around(1 + k) for k in range(wide)} | {f"s{k}": [1.0, 2.0] for k in range(small)} | {"none": []}
     page = claims.scoreboard(claims.judge("FP1", parts, unit="<ranks>")).data
     table, end = page.split("</table>")
-    assert end.startswith(f"<p>Of {wide} parts with at least three nets, chance alone would decide about {chance}")
+    assert end.startswith(f"<p>Of {wide} parts that claim a difference and have at least three nets, chance alone would decide about ")
+    assert f"about {chance}." in end
+    same = claims.judge("WI2", {f"w{k}": around(1 + k) for k in range(wide)}, margin=1)
+    assert "Of 0 parts" in claims.scoreboard(same).data  # what claims no difference is not decided by chance in its favour
     assert "<td>+1.00 &lt;ranks&gt;</td><td>+0.75 to +1.25</td><td>3</td><td>reproduced</td>" in table
     assert "<td>none</td><td>none</td><td>none</td><td>0</td><td>not run</td>" in table
     assert table.count("<tr><td>") == wide + small + 1 and table.count('class="lab-claim"') == 1
@@ -332,6 +345,19 @@ def test_single_runs_are_better_than_nothing(shelves):
 def test_a_line_is_everything_but_the_seed(shelves):
     assert evidence.line(Net("a", seed=1)) == evidence.line(Net("a", seed=2)) != evidence.line(Net("a", "digits"))
     assert evidence.line(Curve(Net("a", seed=1))) == evidence.line(Curve(Net("a"))) != evidence.line(Net("a"))
+
+
+def test_nets_that_begin_at_another_s_weights_are_one_line_over_both_seeds():
+    recipe = Recipe(epochs=1)
+    nets = [Train("gaussian:digits", "mlp", recipe, seed=s, start=Train("digits", "mlp", recipe, seed=s)) for s in range(2)]
+    assert evidence.line(nets[0]) == evidence.line(nets[1]) != evidence.line(replace(nets[0], start=None))
+    assert evidence._label(nets[0]) == "mlp-gaussian-digits-after-digits"
+
+
+def test_a_gaussian_twin_has_its_data_s_name():
+    recipe = Recipe(epochs=1)
+    pair = Train("cifar10", "mlp", recipe), Train("gaussian:cifar10", "mlp", recipe)
+    assert evidence.Evidence("paper", pair, ()).data("mlp") == "CIFAR-10"
 
 
 def test_experiments_are_picked_by_class_and_settings(shelves):

@@ -38,7 +38,37 @@ def layer_history(seeds=3):
     return pd.DataFrame(rows)
 
 
+def net_history(seeds=3):
+    r = np.random.default_rng(4)
+    rows = [dict(seed=s, arm=a, epoch=k, coherence=r.uniform(0.1, 1), accuracy=r.random() if k else np.nan, place=f"layer{k}")
+            for s in range(seeds) for a in ("real images", "Gaussian images") for k in (2, 0, 1)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def weight_ways():
+    rows = [dict(epoch=k, images=i, end=e, weight=w, way=k * w) for i in ("real", "noise") for e in ("highest", "lowest")
+            for w in range(3) for k in range(4)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def nets_of_masks():
+    rows = [dict(label=m, panel=p, mean=80.0, low=75.0, high=85.0, n=3, values=[79.0, 80.0, 81.0], beside=90.0)
+            for p in ("global", "local") for m in ("dense", "magnitude, best", "random, ERK")]  # fmt: skip
+    return pd.DataFrame(rows[:-1])
+
+
+MEASURES = {"coherence": "coherence", "accuracy": "accuracy of training images"}
 PANELS = {"pairs": "pairs nearer than chance", "spread": "spread of norms"}
+
+
+def children(seeds=3):
+    rows = [dict(seed=s, weights=w, kept=w // cut, test=10.0 * s + w / cut) for s in range(seeds) for w in (100, 1000) for cut in (1, 10)]
+    return pd.DataFrame(rows)
+
+
+def plane(table):
+    words = dict(weights="weights of the parent", kept="weights that stay", test="test accuracy, %")
+    return figures.plane(table, x="weights", y="kept", value="test", labels=words, **SAYS)
 
 
 def drawn(name):
@@ -48,6 +78,8 @@ def drawn(name):
         "panels": lambda: figures.unit_curves({"fc1": curves(), "conv2": curves(1, 1)}, published={"norm/lowest": {2: 50.0}}, **SAYS),
         "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
         "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
+        "levels": lambda: figures.levels(nets_of_masks(), axis="accuracy, %", chance=10, **SAYS),
+        "no levels": lambda: figures.levels(pd.DataFrame(), axis="accuracy, %", **SAYS),
         "importance": lambda: figures.importance(units(), **SAYS),
         "no importance": lambda: figures.importance(pd.DataFrame([]), **SAYS),
         "single nets": lambda: figures.unit_curves({"fc1": curves(2)}, **SAYS),
@@ -56,12 +88,20 @@ def drawn(name):
         "histories": lambda: figures.histories(layer_history(), PANELS, **SAYS),
         "single histories": lambda: figures.histories(layer_history(2), PANELS, **SAYS),
         "no histories": lambda: figures.histories(pd.DataFrame(), PANELS, **SAYS),
+        "net panels": lambda: figures.panels(net_history(), MEASURES, by="arm", log=("coherence",), floor={"coherence": 0.1}, **SAYS),
+        "single net panels": lambda: figures.panels(net_history(1), MEASURES, by="arm", x="place", **SAYS),
+        "no net panels": lambda: figures.panels(pd.DataFrame(), MEASURES, by="arm", **SAYS),
+        "paths": lambda: figures.paths(weight_ways(), by="images", **SAYS),
+        "no paths": lambda: figures.paths(pd.DataFrame(columns=["epoch", "images", "end", "weight", "way"]), by="images", **SAYS),
+        "plane": lambda: plane(children()),
+        "no plane": lambda: plane(pd.DataFrame()),
         "turning": lambda: figures.turning([0, 45, 90], np.ones((3, 2, 2)), toy, **SAYS),
     }[name]()
 
 
-EMPTY = ["no curves", "no differences", "no importance", "no histories"]
-ALL = ["curves", "panels", "single nets", "no panel", "differences", "importance", "turning", "histories", "single histories", *EMPTY]
+EMPTY = ["no curves", "no plane", "no differences", "no levels", "no importance", "no histories"]
+ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "levels", "importance", "turning", "histories",
+       "single histories", *EMPTY]  # fmt: skip
 
 
 def named(figure, start):
@@ -80,6 +120,7 @@ def test_a_figure_carries_title_alt_rows_file_and_command(name):
 
 @pytest.mark.parametrize("name, x, y", [("curves", "units removed", "test accuracy, %"), ("differences", "difference, points", None),
                                         ("importance", "norm", "share"), ("no curves", "units removed", "test accuracy, %"),
+                                        ("plane", "weights of the parent", "weights that stay"),
                                         ("no differences", "difference, points", None), ("no importance", "norm", "share")])  # fmt: skip
 def test_axes_say_what_and_in_which_unit(name, x, y):
     layout = drawn(name).layout
@@ -97,6 +138,49 @@ def test_criteria_have_distinct_colours_and_random_is_grey():
     assert len(set(hues)) == len(hues) and figures.colour("random") == figures.GREY
     assert figures.colour("my_own") in figures.SPARE and figures.colour("my_own") == figures.colour("my_own")
     assert not set(figures.SPARE) & set(figures.COLOURS.values())
+    weights = [figures.colour(c) for c in (*criteria.WEIGHT, "dense")]
+    assert len(set(weights)) == len(weights) >= 5
+
+
+def test_what_was_done_to_a_mask_is_a_dash_and_keeps_the_criterion_s_colour():
+    table = pd.DataFrame([dict(seed=s, width=w, mask=m, test=s + w) for s in range(3) for w in (8, 16) for m in
+                          ("diff", "diff, worst", "random, ERK", "Gaussian, from trained weights")])  # fmt: skip
+    figure = figures.panels(table, {"test": "test"}, by="mask", x="width", **SAYS)
+    looks = {t.name.partition(" (")[0]: (t.line.color, t.line.dash) for t in figure.data if "band" not in t.name}
+    assert looks["diff"] == (figures.colour("diff"), "solid") and looks["diff, worst"] == (figures.colour("diff"), "dash")
+    assert looks["random, ERK"] == (figures.GREY, "longdash")
+    assert looks["Gaussian, from trained weights"] == (figures.COLOURS["Gaussian, from trained weights"], "solid")
+
+
+def widths(*values):
+    table = pd.DataFrame([dict(seed=s, width=w, net=n, test=s + w) for s in range(3) for w in values for n in ("narrow", "wide")])
+    return figures.panels(table, {"test": "test"}, by="net", x="width", log=("width",), colours={"narrow": "#123456"}, **SAYS)
+
+
+def test_few_widths_are_the_ticks_of_a_logarithmic_axis_as_far_as_they_have_room():
+    assert widths(16, 32, 64).layout.xaxis.tickvals == (16, 32, 64) and widths(16, 32, 64).layout.xaxis.ticktext == ("16", "32", "64")
+    assert widths(16, 256, 2048, 2800).layout.xaxis.tickvals == (16, 256, 2800)
+    assert widths(8).layout.xaxis.tickvals == (8,)
+    assert widths(*range(1, 20)).layout.xaxis.tickvals is None and widths(16, 20_000).layout.xaxis.tickvals is None
+
+
+def test_a_ramp_goes_through_its_colours_in_order():
+    assert figures.ramp(1) == ["#3B528B"] and figures.ramp(2) == ["#3B528B", "#AADC32"]
+    assert figures.ramp(6)[2] == "#21908C" and len(set(figures.ramp(8))) == 8
+    greens = [int(hue[3:5], 16) for hue in figures.ramp(9)]
+    assert greens == sorted(greens)
+
+
+def test_lines_that_are_no_criteria_take_the_colours_that_they_are_given():
+    hues = {t.name.partition(" (")[0]: t.line.color for t in widths(8, 16).data if "band" not in t.name}
+    assert hues["narrow"] == "#123456" and hues["wide"] == figures.colour("wide")
+
+
+def test_a_plane_has_a_dot_a_pair_with_the_mean_over_nets():
+    [dots] = drawn("plane").data
+    at = {(x, y): (v, n) for x, y, v, n in zip(dots.x, dots.y, dots.marker.color, dots.customdata, strict=True)}
+    assert at == {(100, 100): (110, 3), (100, 10): (20, 3), (1000, 1000): (1010, 3), (1000, 100): (110, 3)}
+    assert drawn("plane").layout.xaxis.type == drawn("plane").layout.yaxis.type == "log"
 
 
 def test_a_criterion_has_its_colour_in_every_figure():
@@ -169,6 +253,8 @@ def notes(figure):
 
 def test_a_panel_without_rows_says_that_it_is_not_run():
     assert notes(drawn("no curves")) == [("not run at this size yet", "x domain")] and not drawn("no curves").data
+    empty = drawn("no histories")  # without titles, which would run into the words
+    assert notes(empty) == [("not run at this size yet", "paper")] and len(empty.layout.annotations) == 1 and not empty.data
     assert notes(drawn("no panel")) == [("not run at this size yet", "x domain")] and not notes(drawn("panels"))
     swapped = figures.unit_curves({"conv2": curves(), "fc1": pd.DataFrame()}, **SAYS)
     assert notes(swapped) == [("not run at this size yet", "x2 domain")]
@@ -180,6 +266,7 @@ def test_a_panel_without_rows_says_that_it_is_not_run():
 
 @pytest.mark.parametrize("name, columns", [("no curves", {"criterion", "remove", "removed"}),
                                            ("no differences", {"label", "mean", "low", "high"}),
+                                           ("no levels", {"label", "panel", "mean", "low", "high", "beside"}),
                                            ("no importance", {"unit", "norm", "share", "loss_increase"})])  # fmt: skip
 def test_rows_of_an_empty_figure_still_parse(name, columns):
     rows = pd.read_csv(io.StringIO(drawn(name).layout.meta["rows"]))
@@ -213,6 +300,18 @@ def test_differences_show_every_net_the_mean_and_its_interval():
             assert ends == pytest.approx((row.low, row.high))
         else:
             assert list(mean.error_x.array) == [0] and "too few nets" in mean.hovertemplate
+
+
+def test_levels_show_every_net_the_interval_and_a_second_number_in_the_panel_of_their_group():
+    figure, table = drawn("levels"), nets_of_masks()
+    assert [a.text for a in figure.layout.annotations][:2] == ["global", "local"] and len(figure.data) == 3 * len(table)
+    for k, (_, row) in enumerate(table.iterrows()):
+        dots, mean, ring = figure.data[3 * k : 3 * k + 3]
+        assert (list(dots.x), mean.x[0], ring.x[0]) == (row["values"], row["mean"], row.beside)
+        assert {t.xaxis for t in (dots, mean, ring)} == {"x" if row.panel == "global" else "x2"}
+        assert mean.error_x.array[0] == pytest.approx(row.high - row["mean"])
+    assert [t.marker.color for t in figure.data[::3]][1:3] == [figures.COLOURS["magnitude"], figures.GREY]
+    assert list(figure.layout.yaxis.categoryarray) == ["dense", "magnitude, best", "random, ERK"]
 
 
 def test_importance_is_in_units_of_the_mean_share():
@@ -256,3 +355,48 @@ def test_fewer_than_three_nets_are_drawn_one_by_one_in_a_history():
     figure = drawn("single histories")
     assert len(figure.data) == 8
     assert {t.name for t in figure.data if t.showlegend} == {"trained (2 single nets)", "permuted (2 single nets)"}
+
+
+def test_panels_have_the_mean_and_the_spread_of_nets_in_order_of_epochs():
+    figure, table = drawn("net panels"), net_history()
+    line = next(t for t in figure.data if t.name == "real images (± sd, 3 nets)" and t.yaxis == "y")
+    values = table[table.arm == "real images"].pivot(index="epoch", columns="seed", values="coherence")
+    assert list(line.x) == [0, 1, 2] and list(line.y) == pytest.approx(values.mean(axis=1).tolist(), rel=1e-4)
+    band = next(t for t in figure.data if t.name == "real images: band" and t.yaxis == "y")
+    assert list(band.y[:3]) == pytest.approx((values.mean(axis=1) + values.std(axis=1, ddof=1)).tolist(), rel=1e-4)
+    assert min(band.y) == pytest.approx(values.to_numpy().min(), rel=1e-4)  # a logarithmic axis has no zero
+    assert figure.layout.yaxis.type == "log" and figure.layout.yaxis2.type == "linear"
+    assert [shape.y0 for shape in figure.layout.shapes] == [0.1]
+
+
+def test_a_measure_that_lacks_at_epoch_0_begins_later():
+    line = next(t for t in drawn("net panels").data if t.name == "real images (± sd, 3 nets)" and t.yaxis == "y2")
+    assert list(line.x) == [1, 2] and not np.isnan(np.array(line.y, dtype=float)).any()
+
+
+def test_arms_have_their_colours_and_one_place_in_the_legend():
+    figure = drawn("net panels")
+    hues = {t.name.split(" (")[0]: t.line.color for t in figure.data if "band" not in t.name}
+    assert hues == {name: figures.COLOURS[name] for name in ("real images", "Gaussian images")}
+    assert [t.name for t in figure.data if t.showlegend is not False] == [f"{name} (± sd, 3 nets)" for name in hues]
+
+
+def test_a_line_of_the_second_panel_alone_has_its_place_in_the_legend():
+    table = net_history()
+    table.loc[table.arm == "Gaussian images", "coherence"] = np.nan
+    figure = figures.panels(table, MEASURES, by="arm", **SAYS)
+    shown = [(t.name, t.yaxis) for t in figure.data if t.showlegend is not False]
+    assert shown == [("real images (± sd, 3 nets)", "y"), ("Gaussian images (± sd, 3 nets)", "y2")]
+
+
+def test_places_by_name_keep_their_order_and_single_nets_are_said():
+    line = next(t for t in drawn("single net panels").data if t.name == "real images (1 single net)")
+    assert list(line.x) == ["layer2", "layer0", "layer1"]
+
+
+def test_paths_tell_highest_from_lowest_in_a_panel_each():
+    figure = drawn("paths")
+    assert len(figure.data) == 12 and {t.yaxis for t in figure.data} == {"y", "y2"}
+    assert [t.name for t in figure.data if t.showlegend] == ["highest |diff|", "lowest |diff|"]
+    assert len({t.line.color for t in figure.data if t.legendgroup == "highest"}) == 1
+    assert len({t.line.color for t in figure.data}) == 2 and list(figure.data[2].y) == [0, 2, 4, 6]

@@ -4,6 +4,7 @@ import ast
 import base64
 import hashlib
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -255,6 +256,18 @@ def test_an_unknown_profile_is_refused(tmp_path, capsys):
     assert "laptop" in capsys.readouterr().err
 
 
+def test_workers_are_set_while_the_book_is_built_and_not_after(monkeypatch):
+    seen = []
+    monkeypatch.setattr(build, "build", lambda *_: seen.append(os.environ.get("PRUNING_LAB_WORKERS")) or Path("html"))
+    monkeypatch.setattr(build.os, "cpu_count", lambda: 16)
+    monkeypatch.delenv("PRUNING_LAB_WORKERS", raising=False)
+    for profile in ("laptop", "smoke"):
+        assert build.main(["--profile", profile]) == 0 and "PRUNING_LAB_WORKERS" not in os.environ
+    monkeypatch.setenv("PRUNING_LAB_WORKERS", "1")
+    build.main(["--profile", "laptop"])
+    assert seen == ["4", None, "1"]
+
+
 def test_paths_of_this_machine_are_found(tmp_path):
     (tmp_path / "page.html").write_text(f"see {ROOT}/book")
     (tmp_path / "other.html").write_text("see book/")
@@ -314,10 +327,3 @@ def test_vendored_scripts_are_those_of_the_manifest():
     for name, path in found.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[name], name
         assert path.suffix == ".txt" or f"{path.stem}.LICENSE.txt" in found, f"{name} comes without its licence"
-
-
-def test_built_pages_name_no_script_style_or_picture_elsewhere(book):
-    for path in book.rglob("*.html"):
-        for tag, attributes in Page(path.read_text(encoding="utf-8")).tags:
-            source = attributes.get("src") or (attributes.get("href") if tag == "link" else "") or ""
-            assert "//" not in source, f"{path.name}: {tag} {source}"

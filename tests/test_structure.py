@@ -3,10 +3,13 @@
 import io
 import math
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score
 
 from pruning_lab import LayerGraph, LayerStructure, Recipe, Snapshots, Train, metrics, run, structure, units
 
@@ -24,6 +27,92 @@ def gram(weights):
 
 def scattered(units=60, inputs=200, seed=0):
     return np.random.default_rng(seed).normal(size=(units, inputs))
+
+
+def slow(gram, inputs, deviations, neighbours):
+    """The numbers that need no communities, one pair at a time."""
+    units, norms = range(len(gram)), [math.sqrt(row[k]) for k, row in enumerate(gram)]
+    cosine = {(i, j): gram[i, j] / norms[i] / norms[j] if norms[i] and norms[j] else 0.0 for i in units for j in units if i != j}
+    pairs = [c for (i, j), c in cosine.items() if i < j]
+    near, largest = {pair for pair, c in cosine.items() if c > deviations / math.sqrt(inputs)}, 0
+    for unit in units:
+        part, fresh = {unit}, {unit}
+        while fresh := {j for j in units for i in fresh if (i, j) in near} - part:
+            part |= fresh
+        largest = max(largest, len(part))
+    nearest = [np.mean(sorted(cosine[i, j] for j in units if j != i)[-neighbours:]) for i in units]
+    mean = sum(norms) / len(norms)
+    return dict(
+        pairs=sum(c > deviations / math.sqrt(inputs) for c in pairs) / len(pairs), close=sum(c >= 0.5 for c in pairs) / len(pairs),
+        component=largest / len(gram), norm=mean, spread=math.sqrt(sum((n - mean) ** 2 for n in norms) / len(norms)) / mean,
+        crowding=metrics.rank_correlation(np.array(norms), np.array(nearest)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("deviations, neighbours", [(4.0, 5), (1.5, 5), (2.0, 2), (1.0, 15)])
+def test_the_numbers_equal_naive_loops(seed, deviations, neighbours):
+    weights = np.concatenate([scattered(12, 10, seed), bundles(2, 4, 10, 1.0, seed)[0]])
+    weights[seed] = 0
+    found = structure.describe(gram(weights), 10, deviations=deviations, neighbours=neighbours, seed=seed)
+    right = slow(gram(weights), 10, deviations, neighbours)
+    assert {name: found[name] for name in right} == pytest.approx(right)
+
+
+def test_a_pair_at_the_cut_off_is_not_above_it_and_one_at_a_half_is_close():
+    cosines = np.eye(6)
+    for (i, j), c in {(0, 1): 0.5, (1, 2): 0.75, (2, 3): 0.625, (3, 4): -0.75, (0, 5): 0.375}.items():
+        cosines[i, j] = cosines[j, i] = c
+    assert structure.chance(64) == 0.5 and structure.chance(64, 3.0) == 0.375
+    for deviations, pairs, component in ((4.0, 2, 3), (3.0, 3, 4)):
+        found = structure.describe(cosines, 64, deviations=deviations)
+        assert (found["pairs"], found["close"], found["component"]) == pytest.approx((pairs / 15, 3 / 15, component / 6))
+
+
+def strongest(cosines, neighbours):
+    """The graph of the strongest pairs, found by sorting all; of equal ones the first."""
+    units = range(len(cosines))
+    pairs = sorted(((i, j) for i in units for j in units if i < j), key=lambda pair: -cosines[pair])
+    graph = nx.empty_graph(len(cosines))
+    graph.add_weighted_edges_from((*pair, cosines[pair]) for pair in pairs[: neighbours * len(cosines)] if cosines[pair] > 0)
+    return graph
+
+
+def modularity(graph, parts):
+    """Newman's sum over parts: the share of weight inside, less what the degrees alone would give."""
+    weight = {tuple(sorted(edge)): w for *edge, w in graph.edges.data("weight")}
+    total, found = sum(weight.values()), 0.0
+    for part in parts:
+        inside = sum(w for edge, w in weight.items() if part.issuperset(edge))
+        ends = sum(w * len(part.intersection(edge)) for edge, w in weight.items())
+        found += inside / total - (ends / (2 * total)) ** 2
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("neighbours", [1, 2, 5])
+def test_communities_are_louvain_s_of_the_strongest_pairs(neighbours, seed):
+    tied = np.where(np.add.outer(np.arange(40), np.arange(40)) % 2, 0.5, 0.25)
+    for cosines in (metrics.cosines(gram(scattered(40, 9, seed))), metrics.cosines(gram(bundles(5, 8, 9, 1.5, seed)[0])), tied):
+        labels, found = structure.communities(cosines, neighbours, seed)
+        graph = strongest(cosines, neighbours)
+        parts = nx.community.louvain_communities(graph, seed=seed)
+        assert {frozenset(np.flatnonzero(labels == k)) for k in set(labels) - {-1}} == {frozenset(p) for p in parts if len(p) > 2}
+        assert found == pytest.approx(modularity(graph, parts))
+
+
+def test_the_choices_of_a_description_are_those_of_its_communities():
+    weights, label = scattered(40, 9), np.arange(40) % 4
+    cosines, made = metrics.cosines(gram(weights)), {}
+    for neighbours, seed in ((5, 0), (5, 1), (5, 2), (2, 0)):
+        labels, value = structure.communities(cosines, neighbours, seed)
+        made[neighbours, seed] = dict(modularity=value, communities=labels.max() + 1, largest=(labels == 0).mean(),
+                                      agreement=structure.agreement(labels, label))  # fmt: skip
+        found = structure.describe(gram(weights), 9, label, neighbours=neighbours, seed=seed)
+        assert {name: found[name] for name in made[neighbours, seed]} == pytest.approx(made[neighbours, seed])
+    assert len({choice["modularity"] for choice in made.values()}) == 4  # each would have been noticed
+    assert structure.describe(gram(weights), 9, label) == structure.describe(gram(weights), 9, label, deviations=4, neighbours=5, seed=0)
+    assert structure.communities(cosines)[1] == made[5, 0]["modularity"]
 
 
 def test_planted_groups_are_the_communities():
@@ -63,6 +152,18 @@ def test_communities_are_numbered_from_the_largest_and_small_ones_have_none():
     labels, _ = structure.communities(np.where(cosines > 0.5, cosines, 0), 5)
     assert labels.tolist() == [0] * 20 + [1] * 8 + [-1] * 2
     assert (labels == structure.communities(np.where(cosines > 0.5, cosines, 0), 5)[0]).all()
+
+
+def test_of_equally_large_communities_the_one_with_the_first_unit_comes_first():
+    weights = np.concatenate([bundles(1, n, seed=n)[0] for n in (8, 20, 9)])[:36]
+    cosines = metrics.cosines(gram(weights))
+    assert structure.communities(np.where(cosines > 0.5, cosines, 0), 20)[0].tolist() == [1] * 8 + [0] * 20 + [2] * 8
+
+
+def test_the_largest_community_is_a_share_of_all_units():
+    weights = np.concatenate([bundles(1, 20, seed=1)[0], bundles(1, 8, seed=2)[0], scattered(2)])
+    found = structure.describe(gram(weights), 200, neighbours=7)  # 190 pairs in one group, 20 of 28 in the other
+    assert found["communities"] == 2 and found["largest"] == 20 / 30
 
 
 def test_opposite_vectors_are_no_neighbours():
@@ -108,10 +209,33 @@ def test_k_means_finds_planted_groups_from_cosines_alone():
     assert found[0] == -1 and structure.agreement(found, label) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_k_means_from_cosines_is_that_of_the_directions(seed):
+    weights = scattered(40, 6, seed)
+    directions = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    found = structure.clusters(metrics.cosines(gram(weights)), seed=seed)
+    assert structure.agreement(found, KMeans(10, n_init=10, random_state=seed).fit_predict(directions)) == pytest.approx(1)
+
+
+def test_a_few_units_are_a_cluster_each():
+    weights = scattered(5)
+    weights[2] = 0
+    found = structure.clusters(metrics.cosines(gram(weights)))
+    assert found[2] == -1 and sorted(np.delete(found, 2)) == [0, 1, 2, 3]
+
+
 def test_units_without_a_class_do_not_count_for_the_agreement():
     labels = np.array([0, 0, 1, 1, 1, -1])
-    assert structure.agreement(labels, np.array([5, 5, 7, 7, -1, 5])) == pytest.approx(1)
+    assert structure.agreement(labels, np.array([0, 0, 7, 7, -1, 0])) == pytest.approx(1)
     assert math.isnan(structure.agreement(labels, np.array([5, -1, -1, 7, -1, 5])))
+    assert structure.agreement(labels, np.array([5, 5, -1, 7, -1, 5])) == pytest.approx(1)  # three are enough
+
+
+def test_agreement_is_adjusted_mutual_information():
+    labels, classes = np.random.default_rng(0).integers(0, 4, (2, 30))
+    classes[:12] = labels[:12]
+    found = structure.agreement(labels, classes)
+    assert found == pytest.approx(adjusted_mutual_info_score(classes, labels)) and 0.05 < found < 0.9
 
 
 @settings(max_examples=20, deadline=None)

@@ -61,28 +61,58 @@
 
   const axesOf = (layout, letter) => Object.keys(layout).filter((key) => new RegExp(`^${letter}axis\\d*$`).test(key));
 
-  // Panels side by side are drawn one below the other where there is no room for them.
-  function stacked(layout) {
-    const xs = axesOf(layout, "x").filter((key) => layout[key].domain);
-    const ys = axesOf(layout, "y").map((key) => layout[key]);
-    const tall = (y) => !y.domain || (y.domain[0] <= 0 && y.domain[1] >= 1);
-    if (xs.length < 2 || ys.length !== xs.length || !ys.every(tall)) return { layout, panels: 1 };
-    const result = structuredClone(layout);
-    const panel = 1 / (xs.length + 0.4 * (xs.length - 1)); // a gap of 0.4 panels holds an axis and the next title
-    xs.forEach((key, i) => {
-      const top = 1 - 1.4 * i * panel;
-      const place = (layout[key].domain[0] + layout[key].domain[1]) / 2;
-      const y = result[(layout[key].anchor ?? key.replace("x", "y")).replace(/^y(?!axis)/, "yaxis")];
-      result[key].domain = [0, 1];
-      Object.assign(y, { domain: [Math.max(0, top - panel), top], showticklabels: true });
-      for (const note of layout.annotations ?? []) {
-        const onPaper = note.xref === "paper" && note.yref === "paper";
-        if (!onPaper || Math.abs(note.x - place) > 0.01 || note.y < 1) continue;
-        const title = result.annotations[layout.annotations.indexOf(note)];
-        Object.assign(title, { x: 0.5, y: top, yanchor: "bottom" });
-      }
+  // Text broken at spaces into lines of at most so many pixels.
+  const pen = document.createElement("canvas").getContext("2d");
+  function broken(text, pixels, size) {
+    pen.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+    const lines = [];
+    for (const word of String(text).split(/ (?![^(]*\))|<br>/)) { // what is in brackets stays together
+      const longer = lines.length ? `${lines.at(-1)} ${word}` : word;
+      if (lines.length && pen.measureText(longer).width <= pixels) lines[lines.length - 1] = longer;
+      else lines.push(word);
+    }
+    return lines.join("<br>");
+  }
+
+  // The panels of a figure, row by row: names of their axes, domains, and the number of the note that is their title.
+  function panelsOf(layout) {
+    const panels = axesOf(layout, "x").filter((x) => layout[x].domain).map((x) => {
+      const y = (layout[x].anchor ?? x.replace("x", "y")).replace(/^y(?!axis)/, "yaxis");
+      const [[left, right], [bottom, top]] = [layout[x].domain, layout[y]?.domain ?? [0, 1]];
+      const isTitle = (note) => note.xref === "paper" && note.yref === "paper"
+        && Math.abs(note.x - (left + right) / 2) < 0.01 && Math.abs(note.y - top) < 0.01;
+      return { x, y, left, right, bottom, top, title: (layout.annotations ?? []).findIndex(isTitle) };
     });
-    return { layout: result, panels: xs.length };
+    const apart = new Set(panels.map(({ y }) => y)).size === panels.length && axesOf(layout, "y").length === panels.length;
+    return apart ? panels.sort((a, b) => b.top - a.top || a.left - b.left) : [];
+  }
+
+  // Panels are drawn one below the other where there is no room for them side by side.
+  function stacked(layout) {
+    const panels = panelsOf(layout);
+    if (new Set(panels.map(({ left }) => left)).size < 2) return { layout, panels: 1, rows: 1 };
+    const result = structuredClone(layout);
+    const share = 1 / (panels.length + 0.4 * (panels.length - 1)); // a gap of 0.4 panels holds an axis and the next title
+    panels.forEach(({ x, y, left, title }, i) => {
+      const top = 1 - 1.4 * i * share;
+      const lowest = panels.findLast((panel) => panel.left === left); // of its column: it names the axis
+      Object.assign(result[x], { domain: [0, 1], title: layout[lowest.x].title });
+      result[y] = { ...result[y], domain: [Math.max(0, top - share), top], showticklabels: true };
+      if (title >= 0) Object.assign(result.annotations[title], { x: 0.5, y: top, yanchor: "bottom" });
+    });
+    return { layout: result, panels: panels.length, rows: new Set(panels.map(({ top }) => top)).size };
+  }
+
+  // Titles of panels are no wider than the panel and stand clear of the next one.
+  function titled(layout, width, narrow) {
+    const size = narrow ? 13 : 14, panels = panelsOf(layout).filter(({ title }) => title >= 0);
+    if (!panels.length) return layout;
+    const annotations = structuredClone(layout.annotations);
+    for (const { left, right, title } of panels) {
+      const note = annotations[title], room = (right - left) * (width - (narrow ? 60 : 84));
+      Object.assign(note, { text: broken(note.text, room, size), font: { ...note.font, size } });
+    }
+    return { ...layout, annotations };
   }
 
   // Long names on a vertical axis are broken into lines, or a phone has no room left for the plot.
@@ -101,11 +131,11 @@
   function layoutFor(state, c) {
     const narrow = state.width < NARROW;
     const given = state.figure.layout;
-    const { layout, panels } = narrow ? stacked(wrapped(given, state.figure.data)) : { layout: given, panels: 1 };
-    const result = { ...replace(layout, INK, c.ink), template: template(c, narrow), width: state.width };
+    const { layout, panels, rows } = narrow ? stacked(wrapped(given, state.figure.data)) : { layout: given, panels: 1, rows: 1 };
+    const result = { ...replace(titled(layout, state.width, narrow), INK, c.ink), template: template(c, narrow), width: state.width };
     result.height = layout.height ?? 450;
     state.area = result.height - 130;
-    if (narrow) state.area = Math.max(Math.min(state.area, 280), 0.8 * state.area) * (1 + 0.9 * (panels - 1));
+    if (narrow) state.area = Math.max(Math.min(state.area, 280), 0.8 * state.area / rows) * (1 + 0.9 * (panels - 1));
     for (const axis of narrow ? axesOf(result, "y") : []) {
       result[axis] = { ...result[axis], title: { ...result[axis].title, font: { size: 12 } } };
     }
@@ -124,8 +154,13 @@
   // its height however tall the legend is: the figure grows instead.
   async function arrange(element, state) {
     const legend = element._fullLayout.legend;
-    const widths = [...element.querySelectorAll(".legendtext")].map((text) => text.getBBox().width);
-    state.entry ??= 8 + Math.max(0, ...widths);
+    const widest = () => 8 + Math.max(0, ...[...element.querySelectorAll(".legendtext")].map((text) => text.getBBox().width));
+    state.entry ??= widest();
+    const room = state.width - element._fullLayout._size.l - 46; // beside an entry's sample
+    if (state.width < NARROW && state.entry > room) {
+      await window.Plotly.restyle(element, { name: state.figure.data.map(({ name }) => name && broken(name, room - 8, 12)) });
+      state.entry = widest();
+    }
     const panels = axesOf(state.figure.layout, "x").length > 1 && state.width < 1000;
     const large = legend && (panels || legend._width > state.width / 3 || legend._height > legend._effHeight);
     if (large && !state.below && state.width >= NARROW) {
@@ -145,7 +180,8 @@
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       showSendToCloud: false, plotlyServerURL: "", // nothing leaves the page
     };
-    await window.Plotly.newPlot(element, data, layoutFor(state, colours()), config);
+    const named = data.map((trace, i) => ({ ...trace, name: state.figure.data[i].name })); // in one line again
+    await window.Plotly.newPlot(element, named, layoutFor(state, colours()), config);
     await arrange(element, state);
   }
 
@@ -178,11 +214,11 @@
     const state = figures.get(element);
     const width = element.clientWidth;
     if (!width || width === state.width || !element.layout) return;
-    const crossed = width < NARROW !== state.width < NARROW;
-    Object.assign(state, { width, below: crossed ? false : state.below });
-    if (crossed) await plot(element, state, element.data); // anew: plotly keeps margins of what is no longer there
+    const anew = width < NARROW || state.width < NARROW; // plotly keeps margins of what is no longer there
+    Object.assign(state, anew ? { width, below: false, entry: undefined } : { width });
+    if (anew) await plot(element, state, element.data);
     else {
-      await window.Plotly.relayout(element, { width });
+      await window.Plotly.relayout(element, { width, annotations: titled(element.layout, width, false).annotations });
       await arrange(element, state);
     }
   }

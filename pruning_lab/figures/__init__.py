@@ -1,11 +1,13 @@
 """Tidy tables -> plotly figures."""
 
 from .layers import histories
-from .style import COLOURS, FROM_THE_SOURCE, GREY, SPARE, colour, line_name, summarise, words
+from .panels import panels, paths
+from .plane import plane
+from .style import COLOURS, FROM_THE_SOURCE, GREY, SPARE, colour, line_name, ramp, summarise, words
 from .units import importance, turning, unit_curves
-from .verdicts import differences
+from .verdicts import differences, levels
 
 __all__ = [
-    "COLOURS", "FROM_THE_SOURCE", "GREY", "SPARE", "colour", "differences", "histories", "importance", "line_name", "summarise",
-    "turning", "unit_curves", "words",
+    "COLOURS", "FROM_THE_SOURCE", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels", "line_name",
+    "panels", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
 ]  # fmt: skip

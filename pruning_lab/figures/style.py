@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,7 +15,11 @@ GREY = "#808080"
 COLOURS = {  # Okabe & Ito's palette; what is not in it takes the next of SPARE
     "norm": "#0072B2", "frame_potential": "#D55E00", "random": GREY, "frame_potential_raw": "#CC79A7",
     "inner_product": "#009E73", "activation": "#E69F00", "taylor": "#56B4E9",
+    "dense": INK, "magnitude": "#0072B2", "diff": "#D55E00", "gradient": "#E69F00", "weight_taylor": "#56B4E9",
+    "real images": "#0072B2", "Gaussian images": "#D55E00", "Gaussian, from trained weights": "#009E73",
 }  # fmt: skip
+DASHES = {"worst": "dash", "shuffled": "dot", "local": "dashdot", "ERK": "longdash", "first weights": "longdashdot"}
+RAMP = ("#3B528B", "#2C728E", "#21908C", "#27AD81", "#5DC863", "#AADC32")
 SPARE = ("#882255", "#44AA99", "#999933", "#332288")
 FROM_THE_SOURCE = ("norm", "frame_potential", "random")
 MEANS_FROM = 3  # nets; fewer are drawn as single runs
@@ -25,6 +29,12 @@ ENDS = {"lowest": "lowest first", "highest": "highest first"}
 def colour(criterion: str) -> str:
     """The colour of a criterion, the same in every figure; a user's own gets one by its name."""
     return COLOURS.get(criterion) or SPARE[sum(criterion.encode()) % len(SPARE)]
+
+
+def look(name: str, colours: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Colour and dash of a line called by a criterion and, after a comma, by what was done to its mask: "magnitude, worst"."""
+    criterion, _, how = name.partition(", ")
+    return dict(color=(colours or COLOURS).get(name) or colour(criterion), dash=DASHES.get(how, "solid"))
 
 
 def words(name: str) -> str:
@@ -43,6 +53,17 @@ def summarise(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFram
     seeds = table.assign(seed=table.get("seed", 0))
     out = seeds.groupby(list(by), sort=False).agg(mean=(value, "mean"), sd=(value, lambda v: v.std(ddof=1)), nets=("seed", "nunique"))
     return out.reset_index()
+
+
+def ramp(count: int) -> list[str]:
+    """So many colours in an order, from blue to green, seen on light and on dark pages alike."""
+    stops, found = [[int(hue[i : i + 2], 16) for i in (1, 3, 5)] for hue in RAMP], []
+    for k in range(count):
+        place, part = divmod(k * (len(stops) - 1) / max(count - 1, 1), 1)
+        after = stops[min(int(place) + 1, len(stops) - 1)]
+        mixed = [round(a + (b - a) * part) for a, b in zip(stops[int(place)], after, strict=True)]
+        found.append("#" + "".join(f"{channel:02X}" for channel in mixed))
+    return found
 
 
 def faint(hue: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, INK, SPARE, finish
+from .style import COLOURS, GREY, INK, SPARE, finish, look
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,6 +37,38 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
     return finish(figure, title, alt, file, command, table.drop(columns="values"))
 
 
+def levels(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, chance: float | None = None) -> Figure:
+    """Percentages of nets with their intervals, a row a kind of net and a panel a group of kinds, a dot for every net.
+
+    Args:
+        table: rows with label (its colour is that of the criterion before the comma), panel, mean, low, high, n, values (list,
+            one a net) and beside (the mean of a second number, an open circle; NaN: none).
+        chance: where a dotted line stands.
+    """
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    if table.empty:
+        table = pd.DataFrame(columns=["label", "panel", "mean", "low", "high", "n", "beside", "values"])
+    kinds = list(table.panel.unique()) or ["not run at this size yet"]
+    figure = make_subplots(cols=len(kinds), shared_yaxes=True, subplot_titles=kinds, horizontal_spacing=0.04)
+    for _, row in table.iterrows():
+        hue, place = look(row.label)["color"], dict(row=1, col=1 + kinds.index(row.panel))
+        common = dict(y=[row.label], name=row.label, mode="markers", showlegend=False)
+        dots = dict(marker=dict(color=hue, opacity=0.45, size=7), hovertemplate="one net: %{x:.3g}<extra></extra>")
+        figure.add_trace(go.Scatter(common | dict(x=row["values"], y=[row.label] * len(row["values"])) | dots), **place)
+        figure.add_trace(_diamond(row, hue), **place)
+        ring = dict(marker=dict(color=hue, size=11, symbol="circle-open", line_width=2), hovertemplate="beside it: %{x:.3g}<extra></extra>")
+        figure.add_trace(go.Scatter(common | dict(x=[row.beside]) | ring), **place)
+    if chance is not None:
+        figure.add_vline(x=chance, line=dict(color=GREY, dash="dot", width=2))
+    figure.update_xaxes(title=axis, range=[0, 101])
+    rows = list(dict.fromkeys(table.label))
+    figure.update_yaxes(categoryorder="array", categoryarray=rows, autorange="reversed", showgrid=False, automargin=True)
+    figure.update_layout(height=150 + 34 * len(rows))
+    return finish(figure, title, alt, file, command, table.drop(columns="values"))
+
+
 def _diamond(row: pd.Series, hue: str):
     """A mean with its interval, which is left out where there are too few nets for one."""
     import plotly.graph_objects as go
@@ -45,7 +77,7 @@ def _diamond(row: pd.Series, hue: str):
     ends = f"[{row.low:.3g}, {row.high:.3g}]" if finite else "too few nets for an interval"
     reach = dict(array=[row.high - row["mean"]], arrayminus=[row["mean"] - row.low]) if finite else dict(array=[0])
     marker = dict(color=hue, size=11, symbol="diamond")
-    hover = f"{row.verdict}: {row['mean']:.3g} {ends}, n = {row.n}<extra></extra>"
+    hover = f"{row.get('verdict', 'mean')}: {row['mean']:.3g} {ends}, n = {row.n}<extra></extra>"
     error = dict(type="data", symmetric=False, thickness=2.5, **reach)
     return go.Scatter(x=[row["mean"]], y=[row.label], error_x=error, mode="markers", name=row.label, showlegend=False,
                       marker=marker, hovertemplate=hover)  # fmt: skip

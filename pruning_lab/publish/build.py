@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "plotly", "ipykernel", "papermill")
 NOT_READ = ("build.py", "sphinx_ext.py", "plotly_mime.py", "figure_rows.py")  # of the package, by no chapter
 CELL_SECONDS = {"smoke": 300, "laptop": 3600}  # of one cell; the larger profiles may take a night
+WORKERS = 4  # at most, unless PRUNING_LAB_WORKERS says more: each takes half a gigabyte
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -239,6 +242,19 @@ def machine_paths(html: Path) -> list[str]:
     return found
 
 
+@contextmanager
+def _workers(profile: str) -> Iterator[None]:
+    """Chapters sweep with a worker a core, unless the environment says otherwise; not at smoke, whose runs are over before one begins."""
+    if profile == "smoke" or "PRUNING_LAB_WORKERS" in os.environ:
+        yield
+        return
+    os.environ["PRUNING_LAB_WORKERS"] = str(min(WORKERS, os.cpu_count() or 1))  # kernels inherit it
+    try:
+        yield
+    finally:
+        del os.environ["PRUNING_LAB_WORKERS"]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """`python -m pruning_lab.publish.build`: 0, or 1 with the reason on standard error."""
     parser = argparse.ArgumentParser(prog="python -m pruning_lab.publish.build", description="Build the book.")
@@ -248,7 +264,8 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.perf_counter()
     print(f"Building the book, profile {chosen.profile}", flush=True)
     try:
-        html = build(chosen.profile, chosen.force)
+        with _workers(chosen.profile):
+            html = build(chosen.profile, chosen.force)
     except BuildError as error:
         print(f"\n{error}\n\nThe last good book, if there was one, is still in place.", file=sys.stderr)
         return 1

@@ -73,7 +73,7 @@ def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0)
 
     differs: the interval above zero. at_least: above -margin. same: the 90 % interval (two one-sided tests) inside
     +-margin. size: `values` are logs of measured over claimed and the interval lies inside +-log(margin), the margin being
-    the tolerance factor. Wholly on the other side: not reproduced. Fewer than three nets: undecided.
+    the tolerance factor. Wholly on the other side: not reproduced. Fewer than three nets, or (differs) all with one number: undecided.
 
     Raises:
         ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
@@ -90,7 +90,8 @@ def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0)
         yes, no = low > bound, high < bound
     else:
         yes, no = -bound < low and high < bound, high < -bound or low > bound
-    word = "undecided" if len(values) < 3 or not (yes or no) else "reproduced" if yes else "not reproduced"
+    few = len(values) < 3 or (kind == "differs" and np.ptp(values) == 0)  # all on one point of a grid: the spread is not known
+    word = "undecided" if few or not (yes or no) else "reproduced" if yes else "not reproduced"
     return Verdict(word if len(values) else "not run", len(values), mean, low, high)
 
 
@@ -114,19 +115,27 @@ def worded(word: str, on: str = "", profile: str = "") -> str:
 
 
 def judge(
-    id: str, parts: Mapping[str, Sequence[float]], *, on: str = "", profile: str = "", unit: str = "points", margin: float = 0.0
+    id: str,
+    parts: Mapping[str, Sequence[float]],
+    *,
+    on: str = "",
+    profile: str = "",
+    unit: str = "points",
+    margin: float = 0.0,
+    kinds: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The verdicts of one claim, a row a part: claim, part, label, unit, n, mean, low, high, verdict, values, and `overall`.
+    """The verdicts of one claim, a row a part: claim, part, label, kind, unit, n, mean, low, high, verdict, values, and `overall`.
 
     Args:
         parts: every part of the claim -> one number a net, signed so that the claim says "above zero"; none where it is not run.
         on, profile: see `worded`. unit: of the numbers. margin: the claim's, as a number.
+        kinds: part -> its kind, where the claim's measure gives a part one of its own.
     """
-    claim = load()[id]
-    found = {name: verdict(list(values), claim.kind, margin) for name, values in parts.items()}
+    kind = dict.fromkeys(parts, load()[id].kind) | dict(kinds or {})
+    found = {name: verdict(list(values), kind[name], margin) for name, values in parts.items()}
     overall = worded(combine(found), on, profile)
     rows = [
-        dict(claim=id, part=name, label=f"{id}  {name}", unit=unit, n=v.n, mean=v.mean, low=v.low, high=v.high,
+        dict(claim=id, part=name, label=f"{id}  {name}", kind=kind[name], unit=unit, n=v.n, mean=v.mean, low=v.low, high=v.high,
              verdict=worded(v.word, on, profile), values=[float(x) for x in parts[name]], overall=overall)
         for name, v in found.items()
     ]  # fmt: skip
@@ -145,8 +154,8 @@ def scoreboard(judged: pd.DataFrame):
         rows.append('<tr class="lab-claim"><th colspan="4">{}</th><th>{}</th></tr>'.format(*words))
         rows += [_row(part) for _, part in parts.iterrows()]
     head = "".join(f"<th>{name}</th>" for name in ("part", "measured", "interval", "nets", "verdict"))
-    tried = int((judged.n >= 3).sum())
-    chance = f"Of {tried} parts with at least three nets, chance alone would decide about {0.05 * tried:.1f}, were there no effect at all."
+    tried = int(((judged.n >= 3) & (judged.kind == "differs")).sum())
+    chance = f"Of {tried} parts that claim a difference and have at least three nets, chance alone would decide about {0.05 * tried:.1f}."
     body = "".join(rows)
     return HTML(f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{chance}</p>')
 

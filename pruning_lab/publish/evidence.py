@@ -40,8 +40,8 @@ class Evidence:
         return [e for e in self.experiments if type(e) is kind and all(flat(e).get(k) == v for k, v in wanted)]
 
     def data(self, model: str) -> str:
-        """The data set that the nets of one model were trained on, as its makers write it; several are joined by "and"."""
-        names = {s["dataset"] for e in self.experiments if (s := flat(e)).get("model") == model}
+        """The data set that the nets of one model were trained on (its Gaussian twin aside), as its makers write it; several with "and"."""
+        names = {s["dataset"].removeprefix("gaussian:") for e in self.experiments if (s := flat(e)).get("model") == model}
         return " and ".join(sorted(SPELLED.get(name, name) for name in names))
 
     def records(self) -> list[Record]:
@@ -94,18 +94,20 @@ def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence
 
 
 def _net(e: Experiment) -> Experiment:
-    while not e.has_weights and e.parts():
+    while not e.is_net and e.parts():
         e = e.parts()[0]
     return e
 
 
 def _label(e: Experiment) -> str:
-    return re.sub(r"-s\d+(?=-|$)", "", e.label())
+    """The readable part of a key without its seed, and the width that it leaves out."""
+    width = flat(e).get("width")
+    return re.sub(r"-s\d+(?=-|$)", "", e.label()) + (f" ({width} wide)" if width else "")
 
 
 def line(e: Experiment) -> str:
     """The name of the line that an experiment is one seed of: its class and settings without the seed."""
-    return f"{type(e).__name__} " + ", ".join(f"{k}={v}" for k, v in flat(e).items() if k != "seed" and v is not None)
+    return f"{type(e).__name__} " + ", ".join(f"{k}={v}" for k, v in flat(e).items() if k.rpartition(".")[2] != "seed" and v is not None)
 
 
 def glue(**numbers: Any) -> None:
@@ -124,7 +126,7 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
         records = [r for e in wanted if (r := find(e)) is not None]
         minutes = sum(r.meta["seconds"] for r in records) / 60
         on = " and ".join(sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records}))
-        rows.append({"profile": profile, "nets": sum(e.has_weights for e in wanted), "records": len(wanted), "stored": len(records),
+        rows.append({"profile": profile, "nets": sum(e.is_net for e in wanted), "records": len(wanted), "stored": len(records),
                      "minutes those took": round(minutes, 1), "on": on})  # fmt: skip
     return pd.DataFrame(rows)
 

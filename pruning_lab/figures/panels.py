@@ -1,0 +1,144 @@
+"""Numbers of nets along something, a panel a measure: epochs, widths, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from .style import COLOURS, GREY, MEANS_FROM, faint, finish, look, summarise
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def panels(
+    table: pd.DataFrame,
+    measures: Mapping[str, str],
+    *,
+    by: str,
+    title: str,
+    alt: str,
+    file: str,
+    command: str,
+    x: str = "epoch",
+    said: str | None = None,
+    log: Collection[str] = (),
+    floor: Mapping[str, float] | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """How numbers of nets change along `x`, one panel a measure, a colour for each value of `by`.
+
+    Args:
+        table: rows with `x`, seed, `by` and the measures; a measure may lack at some places.
+        measures: column -> the words over its panel. log: those, `x` among them, on a logarithmic axis.
+        said: the column whose values a reader sees under the pointer, `x` by default.
+        floor: column -> a value at which its panel has a dotted line.
+        colours: value of `by` -> colour, where it is no criterion with a colour of its own.
+    """
+    figure, places = grid(measures)
+    ticks = _ticks(table[x]) if x in log and len(table) else None
+    named = set()  # lines that have their entry in the legend: from the first panel that has them
+    for column, place in places.items():
+        for name, part in table.groupby(by, sort=False) if len(table) else ():
+            traces = lines(part, x, column, name, look(name, colours), name not in named, said) if part[column].notna().any() else []
+            for trace in traces:
+                figure.add_trace(trace, **place)
+            named |= {name} if traces else set()
+        figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
+        figure.update_xaxes(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks], **place)
+        figure.update_yaxes(type="log" if column in log else "linear", **place)
+        if column in (floor or {}) and len(table):
+            figure.add_hline(y=floor[column], line=dict(color=GREY, dash="dot", width=2), **place)
+    if table.empty:
+        nothing_was_run(figure)
+    columns = list(dict.fromkeys([by, x, said or x, *measures]))
+    rows = table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns)
+    return finish(figure, title, alt, file, command, rows)
+
+
+def _ticks(values: pd.Series, most: int = 9) -> list[float] | None:
+    """Of few small numbers on a logarithmic axis those that are there, as far as they have room; None: what plotly finds."""
+    there = sorted(values.unique())
+    if len(there) > 12 or there[0] <= 0 or there[-1] >= 10_000:
+        return None
+    room, found = np.log(there[-1] / there[0]) / most, there[:1]
+    found += there[1:][-1:]
+    for v in there[1:-1]:
+        if min(abs(np.log(v / other)) for other in found) >= room:
+            found.append(v)
+    return sorted(found)
+
+
+def grid(measures: Mapping[str, str]) -> tuple[Figure, dict[str, dict[str, int]]]:
+    """An empty figure of two panels a row with these words over them, and each measure's row and column."""
+    from plotly.subplots import make_subplots
+
+    across = min(2, len(measures))
+    down = -(-len(measures) // across)
+    figure = make_subplots(rows=down, cols=across, subplot_titles=list(measures.values()), horizontal_spacing=0.12, vertical_spacing=0.2)
+    figure.update_layout(height=100 + 230 * down)
+    return figure, {column: dict(row=1 + k // across, col=1 + k % across) for k, column in enumerate(measures)}
+
+
+def nothing_was_run(figure: Figure) -> None:
+    """Say so in place of the panels."""
+    figure.layout.annotations = ()  # titles of panels that are not there would run into the words
+    figure.add_annotation(text="not run at this size yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    figure.update_xaxes(visible=False).update_yaxes(visible=False).update_layout(height=230)
+
+
+def lines(part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None) -> list:
+    """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
+
+    `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry.
+    """
+    import plotly.graph_objects as go
+
+    part, said = part.dropna(subset=column), said or x
+    seeds, common = part.groupby("seed"), dict(legendgroup=name, line=dict(width=2) | drawn)
+    common["hovertemplate"] = said + " %{customdata}: %{y:.3g}<extra>" + name + "</extra>"
+    if seeds.ngroups < MEANS_FROM:
+        label = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
+        return [go.Scatter(x=run[x], y=_short(run[column]), customdata=run[said], name=label, showlegend=first and not k, **common)
+                for k, (_, run) in enumerate(seeds)]  # fmt: skip
+    means = summarise(part, list(dict.fromkeys([x, said])), column)
+    if pd.api.types.is_numeric_dtype(means[x]):
+        means = means.sort_values(x)
+    along, mean, sd = means[x].to_numpy(), means["mean"].to_numpy(), means.sd.to_numpy()
+    low = np.maximum(mean - sd, part[column].min()) if (part[column] > 0).all() else mean - sd  # a logarithmic axis has no zero
+    edge, inside = _short(np.concatenate([mean + sd, low[::-1]])), faint(drawn["color"])
+    band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0, mode="lines",
+                      hoverinfo="skip", showlegend=False, name=f"{name}: band", legendgroup=name)  # fmt: skip
+    label = f"{name} (± sd, {seeds.ngroups} nets)"
+    return [band, go.Scatter(x=along, y=_short(mean), customdata=means[said], name=label, showlegend=first, **common)]
+
+
+def _short(values: np.ndarray) -> list[float]:
+    """Five digits are enough to draw, and weigh less in a page."""
+    return [float(f"{value:.5g}") for value in values]
+
+
+def paths(table: pd.DataFrame, *, by: str, title: str, alt: str, file: str, command: str) -> Figure:
+    """The ways of single weights by epoch, a panel for each value of `by`: those of highest and of lowest |diff|.
+
+    Args:
+        table: rows with epoch, `by`, end ("highest" or "lowest"), weight (a number) and way.
+    """
+    import plotly.graph_objects as go
+
+    kinds = list(table[by].unique()) if len(table) else []
+    figure, places = grid({kind: kind for kind in kinds or ["none"]})
+    hues, shown = {"highest": COLOURS["frame_potential"], "lowest": COLOURS["norm"]}, set()
+    for (kind, end, _), part in table.groupby([by, "end", "weight"], sort=False) if len(table) else ():
+        look = dict(line=dict(color=hues[end], width=1), opacity=0.7, mode="lines", legendgroup=end, showlegend=end not in shown)
+        hover = f"{end} |diff|, epoch %{{x}}: %{{y:+.3g}}<extra></extra>"
+        figure.add_trace(go.Scatter(x=part.epoch, y=part.way, name=f"{end} |diff|", hovertemplate=hover, **look), **places[kind])
+        shown.add(end)
+    figure.update_xaxes(title="epoch").update_yaxes(title="change since epoch 0", col=1)
+    figure.update_layout(height=380)
+    if table.empty:
+        nothing_was_run(figure)
+    return finish(figure, title, alt, file, command, table)
