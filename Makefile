@@ -1,10 +1,12 @@
 # Two commands: `make book` and `make test`. Both make the environment in .venv first, once.
 # PYTHON=python3.12 make book    another interpreter          PROFILE=paper make book    another size
 # make book FORCE=1              execute every chapter again  make serve PORT=9000       another port
+# make test WORKERS=             one test after the other     make test ARGS=tests/test_store.py
 
 PYTHON  ?= python3
 PROFILE ?= laptop
 PORT    ?= 8000
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 VENV    := .venv
 PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.complete
@@ -36,7 +38,7 @@ book: $(STAMP)
 
 test: $(STAMP)
 	$(PY) -m ruff check .
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 serve: $(STAMP)
 	@test -f _build/html/index.html || { echo "There is no book yet: make book"; exit 1; }

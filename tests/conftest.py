@@ -5,12 +5,14 @@ import functools
 import http.server
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+READ_THE_BOOK = ("test_browser.py", "test_chapters.py")
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -32,6 +34,27 @@ def require():
     return _require
 
 
+def pytest_collection_modifyitems(items):
+    """The first test that reads the book builds it."""
+    for item in items:
+        if "book" in item.fixturenames:
+            assert item.path.name in READ_THE_BOOK, f"{item.path.name} reads the book: say so in READ_THE_BOOK"
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each worker takes whole files; those that read the book are as one, so that it is built once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "the book" if Path(file).name in READ_THE_BOOK else file
+
+    return Files(config, log)
+
+
 def pytest_runtest_setup(item):
     """The markers `browser` and `data` ask for what they name."""
     if item.get_closest_marker("browser"):
@@ -40,6 +63,12 @@ def pytest_runtest_setup(item):
         folder = Path(os.environ.get("PRUNING_LAB_DATA") or "nowhere")
         found = all((folder / name / "train.npz").is_file() for name in ("mnist", "cifar10"))
         _require("data", found, "PRUNING_LAB_DATA names no folder with mnist/ and cifar10/")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c():
+    """Is heard here and in processes that tests start, also where a shell started the tests in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 FIGURE = ".lab-figure"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
@@ -15,6 +15,15 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 COLOURS = """elements => elements.map(element =>
     [getComputedStyle(element).fill, getComputedStyle(document.body).backgroundColor]
         .map(colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)))"""
+
+# Texts of plots that are cut by the edge or lie on one another, of titles of panels and of the legend's entries.
+CROWDED = """plots => plots.flatMap(plot => { const edge = plot.getBoundingClientRect();
+    const boxes = [...plot.querySelectorAll(".annotation-text, .legendtext")].filter(text => text.textContent)
+        .map(text => [text.textContent, text.getBoundingClientRect()]);
+    const cut = boxes.filter(([, box]) => box.left < edge.left - 1 || box.right > edge.right + 1);
+    const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+    const over = boxes.filter(([, box], i) => boxes.some(([, other], j) => i !== j && meet(box, other)));
+    return [...cut, ...over].map(([text]) => text); })"""
 
 
 @contextmanager
@@ -76,10 +85,16 @@ def least_contrast(page):
     return min(contrast(*pair) for pair in pairs)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_ask_nobody_and_report_nothing(browser, site, pages, theme):
+def crowded(page):
+    """The texts of a page's figures that cannot be read: cut off, or on top of one another."""
+    return page.locator(f"{FIGURE} .lab-plot").evaluate_all(CROWDED)
+
+
+@pytest.mark.parametrize("theme, width", [("light", 1280), ("dark", 768)])
+def test_pages_ask_nobody_and_report_nothing(browser, site, pages, theme, width):
     for path in pages:
-        with visit(browser, f"{site}/{path}", color_scheme=theme) as page:
+        with visit(browser, f"{site}/{path}", color_scheme=theme, viewport={"width": width, "height": 1000}) as page:
+            assert not crowded(page), path
             assert page.locator("html").get_attribute("data-theme") == theme
             assert page.locator(".modebar-btn[data-title^='Share']").count() == 0
 
@@ -91,6 +106,19 @@ def test_pages_are_no_wider_than_a_phone(browser, site, pages):
             legends = page.locator(f"{FIGURE} .lab-plot").evaluate_all(
                 "plots => plots.map(plot => plot._fullLayout.legend?.orientation).filter(Boolean)")
             assert set(legends) <= {"h"}, f"{path}: a legend beside its plot"
+            assert not crowded(page), path
+
+
+def test_names_in_a_legend_are_broken_on_a_phone_only(browser, figure_page):
+    names = "() => [...document.querySelectorAll('.lab-plot')].flatMap(plot => plot.data.map(trace => trace.name))"
+    with visit(browser, figure_page, **PHONE) as page:
+        on_a_phone = page.evaluate(names)
+        assert any("<br>" in name for name in on_a_phone)
+        for width, some in ((1280, "false"), (390, "true")):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.wait_for_function(f"() => ({names})().some(name => name.includes('<br>')) === {some}")
+        page.wait_for_function(f"names => JSON.stringify(({names})()) === JSON.stringify(names)", arg=on_a_phone)
+        assert not crowded(page)
 
 
 def test_a_click_in_the_legend_switches_a_line_off_and_on(page):

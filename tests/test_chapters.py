@@ -1,24 +1,26 @@
-"""Every chapter runs by itself under papermill, as its reader would run it, and its figures carry what they must."""
+"""Every chapter runs by itself under papermill, as its reader would run it, its figures carry what they must, its page asks nobody."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from test_publish import Page
+
+from pruning_lab import chapters
 
 ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("chapter", sorted((ROOT / "book").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
-def test_chapter_runs_at_smoke(chapter, tmp_path):
-    out = tmp_path / "out.ipynb"
-    command = [sys.executable, "-m", "papermill", str(chapter), str(out), "-p", "profile", "smoke", "--no-progress-bar"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
-    outputs = [output for cell in nbformat.read(out, as_version=4).cells for output in cell.get("outputs", [])]
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_runs_at_smoke(book, chapter):
+    """The copy that the build of the book executed: by papermill, in a kernel of its own, at the root of the project."""
+    [done] = (book.parent / "executed").glob(f"{chapter.stem}-smoke-*.ipynb")
+    outputs = [output for cell in nbformat.read(done, as_version=4).cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     figures = [output.data[PLOTLY] for output in outputs if PLOTLY in output.get("data", {})]
     assert figures
@@ -26,3 +28,26 @@ def test_chapter_runs_at_smoke(chapter, tmp_path):
         layout = figure["layout"]
         title = layout.get("title", {}).get("text")
         assert title and layout.get("meta", {}).get("alt"), f"figure {title!r} has no title or no layout.meta.alt"
+
+
+def test_the_command_of_a_reader_sets_what_a_chapter_runs(tmp_path):
+    """papermill's command line, on the parameters and the plan of a chapter: the rest takes as long as the build."""
+    source, out = nbformat.read(CHAPTERS[0], as_version=4), tmp_path / "out.ipynb"
+    kept = [cell for cell in source.cells if {"parameters", "plan"} & set(cell.metadata.get("tags", []))]
+    source.cells = [*kept, nbformat.v4.new_code_cell("profile, [e.key for e in experiments]")]
+    nbformat.write(source, tmp_path / "in.ipynb")
+    given = ["-p", "profile", "smoke", "-p", "seeds", "1"]
+    command = [sys.executable, "-m", "papermill", str(tmp_path / "in.ipynb"), str(out), *given, "--no-progress-bar"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = nbformat.read(out, as_version=4).cells[-1].outputs[0].data["text/plain"]
+    planned = [e.key for e in chapters.plan(CHAPTERS[0], "smoke", dict(seeds=1))]
+    profile, keys = ast.literal_eval(said)
+    assert profile == "smoke" and list(dict.fromkeys(keys)) == planned and planned
+
+
+def test_built_pages_name_no_script_style_or_picture_elsewhere(book):
+    for path in book.rglob("*.html"):
+        for tag, attributes in Page(path.read_text(encoding="utf-8")).tags:
+            source = attributes.get("src") or (attributes.get("href") if tag == "link" else "") or ""
+            assert "//" not in source, f"{path.name}: {tag} {source}"

@@ -1,4 +1,4 @@
-"""The force graph live in JupyterLab: a real server and kernel, and what a reader does there with mouse and keyboard."""
+"""The force graph and the explorer live in JupyterLab: a real server and kernel, and what a reader does there with mouse and keyboard."""
 
 import contextlib
 import csv
@@ -15,11 +15,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import explorer_page
 import graph_page
 import nbformat
 import pytest
 from conftest import chromium
 from test_browser import contrast
+from test_explorer import Chart
 from test_force_graph import Graph, edges
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,13 +74,14 @@ def answers(server, address, log, seconds=90):
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, require):
-    """The address of a server with the chapters and a notebook of two graphs."""
+    """The address of a server with the chapters, a notebook of two graphs and one of two charts."""
     require("jupyterlab", importlib.util.find_spec("jupyterlab") is not None, "JupyterLab is not installed")
     folder = tmp_path_factory.mktemp("jupyterlab")
     shutil.copytree(ROOT / "book", folder / "work" / "book", ignore=shutil.ignore_patterns("results", "_static"))
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in ("0", graph_page.FIRST, graph_page.SECOND)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "work" / "graphs.ipynb")
+    for name, sources in (("graphs", (graph_page.FIRST, graph_page.SECOND)), ("charts", (explorer_page.FIRST, explorer_page.SECOND))):
+        cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in ("0", *sources)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "work" / f"{name}.ipynb")
     with jupyterlab(folder) as address:
         yield address
 
@@ -327,14 +330,48 @@ def test_two_views_of_a_graph_go_together_and_one_may_leave(notebook, first):
     same.says("Epoch 2:")
 
 
+def test_a_chart_and_the_kernel_follow_each_other(context, address):
+    with opened(context, address, "charts.ipynb") as notebook:
+        notebook.choose("Run", "Run All Cells")
+        notebook.page.locator(".pl-explorer svg[data-drawn]").nth(1).wait_for(timeout=150_000)  # PyTorch is imported first
+        shown, toy = Chart(notebook.page), Chart(notebook.page, 1)
+        before, turned = shown.mark("measured"), toy.mark("w1")
+        shown.slider("epoch").focus()
+        where = notebook.selected()
+        for key in ("ArrowRight", "ArrowRight", "ArrowUp", "ArrowDown"):
+            notebook.page.keyboard.press(key)
+        shown.svg.focus()
+        for key in ("]", "x", "b", "ArrowDown", "ArrowRight", "d", "d"):
+            notebook.page.keyboard.press(key)  # JupyterLab would make, cut, change or run cells
+        assert shown.chosen() == ["LeNet", "fc1", "5"] and notebook.selected() == where
+        assert shown.card.is_visible() and shown.mark("measured") != before
+        assert notebook.ask("chart.chosen") == "{'net': 'LeNet', 'layer': 'fc1', 'epoch': 5}"
+        assert notebook.ask("chart.choose(net='Conv-2', layer='conv2'); chart.chosen['epoch']") == "4"
+        shown.box.locator(".ex-caption").filter(has_text="Conv-2, conv2: after epoch 4.").wait_for()
+        assert shown.chosen() == ["Conv-2", "conv2", "4"] and toy.mark("w1") == turned
+        notebook.ask("chart")
+        same = Chart(notebook.page, 0)
+        same.slider("epoch").press("ArrowRight")
+        shown = Chart(notebook.page, 1)
+        shown.box.locator(".ex-caption").filter(has_text="after epoch 8.").wait_for()
+        assert notebook.ask("chart.chosen['epoch']") == "8"
+
+
 @pytest.mark.parametrize("chapter", sorted((ROOT / "book").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
-def test_a_chapter_opens_and_its_first_figure_is_drawn(context, address, chapter):
+def test_a_chapter_opens_and_its_first_cells_show_something(context, address, chapter):
     with opened(context, address, f"book/{chapter.name}") as opens:
         assert opens.page.get_by_role("dialog").count() == 0  # it names a kernel that is there
-        number = next(k for k, cell in enumerate(nbformat.read(chapter, as_version=4).cells) if cell.cell_type == "code")
-        cell = opens.cells.nth(number)
+        cells = nbformat.read(chapter, as_version=4).cells
+        first, second, *_ = [k for k, cell in enumerate(cells) if cell.cell_type == "code"]
+        cell = opens.cells.nth(first)
         cell.scroll_into_view_if_needed()  # JupyterLab does not lay out what is out of sight
         cell.locator(".cm-content").click()
         opens.page.keyboard.press("Control+Enter")
-        cell.locator("svg.main-svg, .pl-force-graph canvas").first.wait_for(timeout=150_000)  # PyTorch is imported first
-        assert cell.locator("[data-mime-type*=stderr], [data-mime-type*=error]").count() == 0
+        ran = cell.locator(".jp-InputPrompt").filter(has_text=re.compile(r"\[\d+\]:"))
+        ran.wait_for(state="attached", timeout=150_000)  # PyTorch is imported first
+        if not cell.locator(".jp-OutputArea-output").count():
+            assert second == first + 1
+            opens.page.keyboard.press("Shift+Enter")  # goes on to the next cell
+            opens.page.keyboard.press("Control+Enter")
+            cell = opens.cells.nth(second)
+        cell.locator("svg.main-svg, .pl-force-graph canvas, .pl-explorer svg, table.dataframe").first.wait_for(timeout=60_000)
