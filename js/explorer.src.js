@@ -6,7 +6,7 @@ import { drawMarks, shown } from "./explorer/marks.js";
 import { inWords, panel, showLegend } from "./explorer/panel.js";
 import { axes, drawAxes } from "./explorer/scales.js";
 import { paint, rows } from "./explorer/take.js";
-import { read, write } from "./shared/address.js";
+import { follow as followAddress, read, write } from "./shared/address.js";
 import { draw, ownKeys } from "./shared/elements.js";
 import { save } from "./shared/files.js";
 
@@ -139,6 +139,7 @@ function render({ model, el }) {
   resize();
   update();
   change(fromAddress(data, read(meta.name), now));
+  followAddress(meta.name, signal, (texts) => { play(-1); change(fromAddress(data, texts, meta.start)); });
 
   return () => {
     stop.abort();

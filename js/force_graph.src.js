@@ -4,7 +4,7 @@ import { layout } from "./force_graph/layout.js";
 import { colouring, paint } from "./force_graph/paint.js";
 import { name, panel, showCurve, showLegend, showUnit } from "./force_graph/panel.js";
 import { edgeRows, unitRows } from "./force_graph/rows.js";
-import { read, write } from "./shared/address.js";
+import { follow as followAddress, read, write } from "./shared/address.js";
 import { capital, ownKeys } from "./shared/elements.js";
 import { picture, save } from "./shared/files.js";
 
@@ -24,15 +24,15 @@ function render({ model, el }) {
   el.classList.add("pl-widget", "pl-force-graph");
   ownKeys(el, signal);
   const ui = panel(el, data, change, {
-    play: () => setPlaying(!playing), zoom,
-    reset: () => { setPlaying(false); zoom(0); for (const key of Object.keys(start)) change(key, start[key]); },
+    play: () => change("playing", !playing), zoom,
+    reset: () => { change("playing", false); zoom(0); for (const key of Object.keys(start)) change(key, start[key]); },
     picture: () => picture(ui.canvas, ui.canvas.width, ui.canvas.height, theme.paper, `${meta.name}-${meta.time}-${meta.epochs[now.snapshot]}.png`),
     units: () => save(`${meta.name}-units.csv`, unitRows(data)),
-    edges: () => save(`${meta.name}-edges-${meta.time}-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta, now.snapshot)),
+    edges: () => save(`${meta.name}-edges-${meta.time}-${meta.epochs[now.snapshot]}.csv`, edgeRows(graph, meta, now)),
   });
   const context = ui.canvas.getContext("2d");
   const now = Object.fromEntries(Object.keys(start).map((key) => [key, bounded(key, model.get(key))]));
-  const glide = { a: now.snapshot, b: now.snapshot, f: 1, ms: 0 };
+  const glide = { f: 1, ms: 0 }; // the part of the way to the snapshot that is done, and how long all of it takes
 
   // Settings: whoever changes one (a slider here, one linked in the page, a kernel) goes through the model.
   function change(key, value) {
@@ -42,7 +42,8 @@ function render({ model, el }) {
   }
   // A setting may come from an address that somebody typed.
   function bounded(key, value) {
-    const { min = 0, max } = ui.sliders[key]?.input ?? { max: { order: meta.orders.length, colour: meta.colours.length, kernel: 2 }[key] - 1 };
+    const menus = { order: meta.orders.length, colour: meta.colours.length, kernel: 2, speed: meta.speeds.length };
+    const { min = 0, max } = ui.sliders[key]?.input ?? { max: menus[key] - 1 };
     const inside = Math.max(Math.min(value, Number(max)), Number(min));
     return ["cutoff", "sigma", "charge", "distance"].includes(key) ? inside : Math.round(inside) || 0;
   }
@@ -51,22 +52,22 @@ function render({ model, el }) {
     if (value === now[key]) return;
     now[key] = value;
     ui.sliders[key]?.set(value);
-    if (key === "snapshot") go(value);
+    if (key === "snapshot") go();
     if (key === "removed" || key === "order") removal();
     if (key === "colour") recolour();
     if (key === "charge" || key === "distance") graph.force(now.charge, now.distance);
     if (key === "cutoff") join();
-    if (key !== "colour") warm(0.4);
+    if (key !== "colour" && key !== "speed") warm(0.4);
     weigh();
     tell();
     keep();
     ask();
   }
-  const handlers = Object.keys(start).map((key) => [`change:${key}`, () => follow(key)]);
+  const handlers = [...Object.keys(start).map((key) => [`change:${key}`, () => follow(key)]), ["change:playing", () => setPlaying(model.get("playing"))]];
   for (const [event, handler] of handlers) model.on(event, handler);
 
-  const join = () => graph.join(glide.a, glide.b, now.cutoff);
-  const weigh = () => graph.weigh(glide.a, glide.b, glide.f, now);
+  const join = () => graph.join(now.snapshot, now.cutoff);
+  const weigh = () => graph.weigh(now.snapshot, glide.f, now);
   const warm = (alpha) => simulation.alpha(Math.max(simulation.alpha(), alpha));
   function recolour() {
     colour = colouring(data, now.colour, now.snapshot);
@@ -79,27 +80,33 @@ function render({ model, el }) {
     showCurve(ui.curve, order, now.removed);
     join();
   }
-  function go(t) {
-    const ms = still.matches ? 0 : playing ? 1000 / ui.speed.value : GLIDE;
-    Object.assign(glide, { a: glide.f < 0.5 ? glide.a : glide.b, b: t, f: ms ? 0 : 1, ms });
-    if (!ms) glide.a = t;
+  const pace = () => 1000 / meta.speeds[now.speed];
+  function go() {
+    const ms = still.matches ? 0 : playing ? pace() : GLIDE;
+    Object.assign(glide, { f: ms ? 0 : 1, ms });
+    if (ms) graph.leave();
+    else graph.arrive();
+    if (playing && !ms) {
+      clearTimeout(timer); // another view of the same graph may have made the step
+      timer = setTimeout(next, pace());
+    }
     recolour();
     join();
   }
   function setPlaying(on) {
-    if (on && !playing && now.snapshot === last) change("snapshot", 0);
+    if (on === playing) return;
     playing = on;
     clearTimeout(timer);
     ui.play.textContent = on ? "Pause" : "Play";
     ui.summary.setAttribute("aria-live", on ? "off" : "polite");
-    if (on) next();
-    else tell();
+    if (!on) tell();
+    else if (last && now.snapshot === last) change("snapshot", 0); // from there it goes on by itself
+    else next();
   }
   function next() {
     if (!playing) return;
     if (glide.f < 1) return; // the loop comes back at the end of the way
-    if (now.snapshot === last) return setPlaying(false);
-    if (still.matches) timer = setTimeout(next, 1000 / ui.speed.value);
+    if (now.snapshot === last) return change("playing", false);
     change("snapshot", now.snapshot + 1);
   }
 
@@ -107,7 +114,7 @@ function render({ model, el }) {
     if (glide.f >= 1) return;
     glide.f = Math.min(1, glide.f + elapsed / glide.ms);
     if (glide.f === 1) {
-      glide.a = glide.b;
+      graph.arrive();
       join();
       if (playing) next();
     }
@@ -152,12 +159,13 @@ function render({ model, el }) {
       const t = now.snapshot, floor = meta.floors[t], left = nodes.filter((node) => !node.gone).length;
       const short = floor > now.cutoff + 0.005 && meta.counts[t] < (meta.units * (meta.units - 1)) / 2
         ? ` Weaker pairs than ${floor.toFixed(2)} are not stored for this snapshot.` : "";
-      ui.summary.textContent = `${capital(meta.time)} ${meta.epochs[t]}: ${left} of ${meta.units} units, ${graph.edges.length} edges with a cosine of at least ` +
+      ui.summary.textContent = `${capital(meta.time)} ${meta.epochs[t]}: ${left} of ${meta.units} units, ${graph.own().length} edges with a cosine of at least ` +
         `${now.cutoff.toFixed(2)}; the largest connected group has ${graph.largestGroup()} units.${short}`;
       label();
     }, playing ? 0 : 250);
-    ui.note.textContent = `The weakest pair kept has a cosine of ${Math.min(...meta.floors).toFixed(3)}; cosines are in steps of ` +
-      `${((meta.high - meta.low) / 255).toPrecision(2)}.`;
+    const floor = Math.min(...meta.floors), whole = Math.min(...meta.counts) >= (meta.units * (meta.units - 1)) / 2;
+    ui.note.textContent = `${whole ? "All pairs are stored" : `The slider begins at ${floor.toFixed(3)}, the weakest pair stored; of a unit with none its three nearest are`}, ` +
+      `in steps of ${((meta.high - meta.low) / 255).toPrecision(2)}.`;
     showUnit(ui.details, data, now.snapshot, focus);
   }
   function keep() {
@@ -184,7 +192,16 @@ function render({ model, el }) {
     const box = ui.canvas.getBoundingClientRect();
     return [(event.clientX - box.left - view.width / 2 - view.x) / view.zoom, (event.clientY - box.top - view.height / 2 - view.y) / view.zoom];
   };
-  const under = (event) => simulation.find(...place(event), (event.pointerType === "touch" ? 24 : 12) / view.zoom) ?? null;
+  // The unit whose disc is there, of several the one whose middle is nearest; else the nearest within a finger's or a pointer's breadth.
+  function under(event) {
+    const [x, y] = place(event), breadth = (event.pointerType === "touch" ? 24 : 12) / view.zoom;
+    let best = null, least = Infinity;
+    for (const node of nodes) {
+      const far = Math.hypot(node.x - x, node.y - y), inside = far <= node.radius, rank = inside ? far : far + 1e6;
+      if ((inside || far <= breadth) && rank < least) [best, least] = [node, rank];
+    }
+    return best;
+  }
   const fingers = new Map();
   const listen = (type, handler, options = {}) => ui.canvas.addEventListener(type, handler, { signal, ...options });
   listen("pointerdown", (event) => {
@@ -231,18 +248,28 @@ function render({ model, el }) {
   listen("pointerleave", (event) => { if (!held && event.pointerType !== "touch" && document.activeElement !== ui.canvas) look(null); });
   listen("wheel", (event) => { if (event.ctrlKey) { event.preventDefault(); zoom(Math.exp(-event.deltaY / 300)); } }, { passive: false });
 
-  const step = (by) => look(nodes[((focus ? focus.unit : by > 0 ? -1 : 0) + by + nodes.length) % nodes.length]);
+  const step = (by) => find(nodes[((focus ? focus.unit : by > 0 ? -1 : 0) + by + nodes.length) % nodes.length]);
+  // Look at a unit, and bring it into the frame if it is outside.
+  function find(node) {
+    for (const [axis, size] of [["x", view.width], ["y", view.height]]) {
+      const at = size / 2 + view[axis] + node[axis] * view.zoom;
+      if (at < 20 || at > size - 20) view[axis] -= at - size / 2;
+    }
+    look(node);
+  }
+  const pan = (x, y) => { view.x += x; view.y += y; ask(); };
+  const arrow = (by, x, y) => (event) => (event.shiftKey ? pan(-x, -y) : step(by));
   const keys = {
-    ArrowRight: () => step(1), ArrowDown: () => step(1), ArrowLeft: () => step(-1), ArrowUp: () => step(-1),
-    n: () => { const near = focus && data.nearest(now.snapshot, focus.unit, 1)[0]; if (near) look(nodes[near.unit]); },
+    ArrowRight: arrow(1, 40, 0), ArrowDown: arrow(1, 0, 40), ArrowLeft: arrow(-1, -40, 0), ArrowUp: arrow(-1, 0, -40),
+    n: () => { const near = focus && data.nearest(now.snapshot, focus.unit, 1)[0]; if (near) find(nodes[near.unit]); },
     "[": () => change("snapshot", Math.max(now.snapshot - 1, 0)), "]": () => change("snapshot", Math.min(now.snapshot + 1, last)),
-    " ": () => setPlaying(!playing), "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => zoom(0), Escape: () => look(null),
+    " ": () => change("playing", !playing), "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: () => zoom(0), Escape: () => look(null),
   };
   listen("keydown", (event) => {
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    act();
+    act(event);
   });
   listen("blur", () => look(null));
 
@@ -278,8 +305,12 @@ function render({ model, el }) {
   sizes.observe(ui.canvas);
   sight.observe(ui.canvas);
   tell();
-  for (const [key, text] of Object.entries(read(meta.name))) if (key in start && Number.isFinite(Number(text))) change(key, bounded(key, Number(text)));
+  const asked = (texts) => Object.keys(start).filter((key) => Number.isFinite(Number(texts[key] ?? NaN)));
+  const obey = (texts) => { for (const key of asked(texts)) change(key, bounded(key, Number(texts[key]))); };
+  obey(read(meta.name));
+  followAddress(meta.name, signal, (texts) => obey({ ...start, ...Object.fromEntries(asked(texts).map((key) => [key, texts[key]])) }));
   resize();
+  setPlaying(Boolean(model.get("playing")));
 
   return () => {
     stop.abort();

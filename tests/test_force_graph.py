@@ -10,6 +10,7 @@ import anywidget
 import graph_page
 import numpy as np
 import pytest
+import torch
 from conftest import chromium, served
 from graph_page import graph, snapshots
 from hypothesis import given, settings
@@ -122,10 +123,27 @@ def test_the_state_stays_within_its_limit(units, most):
     assert len(state) <= most
 
 
+@pytest.mark.parametrize("times", [150, 260])
+def test_more_snapshots_than_fit_are_refused(times):
+    weights = np.random.default_rng(0).normal(size=(times, 300, 8)).astype(np.float32)
+    with pytest.raises(ValueError, match="bytes a snapshot have room for .* nearest pairs at the most: take fewer snapshots"):
+        ForceGraph.from_snapshots(weights, range(times))
+
+
+def test_weights_may_be_parameters():
+    layers = [torch.nn.Linear(4, 6, dtype=dtype) for dtype in (torch.float32, torch.float64)]
+    made = ForceGraph.from_snapshots([layer.weight for layer in layers], ["start", "end"])
+    assert made.node_norms() == pytest.approx(np.stack([layer.weight.detach().norm(dim=1) for layer in layers]), rel=1e-3)
+
+
+def test_still_pictures_obey_the_kernel():
+    assert graph(kernel="code").fallback().svg != graph(kernel="report").fallback().svg
+
+
 def test_two_nets_have_their_own_shares_and_are_told_apart():
     weights = {"one": snapshots(6, 3, 0), "other": snapshots(9, 3, 1)}
     made = ForceGraph.from_snapshots(weights, range(3))
-    assert made.meta["nets"] == {"one": 6, "other": 9}
+    assert made.meta["nets"] == [("one", 6), ("other", 9)] and "(blue one; orange other)" in made.still().caption
     assert made.meta["colours"][0]["labels"] == ["one", "other"]
     shares = np.frombuffer(made.shares, "<u2").reshape(3, 15) * made.meta["share"] / 65535
     assert shares[:, :6].sum(1) == pytest.approx(1, abs=1e-3) and shares[:, 6:].sum(1) == pytest.approx(1, abs=1e-3)
@@ -166,7 +184,10 @@ def test_bad_weights_are_refused(weights, epochs, says):
     ({"orders": {"norm": ([0, 1], [0.5])}}, "3 accuracies"),
     ({"pictures": np.zeros((2, 3))}, "pictures must be"),
     ({"colour": "class"}, "no colour 'class'"),
-    ({"speed": 3}, "no setting 'speed'"),
+    ({"tempo": 3}, "no setting 'tempo'"),
+    ({"speed": 3}, "no speed 3 here: it is one of 0.5, 1, 2, 4"),
+    ({"sigma": 0}, "sigma is 0: expected a number above 0"),
+    ({"charge": "strong"}, "charge is 'strong': expected a number"),
     ({"snapshot": 2}, "none of 0 to 1"),
     ({"name": "a b"}, "letters"),
     ({"nets": {"a": 2}}, "have 2 units"),
@@ -189,7 +210,7 @@ def test_the_picture_of_both_ends_is_always_shown_and_the_fallback_on_paper_only
     assert "iterations 0, 4." in picture.caption and "iteration 4: " in picture.svg and picture.svg.count("<path") == 2
     assert 'class="lab-picture"' in picture._repr_html_() and 'class="lab-still"' in fallback._repr_html_()
     assert fallback.svg.count("<path") == 4 and "iterations 0, 1, 3, 4." in fallback.caption
-    assert made.controls().children[0].description == "iteration"
+    assert made.controls().children[2].description == "iteration"
 
 
 # Controls and files
@@ -219,7 +240,7 @@ def test_the_module_is_small_and_comes_with_its_licence():
 
 @pytest.fixture(scope="module")
 def graph_site(tmp_path_factory):
-    """The address of a built page with two graphs."""
+    """The address of a built page with three graphs."""
     with served(graph_page.make(tmp_path_factory.mktemp("graphs"))) as address:
         yield f"{address}/book/graphs.html"
 
@@ -262,7 +283,7 @@ def page(browser, graph_site):
 
 def marked(test):
     """A test that needs the page in a browser."""
-    return pytest.mark.browser(pytest.mark.timeout(180)(test))
+    return pytest.mark.browser(pytest.mark.timeout(300)(test))
 
 
 @marked
@@ -318,9 +339,98 @@ def test_both_kernels_weigh_the_edges(page, tmp_path):
             shown.box.get_by_role("button", name="Edges (CSV)").click()
         download.value.save_as(tmp_path / "edges.csv")
         assert download.value.suggested_filename == "two-edges-step-0.csv"
-        assert (tmp_path / "edges.csv").read_text().startswith("step,unit,other,cosine,weight\n")
+        assert (tmp_path / "edges.csv").read_text().startswith("step,net,unit,other_net,other,cosine,weight\n")
         rows = [(float(r["cosine"]), float(r["weight"])) for r in csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())]
         assert [w for _, w in rows] == pytest.approx([np.exp(-exponent(c)) for c, _ in rows], rel=1e-2) and len(rows) > 20
+
+
+@marked
+def test_the_page_counts_the_edges_of_the_snapshot_it_names(page):
+    shown, made = Graph(page), graph()
+    for epoch in (5, 0, 3, 1):
+        shown.move("Epoch", epoch)
+        assert shown.edges() == (made.edges(epoch)[2] >= made.cutoff).sum()
+
+
+def saved(page, shown, kind, path):
+    """The rows that a button of a graph saves."""
+    with page.expect_download() as download:
+        shown.box.get_by_role("button", name=kind).click()
+    download.value.save_as(path)
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@marked
+def test_edges_that_are_saved_under_way_are_those_of_their_snapshot(page, tmp_path):
+    shown, made = Graph(page), graph()
+    shown.box.get_by_label("Speed", exact=True).select_option("0.5 ×")
+    shown.box.get_by_role("button", name="Play").click()
+    rows = saved(page, shown, "Edges", tmp_path / "edges.csv")
+    epoch = int(rows[0]["epoch"])
+    assert epoch > 0 and len(rows) == (made.edges(epoch)[2] >= made.cutoff).sum()
+    assert [float(row["weight"]) for row in rows] == pytest.approx([np.exp(-(1 - float(row["cosine"])) / 0.49) for row in rows], rel=1e-2)
+
+
+@marked
+def test_a_slider_that_never_rests_does_not_hold_the_picture_back(page):
+    """Only the last snapshot has many edges; the reader goes to and fro between it and the one before."""
+    shown = Graph(page)
+    dark = """canvas => { const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        const { data } = copy.getImageData(0, 0, canvas.width, canvas.height); let ink = 0;
+        for (let p = 3; p < data.length; p += 4) ink += data[p];
+        return ink; }"""
+    shown.move("Cosine at least", 0.3)
+    shown.move("Epoch", 1)
+    shown.summary()
+    page.wait_for_timeout(1500)
+    few = shown.canvas.evaluate(dark)
+    for k in range(40):
+        shown.move("Epoch", 5 - k % 2)
+        page.wait_for_timeout(60)
+    moving = shown.canvas.evaluate(dark)
+    shown.move("Epoch", 5)
+    shown.summary()
+    page.wait_for_timeout(1500)
+    assert moving - few > 0.6 * (shown.canvas.evaluate(dark) - few) > 0
+
+
+@marked
+def test_nets_keep_their_names_and_units_their_numbers(page, tmp_path):
+    shown = Graph(page, 1)
+    rows = saved(page, shown, "Units", tmp_path / "units.csv")
+    assert [(row["net"], row["unit"]) for row in rows[:40]] == [(net, str(k)) for net in ("256", "64") for k in range(20)]
+    shown.canvas.focus()
+    page.keyboard.press("ArrowRight")
+    assert "Unit 0 of 256\n" in shown.box.locator(".fg-unit").inner_text()
+
+
+@marked
+def test_a_disc_answers_all_over_and_a_unit_out_of_sight_comes_back(page):
+    shown = Graph(page, 2)
+    page.wait_for_timeout(1500)
+    card, box = shown.box.locator(".fg-unit"), shown.canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x + 20, y)  # the only unit has a disc of 28 pixels at least
+    assert "Unit 0\n" in card.inner_text()
+    page.mouse.move(2, 2)
+    shown.canvas.focus()
+    for _ in range(30):
+        page.keyboard.press("Shift+ArrowRight")
+    page.mouse.move(x, y)
+    assert not card.is_visible()
+    page.keyboard.press("ArrowRight")
+    page.mouse.move(x + 1, y)
+    assert "Unit 0\n" in card.inner_text()
+
+
+@marked
+def test_linked_buttons_play_the_graph(page):
+    shown = Graph(page)
+    page.locator(".lab-widget").get_by_role("button", name="play", exact=True).click()
+    shown.box.get_by_role("button", name="Pause").wait_for(timeout=10_000)
+    page.locator(".lab-widget").get_by_role("button", name="play", exact=True).click()
+    shown.box.get_by_role("button", name="Play").wait_for(timeout=10_000)
 
 
 @marked
@@ -385,7 +495,7 @@ def test_hovering_tells_of_a_unit(page):
 @marked
 def test_playing_goes_through_the_epochs_and_ends(page):
     shown = Graph(page)
-    shown.box.get_by_label("Speed").select_option("4")
+    shown.box.get_by_label("Speed", exact=True).select_option("4 ×")
     shown.box.get_by_role("button", name="Play").click()
     shown.box.get_by_role("button", name="Play").wait_for(timeout=20_000)
     assert "Epoch 5" in shown.summary()
@@ -408,6 +518,21 @@ def test_settings_are_in_the_address_and_can_be_reset(browser, graph_site, page)
         assert "Epoch 5: 0 of 60 units, 0 edges" in Graph(again).summary()
     shown.box.get_by_role("button", name="Reset").click()
     assert "Epoch 0" in shown.summary() and "#" not in page.url
+
+
+@marked
+def test_the_address_keeps_all_graphs_and_is_obeyed_when_it_changes(browser, graph_site):
+    with visit(browser, graph_site) as page:
+        page.locator(".pl-force-graph canvas").first.wait_for(timeout=30_000)
+        first, second = Graph(page), Graph(page, 1)
+        first.move("Epoch", 2)
+        page.wait_for_url("**first.snapshot=2**")
+        page.evaluate("location.hash = '#graphs'")
+        second.move("Step", 4)
+        page.wait_for_url("**two.snapshot=4**")
+        assert "first.snapshot=2" in page.url
+        page.evaluate("location.hash = '#~two.snapshot=1'")
+        assert "Step 1:" in second.summary() and "Epoch 0:" in first.summary()
 
 
 @marked

@@ -41,6 +41,14 @@ export function decode(model) {
   };
 }
 
+// In a graph of two nets a unit has the number that it has in its own: [net, number].
+export function inNet(meta, unit) {
+  for (const [net, size] of meta.nets) {
+    if (unit < size) return [net, unit];
+    unit -= size;
+  }
+}
+
 function unpack(raw, count, units) {
   const codes = raw.subarray(raw.length - count);
   const heads = new Uint32Array(257); // a counting sort, largest code first

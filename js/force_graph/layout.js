@@ -16,26 +16,30 @@ export function layout(data) {
     .force("x", forceX().strength(0.06)).force("y", forceY().strength(0.06));
   const largest = Math.min(10, Math.max(4, 150 / Math.sqrt(units)));
   const graph = { nodes, edges: [], simulation };
+  const leaving = new Map(); // what was shown when the way to the next snapshot began: pair -> weight
+  const pair = (i, j) => i * units + j;
 
-  // The edges at or above the cut-off in snapshot a or b, without those of removed units.
-  graph.join = (a, b, cutoff) => {
-    const known = new Map();
-    const edges = [];
-    for (const [t, side] of a === b ? [[a, "both"]] : [[a, "from"], [b, "to"]]) {
-      const { i, j, code } = data.snapshot(t);
-      const least = data.least(t, cutoff);
-      for (let e = 0; e < i.length && code[e] >= least; e++) {
-        if (nodes[i[e]].gone || nodes[j[e]].gone) continue;
-        const cosine = data.cosine(code[e]), key = i[e] * units + j[e];
-        const edge = side === "to" ? known.get(key) : undefined;
-        if (edge) { edge.to = cosine; continue; }
-        const made = { source: nodes[i[e]], target: nodes[j[e]], from: null, to: null, weight: 0 };
-        if (side !== "to") made.from = cosine;
-        if (side !== "from") made.to = cosine;
-        if (side === "from") known.set(key, made);
-        edges.push(made);
-      }
+  // What is shown now is where the way begins.
+  graph.leave = () => {
+    leaving.clear();
+    for (const { source, target, weight } of graph.edges) if (weight) leaving.set(pair(source.unit, target.unit), weight);
+    for (const node of nodes) node.from = node.radius;
+  };
+  graph.arrive = () => leaving.clear();
+
+  // The edges at or above the cut-off in snapshot t, and on the way to it those that fade; none of removed units.
+  graph.join = (t, cutoff) => {
+    const edges = [], fading = new Map(leaving);
+    const add = (i, j, cosine, from) => {
+      if (!nodes[i].gone && !nodes[j].gone) edges.push({ source: nodes[i], target: nodes[j], cosine, from, weight: from });
+    };
+    const { i, j, code } = data.snapshot(t), least = data.least(t, cutoff);
+    for (let e = 0; e < i.length && code[e] >= least; e++) {
+      const key = pair(i[e], j[e]);
+      add(i[e], j[e], data.cosine(code[e]), fading.get(key) ?? 0);
+      fading.delete(key);
     }
+    for (const [key, from] of fading) add(Math.floor(key / units), key % units, null, from);
     const degree = new Uint16Array(units);
     for (const { source, target } of edges) { degree[source.unit]++; degree[target.unit]++; }
     for (const edge of edges) edge.share = 1 / Math.min(degree[edge.source.unit], degree[edge.target.unit]);
@@ -43,14 +47,17 @@ export function layout(data) {
     links.strength(0).links(edges);
   };
 
-  // Weights and sizes at the fraction f of the way from snapshot a to b.
-  graph.weigh = (a, b, f, { sigma, kernel }) => {
-    const weight = (cosine) => (cosine === null ? 0 : KERNELS[kernel](cosine, sigma));
-    for (const edge of graph.edges) edge.weight = (1 - f) * weight(edge.from) + f * weight(edge.to);
+  // The edges of the snapshot itself, without those that fade.
+  graph.own = () => graph.edges.filter((edge) => edge.cosine !== null);
+  graph.weight = (cosine, { sigma, kernel }) => (cosine === null ? 0 : KERNELS[kernel](cosine, sigma));
+
+  // Weights and sizes at the fraction f of the way to snapshot t.
+  graph.weigh = (t, f, settings) => {
+    for (const edge of graph.edges) edge.weight = (1 - f) * edge.from + f * graph.weight(edge.cosine, settings);
     links.strength((edge) => edge.weight * edge.share);
     for (const node of nodes) {
-      const norm = (1 - f) * data.norms[a * units + node.unit] + f * data.norms[b * units + node.unit];
-      node.radius = Math.max(largest * Math.sqrt(norm / (data.meta.norm || 1)), 1);
+      const norm = data.norms[t * units + node.unit], radius = Math.max(largest * Math.sqrt(norm / (data.meta.norm || 1)), 1);
+      node.radius = f < 1 ? (1 - f) * node.from + f * radius : radius;
     }
   };
 
@@ -68,7 +75,7 @@ export function layout(data) {
   graph.largestGroup = () => {
     const parent = Uint16Array.from(nodes, (node) => node.unit), size = new Uint16Array(units).fill(1);
     const root = (n) => { while (parent[n] !== n) n = parent[n] = parent[parent[n]]; return n; };
-    for (const { source, target } of graph.edges) {
+    for (const { source, target } of graph.own()) {
       const s = root(source.unit), t = root(target.unit);
       if (s !== t) { parent[s] = t; size[t] += size[s]; }
     }

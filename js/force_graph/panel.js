@@ -1,5 +1,6 @@
 // The elements around the canvas: controls, legend, accuracy curve, what is known of the unit in focus, summary.
 import { button, capital, draw, make, menu, slider } from "../shared/elements.js";
+import { inNet } from "./decode.js";
 import { PALETTE, shade } from "./paint.js";
 
 export function panel(el, data, change, act) {
@@ -8,7 +9,8 @@ export function panel(el, data, change, act) {
   const id = `fg-${meta.name}-${Math.random().toString(36).slice(2, 8)}`;
   const canvas = make("canvas", { tabindex: 0, role: "application", "aria-roledescription": "force graph", "aria-describedby": `${id}-keys` });
   const play = button("Play", "Play through the snapshots (space)", act.play);
-  const speed = make("select", { "aria-label": "Speed" }, ...[0.5, 1, 2, 4].map((s) => make("option", { value: s, selected: s === 1 }, `${s} ×`)));
+  const speed = make("select", { "aria-label": "Speed", onchange: () => change("speed", speed.selectedIndex) },
+    ...meta.speeds.map((times) => make("option", {}, `${times} ×`)));
   const sliders = {
     snapshot: slider(capital(meta.time), { min: 0, max: last, step: 1 }, (t) => String(meta.epochs[t]), (v) => change("snapshot", v)),
     cutoff: slider("Cosine at least", { min: least, max: 1, step: 0.01 }, (v) => v.toFixed(2), (v) => change("cutoff", v)),
@@ -17,6 +19,7 @@ export function panel(el, data, change, act) {
     distance: slider("Link length", { min: 5, max: 150, step: 5 }, (v) => v.toFixed(0), (v) => change("distance", v)),
     colour: menu("Colour", meta.colours.map((kind) => kind.name), (v) => change("colour", v)),
     kernel: menu("Kernel", ["report: exp(−(1 − cos) / σ²)", "code: exp(−((1 − cos) / 2)² / σ²)"], (v) => change("kernel", v)),
+    speed: { set: (place) => { speed.selectedIndex = place; } },
   };
   const removal = make("div", { class: "fg-removal" });
   const curve = make("div", { class: "fg-curve" });
@@ -38,17 +41,17 @@ export function panel(el, data, change, act) {
     drawing, legend,
     make("div", { class: "pl-bar" }, play, speed, sliders.snapshot.row),
     summary,
-    make("div", { class: "fg-controls" }, sliders.cutoff.row, sliders.colour.row, removal),
+    make("div", { class: "fg-controls" }, make("div", {}, sliders.cutoff.row, note), sliders.colour.row, removal),
     make("details", { class: "fg-more" }, make("summary", {}, "Forces and kernel"),
       make("div", { class: "fg-controls" }, sliders.sigma.row, sliders.kernel.row, sliders.charge.row, sliders.distance.row),
       make("p", { class: "pl-note" }, "The report takes 1 − cos for the squared distance; its author's code squares half of 1 − cos, " +
-        "so that with one sigma orthogonal units still pull each other where the report's formula nearly lets them go."), note),
+        "so that with one sigma orthogonal units still pull each other where the report's formula nearly lets them go.")),
     make("div", { class: "pl-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
       button("Units (CSV)", "Download the units of all snapshots", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges)),
     make("p", { class: "pl-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
-      "[ and ] a snapshot back and on, space plays, + and − zoom, 0 shows all, Escape lets go."),
+      "[ and ] a snapshot back and on, space plays, + and − zoom, Shift and an arrow move the picture, 0 shows all, Escape lets go."),
   );
-  return { canvas, play, speed, sliders, legend, note, details, summary, drawing, curve };
+  return { canvas, play, sliders, legend, note, details, summary, drawing, curve };
 }
 
 export function showLegend(legend, data, number) {
@@ -74,7 +77,7 @@ export function showCurve(box, order, removed) {
     draw("line", { x1: x(at), x2: x(at), y1: 4, y2: H - 4, class: "fg-axis" }),
     draw("path", { d: `M${x(at)} ${y(order.accuracy[at])}h0`, class: "fg-dot" }),
   );
-  box.replaceChildren(svg, make("p", { class: "pl-note" }, text));
+  box.replaceChildren(svg, make("p", { class: "pl-note" }, `${text} Up: accuracy, 0 to 100 %; to the right: units removed, 0 to ${n}.`));
 }
 
 export function showUnit(box, data, t, node) {
@@ -92,14 +95,9 @@ export function showUnit(box, data, t, node) {
   box.classList.toggle("fg-right", node.x < 0); // beside the unit, never on it
 }
 
-// In a graph of two nets a unit has the number it has in its own.
 export function name(meta, unit) {
-  const nets = Object.entries(meta.nets);
-  if (nets.length < 2) return String(unit);
-  for (const [net, size] of nets) {
-    if (unit < size) return `${unit} of ${net}`;
-    unit -= size;
-  }
+  const [net, number] = inNet(meta, unit);
+  return meta.nets.length < 2 ? String(number) : `${number} of ${net}`;
 }
 
 // Weights as a picture: blue below zero, orange above; three channels as a colour.

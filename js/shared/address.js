@@ -2,23 +2,39 @@
 // In a notebook the address belongs to the notebook, so this is for pages alone.
 
 const onPage = () => document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]') !== null;
-const fields = () => new URLSearchParams(location.hash.startsWith("#~") ? location.hash.slice(2) : "");
+const inAddress = () => location.hash.startsWith("#~");
+const fields = () => new URLSearchParams(inAddress() ? location.hash.slice(2) : "");
 
-// The texts that the address has for this name: { setting: text }.
+// What the settings of all widgets are, also while the address names a section instead. Every widget has its own copy of
+// this module, so what they share hangs on the page.
+const SHARED = Symbol.for("pruning_lab.settings");
+const settings = () => (globalThis[SHARED] ??= fields());
+
+// The texts that are set for this name: { setting: text }.
 export function read(name) {
   if (!onPage()) return {};
-  const mine = [...fields()].filter(([key, text]) => key.startsWith(`${name}.`) && text.trim() !== "");
+  const mine = [...settings()].filter(([key, text]) => key.startsWith(`${name}.`) && text.trim() !== "");
   return Object.fromEntries(mine.map(([key, text]) => [key.slice(name.length + 1), text]));
 }
 
-// `settings` is { setting: text }, null for what is as it was at the start.
-export function write(name, settings) {
+// `texts` is { setting: text }, null for what is as it was at the start.
+export function write(name, texts) {
   if (!onPage()) return;
-  const all = fields();
-  for (const [key, text] of Object.entries(settings)) {
+  const all = settings();
+  for (const [key, text] of Object.entries(texts)) {
     if (text === null) all.delete(`${name}.${key}`);
     else all.set(`${name}.${key}`, text);
   }
   const text = all.toString();
-  if (text || location.hash.startsWith("#~")) history.replaceState(history.state, "", text ? `#~${text}` : location.pathname + location.search);
+  if (text || inAddress()) history.replaceState(history.state, "", text ? `#~${text}` : location.pathname + location.search);
+}
+
+// `handler` gets what `read` gives whenever a reader puts another address into the same page.
+export function follow(name, signal, handler) {
+  if (!onPage()) return;
+  addEventListener("hashchange", () => {
+    if (!inAddress()) return;
+    globalThis[SHARED] = fields();
+    handler(read(name));
+  }, { signal });
 }

@@ -32,8 +32,8 @@ class Pairs:
 
 
 def snapshots(arrays: Sequence | np.ndarray, what: str = "snapshot") -> list[np.ndarray]:
-    """Arrays [T, U, ...] as a list of T arrays [U, D]; raises ValueError where they differ in shape or have no unit."""
-    parts = [np.asarray(part) for part in arrays]
+    """Arrays or tensors [T, U, ...] as a list of T arrays [U, D]; raises ValueError where they differ in shape or have no unit."""
+    parts = [np.asarray(part.detach().cpu() if hasattr(part, "detach") else part) for part in arrays]
     shapes = sorted({part.shape for part in parts})
     if len(shapes) != 1:
         raise ValueError(f"every {what} must have the same shape, but there are {shapes or 'none'}")
@@ -97,7 +97,8 @@ def gaps(numbers: np.ndarray) -> np.ndarray:
 def strongest(cosines: np.ndarray, alive: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Numbers and cosines of the pairs kept, ascending by number, and the weakest cosine that is there completely.
 
-    As many of the strongest as fit into `budget` bytes, and each unit's nearest. Pairs with a zero row are none.
+    As many of the strongest as fit into `budget` bytes, and each unit's nearest. Pairs with a zero row are none. Raises
+    ValueError where there is room for the nearest only: no cut-off would then show all pairs above it.
     """
     units = len(cosines)
     upper = np.triu_indices(units, 1)
@@ -112,6 +113,9 @@ def strongest(cosines: np.ndarray, alive: np.ndarray, budget: int) -> tuple[np.n
         if excess <= 0 or not len(order):
             break
         order = order[: len(order) - max(1, excess // 3)]
+    if not len(order) and len(possible):
+        raise ValueError(f"{max(budget, 0):,} bytes a snapshot have room for {len(near):,} nearest pairs at the most: "
+                         "take fewer snapshots or units, or a larger limit")  # fmt: skip
     floor = float(values[order[-1]]) if len(order) else 1.0
     return kept, values[kept], -1.0 if len(order) == len(possible) else floor
 

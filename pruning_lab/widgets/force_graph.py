@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 
 import anywidget
@@ -21,6 +22,7 @@ STATIC = Path(__file__).parent / "static"
 LIMIT = {300: 500_000, encoding.MOST_UNITS: 1_000_000}  # bytes of state in the page, by number of units
 EDGES_A_UNIT = 6  # at most, roughly, in the busiest snapshot, where the cut-off starts
 KERNELS = ("report", "code")
+SPEEDS = (0.5, 1, 2, 4)  # snapshots a second while it plays
 
 
 class ForceGraph(anywidget.AnyWidget):
@@ -47,12 +49,15 @@ class ForceGraph(anywidget.AnyWidget):
     order = t.Int(0).tag(sync=True)
     colour = t.Int(0).tag(sync=True)
     kernel = t.Int(0).tag(sync=True)
+    speed = t.Int(SPEEDS.index(1)).tag(sync=True)
+    playing = t.Bool(False).tag(sync=True)
 
     @classmethod
     def from_snapshots(cls, weights, epochs: Sequence, **options) -> ForceGraph:
         """The graph of weights [T, U, ...] after `epochs` [T]; two nets in one graph: {name: [T, U, ...], ...}.
 
-        Options are those of `from_gram`. Raises ValueError for NaN, no unit, over 2,048 units, or unequal shapes.
+        Options are those of `from_gram`. Raises ValueError for NaN, no unit, over 2,048 units, unequal shapes, or more snapshots
+        than fit.
         """
         if isinstance(weights, Mapping):
             nets = [encoding.snapshots(part) for part in weights.values()]
@@ -72,11 +77,11 @@ class ForceGraph(anywidget.AnyWidget):
             orders: name -> (units in the order they go, accuracy in [0, 1] after 0, 1, ... of them or None).
             pictures: the units at the last snapshot, [U, h, w] or [U, h, w, 3]; shown at 14 x 14 or less.
             nets: name -> number of units, in the order of the rows, where units of two nets are in one graph.
-            title, name: what is drawn, in words; the name of the graph in the page's address.
+            title, name: what is drawn, in words; the name of the graph in the page's address, another for each graph of a page.
             time: what `epochs` count, in the singular: "epoch", "iteration".
-            limit: bytes of state in the page; as many pairs are kept as fit.
-            snapshot, cutoff, sigma, charge, distance, removed, order, colour, kernel: where the controls start;
-                order, colour and kernel are names.
+            limit: bytes of state in the page; as many pairs are kept as fit, and each unit's three nearest.
+            snapshot, cutoff, sigma, charge, distance, removed, order, colour, kernel, speed: where the controls start;
+                order, colour and kernel are names, speed is in snapshots a second: 0.5, 1, 2 or 4.
         """
         grams = encoding.snapshots(gram, "Gram matrix")
         return cls._make(grams, lambda g, place: encoding.from_products(encoding.finite(g, place)), epochs, **options)
@@ -124,8 +129,8 @@ class ForceGraph(anywidget.AnyWidget):
             raise ValueError(f"the name {name!r} stands in the page's address: letters, digits and _ only")
         groups, colour_meta = _groups(colours or {}, nets, units, len(parts))
         image, shape = encoding.pictures(pictures, units) if pictures is not None else (b"", [])
-        meta = {"title": title, "name": name, "time": time, "units": units, "epochs": epochs, "nets": nets, "colours": colour_meta,
-                "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
+        meta = {"title": title, "name": name, "time": time, "units": units, "epochs": epochs, "nets": list(nets.items()),
+                "speeds": SPEEDS, "colours": colour_meta, "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
         limit = limit or next(size for most, size in LIMIT.items() if units <= most)
         fixed = len(cls._esm) + len(cls._css) + len(json.dumps(meta)) + 150 * len(parts) + 2_000
         free = int(0.75 * (limit - fixed)) - 4 * units * len(parts) - len(groups)  # base64: three bytes in four
@@ -171,7 +176,9 @@ class ForceGraph(anywidget.AnyWidget):
             return _linked(kind(min=low, max=high, step=step, value=getattr(self, trait), description=label), self, trait)
 
         low = math.floor(100 * min(self.floors)) / 100
-        rows = [_linked(w.SelectionSlider(options=[str(e) for e in self.meta["epochs"]], index=self.snapshot,
+        rows = [_linked(w.ToggleButton(description="play"), self, "playing"),
+                _menu(self, "speed", [f"{times} ×" for times in SPEEDS], "speed"),
+                _linked(w.SelectionSlider(options=[str(e) for e in self.meta["epochs"]], index=self.snapshot,
                                           description=self.meta["time"]), self, "snapshot", "index"),
                 slider(w.FloatSlider, "cutoff", min(low, self.cutoff), 1, 0.01, "cosine from"),
                 slider(w.FloatSlider, "sigma", 0.05, 2, 0.05, "sigma"),
@@ -201,7 +208,7 @@ class ForceGraph(anywidget.AnyWidget):
             half = (self.meta["high"] - self.meta["low"]) / 510  # what eight bits may have taken
             shown = cosines >= max(self.cutoff, self.floors[number] - half) - 1e-9
             edges[number] = (i[shown], j[shown], cosines[shown])
-        return still(self.meta, self.node_norms(), edges, sigma=self.sigma, cutoff=self.cutoff, seed=seed)
+        return still(self.meta, self.node_norms(), edges, sigma=self.sigma, kernel=self.kernel, cutoff=self.cutoff, seed=seed)
 
 
 def _linked(control, graph, trait: str, its: str = "value"):
@@ -255,14 +262,17 @@ def _orders(orders: Mapping, units: int) -> list[dict]:
 
 def _start(given: Mapping, meta: dict, kept: list) -> dict:
     """Where the controls start; raises ValueError for a setting or a name that is not there."""
-    names = {"order": [o["name"] for o in meta["orders"]], "colour": [c["name"] for c in meta["colours"]], "kernel": list(KERNELS)}
+    names = {"order": [o["name"] for o in meta["orders"]], "colour": [c["name"] for c in meta["colours"]],
+             "kernel": list(KERNELS), "speed": list(SPEEDS)}  # fmt: skip
     start = {"snapshot": 0, "cutoff": _cutoff(kept, meta["units"]), "sigma": 0.7, "charge": 30.0, "distance": 30.0,
-             "removed": 0, "order": 0, "colour": 0, "kernel": 0}  # fmt: skip
+             "removed": 0, "order": 0, "colour": 0, "kernel": 0, "speed": SPEEDS.index(1)}  # fmt: skip
     for key, value in given.items():
         if key not in start:
             raise ValueError(f"there is no setting {key!r}: it is one of {', '.join(start)}")
         if key in names and value not in names[key]:
-            raise ValueError(f"no {key} {value!r} here: it is one of {', '.join(names[key]) or 'none'}")
+            raise ValueError(f"no {key} {value!r} here: it is one of {', '.join(map(str, names[key])) or 'none'}")
+        if key not in names and (not isinstance(value, Real) or not math.isfinite(value) or (key == "sigma" and value <= 0)):
+            raise ValueError(f"{key} is {value!r}: expected a number{' above 0' * (key == 'sigma')}")
         start[key] = names[key].index(value) if key in names else value
     last = len(meta["epochs"]) - 1
     if not -last - 1 <= start["snapshot"] <= last:
