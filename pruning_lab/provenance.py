@@ -88,7 +88,8 @@ def revision() -> dict[str, str | bool | None]:
 
     def git(*words: str) -> str | None:
         try:
-            answer = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True)
+            whole = ["git", "--no-optional-locks", *words]  # a lock that a process dies with would stay
+            answer = subprocess.run(whole, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import connection, get_context, parent_process
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from typing import Any
 
 import torch
@@ -18,6 +18,14 @@ from .disk import DiskFull
 class Pool(ProcessPoolExecutor):
     """Worker processes that end with the block they serve when that is stopped: what they were at goes on from its checkpoint."""
 
+    def submit(self, *args: Any, **kwargs: Any) -> Future:
+        """As any executor's; a worker that this starts hears no Ctrl-C until it is ready to end without a word."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> bool | None:
         if kind is not None and issubclass(kind, KeyboardInterrupt | DiskFull):
             for process in list(self._processes.values()):
@@ -27,6 +35,7 @@ class Pool(ProcessPoolExecutor):
 
 def pool(workers: int) -> Pool:
     """Worker processes of one CPU thread each: small nets run fastest one a core."""
+    resource_tracker.ensure_running()  # it lets Ctrl-C through when it starts, which must not be in the middle of `submit`
     return Pool(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
 
 
@@ -34,6 +43,7 @@ def _begin_worker() -> None:
     """One CPU thread; no word of its own on Ctrl-C; and an end with the pool's process, also where that is killed."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a process that is ended leaves behind
 
     def follow() -> None:

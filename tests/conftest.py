@@ -127,7 +127,7 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM)
+        running = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM, timeout=120_000)
         yield running
         running.close()
 

@@ -1,5 +1,6 @@
 """A sweep on a real Dask cluster of two worker processes on this machine: workers die, differ, lack a GPU; it is stopped."""
 
+import gc
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import distributed
 import pandas as pd
 import pytest
 import torch
@@ -23,9 +25,11 @@ from pruning_lab.cluster import ClusterError
 from pruning_lab.store import Experiment, Result
 
 ROOT = Path(__file__).resolve().parents[1]
-distributed = pytest.importorskip("distributed")
 SMALL = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=5), width=8, limit=64)
 LARGE = Train("digits", "conv_2", Recipe(lr=0.1, batch=1000, iterations=5), image_size=16)
+
+# A disk that takes a second for a folder says nothing about a sweep.
+pytestmark = pytest.mark.filterwarnings("ignore:Creating scratch directories is taking a surprisingly long time")
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,12 @@ class Net(Experiment):
     name: str
     seconds: float = 0.0
     error: bool = False
+    after: str = ""  # it waits until this has begun
 
     def compute(self):
         note("begin", self.name)
         time.sleep(self.seconds)
+        until(lambda: self.after in ("", *(name for _, name in noted())))
         if self.error:
             raise FloatingPointError("loss is not finite")
         note("end", self.name)
@@ -152,7 +158,7 @@ def test_workers_compute_parents_before_children_and_each_once(client, capsys, s
 
 
 def test_a_child_does_not_wait_for_other_parents(client):
-    slow, quick = Net("slow", 2.0), Net("quick")
+    slow, quick = Net("slow", after="curve of quick"), Net("quick")
     sweeps.sweep([Curve(slow), Curve(quick)], client)
     assert [name for _, name in noted()].index("curve of quick") < 3 and noted("end")[-1][1] == "slow"
 
@@ -162,13 +168,23 @@ def test_a_worker_that_is_killed_costs_only_what_it_was_at(monkeypatch):
     plan = [*nets, *map(Curve, nets)]
     lost = []
 
+    def at_work():
+        done = {name for _, name in noted("end")}
+        return [(pid, name) for pid, name in noted() if name not in done and "curve" not in name]
+
+    def stopped():  # a worker that stands still in the middle of a net, if there is one
+        for pid, name in at_work():
+            os.kill(pid, signal.SIGSTOP)
+            until(lambda pid=pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            if (pid, name) in at_work():
+                return [(pid, name)]
+            os.kill(pid, signal.SIGCONT)  # it had just ended
+        return []
+
     def kill():
         until(lambda: noted("end"))
-        done = {name for _, name in noted("end")}
-        until(lambda: [name for _, name in noted() if name not in done and "curve" not in name])
-        pid, name = [(pid, name) for pid, name in noted() if name not in done and "curve" not in name][-1]
-        os.kill(pid, signal.SIGKILL)
-        lost.append((pid, name))
+        until(lambda: lost.extend(stopped()) or lost)
+        os.kill(lost[0][0], signal.SIGKILL)
 
     with local() as both, distributed.Client(both, set_as_default=False) as client:
         killer = threading.Thread(target=kill)
@@ -297,12 +313,14 @@ def test_a_sweep_in_another_thread_leaves_ctrl_c_alone():
 
 
 def test_a_scheduler_that_goes_away_stops_the_sweep(capfd):
-    with local(1) as one, distributed.Client(one, set_as_default=False, timeout=1) as client:
+    with local(1) as one, distributed.Client(one, set_as_default=False) as client:
+        client._timeout = 1  # seconds that it tries to find the scheduler again
         thread = threading.Thread(target=lambda: (until(noted), one.close()))
         thread.start()
         with pytest.raises(sweeps.SweepError, match=r"the executor gave up what it was given \(.*\); 0 are stored"):
             sweeps.sweep([Net("a", 3.0), Net("b")], client)
         thread.join()
+        until(lambda: client.status == "closed")
     assert "stopped: 0 of 2 are stored; the same command goes on from there" in capfd.readouterr().out
 
 
@@ -319,6 +337,7 @@ def test_no_scheduler_is_one_line(monkeypatch, tmp_path, capsys):
         assert f"pruning_lab: no Dask scheduler answers at {address} (" in err and "dask scheduler" in err
     with pytest.raises(SystemExit):
         main(["sweep", str(path), "--cluster", "tcp://127.0.0.1:1", "--workers", "2"])
+    gc.collect()  # clients that never connected close here, not in the middle of another test
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

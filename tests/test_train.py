@@ -163,7 +163,7 @@ def test_a_finished_run_is_read_back_from_its_checkpoint(tmp_path):
     model, history = trained(SGD, **options)
     again, history_again = trained(SGD, model=small(9), **options)
     assert calls == [1, 2] and same(weights(model), weights(again)) and history.rows == history_again.rows
-    assert history_again.seconds >= history.seconds * 0.5
+    assert history_again.seconds >= checkpoint.load(tmp_path / "c")[1]["seconds"] > 0
 
 
 def test_a_checkpoint_is_written_only_so_often(tmp_path):

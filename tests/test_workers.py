@@ -30,11 +30,11 @@ def sweep(store_folder, tmp_path, monkeypatch):
     path.write_text(json.dumps(dict(cells=found, metadata={}, nbformat=4, nbformat_minor=5)))
     begun = []
 
-    def begin(workers):
+    def begin(workers, wait=True):
         words = [sys.executable, "-m", "pruning_lab", "sweep", str(path), "--workers", str(workers)]
         more, pipes = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"), dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         begun.append(subprocess.Popen(words, env=os.environ | more, cwd=ROOT, start_new_session=True, **pipes))
-        assert begun[0].stdout.readline().startswith("1/4 Train")
+        assert not wait or begun[0].stdout.readline().startswith("1/4 Train")
         return begun[0]
 
     yield begin
@@ -60,6 +60,16 @@ def group(leader):
     listed = subprocess.run(["ps", "-A", "-ww", *columns], capture_output=True, text=True).stdout.splitlines()
     rows = [line.split(None, 3) for line in listed if line.strip()]
     return [int(pid) for group, state, pid, args in rows if int(group) == leader and state[0] != "Z" and "spawn_main" in args]
+
+
+def test_ctrl_c_is_heard_without_a_word_by_workers_that_only_begin(sweep):
+    process = sweep(2, wait=False)
+    end = time.monotonic() + 60
+    while not group(process.pid):
+        assert time.monotonic() < end and process.poll() is None, "no worker came"
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and (out, err) == ("stopped: 0 of 4 are stored; the same command goes on from there\n", "")
 
 
 def test_workers_do_not_outlive_a_sweep_that_is_killed(sweep):

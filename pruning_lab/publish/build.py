@@ -27,6 +27,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", 
 NOT_READ = ("build.py", "sphinx_ext.py", "plotly_mime.py", "figure_rows.py")  # of the package, by no chapter
 CELL_SECONDS = {"smoke": 300, "laptop": 3600}  # of one cell; the larger profiles may take a night
 WORKERS = 4  # at most, unless PRUNING_LAB_WORKERS says more: each takes half a gigabyte
+SLOW_DISK = "ignore:Creating scratch directories is taking a surprisingly long time"  # Dask, where a folder takes a second
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -92,9 +93,11 @@ def has_parameters(path: Path) -> bool:
 def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | None) -> nbformat.NotebookNode:
     """Run the notebook at the root of the project and return it without the paths and times of this machine."""
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError
 
     os.environ["TQDM_DISABLE"] = "1"
+    if SLOW_DISK not in (quiet := os.environ.get("PYTHONWARNINGS", "")):  # any warning on a page is an error
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (quiet, SLOW_DISK)))
     try:
         papermill.execute_notebook(
             path,
@@ -105,12 +108,13 @@ def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | Non
             progress_bar=False,
             log_output=False,
             execution_timeout=cell_seconds,
+            start_timeout=300,
             extra_arguments=["--log-level=50"],  # the kernel's own
         )
     except papermill.PapermillExecutionError as error:
         part.unlink(missing_ok=True)
         raise BuildError(_failure(path, error)) from None
-    except (CellTimeoutError, DeadKernelError) as error:
+    except (CellTimeoutError, RuntimeError) as error:  # a kernel that died, or did not start
         part.unlink(missing_ok=True)
         raise BuildError(f"{path.name}: {type(error).__name__}: {error}") from None
     book = nbformat.read(part, as_version=4)
