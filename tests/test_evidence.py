@@ -162,6 +162,8 @@ def test_a_claim_is_judged_part_by_part():
     rows = claims.judge("FP1", {"fc1": around(1), "conv2": around(-1)}, profile="paper")
     assert rows.verdict.tolist() == [YES, NO] and set(rows.overall) == {"mixed"} and rows.n.tolist() == [3, 3]
     assert rows.label.tolist() == ["FP1  fc1", "FP1  conv2"] and rows["values"][0] == around(1) and rows["mean"][0] == pytest.approx(1)
+    units = claims.judge("FP1", {"fc1": around(1), "conv2": []}, unit={"fc1": "points", "conv2": "doublings"}).unit
+    assert units.tolist() == ["points", "doublings"]
     assert set(rows.unit) == {"points"} and set(claims.judge("FP1", {"fc1": around(1)}, unit="ranks").unit) == {"ranks"}
     page = claims.scoreboard(rows).data
     assert "FP1: Removing the units" in page and "mixed" in page and "+0.75 to +1.25" in page
@@ -310,6 +312,36 @@ def test_where_none_is_whole_the_most_whole_lines_win_and_the_missing_are_named(
     found = evidence.largest(dict(paper=paper, night=night[:3] + night[6:]))
     assert found.profile == "paper"  # the one with more records of two with one whole line, however many lines have nothing
     assert found.missing == ("b-mnist: 2 of 3", *(f"x{k}-mnist: 0 of 3" for k in range(6)))
+
+
+@pytest.mark.parametrize(
+    "dataset, profile, words",
+    [
+        ("cifar10", "paper", ""),
+        ("cifar10", "night", "narrow nets"),
+        ("cifar10", "laptop", "small nets"),
+        ("mnist", "night", "MNIST, narrow nets"),
+        ("mnist", "paper", "MNIST"),
+        ("digits", "laptop", "digits"),
+        ("gaussian:cifar10", "paper", ""),
+    ],
+)
+def test_what_sets_a_run_apart_is_its_data_and_its_size(dataset, profile, words):
+    found = evidence.Evidence(profile, (Net("a", dataset), Net("a", dataset, 1)), ())
+    assert found.apart(dict(night="narrow nets", paper="")) == words
+    assert evidence.Evidence(profile, (Net("a", "digits"), Net("b", dataset)), ()).apart(dict(night="narrow nets", paper=""), "b") == words
+
+
+@dataclass(frozen=True)
+class Child(Net):
+    rate: float = 0.5
+
+
+def test_lines_of_one_label_are_told_apart_by_what_differs(shelves):
+    plan = [Child("a", seed=s, rate=rate) for rate in (0.5, 0.1) for s in range(3)] + [Child("b", seed=s) for s in range(3)]
+    for e in plan[:4]:
+        store.run(e)
+    assert evidence.stored("night", plan).missing == ("a-mnist (rate 0.1): 1 of 3", "b-mnist: 0 of 3")
 
 
 def measured(net, layer, have):

@@ -78,6 +78,8 @@ def drawn(name):
         "panels": lambda: figures.unit_curves({"fc1": curves(), "conv2": curves(1, 1)}, published={"norm/lowest": {2: 50.0}}, **SAYS),
         "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
         "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
+        "parts": lambda: figures.parts(pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2]}, unit="ranks")]), **SAYS),
+        "no parts": lambda: figures.parts(claims.judge("FP4", {"rank": []}), **SAYS),
         "levels": lambda: figures.levels(nets_of_masks(), axis="accuracy, %", chance=10, **SAYS),
         "no levels": lambda: figures.levels(pd.DataFrame(), axis="accuracy, %", **SAYS),
         "importance": lambda: figures.importance(units(), **SAYS),
@@ -99,8 +101,8 @@ def drawn(name):
     }[name]()
 
 
-EMPTY = ["no curves", "no plane", "no differences", "no levels", "no importance", "no histories"]
-ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "levels", "importance", "turning", "histories",
+EMPTY = ["no parts", "no curves", "no plane", "no differences", "no levels", "no importance", "no histories"]
+ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "parts", "levels", "importance", "turning", "histories",
        "single histories", *EMPTY]  # fmt: skip
 
 
@@ -287,6 +289,15 @@ def test_rows_of_curves_are_the_numbers_drawn():
     assert {"criterion", "remove", "removed", "mean", "sd", "nets", "panel"} <= set(rows)
     part = rows[(rows.panel == "fc1") & (rows.criterion == "norm") & (rows.remove == "lowest")]
     np.testing.assert_allclose(100 * part["mean"], named(figure, "norm, lowest first (± sd, 3")[0].y, atol=1e-3)
+
+
+def test_parts_have_a_panel_a_unit_and_every_net():
+    table, figure = pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2], "other": []}, unit="ranks")]), drawn("parts")
+    assert [figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text] == ["points", "ranks"] and len(figure.layout.shapes) == 2
+    dots = {t.y[0]: (list(t.x), t.xaxis) for t in figure.data if t.name == "one net"}
+    assert dots == {r.label: (r["values"], "x2" if r.claim == "FP4" else "x") for _, r in table[table.n > 0].iterrows()}
+    hues = {t.name[:3]: t.marker.color for t in figure.data if t.name != "one net"}
+    assert len(set(hues.values())) == 3
 
 
 def test_differences_show_every_net_the_mean_and_its_interval():

@@ -508,6 +508,23 @@ def test_a_layer_by_itself_and_attention_go_through_pytorch():
         assert all(torch.equal(read[n], m) for n, m in found.items()) and read
 
 
+def test_masks_of_another_device_go_to_the_weights():
+    model = conv()
+    found = masks.build(masks.scores(model, "magnitude"), 0.3)
+    masks.to_torch(model.to("meta"), found)
+    assert {m.device.type for m in masks.from_torch(model).values()} == {"meta"}
+
+
+def test_a_weight_of_two_layers_is_not_masked_in_one_of_them():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
+    model[1].weight = model[0].weight
+    with pytest.raises(ValueError, match="0.weight and 1.weight are one weight, of which"):
+        masks.to_torch(model, {"0.weight": torch.ones(4, 4).bool()})
+    assert not prune.is_pruned(model)
+    masks.to_torch(model, {"2.weight": torch.eye(2, 4).bool()})
+    assert list(masks.from_torch(model)) == ["2.weight"]
+
+
 def test_masks_that_do_not_fit_are_refused():
     model = conv()
     for wrong, text in [

@@ -5,9 +5,9 @@ from .panels import panels, paths
 from .plane import plane
 from .style import COLOURS, FROM_THE_SOURCE, GREY, SPARE, colour, line_name, ramp, summarise, words
 from .units import importance, turning, unit_curves
-from .verdicts import differences, levels
+from .verdicts import differences, levels, parts
 
 __all__ = [
     "COLOURS", "FROM_THE_SOURCE", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels", "line_name",
-    "panels", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
+    "panels", "parts", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
 ]  # fmt: skip

@@ -27,13 +27,35 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
     hues = dict(zip(table.group.drop_duplicates(), SPARE * len(table), strict=False))
     for _, row in table.iterrows():
         hue = COLOURS.get(row.group, hues[row.group])
-        dots = dict(mode="markers", marker=dict(color=hue, opacity=0.45, size=7), hovertemplate="one net: %{x:.3g}<extra></extra>")
-        figure.add_trace(go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), name="one net", showlegend=False, **dots))
-        figure.add_trace(_diamond(row, hue))
+        figure.add_traces([_nets(row, hue), _diamond(row, hue)])
     figure.add_vline(x=0, line=dict(color=INK, width=1))
     figure.update_xaxes(title=axis)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(height=130 + 34 * len(table))
+    return finish(figure, title, alt, file, command, table.drop(columns="values"))
+
+
+def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
+    """The parts of claims as `claims.judge` gives them, a row each and a panel a unit, a colour a claim, a dot for every net.
+
+    Parts that were not run are left out. Right of zero is what a claim says; the margin of a kind that has one is not drawn.
+    """
+    from plotly.subplots import make_subplots
+
+    table = table[table.n > 0]
+    units = list(table.unit.unique()) or ["not run at this size yet"]
+    counts = [max((table.unit == unit).sum(), 1) for unit in units]
+    room = 34 * sum(counts) + 70 * len(units)
+    figure = make_subplots(rows=len(units), row_heights=counts, vertical_spacing=70 / room if len(units) > 1 else 0)
+    hues = dict(zip(table.claim.drop_duplicates(), SPARE * len(table), strict=False))
+    for number, unit in enumerate(units, 1):
+        for _, row in table[table.unit == unit].iterrows():
+            for trace in (_nets(row, hues[row.claim]), _diamond(row, hues[row.claim])):
+                figure.add_trace(trace, row=number, col=1)
+        figure.add_vline(x=0, line=dict(color=INK, width=1), row=number, col=1)
+        figure.update_xaxes(title=unit, row=number, col=1)
+    figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
+    figure.update_layout(height=60 + room)
     return finish(figure, title, alt, file, command, table.drop(columns="values"))
 
 
@@ -55,9 +77,8 @@ def levels(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, c
     for _, row in table.iterrows():
         hue, place = look(row.label)["color"], dict(row=1, col=1 + kinds.index(row.panel))
         common = dict(y=[row.label], name=row.label, mode="markers", showlegend=False)
-        dots = dict(marker=dict(color=hue, opacity=0.45, size=7), hovertemplate="one net: %{x:.3g}<extra></extra>")
-        figure.add_trace(go.Scatter(common | dict(x=row["values"], y=[row.label] * len(row["values"])) | dots), **place)
-        figure.add_trace(_diamond(row, hue), **place)
+        for trace in (_nets(row, hue), _diamond(row, hue)):
+            figure.add_trace(trace, **place)
         ring = dict(marker=dict(color=hue, size=11, symbol="circle-open", line_width=2), hovertemplate="beside it: %{x:.3g}<extra></extra>")
         figure.add_trace(go.Scatter(common | dict(x=[row.beside]) | ring), **place)
     if chance is not None:
@@ -67,6 +88,15 @@ def levels(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, c
     figure.update_yaxes(categoryorder="array", categoryarray=rows, autorange="reversed", showgrid=False, automargin=True)
     figure.update_layout(height=150 + 34 * len(rows))
     return finish(figure, title, alt, file, command, table.drop(columns="values"))
+
+
+def _nets(row: pd.Series, hue: str):
+    """A dot for every net of a row."""
+    import plotly.graph_objects as go
+
+    look = dict(color=hue, opacity=0.45, size=7)
+    return go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), name="one net", mode="markers", marker=look, showlegend=False,
+                      hovertemplate="one net: %{x:.3g}<extra></extra>")  # fmt: skip
 
 
 def _diamond(row: pd.Series, hue: str):

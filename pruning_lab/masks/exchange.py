@@ -19,15 +19,29 @@ _FORMAT = "pruning_lab masks 1"
 def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and `weight_mask`.
 
-    `prune.remove` makes a mask permanent. ValueError: masks that the model cannot have, or has already.
+    Masks may lie on another device. `prune.remove` makes one permanent. ValueError: masks that the model cannot have, or has
+    already, or of a weight that two layers share.
     """
     check(model, masks)
+    _alone(model, masks)
     if taken := from_torch(model).keys() & masks.keys():
         raise ValueError(f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, or use a fresh model")
     for name, mask in masks.items():
         layer, _, attribute = name.rpartition(".")
-        prune.custom_from_mask(model.get_submodule(layer), attribute, mask)
+        module = model.get_submodule(layer)
+        prune.custom_from_mask(module, attribute, mask.to(getattr(module, attribute).device))
     return model
+
+
+def _alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """ValueError where a masked weight is tied: `torch.nn.utils.prune` would mask one use of it and leave the others dense."""
+    owners: dict[int, list[str]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(weight), []).append(name)
+    for names in owners.values():
+        if len(names) > 1 and masks.keys() & set(names):
+            raise ValueError(f"{' and '.join(names)} are one weight, of which torch.nn.utils.prune would mask one use only: "
+                             "multiply the weight by its mask in place instead")  # fmt: skip
 
 
 def from_torch(model: nn.Module) -> dict[str, Tensor]:

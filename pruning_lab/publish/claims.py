@@ -120,7 +120,7 @@ def judge(
     *,
     on: str = "",
     profile: str = "",
-    unit: str = "points",
+    unit: str | Mapping[str, str] = "points",
     margin: float = 0.0,
     kinds: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
@@ -128,14 +128,15 @@ def judge(
 
     Args:
         parts: every part of the claim -> one number a net, signed so that the claim says "above zero"; none where it is not run.
-        on, profile: see `worded`. unit: of the numbers. margin: the claim's, as a number.
+        on, profile: see `worded`. unit: of the numbers, of all parts or by part. margin: the claim's, as a number.
         kinds: part -> its kind, where the claim's measure gives a part one of its own.
     """
     kind = dict.fromkeys(parts, load()[id].kind) | dict(kinds or {})
     found = {name: verdict(list(values), kind[name], margin) for name, values in parts.items()}
+    units = dict(unit) if isinstance(unit, Mapping) else dict.fromkeys(parts, unit)
     overall = worded(combine(found), on, profile)
     rows = [
-        dict(claim=id, part=name, label=f"{id}  {name}", kind=kind[name], unit=unit, n=v.n, mean=v.mean, low=v.low, high=v.high,
+        dict(claim=id, part=name, label=f"{id}  {name}", kind=kind[name], unit=units[name], n=v.n, mean=v.mean, low=v.low, high=v.high,
              verdict=worded(v.word, on, profile), values=[float(x) for x in parts[name]], overall=overall)
         for name, v in found.items()
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,20 @@ class Evidence:
         wanted = settings.items()
         return [e for e in self.experiments if type(e) is kind and all(flat(e).get(k) == v for k, v in wanted)]
 
-    def data(self, model: str) -> str:
-        """The data set that the nets of one model were trained on (its Gaussian twin aside), as its makers write it; several with "and"."""
-        names = {s["dataset"].removeprefix("gaussian:") for e in self.experiments if (s := flat(e)).get("model") == model}
+    def data(self, model: str | None = None) -> str:
+        """The data that the nets of one model, or of all, were trained on (Gaussian twins aside), as makers write it; "and" between."""
+        names = {s["dataset"].removeprefix("gaussian:") for e in self.experiments
+                 if "dataset" in (s := flat(e)) and model in (None, s["model"])}  # fmt: skip
         return " and ".join(sorted(SPELLED.get(name, name) for name in names))
+
+    def apart(self, sizes: Mapping[str, str], model: str | None = None, source: str = "CIFAR-10") -> str:
+        """What sets this run apart from the source's own, for `claims.judge(on=...)`: other data, a smaller size; empty if nothing does.
+
+        sizes: profile -> the words for its size, "" for the source's; a profile that is not named is "small nets".
+        """
+        data = self.data(model)
+        other = "" if data == source else data
+        return other if other and self.profile not in sizes else ", ".join(filter(None, (other, sizes.get(self.profile, "small nets"))))
 
     def records(self) -> list[Record]:
         """The records, as far as they are stored."""
@@ -82,14 +92,15 @@ def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence
     """What of a plan is stored, and what has fewer than `least` seeds: a net, or else what is measured on it."""
     have = tuple(e for e in dict.fromkeys(plan) if find(e) is not None)
     planned = {line(e): e for e in plan}
+    names = _names(dict.fromkeys(e for one in planned.values() for e in (one, _net(one))))
     counts = Counter(map(line, have))
     nets = Counter(line(net) for net in {_net(e) for e in have})
     short = []
     for name, e in planned.items():
         if nets[line(_net(e))] < least:
-            short.append(f"{_label(_net(e))}: {nets[line(_net(e))]} of {least}")
+            short.append(f"{names[_net(e)]}: {nets[line(_net(e))]} of {least}")
         elif counts[name] < least:
-            short.append(f"{_label(e)}: {counts[name]} of {least}")
+            short.append(f"{names[e]}: {counts[name]} of {least}")
     return Evidence(profile, have, tuple(dict.fromkeys(short)))
 
 
@@ -97,6 +108,21 @@ def _net(e: Experiment) -> Experiment:
     while not e.is_net and e.parts():
         e = e.parts()[0]
     return e
+
+
+def _names(experiments: Iterable[Experiment]) -> dict[Experiment, str]:
+    """The label of each, with the settings that tell it from others of the same label."""
+    several: dict[str, list[Experiment]] = {}
+    for e in experiments:
+        several.setdefault(_label(e), []).append(e)
+    names = {}
+    for label, alike in several.items():
+        told = [{k: v for k, v in flat(e).items() if k.rpartition(".")[2] != "seed"} for e in alike]
+        vary = [k for k in dict.fromkeys(k for t in told for k in t) if len({repr(t.get(k)) for t in told}) > 1]
+        for e, t in zip(alike, told, strict=True):
+            own = ", ".join(k.rpartition(".")[2] + f" {t.get(k)}" for k in vary)
+            names[e] = f"{label} ({own})" if own else label
+    return names
 
 
 def _label(e: Experiment) -> str:
