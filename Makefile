@@ -46,6 +46,7 @@ serve: $(STAMP)
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 bench: $(STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check opacus==1.6.0 || echo "no Opacus: the comparison with it is left out"
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
 
 # The environment, the user's cache folder and the local records stay.

@@ -2,6 +2,7 @@
 
 Run `python benchmarks/bench_gradients.py`; names of nets after it choose some of them. Pairs alternate, and the ratio of each pair
 counts. Nets are untrained and images are seeded noise: speed hardly depends on either. All give the same answer, which is checked.
+On a GPU (`PRUNING_LAB_DEVICE`) the deep nets see as many images as CIFAR-10 has.
 """
 
 import copy
@@ -17,7 +18,7 @@ from torch.func import functional_call, grad, vmap
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import gradients, models
+from pruning_lab import environment, gradients, models, provenance
 
 PAIRS = 5
 BATCH = 128  # of the plain pass
@@ -30,12 +31,16 @@ NETS = {  # images, images for vmap(grad), at most so many plain passes, at leas
     "resnet50_cifar": (32, None, 3.5, None),
     "resnet50": (128, None, 3.5, None),
 }
+ON_GPU = {"mlp": (50_000, 200, 2, 30), "conv_2": (50_000, 64, 2, 5), "vit": (50_000, 16, 5, None),
+          "resnet50": (50_000, None, 5, None), "resnet50_cifar": (5_000, None, 5, None)}  # fmt: skip
+DEVICE = environment.device()
 
 
 def split(n):
     """Noise images and labels in the form of a `Split`."""
     generator = torch.Generator().manual_seed(0)
-    return SimpleNamespace(images=torch.randn(n, 3, 32, 32, generator=generator), labels=torch.randint(10, (n,), generator=generator))
+    images, labels = torch.randn(n, 3, 32, 32, generator=generator), torch.randint(10, (n,), generator=generator)
+    return SimpleNamespace(images=images.to(DEVICE), labels=labels.to(DEVICE))
 
 
 def plain(model, test):
@@ -93,10 +98,18 @@ def _summed(chunks, n):
 
 
 def seconds(call, *args):
-    """Seconds that a call takes, and what it returns."""
+    """Seconds that a call takes until the device has done all of it, and what it returns."""
+    wait()
     start = time.perf_counter()
     found = call(*args)
+    wait()
     return time.perf_counter() - start, found
+
+
+def wait():
+    """Until the device has nothing left to do."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def against(base, model, test, few, scale):
@@ -130,9 +143,9 @@ def check(model, test):
 
 def measure(name):
     """All ratios of one net."""
-    n, few, most, faster = NETS[name]
+    n, few, most, faster = (ON_GPU if DEVICE.type == "cuda" else NETS)[name]
     torch.manual_seed(0)
-    model, test = models.build(name, (3, 32, 32)).eval(), split(n)
+    model, test = models.build(name, (3, 32, 32)).to(DEVICE).eval(), split(n)
     print(f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads", flush=True)
     check(model, split(3))
     for want in ({"diffs", "coherence"}, {"diffs"}, {"coherence"}):
@@ -148,5 +161,6 @@ def measure(name):
 
 
 if __name__ == "__main__":
+    print("on", provenance.device()["name"], flush=True)
     for chosen in sys.argv[1:] or NETS:
         measure(chosen)

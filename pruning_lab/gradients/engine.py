@@ -22,7 +22,10 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
                groups: int = 0) -> Statistics:
     """Mean, mean sign (diffs) and coherence of the gradients of all samples, exactly; the model stays as it is.
 
-    No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows.
+    No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Random layers
+    other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In float32,
+    coherence asked for without diffs loses digits where a layer over positions (tokens, a convolution) has inputs that lie far
+    from zero against their spread (to 1e-3 at 255 to 1): ask for diffs too, or use float64.
 
     Args:
         split: a `data.Split`, or anything with `images` [N, ...] and `labels` [N, ...].
