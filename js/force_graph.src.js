@@ -164,8 +164,8 @@ function render({ model, el }) {
       label();
     }, playing ? 0 : 250);
     const floor = Math.min(...meta.floors), whole = Math.min(...meta.counts) >= (meta.units * (meta.units - 1)) / 2;
-    ui.note.textContent = `${whole ? "All pairs are stored" : `The slider begins at ${floor.toFixed(3)}, the weakest pair stored; of a unit with none its three nearest are`}, ` +
-      `in steps of ${((meta.high - meta.low) / 255).toPrecision(2)}.`;
+    const kept = whole ? "All pairs are stored" : `The slider begins at ${floor.toFixed(3)}: all pairs above it are stored, and each unit's three nearest`;
+    ui.note.textContent = `${kept}, in steps of ${((meta.high - meta.low) / 255).toPrecision(2)}.`;
     showUnit(ui.details, data, now.snapshot, focus);
   }
   function keep() {

@@ -117,13 +117,17 @@
 
   // Long names on a vertical axis are broken into lines, or a phone has no room left for the plot.
   function wrapped(layout, data) {
-    const names = [...new Set(data.flatMap((trace) => (Array.isArray(trace.y) ? trace.y : [])))];
-    if (!names.some((name) => typeof name === "string" && name.length > 16)) return layout;
-    const broken = names.map((name) => String(name).replace(/(.{10,20}?)\s/g, "$1<br>"));
-    const most = Math.max(...broken.map((name) => name.split("<br>").length));
-    const height = Math.max(layout.height ?? 450, 130 + 14 * (most + 0.5) * names.length / 0.8);
-    const yaxis = { ...layout.yaxis, tickmode: "array", tickvals: names, ticktext: broken, tickfont: { size: 11 } };
-    return { ...layout, height, yaxis };
+    const onAxis = Map.groupBy(data.filter(({ y }) => Array.isArray(y)), ({ yaxis }) => (yaxis ?? "y").replace("y", "yaxis"));
+    const every = [...new Set(data.flatMap(({ y }) => (Array.isArray(y) ? y : [])))];
+    if (!every.some((name) => typeof name === "string" && name.length > 16)) return layout;
+    const inLines = (name) => String(name).replace(/(.{10,20}?)\s/g, "$1<br>");
+    const most = Math.max(...every.map((name) => inLines(name).split("<br>").length));
+    const result = { ...layout, height: Math.max(layout.height ?? 450, 130 + 14 * (most + 0.5) * every.length / 0.8) };
+    for (const [axis, traces] of onAxis) {
+      const names = [...new Set(traces.flatMap(({ y }) => y))];
+      result[axis] = { ...layout[axis], tickmode: "array", tickvals: names, ticktext: names.map(inLines), tickfont: { size: 11 } };
+    }
+    return result;
   }
 
   const figures = new Map(); // plot element -> { figure, ink, width, area, below }

@@ -78,7 +78,8 @@ def grid(measures: Mapping[str, str]) -> tuple[Figure, dict[str, dict[str, int]]
 
     across = min(2, len(measures))
     down = -(-len(measures) // across)
-    figure = make_subplots(rows=down, cols=across, subplot_titles=list(measures.values()), horizontal_spacing=0.12, vertical_spacing=0.2)
+    gap = dict(horizontal_spacing=0.12, vertical_spacing=0.4 / down)
+    figure = make_subplots(rows=down, cols=across, subplot_titles=list(measures.values()), **gap)
     figure.update_layout(height=100 + 230 * down)
     return figure, {column: dict(row=1 + k // across, col=1 + k % across) for k, column in enumerate(measures)}
 
