@@ -32,7 +32,7 @@ def build(
     """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
 
     Args:
-        scores: tensors by name; the highest stay.
+        scores: floating-point tensors by name; the highest stay.
         density: fraction of all these weights that stays, skipped ones aside; the nearest whole number, halves up.
         scope: "global" ranks all weights together, "local" gives each layer the same density, "erk" its share under the
             Erdos-Renyi-Kernel (Evci et al. 2020).
