@@ -166,7 +166,9 @@ class Live(Graph):
         self.box.locator(".fg-summary").filter(has_text=text).wait_for()
 
     def picture(self):
-        """The drawing, when it has come to rest."""
+        """The drawing, when it has come to rest; out of sight it does not move."""
+        self.canvas.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(300)
         count, before = "canvas => canvas.dataset.frames", None
         while before != (before := self.canvas.evaluate(count)):
             self.page.wait_for_timeout(300)
