@@ -116,7 +116,8 @@ function render({ model, el }) {
     if (glide.f === 1) {
       graph.arrive();
       join();
-      if (playing) next();
+      weigh();
+      if (playing) next(); // which sets out from these weights
     }
     weigh();
     warm(0.15);
@@ -163,8 +164,9 @@ function render({ model, el }) {
         `${now.cutoff.toFixed(2)}; the largest connected group has ${graph.largestGroup()} units.${short}`;
       label();
     }, playing ? 0 : 250);
-    const floor = Math.min(...meta.floors), whole = Math.min(...meta.counts) >= (meta.units * (meta.units - 1)) / 2;
-    const kept = whole ? "All pairs are stored" : `The slider begins at ${floor.toFixed(3)}: all pairs above it are stored, and each unit's three nearest`;
+    const ends = [...new Set([Math.min, Math.max].map((end) => end(...meta.floors).toFixed(2)))].join(" to ");
+    const whole = Math.min(...meta.counts) >= (meta.units * (meta.units - 1)) / 2;
+    const kept = whole ? "All pairs are stored" : `The slider begins at the weakest pair stored. A snapshot holds all pairs above ${ends}, and each unit's three nearest`;
     ui.note.textContent = `${kept}, in steps of ${((meta.high - meta.low) / 255).toPrecision(2)}.`;
     showUnit(ui.details, data, now.snapshot, focus);
   }
@@ -308,7 +310,10 @@ function render({ model, el }) {
   const asked = (texts) => Object.keys(start).filter((key) => Number.isFinite(Number(texts[key] ?? NaN)));
   const obey = (texts) => { for (const key of asked(texts)) change(key, bounded(key, Number(texts[key]))); };
   obey(read(meta.name));
-  followAddress(meta.name, signal, (texts) => obey({ ...start, ...Object.fromEntries(asked(texts).map((key) => [key, texts[key]])) }));
+  followAddress(meta.name, signal, (texts) => {
+    change("playing", false);
+    obey({ ...start, ...Object.fromEntries(asked(texts).map((key) => [key, texts[key]])) });
+  });
   resize();
   setPlaying(Boolean(model.get("playing")));
 

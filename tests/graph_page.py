@@ -1,4 +1,4 @@
-"""A page of the book with three force graphs and linked controls, made from a notebook of its own."""
+"""A page of the book with four force graphs and linked controls, made from a notebook of its own."""
 
 import shutil
 from pathlib import Path
@@ -29,6 +29,7 @@ ForceGraph.from_snapshots({"256": snapshots(20, 6, 0), "64": snapshots(20, 6, 1)
                            time="step")
 """
 THIRD = "ForceGraph.from_snapshots([[[1, 2]], [[2, 4]]], [0, 1], name='single', title='One unit')"
+FOURTH = "ForceGraph.from_snapshots([snapshots(20, 6)[-1]] * 6, range(6), name='same', title='The same six times', cutoff=0.3)"
 
 
 def snapshots(units=60, times=6, seed=0, inputs=196):
@@ -51,7 +52,7 @@ def graph(units=60, times=6, **options):
     return ForceGraph.from_snapshots(weights, range(times), **(given | options))
 
 
-def make(folder: Path, cells=(FIRST, SECOND, THIRD)) -> Path:
+def make(folder: Path, cells=(FIRST, SECOND, THIRD, FOURTH)) -> Path:
     """The folder of the built page `book/graphs.html` with the output of these cells."""
     source, done = folder / "graphs.ipynb", folder / "src" / "book" / "graphs.ipynb"
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

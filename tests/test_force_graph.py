@@ -126,7 +126,8 @@ def test_the_state_stays_within_its_limit(units, most):
 @pytest.mark.parametrize("times", [150, 260])
 def test_more_snapshots_than_fit_are_refused(times):
     weights = np.random.default_rng(0).normal(size=(times, 300, 8)).astype(np.float32)
-    with pytest.raises(ValueError, match="bytes a snapshot have room for .* nearest pairs at the most: take fewer snapshots"):
+    says = r"bytes a snapshot are too few for more than each unit's nearest \([\d,]+ pairs\): take fewer snapshots"
+    with pytest.raises(ValueError, match=says):
         ForceGraph.from_snapshots(weights, range(times))
 
 
@@ -240,7 +241,7 @@ def test_the_module_is_small_and_comes_with_its_licence():
 
 @pytest.fixture(scope="module")
 def graph_site(tmp_path_factory):
-    """The address of a built page with three graphs."""
+    """The address of a built page with four graphs."""
     with served(graph_page.make(tmp_path_factory.mktemp("graphs"))) as address:
         yield f"{address}/book/graphs.html"
 
@@ -393,6 +394,26 @@ def test_a_slider_that_never_rests_does_not_hold_the_picture_back(page):
     shown.summary()
     page.wait_for_timeout(1500)
     assert moving - few > 0.6 * (shown.canvas.evaluate(dark) - few) > 0
+
+
+@marked
+def test_a_film_of_one_picture_stands_still(page):
+    """Six snapshots of the same weights: while it plays no edge fades."""
+    shown = Graph(page, 3)
+    page.wait_for_timeout(2000)
+    ink = """async (canvas) => { const found = []; for (const end = performance.now() + 1500; performance.now() < end;) {
+        await new Promise(requestAnimationFrame);
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+        found.push(data.filter((_, p) => p % 4 === 3).reduce((a, b) => a + b, 0)); }
+        return found; }"""
+    rest = shown.canvas.evaluate(ink)
+    shown.box.get_by_label("Speed", exact=True).select_option("4 ×")
+    shown.box.get_by_role("button", name="Play").click()
+    moving = shown.canvas.evaluate(ink)
+    assert min(moving) > 0.93 * min(rest) and len(moving) > 5
+    assert "Epoch 5" in shown.summary()
 
 
 @marked

@@ -117,14 +117,17 @@
 
   // Long names on a vertical axis are broken into lines, or a phone has no room left for the plot.
   function wrapped(layout, data) {
-    const onAxis = Map.groupBy(data.filter(({ y }) => Array.isArray(y)), ({ yaxis }) => (yaxis ?? "y").replace("y", "yaxis"));
-    const every = [...new Set(data.flatMap(({ y }) => (Array.isArray(y) ? y : [])))];
+    const onAxis = new Map(); // axis -> names on it
+    for (const { y, yaxis } of data.filter((trace) => Array.isArray(trace.y))) {
+      const axis = (yaxis ?? "y").replace("y", "yaxis");
+      onAxis.set(axis, [...new Set([...(onAxis.get(axis) ?? []), ...y])]);
+    }
+    const every = [...new Set([...onAxis.values()].flat())];
     if (!every.some((name) => typeof name === "string" && name.length > 16)) return layout;
     const inLines = (name) => String(name).replace(/(.{10,20}?)\s/g, "$1<br>");
     const most = Math.max(...every.map((name) => inLines(name).split("<br>").length));
     const result = { ...layout, height: Math.max(layout.height ?? 450, 130 + 14 * (most + 0.5) * every.length / 0.8) };
-    for (const [axis, traces] of onAxis) {
-      const names = [...new Set(traces.flatMap(({ y }) => y))];
+    for (const [axis, names] of onAxis) {
       result[axis] = { ...layout[axis], tickmode: "array", tickvals: names, ticktext: names.map(inLines), tickfont: { size: 11 } };
     }
     return result;

@@ -49,7 +49,7 @@ export function panel(el, data, change, act) {
     make("div", { class: "pl-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
       button("Units (CSV)", "Download the units of all snapshots", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges)),
     make("p", { class: "pl-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
-      "[ and ] a snapshot back and on, space plays, + and − zoom, Shift and an arrow move the picture, 0 shows all, Escape lets go."),
+      "[ and ] a snapshot back and on, space plays, + and − zoom, Shift and an arrow move the view, 0 shows all, Escape lets go."),
   );
   return { canvas, play, sliders, legend, note, details, summary, drawing, curve };
 }

@@ -93,7 +93,7 @@ def has_parameters(path: Path) -> bool:
 def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | None) -> nbformat.NotebookNode:
     """Run the notebook at the root of the project and return it without the paths and times of this machine."""
     import papermill
-    from nbclient.exceptions import CellTimeoutError
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     os.environ["TQDM_DISABLE"] = "1"
     if SLOW_DISK not in (quiet := os.environ.get("PYTHONWARNINGS", "")):  # any warning on a page is an error
@@ -114,7 +114,9 @@ def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | Non
     except papermill.PapermillExecutionError as error:
         part.unlink(missing_ok=True)
         raise BuildError(_failure(path, error)) from None
-    except (CellTimeoutError, RuntimeError) as error:  # a kernel that died, or did not start
+    except (CellTimeoutError, RuntimeError) as error:
+        if type(error) not in (CellTimeoutError, DeadKernelError, RuntimeError):  # a kernel that does not start is a plain one
+            raise
         part.unlink(missing_ok=True)
         raise BuildError(f"{path.name}: {type(error).__name__}: {error}") from None
     book = nbformat.read(part, as_version=4)

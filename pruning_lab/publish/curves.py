@@ -21,13 +21,17 @@ def sufficient(curves: pd.DataFrame, share: float = 0.99) -> pd.Series:
 def shared(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both, cut to the sizes between the larger of their smallest and the smaller of their largest; the ends are read off straight lines.
 
-    Raises:
-        ValueError: they have no such stretch in common.
+    Two empty tables where there is no such stretch.
     """
-    low, high = max(one.columns.min(), other.columns.min()), min(one.columns.max(), other.columns.max())
-    if low >= high:
-        raise ValueError(f"sizes {list(one.columns)} and {list(other.columns)} have no stretch in common")
+    low, high = (end(*sizes) for end, sizes in zip((max, min), zip(*(_ends(t) for t in (one, other)), strict=True), strict=True))
+    if not low < high:
+        return pd.DataFrame(), pd.DataFrame()
     return _cut(one, low, high), _cut(other, low, high)
+
+
+def _ends(curves: pd.DataFrame) -> tuple[float, float]:
+    sizes = curves.columns.to_numpy(float)
+    return (sizes[0], sizes[-1]) if sizes.size else (np.inf, -np.inf)
 
 
 def _first(row: pd.Series, share: float) -> float:

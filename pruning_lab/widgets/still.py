@@ -9,7 +9,8 @@ import numpy as np
 
 SIDE = 240  # of one panel, in units of the SVG
 STRONGEST = 2500  # edges drawn in a panel
-NETS = {"#0072B2": "blue", "#D55E00": "orange", "#009E73": "green"}  # fills of the units, one a net, in the order of the page's palette
+NETS = {"#0072B2": "blue", "#D55E00": "orange", "#009E73": "green", "#E69F00": "yellow", "#56B4E9": "light blue",
+        "#CC79A7": "pink"}  # fills of the units, one a net, in the order of the page's palette
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def still(meta: dict, norms: np.ndarray, edges: dict, *, sigma: float, kernel: i
         top = np.argsort(-cosines, kind="stable")[:STRONGEST]
         panels.append(_panel(column, title, places, i[top], j[top], norms[number] / max(norms.max(), 1e-30), sizes))
     width = (SIDE + 10) * len(panels)
-    colours = "; ".join(f"{word} {name}" for word, (name, _) in zip(NETS.values(), meta["nets"], strict=False) if name)
+    told = meta["nets"] if len(meta["nets"]) <= len(NETS) else []
+    colours = "; ".join(f"{word} {name}" for word, (name, _) in zip(NETS.values(), told, strict=False) if name)
     units = f"{meta['units']} units" + f" ({colours})" * bool(colours)
     caption = (f"{meta['title']}: {units}, area by norm, an edge where the cosine is at least {cutoff:.2f}; "
                f"{meta['time']}s {', '.join(_written(meta['epochs'][n]) for n in edges)}.")  # fmt: skip
