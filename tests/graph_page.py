@@ -29,7 +29,10 @@ ForceGraph.from_snapshots({"256": snapshots(20, 6, 0), "64": snapshots(20, 6, 1)
                            time="step")
 """
 THIRD = "ForceGraph.from_snapshots([[[1, 2]], [[2, 4]]], [0, 1], name='single', title='One unit')"
-FOURTH = "ForceGraph.from_snapshots([snapshots(20, 6)[-1]] * 6, range(6), name='same', title='The same six times', cutoff=0.3)"
+FOURTH = """
+start, end = snapshots(20, 6)[[0, -1]]
+ForceGraph.from_snapshots([end, end, start], range(3), name="gone", title="Edges that go", cutoff=0.3)
+"""
 
 
 def snapshots(units=60, times=6, seed=0, inputs=196):
