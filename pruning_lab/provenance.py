@@ -107,10 +107,11 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, str | int]:
-    """The device that computes, in words, and the number of CPU threads."""
+    """The device that computes, in words, the CPU instructions that torch uses (sums round otherwise with others), and its threads."""
     where = environment.device()
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
-    return dict(type=where.type, name=name, threads=torch.get_num_threads(), cores=os.cpu_count() or 1)
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return dict(type=where.type, name=name, instructions=instructions, threads=torch.get_num_threads(), cores=os.cpu_count() or 1)
 
 
 @lru_cache

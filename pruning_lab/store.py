@@ -119,6 +119,8 @@ def _notes(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
     code, notes = e.code(), []
     if other := sorted(k for k in code.keys() | meta["code"].keys() if code.get(k) != meta["code"].get(k)):
         notes.append(f"made by other code than today's ({', '.join(other)})")
+    if any(meta["parents"].get(p.key, trained) != trained for p in e.parents() if (trained := _published_weights(p))):
+        notes.append("made from another training of its parent than the published one")
     today = e.data_read()
     if other := sorted(k for k in today if meta["data"].get(k, today[k]) != today[k]):
         notes.append(f"made on other data bytes ({', '.join(other)})")
@@ -127,6 +129,20 @@ def _notes(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
     if meta["device"]["name"] != provenance.device()["name"]:
         notes.append(f"made on {meta['device']['name']}")
     return notes
+
+
+def _published_weights(e: Experiment) -> str | None:
+    """The checksum of the weights that a published record had when it was made; None: there is none, or it has none."""
+    file = _folder(e, "published") / "record.json"
+    return _weights_of(file, file.stat().st_mtime_ns) if file.is_file() else None
+
+
+@lru_cache(maxsize=4096)
+def _weights_of(file: Path, _mtime: int) -> str | None:
+    try:
+        return json.loads(file.read_text())["files"].get("weights.safetensors")
+    except (json.JSONDecodeError, KeyError):
+        return None  # it is broken, which is said where it is read
 
 
 def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record:

@@ -413,7 +413,7 @@ def test_the_origin_says_profile_device_dates_and_lossy_images(shelves, monkeypa
     assert found == f"profile night; {where}; 2026-01-02 to 2026-01-04; cifar10/test: 23 images are JPEG copies"
     assert evidence.stored("night", plan[:1]).origin() == f"profile night; {where}; 2026-01-02"
     monkeypatch.setattr(Net, "data_read", lambda self: {self.dataset + "/test": dict(digest="1", lossy=0)})
-    assert "made on other data bytes (mnist/test)" in evidence.stored("night", plan[:1]).origin()
+    assert "1 of 1 records made on other data bytes (mnist/test)" in evidence.stored("night", plan[:1]).origin()
 
 
 def test_costs_count_nets_and_what_is_stored(shelves):

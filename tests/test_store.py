@@ -229,7 +229,7 @@ def test_a_record_says_where_it_comes_from():
     assert meta["config"] == dict(parent=dict(name="a", seed=2, rate=0.1, inner=dict(depth=2, rates=[])), layer="fc1")
     assert meta["code"].keys() == {"Child", "Toy"} and meta["library"] and meta["git"].keys() == {"revision", "dirty"}
     assert meta["versions"]["torch"] == torch.__version__ and meta["versions"]["numpy"] == np.__version__
-    assert meta["device"].keys() == {"type", "name", "threads", "cores"} and meta["peak_memory_bytes"] > 1e6
+    assert meta["device"].keys() == {"type", "name", "instructions", "threads", "cores"} and meta["peak_memory_bytes"] > 1e6
     assert meta["seconds"] >= 0 and abs(pd.Timestamp(meta["time"]) - pd.Timestamp.now("UTC")) < pd.Timedelta("5min")
     assert meta["files"].keys() == {"table.csv", "arrays.npz"}
 
@@ -589,6 +589,25 @@ def test_a_child_of_a_stale_parent_that_was_kept_is_itself_stale(monkeypatch):
     again = store.run(Grandchild(Child(toy)))
     assert computed() == 2 and again.notes == () and again.meta["code"] == Grandchild(Child(toy)).code()
     assert store.find(Child(toy)).notes == ()
+
+
+def test_a_child_of_another_training_than_the_published_one_says_so(monkeypatch):
+    toy = Toy("a", seed=1)
+    store.run(toy, weights=True)
+    store.publish(toy)
+    assert store.run(Child(toy)).notes == ()
+    shutil.rmtree(folder(toy))  # another machine: the weights were never published
+    monkeypatch.setattr(Toy, "compute", lambda self, was=Toy.compute: replace(was(self), weights=dict(w=torch.full((2, 2), 1.0001))))
+    code = toy.own_code()
+    monkeypatch.setattr(Toy, "own_code", lambda self: code)
+    store.run(toy, weights=True)
+    other = Child(toy, "fc2")
+    assert store.run(other).notes == ("made from another training of its parent than the published one",)
+    assert store.find(Child(toy)).notes == () and store.find(toy).notes == ()
+    store.publish(other)
+    assert store.find(other).shelf == "published" and len(store.find(other).notes) == 1
+    shutil.rmtree(folder(toy, "published"))
+    assert store.find(other).notes == ()
 
 
 def test_other_code_keeps_its_state_in_another_file(monkeypatch):

@@ -66,7 +66,8 @@ class Evidence:
         lossy = {name: d["lossy"] for r in records for name, d in r.meta["data"].items() if d["lossy"]}
         parts = [f"profile {self.profile}", " and ".join(devices), " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""]
         parts += [f"{name}: {n} images are JPEG copies" for name, n in sorted(lossy.items())]
-        parts += sorted({note for r in records for note in r.notes if note.startswith("made by") or "data bytes" in note})
+        notes = Counter(note for r in records for note in r.notes if note.startswith(("made by", "made from")) or "data bytes" in note)
+        parts += [f"{n} of {len(records)} records {note}" for note, n in sorted(notes.items())]
         return "; ".join(p for p in parts if p)
 
 
