@@ -15,7 +15,7 @@ from .cluster import ClusterError
 from .disk import DiskFull
 from .experiment import Experiment
 from .store import find, run
-from .workers import pool
+from .workers import Pool, pool
 
 __all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "sweep"]
 
@@ -194,9 +194,12 @@ class _Sweep:
 
     def stop(self) -> None:
         """Take back what is not yet begun, and say how far it came."""
-        for future in self.running.values():  # else a pool would first finish all that it was given
-            with cluster.uninterrupted(), suppress(Exception):  # a cluster that is gone takes nothing back
-                getattr(future, "cancel", bool)()
+        if isinstance(self.executor, Pool):
+            self.executor.stop()
+        else:  # another would first finish all that it was given
+            for future in self.running.values():
+                with cluster.uninterrupted(), suppress(Exception):  # a cluster that is gone takes nothing back
+                    getattr(future, "cancel", bool)()
         print(f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
 
 

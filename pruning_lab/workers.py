@@ -26,10 +26,15 @@ class Pool(ProcessPoolExecutor):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def stop(self) -> None:
+        """End the workers at once; what they were at and what waits is given up. It is not cancelled: where the workers end by
+        themselves meanwhile, the pool's own thread would fail on what is cancelled already."""
+        for process in list((self._processes or {}).values()):
+            process.terminate()
+
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> bool | None:
         if kind is not None and issubclass(kind, KeyboardInterrupt | DiskFull):
-            for process in list(self._processes.values()):
-                process.terminate()  # to wait for them would take as long as their trainings
+            self.stop()  # to wait for them would take as long as their trainings
         return super().__exit__(kind, *rest)
 
 
