@@ -48,7 +48,8 @@ def ways(model):
     yield "magnitude, local", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, "local")
     yield "shuffled within layers", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, floor=0.02, shuffle="layer")
     yield "random, ERK budget", lambda: masks.random(model, 0.1, "erk")
-    yield f"a grid of {len(GRID)} densities", lambda: masks.grid(masks.scores(model, "magnitude"), GRID)  # the lowest density has no room for a floor
+    grid = functools.partial(masks.grid, densities=GRID)  # without a floor: the lowest density has no room for one
+    yield f"a grid of {len(GRID)} densities", lambda: grid(masks.scores(model, "magnitude"))
 
 
 def against_torch(model):
