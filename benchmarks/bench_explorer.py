@@ -1,6 +1,5 @@
 """The explorer against its limits: encoding, state, first picture and a slider's step in headless Chromium."""
 
-import json
 import shutil
 import tempfile
 import time
@@ -8,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ipywidgets.embed import embed_data
+from bench_force_graph import ARGUMENTS, page, processor
 
 from pruning_lab.widgets import Explorer
 
-HOST = Path(__file__).resolve().parents[1] / "book" / "_static" / "vendor" / "widgets-host.js"
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 NETS, SETS, LAYERS, EPOCHS, BINS = 2, 2, 10, 21, 201
 # Moves a slider to its end, a step a frame; returns how often the chart was drawn.
 STEPS = """async ([svg, input]) => {
@@ -40,22 +37,6 @@ def histograms(noise: bool) -> pd.DataFrame:
             seen = rng.random(BINS) if noise else rng.multinomial(100_000, shares / shares.sum()) / 1e5
             frames.append(pd.DataFrame(dict(place, layer=f"layer {layer}", epoch=epoch, curve="measured", diff=centres, share=seen)))
     return pd.concat(frames, ignore_index=True)
-
-
-def page(explorer: Explorer, folder: Path) -> str:
-    """The address of a page with this explorer alone, made of files."""
-    data = embed_data(views=[explorer], drop_defaults=False)
-    kinds = [("widget-state", data["manager_state"]), ("widget-view", data["view_specs"][0])]
-    tags = [f'<script type="application/vnd.jupyter.{kind}+json">{json.dumps(content)}</script>' for kind, content in kinds]
-    shutil.copy(HOST, folder)
-    path = folder / "explorer.html"
-    path.write_text(f'<!doctype html><meta charset="utf-8"><body>{"".join(tags)}<script src="{HOST.name}"></script>', encoding="utf-8")
-    return path.as_uri()
-
-
-def processor(session) -> float:
-    """Milliseconds of processor that the page's main thread has used so far."""
-    return next(m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "ThreadTime") * 1000
 
 
 def drawn(browser, explorer: Explorer) -> tuple[float, float]:

@@ -40,13 +40,13 @@ def cutoff_for(graph: ForceGraph, edges: int) -> float:
     return float(np.floor(100 * cosines[min(edges, len(cosines)) - 1]) / 100)
 
 
-def page(graph: ForceGraph, folder: Path) -> str:
-    """The address of a page with this graph alone, made of files."""
-    data = embed_data(views=[graph], drop_defaults=False)
+def page(widget, folder: Path) -> str:
+    """The address of a page with this widget alone, made of files."""
+    data = embed_data(views=[widget], drop_defaults=False)
     kinds = [("widget-state", data["manager_state"]), ("widget-view", data["view_specs"][0])]
     tags = [f'<script type="application/vnd.jupyter.{kind}+json">{json.dumps(content)}</script>' for kind, content in kinds]
     shutil.copy(HOST, folder)
-    path = folder / "graph.html"
+    path = folder / "widget.html"
     path.write_text(f'<!doctype html><meta charset="utf-8"><body>{"".join(tags)}<script src="{HOST.name}"></script>', encoding="utf-8")
     return path.as_uri()
 
