@@ -57,11 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     where = sweep.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
     where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
-    sweep.add_argument("--keep", action="store_true", help="use local records made by other code than today's")
     command(_publish, "publish", "copy a chapter's local records to the published shelf")
     build = command(_build, "build", "build the book", chapter=False)
     build.add_argument("--profile", default=os.environ.get("PROFILE", "laptop"), choices=sweeps.PROFILES)
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
+    certify = command(_certify, "certify", "show by twins that today's code answers as that which made the published records", chapter=False)
+    certify.add_argument("--since", metavar="COMMIT", help="whose code to compare with (default: where published records last changed)")
+    certify.add_argument("--waive", action="append", default=[], metavar="FILE:FUNCTION=TEST", help="a test that covers lines no twin ran")
+    certify.add_argument("--rounding", nargs=2, action="append", default=[], metavar=("KIND", "BOUND"),
+                         help="a kind of measurement that may move by rounding, and how far, relative to its largest number")  # fmt: skip
+    certify.add_argument("--spot", type=int, default=0, metavar="N", help="also remake the N cheapest full records on both")
     clean = command(_clean, "clean", "sizes of this machine's shelf and caches; empties what is named", chapter=False)
     clean.add_argument("what", nargs="*", choices=[[], *_PLACES], help="what to empty")
     return parser
@@ -117,8 +122,6 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    if args.keep:
-        os.environ["PRUNING_LAB_KEEP"] = "1"  # workers and parents read it too
     if args.cluster:
         os.environ["PRUNING_LAB_CLUSTER"] = args.cluster
     with sweeps.pool(args.workers) if args.workers > 1 else nullcontext() as executor:
@@ -153,6 +156,23 @@ def _build(args: argparse.Namespace) -> None:
 
     if build.main(["--profile", args.profile, *["--force"] * args.force]):
         raise ValueError("the book was not built")
+
+
+def _certify(args: argparse.Namespace) -> None:
+    from . import certify  # here: nothing else needs git
+
+    waivers = certify.Waivers.read(args.waive)
+    bounds = {kind: float(bound) for kind, bound in args.rounding}
+    try:
+        made = certify.certify(args.since or certify.reference(), waivers, bounds, args.spot)
+    except certify.Refused as refused:
+        raise ValueError(f"no certificate: {refused}") from None
+    if made is None:
+        print("nothing to certify: the code says the same, comments and docstrings aside")
+    else:
+        print(f"certified ({made['kind']}; devices: {made['devices']}): {made['twins']} twins of {len(made['states'])} kinds answer as before")
+    if left := certify.unverified():
+        raise ValueError("\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]]))
 
 
 _PLACES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -104,14 +103,13 @@ class Cluster:
             workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return max((w["resources"].get("GPU", 0.0) for w in workers), default=None)
 
-    def submit(self, task: Callable[[Experiment, bool], float], e: Experiment, keep: bool | None) -> Any:
-        """Start `task(e, keep)` on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
-        keep = bool(os.environ.get("PRUNING_LAB_KEEP")) if keep is None else keep  # as it is here: workers have settings of their own
+    def submit(self, task: Callable[[Experiment], float], e: Experiment) -> Any:
+        """Start `task(e)` on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
         self.asked[e] = gpus(e, self.offered() or 0.0)
         here = dict(token=self.token, plugins=environment.plugins(), key=e.key, code=e.code())
         resources = {"GPU": self.asked[e]} if self.asked[e] else None
         with uninterrupted():
-            return self.client.submit(_there, task, e, keep, here, pure=False, resources=resources)
+            return self.client.submit(_there, task, e, here, pure=False, resources=resources)
 
     def stuck(self, running: Collection[Experiment]) -> list[Experiment]:
         """Those that ask for GPUs that no worker has had for `PATIENCE` seconds, to be submitted again."""
@@ -128,14 +126,14 @@ class Cluster:
         with uninterrupted():
             return future.result()
 
-    def confirm(self, e: Experiment, keep: bool | None) -> None:
+    def confirm(self, e: Experiment) -> None:
         """See that the record that a worker stored is here.
 
         Raises:
             ClusterError: it is not, although file systems had time to show it.
         """
         end = time.monotonic() + PATIENCE
-        while find(e, keep, e.has_weights) is None:
+        while find(e, e.has_weights) is None:
             if time.monotonic() > end:
                 raise ClusterError(f"a worker computed {type(e).__name__} {e.key}, but its record is not here: {SHARED}")
             time.sleep(LOOK)
@@ -157,15 +155,14 @@ def serving(client: Client) -> Iterator[Cluster]:
         file.unlink(missing_ok=True)
 
 
-def _there(task: Callable[[Experiment, bool], float], e: Experiment, keep: bool, client: dict[str, Any]) -> float:
+def _there(task: Callable[[Experiment], float], e: Experiment, client: dict[str, Any]) -> float:
     """What a worker runs: refuse what would go wrong unseen, then compute on one CPU thread."""
     from distributed import get_worker
 
     if said := _unfit(e, client, get_worker().state.nthreads):
         raise ClusterError(f"worker {get_worker().address} {said}")
     torch.set_num_threads(1)  # of this thread: a worker computes in another than its main one
-    os.environ["PRUNING_LAB_KEEP"] = "1" if keep else ""  # experiments look for their parents by it
-    return task(e, keep)
+    return task(e)
 
 
 def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:

@@ -92,7 +92,6 @@ class Estimate:
 
 def estimate(
     experiments: Sequence[Experiment],
-    keep: bool | None = None,
     fresh: bool = False,
     measured: dict[Any, Any] | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -112,7 +111,7 @@ def estimate(
     """
     measured = {} if measured is None else measured
     environment.reuse_memory()  # as a sweep does
-    waits = makers(missing(experiments, keep, fresh))
+    waits = makers(missing(experiments, fresh=fresh))
     seconds, memory, steps = {}, {}, {}
     for e in waits:
         training = e.training()
@@ -122,7 +121,7 @@ def estimate(
         steps[e] = _once(measured, signature(training), lambda t=training: measure(t, say))
         seconds[e] = _training_seconds(training, steps[e]) + training.looks * _look(e, training, steps[e], measured)
         memory[e] = _once(measured, ("memory", signature(training), training.net.limit), lambda t=training: peak_bytes(t))
-    stored = 0 if fresh else sum(find(e, keep) is not None for e in experiments)
+    stored = 0 if fresh else sum(find(e) is not None for e in experiments)
     return Estimate(seconds, memory, waits, steps, len(experiments), stored)
 
 

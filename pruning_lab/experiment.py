@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from . import provenance
+from . import source
 
 
 @dataclass
@@ -41,12 +41,12 @@ class Training:
 class Experiment(ABC):
     """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
 
-    A subclass has fields, `modules` (names of the library's modules that its answer rests on) and `compute`. Fields that
-    are experiments are its parents. Raise `version` when the meaning of an answer changes.
+    A subclass has fields and `compute`. Fields that are experiments are its parents. Raise `version` when the meaning of an
+    answer changes; as a property it may depend on fields, so that only the answers are made anew that change.
     """
 
     version: ClassVar[int] = 1
-    modules: ClassVar[tuple[str, ...]] = ()
+    timed: ClassVar[tuple[str, ...]] = ()  # columns of the table that are times, and so never twice the same
     has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
     is_net: ClassVar[bool] = False  # whether it is the training of one net
     alone: ClassVar[bool] = False  # whether it takes time, so that a sweep computes nothing beside it
@@ -92,7 +92,7 @@ class Experiment(ABC):
     @property
     def key(self) -> str:
         """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
-        own = {k: v for k, v in _changed(self).items() if not isinstance(getattr(self, k), Experiment)}
+        own = {k: v for k, v in changed(self).items() if not isinstance(getattr(self, k), Experiment)}
         parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parts()]]
         return f"{self.label()}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
 
@@ -100,14 +100,9 @@ class Experiment(ABC):
         """All fields as plain values, parents included."""
         return json.loads(json.dumps(asdict(self)))
 
-    def own_code(self) -> dict[str, str]:
-        """Digests of the class (what it computes) and of its modules."""
-        own = {type(self).__name__: provenance.methods_digest(type(self), Experiment)}
-        return own | {m: provenance.module_digest(m) for m in self.modules}
-
     def code(self) -> dict[str, str]:
-        """Digests of the code that the answer would rest on today: its own and that of its parents."""
-        own = self.own_code()
+        """Digests of the files that the answer would rest on today, found from imports: its own and those of its parents."""
+        own = source.code_of(type(self), Experiment)
         for parent in self.parents():
             own |= parent.code()
         return dict(sorted(own.items()))
@@ -121,14 +116,14 @@ def lineage(experiments: Iterable[Experiment]) -> list[Experiment]:
     return list(found)
 
 
-def _changed(instance: Any) -> dict[str, Any]:
+def changed(instance: Any) -> dict[str, Any]:
     """Fields of a dataclass that differ from their defaults, nested ones likewise, as plain values."""
     out = {}
     for f in fields(instance):
         value = getattr(instance, f.name)
         default = f.default_factory() if f.default_factory is not MISSING else f.default
         if value != default:
-            out[f.name] = _changed(value) if is_dataclass(value) else json.loads(json.dumps(value))
+            out[f.name] = changed(value) if is_dataclass(value) else json.loads(json.dumps(value))
     return out
 
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib
-import inspect
-import io
 import os
 import platform
 import resource
 import subprocess
-import tokenize
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -20,66 +13,13 @@ from pathlib import Path
 
 import torch
 
-from . import environment
-
-
-def code_digest(source: str) -> str:
-    """Digest of Python source, comments, docstrings and blank lines aside; the same under every Python version."""
-    lines, inside = source.splitlines(), set()  # rows that end inside a string: blank ones among them are no layout
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        row, column = token.start
-        if token.type == tokenize.COMMENT:
-            lines[row - 1] = lines[row - 1][:column]
-        elif token.type in (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None)):
-            inside |= set(range(row, token.end[0]))
-    for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            first, last = body[0].lineno, body[0].end_lineno
-            before = lines[first - 1].encode()[: body[0].col_offset].decode()  # "def f():" where the body is on its line
-            after = lines[last - 1].encode()[body[0].end_col_offset :].decode()
-            lines[first - 1 : last] = [before + after] + [""] * (last - first)
-            inside -= set(range(first, last + 1))
-    kept = "\n".join(line.rstrip() for row, line in enumerate(lines, 1) if line.strip() or row in inside)
-    return hashlib.sha256(kept.encode()).hexdigest()[:12]
-
-
-@lru_cache
-def module_digest(name: str) -> str:
-    """Digest of one of the library's modules by its short name, such as "train"; of a package, of all its files."""
-    module = importlib.import_module(f"pruning_lab.{name}")
-    if not hasattr(module, "__path__"):
-        return code_digest(inspect.getsource(module))
-    return _files_digest(Path(module.__file__).parent)
-
-
-@lru_cache
-def source_digest(thing: type | Callable) -> str:
-    """Digest of the source of one class or function."""
-    return code_digest(inspect.cleandoc("\n" + inspect.getsource(thing)))
-
-
-@lru_cache
-def methods_digest(kind: type, base: type) -> str:
-    """Digest of what a class computes: `compute` and the methods that `base` does not have, which it may call, inherited ones too."""
-    methods = {n: m for k in kind.__mro__[: kind.__mro__.index(base)] for n, m in vars(k).items()}
-    own = sorted(n for n, m in methods.items() if inspect.isroutine(m) and not n.startswith("__"))
-    parts = [source_digest(getattr(kind, n)) for n in own if n == "compute" or not hasattr(base, n)]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
+from . import environment, source
 
 
 @lru_cache
 def library_digest() -> str:
     """Digest of the library's whole source."""
-    return _files_digest(Path(__file__).parent)
-
-
-def _files_digest(folder: Path) -> str:
-    parts = [f"{f.relative_to(folder).as_posix()} {code_digest(f.read_text())}" for f in sorted(folder.rglob("*.py"))]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return source.files_digest(source.PACKAGE)
 
 
 @lru_cache

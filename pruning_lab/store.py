@@ -6,36 +6,40 @@ A record is a folder `<experiment>/<key>/` with `record.json`, `table.csv`, `arr
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
+import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
-from . import environment, provenance
+from . import certificates, environment, provenance, record, source
 from .disk import room
 from .experiment import Experiment, Result, same, settings
+from .record import FORMAT, WEIGHTS, Stored, forget
 
-FORMAT = 1
-NEEDED = ("config", "code", "data", "device", "files", "versions")  # of record.json, to judge a record by
+__all__ = ["FORMAT", "Record", "find", "forget", "gather", "publish", "put", "run", "scratch", "write"]
+
 ARRAY_LIMIT = 1_000_000  # bytes of one published array file
 SHELF_LIMIT = 30_000_000  # bytes of the published shelf
 
 
 @dataclass(frozen=True)
 class Record:
-    """A stored answer; `notes` say in what its making differs from what would be made here and now."""
+    """A stored answer; `notes` say in what its making differs from what would be made here and now.
+
+    `standing` is "current" (made by today's code), "certified" (by other code that gives the same answers) or "unverified".
+    """
 
     table: pd.DataFrame = field(repr=False)
     arrays: Mapping[str, np.ndarray] = field(repr=False)
@@ -43,10 +47,11 @@ class Record:
     shelf: str
     folder: Path
     notes: tuple[str, ...] = ()
+    standing: str = "current"
 
     def weights(self) -> dict[str, Any]:
         """Trained weights, name -> tensor on the CPU; empty where none were kept."""
-        file = self.folder / "weights.safetensors"
+        file = self.folder / WEIGHTS
         return load_file(file) if file.is_file() else {}
 
 
@@ -57,125 +62,196 @@ def _folder(e: Experiment, shelf: str) -> Path:
 
 def scratch(e: Experiment) -> Path:
     """A file in which an experiment may keep its state while it runs, other code another file; removed once the record is stored."""
-    code = hashlib.sha256(json.dumps(e.code()).encode()).hexdigest()[:8]
-    return environment.local_shelf() / "checkpoints" / f"{type(e).__name__}-{e.key}-{code}.safetensors"
+    return _checkpoints() / f"{type(e).__name__}-{e.key}-{source.state(e.code())[:8]}.safetensors"
 
 
-def find(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record | None:
+def _checkpoints() -> Path:
+    return environment.local_shelf() / "checkpoints"
+
+
+def find(e: Experiment, weights: bool = False) -> Record | None:
     """The stored record of an experiment, published before local, or None; nothing is computed.
 
-    A broken record is named on the way and passed over. A local record made by other code than today's counts only with
-    `keep` (default: `PRUNING_LAB_KEEP` is set); a published one always does; both are marked. With `weights` only a record
-    that has them counts.
+    A broken record is named on the way and passed over. One that was made by other code than today's, or on other data bytes,
+    does not count on the local shelf; on the published one it does, and is marked. With `weights` only a record that has them counts.
     """
-    keep = bool(os.environ.get("PRUNING_LAB_KEEP")) if keep is None else keep
-    for shelf in ("published", "local"):
-        folder = _folder(e, shelf)
-        if not (folder / "record.json").is_file() or (weights and not (folder / "weights.safetensors").is_file()):
-            continue
-        try:
-            record = _read(folder, shelf, e)
-        except (ValueError, OSError) as error:
-            print(f"record {folder.parent.name}/{folder.name} ({shelf}) is not used: {error}", flush=True)
-            continue
-        if shelf == "published" or keep or record.meta["code"] == e.code():
-            return record
+    return _on_shelf(e, "published", weights) or _on_shelf(e, "local", weights)
+
+
+def _on_shelf(e: Experiment, shelf: str, weights: bool) -> Record | None:
+    folder = _folder(e, shelf)
+    if shelf == "local" and not folder.exists() and record.left(folder):
+        _recover(e)
+    if not (folder / record.META).is_file() or (weights and not (folder / WEIGHTS).is_file()):
+        return None
+    try:
+        stored = _read(e, folder)
+    except Exception as error:  # whatever is wrong with one record, the others are none the worse
+        why = error if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        print(f"record {folder.parent.name}/{folder.name} ({shelf}) is not used: {why}", flush=True)
+        return None
+    standing, other = _standing(e, stored.meta), _other_data(e, stored.meta)
+    if shelf == "local" and (why := _stale(e, stored.meta, standing, other)):
+        _say(why)
+        return None
+    return Record(stored.table, stored.arrays, stored.meta, shelf, folder, tuple(_notes(e, stored.meta, standing, other)), standing)
+
+
+def _read(e: Experiment, folder: Path) -> Stored:
+    stored = record.read(folder)
+    if not same(e, stored.meta["config"]):
+        raise ValueError("its settings are not those asked for")
+    return stored
+
+
+def _standing(e: Experiment, meta: Mapping[str, Any]) -> str:
+    return certificates.standing(type(e).__name__, meta["code"], e.code(), meta["device"]["type"])
+
+
+def _other_data(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
+    """Names of the splits whose bytes here are not those that the answer was made on."""
+    today = e.data_read()
+    return sorted(k for k in today if meta["data"].get(k, today[k]) != today[k])
+
+
+def _stale(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[str]) -> str | None:
+    """Why a local record does not count, in words for all of its kind; None if it does."""
+    if other:
+        return f"local records made on other data bytes than today's do not count ({', '.join(other)})"
+    if standing == "unverified" and meta["code"] != _used(e, e.code())["code"]:  # else it is a published parent that is
+        how = "`python -m pruning_lab certify` tells whether the answers are the same"
+        return f"local records of {type(e).__name__} made by other code than today's do not count ({_changed(e, meta)}); {how}"
     return None
 
 
-def _read(folder: Path, shelf: str, e: Experiment) -> Record:
-    table, arrays, meta = _load(folder, (folder / "record.json").stat().st_mtime_ns)
-    if not same(e, meta["config"]):
-        raise ValueError("its settings are not those asked for")
-    return Record(table.copy(), arrays, meta, shelf, folder, tuple(_notes(e, meta)))
+def _changed(e: Experiment, meta: Mapping[str, Any]) -> str:
+    """The names of the files that say something else today than when a record was made."""
+    old, new = meta["code"], e.code()
+    names = sorted(k for k in old.keys() & new.keys() if old[k] != new[k]) or sorted(old.keys() ^ new.keys())
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-@lru_cache(maxsize=4096)
-def _load(folder: Path, _mtime: int) -> tuple[pd.DataFrame, dict[str, np.ndarray], dict[str, Any]]:
-    try:
-        meta = json.loads((folder / "record.json").read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"record.json is truncated ({error})") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ValueError(f"its format is {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}")
-    if lacking := [k for k in NEEDED if not isinstance(meta.get(k), dict)]:
-        raise ValueError(f"record.json lacks {', '.join(lacking)}")
-    for name, checksum in meta["files"].items():
-        if name == "weights.safetensors" and not (folder / name).exists():
-            continue  # never published
-        if not (folder / name).is_file() or _checksum(folder / name) != checksum:
-            raise ValueError(f"{name} is missing or not what record.json says")
-    empty = not (folder / "table.csv").read_text().strip()
-    table = pd.DataFrame() if empty else pd.read_csv(folder / "table.csv")
-    with np.load(folder / "arrays.npz", allow_pickle=False) as z:
-        return table, {k: z[k] for k in z.files}, meta
+@lru_cache
+def _say(words: str) -> None:
+    """Print a line, once in a process."""
+    print(words, flush=True)
 
 
-def _checksum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _notes(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
-    code, notes = e.code(), []
-    if other := sorted(k for k in code.keys() | meta["code"].keys() if code.get(k) != meta["code"].get(k)):
-        notes.append(f"made by other code than today's ({', '.join(other)})")
+def _notes(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[str]) -> Iterator[str]:
+    if standing == "unverified":
+        yield f"made by other code than today's ({_changed(e, meta)})"
     if any(meta["parents"].get(p.key, trained) != trained for p in e.parents() if (trained := _published_weights(p))):
-        notes.append("made from another training of its parent than the published one")
-    today = e.data_read()
-    if other := sorted(k for k in today if meta["data"].get(k, today[k]) != today[k]):
-        notes.append(f"made on other data bytes ({', '.join(other)})")
+        yield "made from another training of its parent than the published one"
+    if other:
+        yield f"made on other data bytes ({', '.join(other)})"
     if (there := meta["versions"]["torch"].split("+")[0]) != (here := provenance.versions()["torch"].split("+")[0]):
-        notes.append(f"made with torch {there}, here is {here}")
-    if meta["device"]["name"] != provenance.device()["name"]:
-        notes.append(f"made on {meta['device']['name']}")
-    return notes
+        yield f"made with torch {there}, here is {here}"
+    device = provenance.device()
+    if meta["device"]["name"] != device["name"]:
+        yield f"made on {meta['device']['name']}"
+    if not e.alone and device["type"] == meta["device"]["type"] == "cpu" and (threads := meta["device"]["threads"]) != THREADS:
+        yield f"made with {threads} CPU threads, here {THREADS}"
 
 
 def _published_weights(e: Experiment) -> str | None:
     """The checksum of the weights that a published record had when it was made; None: there is none, or it has none."""
-    file = _folder(e, "published") / "record.json"
+    file = _folder(e, "published") / record.META
     return _weights_of(file, file.stat().st_mtime_ns) if file.is_file() else None
 
 
 @lru_cache(maxsize=4096)
 def _weights_of(file: Path, _mtime: int) -> str | None:
     try:
-        return json.loads(file.read_text())["files"].get("weights.safetensors")
-    except (json.JSONDecodeError, KeyError):
+        found = json.loads(file.read_text(encoding="utf-8"))["files"].get(WEIGHTS)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # it is broken, which is said where it is read
+    return found if isinstance(found, str) else None
 
 
-def run(e: Experiment, keep: bool | None = None, weights: bool = False) -> Record:
+THREADS = 1  # CPU threads of every run but those that measure time: sums round otherwise with another number
+
+
+@contextmanager
+def _threads(e: Experiment) -> Iterator[None]:
+    """The same number of threads whoever computes: this process, a pool's or a cluster's worker."""
+    before = torch.get_num_threads()
+    if not e.alone:
+        torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run(e: Experiment, weights: bool = False) -> Record:
     """The stored record, or the answer computed now and stored on the local shelf; two processes compute it once.
+
+    On a CPU it is computed by one thread, so that the answer does not depend on where a sweep computes.
 
     Raises:
         DiskFull: there is no room for the record or for the state of its training. Else what `e.compute` raises.
     """
-    if record := find(e, keep, weights):
-        return record
+    if found := find(e, weights):
+        _tidy(e, found)
+        return found
     with room(f"{type(e).__name__} {e.key}", environment.local_shelf(), scratch(e).with_suffix(".part")), _lock(e):
-        if record := find(e, keep, weights):
-            return record
-        provenance.count_memory()
-        own, made, start = e.own_code(), provenance.here(), time.perf_counter()
-        try:
-            result = e.compute()
-        except Exception as error:
-            error.add_note(f"while computing {type(e).__name__} {e.key}")
-            raise
-        write(e, result, made | _used(e, own) | dict(seconds=round(result.seconds or time.perf_counter() - start, 3)))
-        scratch(e).unlink(missing_ok=True)
-    record = find(e, keep, weights)
-    if record is None:
+        if found := find(e, weights):
+            return found
+        with _threads(e):
+            _compute(e)
+    found = find(e, weights)
+    if found is None:
         raise RuntimeError(f"{type(e).__name__}/{e.key} was stored but cannot be read back")
-    return record
+    return found
 
 
-def _lock(e: Experiment) -> FileLock:
+def _compute(e: Experiment) -> None:
+    provenance.count_memory()
+    own, made, start = e.code(), provenance.here(), time.perf_counter()
+    try:
+        result = e.compute()
+    except Exception as error:
+        error.add_note(f"while computing {type(e).__name__} {e.key}")
+        raise
+    write(e, result, made | _used(e, own) | dict(seconds=round(result.seconds or time.perf_counter() - start, 3)))
+    _clear(e)
+
+
+def _lock(e: Experiment, timeout: float = -1) -> FileLock:
     """Held by the one process that computes an experiment."""
     file = environment.local_shelf() / "locks" / f"{type(e).__name__}-{e.key}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(file)
+    return FileLock(file, timeout=timeout)
+
+
+def _recover(e: Experiment) -> None:
+    """Take up a record whose process died between two renames, unless one is at it now."""
+    try:
+        with _lock(e, timeout=0):
+            record.recover(_folder(e, "local"))
+    except Timeout:
+        return  # it is being written
+
+
+def _clear(e: Experiment) -> None:
+    """Remove the states that runs of an experiment left, by whatever code; the caller holds its lock."""
+    for file in _checkpoints().glob(f"{type(e).__name__}-{e.key}-*"):
+        file.unlink(missing_ok=True)
+
+
+def _tidy(e: Experiment, found: Record) -> None:
+    """Remove what a process left that died after it had stored a local record: its state, and what it was writing."""
+    if found.shelf != "local":
+        return
+    states = any(_checkpoints().glob(f"{type(e).__name__}-{e.key}-*"))
+    if not states and not record.left(found.folder):
+        return
+    try:
+        with _lock(e, timeout=0):
+            _clear(e)
+            record.clean(found.folder)
+    except Timeout:
+        return  # somebody is at it
 
 
 def put(e: Experiment, result: Result) -> None:
@@ -184,50 +260,41 @@ def put(e: Experiment, result: Result) -> None:
     The caller answers for it that `e.compute()` would have given the same. A process that computes it now is waited for.
     """
     with _lock(e):
-        if find(e, keep=False, weights=e.has_weights) is None:
-            write(e, result, provenance.here() | _used(e, e.own_code()) | dict(seconds=round(result.seconds, 3)))
+        if find(e, weights=e.has_weights) is None:
+            write(e, result, provenance.here() | _used(e, e.code()) | dict(seconds=round(result.seconds, 3)))
 
 
 def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
-    """The code that an answer did rest on, that of the parents' records as these say, and which weights it started from."""
+    """The code that an answer did rest on, that of its parents as their records say, and which weights it started from.
+
+    A parent that is certified counts as made by today's code: its answer is the same.
+    """
     code, parents = dict(own), {}
     for parent in e.parents():
-        record = find(parent, weights=parent.has_weights)
-        code |= record.meta["code"] if record else parent.code()
-        parents[parent.key] = record.meta["files"].get("weights.safetensors") if record else None
+        found = find(parent, weights=parent.has_weights)
+        code |= found.meta["code"] if found and found.standing == "unverified" else parent.code()
+        parents[parent.key] = found.meta["files"].get(WEIGHTS) if found else None
     return dict(code=dict(sorted(code.items())), parents=parents)
 
 
 def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
-    """Store a result and how it was `made` on the local shelf: written under another name, then renamed, so whole or absent."""
-    folder = _folder(e, "local")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
-    try:
-        result.table.to_csv(part / "table.csv", index=False)
-        np.savez_compressed(part / "arrays.npz", **result.arrays)
+    """Store a result and how it was `made` on the local shelf, whole or not at all; the caller holds the experiment's lock."""
+
+    def fill(part: Path) -> None:
+        result.table.to_csv(part / record.TABLE, index=False)
+        np.savez_compressed(part / record.ARRAYS, **result.arrays)
         if result.weights:
-            save_file({k: v.detach().cpu().contiguous() for k, v in result.weights.items()}, part / "weights.safetensors")
+            save_file({k: v.detach().cpu().contiguous() for k, v in result.weights.items()}, part / WEIGHTS)
         what = dict(format=FORMAT, experiment=type(e).__name__, version=e.version, key=e.key, config=e.config(), data=e.data_read())
-        files = {f.name: _checksum(f) for f in sorted(part.iterdir())}
+        files = {f.name: record.checksum(f) for f in sorted(part.iterdir())}
         end = dict(peak_memory_bytes=provenance.peak_memory(), time=provenance.now(), files=files)
-        (part / "record.json").write_text(json.dumps(what | dict(made) | end, indent=1) + "\n")
-        return _put(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        (part / record.META).write_text(json.dumps(what | dict(made) | end, indent=1) + "\n", encoding="utf-8")
 
-
-def _put(part: Path, folder: Path) -> Path:
-    """Give a finished folder its name; what had the name before is gone a moment earlier."""
-    part.chmod(0o755)
-    if folder.exists():
-        shutil.rmtree(folder.rename(part.with_name(f"{part.name}-old")))
-    return part.rename(folder)
+    return record.place(_folder(e, "local"), fill)
 
 
 def publish(e: Experiment) -> Path:
-    """Copy a local record, without its weights, to the published shelf.
+    """Copy a local record, without its weights, to the published shelf, in the place of the one whose `version` it raises.
 
     Raises:
         LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its array
@@ -235,30 +302,45 @@ def publish(e: Experiment) -> Path:
     """
     if not e.published:
         raise ValueError(f"records of {type(e).__name__} are never published; publish what builds on them")
-    source, target = _folder(e, "local"), _folder(e, "published")
-    if not (source / "record.json").is_file():
+    local, target = _folder(e, "local"), _folder(e, "published")
+    if not (local / record.META).is_file():
         raise LookupError(f"no local record of {type(e).__name__}/{e.key} to publish; run it first")
-    _read(source, "local", e)
-    if (size := (source / "arrays.npz").stat().st_size) > ARRAY_LIMIT:
+    _read(e, local)
+    if (size := (local / record.ARRAYS).stat().st_size) > ARRAY_LIMIT:
         raise ValueError(f"arrays of {e.key} take {size:,} bytes; at most {ARRAY_LIMIT:,} are published")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=".part-"))
+
+    def fill(part: Path) -> None:
+        for name in (record.TABLE, record.ARRAYS, record.META):
+            shutil.copyfile(local / name, part / name)
+
+    with _lock(e):
+        record.place(target, fill)
+        for old in superseded(e):
+            shutil.rmtree(old)
+    return target
+
+
+def superseded(e: Experiment) -> list[Path]:
+    """Published records of the same settings under an older `version`, its own or that of what it builds on."""
+    beside = sorted(_folder(e, "published").parent.glob(f"{escape(e.label())}-*"))
+    return [folder for folder in beside if folder.name != e.key and _is_older(e, folder)]
+
+
+def _is_older(e: Experiment, folder: Path) -> bool:
     try:
-        for name in ("table.csv", "arrays.npz", "record.json"):
-            shutil.copyfile(source / name, part / name)
-        return _put(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        meta = record.read(folder).meta
+    except (ValueError, OSError):
+        return False  # it is broken, which is said where it is read
+    return same(e, meta["config"]) and meta.get("version", 1) <= e.version
 
 
-def gather(experiments: Iterable[Experiment], keep: bool | None = None) -> pd.DataFrame:
+def gather(experiments: Iterable[Experiment]) -> pd.DataFrame:
     """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is left out.
 
     A setting that shares its name with a result has its full name, such as `recipe.lr`. ValueError: that is taken, too.
     """
-    found = [(e, r) for e in experiments if (r := find(e, keep)) is not None]
-    results = {column for _, record in found for column in record.table}
+    found = [(e, r) for e in experiments if (r := find(e)) is not None]
+    results = {column for _, r in found for column in r.table}
     names = [{full if short in results else short: value for short, full, value in settings(e)} for e, _ in found]
     table = pd.DataFrame(names, dtype=object)  # a seed stays a whole number beside None or 0.1
     table = table.map(lambda v: ", ".join(map(str, v)) if isinstance(v, list) else v)
@@ -266,5 +348,5 @@ def gather(experiments: Iterable[Experiment], keep: bool | None = None) -> pd.Da
     if clash := results & set(varying):
         raise ValueError(f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table")
     rows = zip(found, table[varying].to_dict("records"), strict=True)
-    parts = [record.table.assign(**row)[[*varying, *record.table]] for (_, record), row in rows]
+    parts = [r.table.assign(**row)[[*varying, *r.table]] for (_, r), row in rows]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -40,7 +40,7 @@ class SweepError(RuntimeError):
     """Some experiments of a sweep failed; the others are stored."""
 
 
-def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, keep: bool | None = None) -> None:
+def sweep(experiments: Iterable[Experiment], executor: Executor | None = None) -> None:
     """Compute and store every experiment that has no record, and the parents that those need; print a line for each.
 
     One that fails is named, and what builds on it is left out; the rest goes on, and SweepError is raised in the end.
@@ -55,15 +55,15 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, k
         SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
     """
     experiments = list(dict.fromkeys(experiments))
-    levels = missing(experiments, keep)
+    levels = missing(experiments)
     if not levels:
         print(f"all {len(experiments)} records are stored", flush=True)
         return
     with _executor(executor, sum(map(len, levels))) as executor:
-        _Sweep(levels, executor, keep).run()
+        _Sweep(levels, executor).run()
 
 
-def missing(experiments: Sequence[Experiment], keep: bool | None = None, fresh: bool = False) -> list[list[Experiment]]:
+def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list[Experiment]]:
     """What has to be computed, in levels of which each needs only those before it; the cheapest of a level first.
 
     Args:
@@ -73,7 +73,7 @@ def missing(experiments: Sequence[Experiment], keep: bool | None = None, fresh: 
 
     def visit(e: Experiment, weights: bool) -> int:
         if e not in depth:
-            if not fresh and find(e, keep, weights and e.has_weights) is not None:
+            if not fresh and find(e, weights and e.has_weights) is not None:
                 return -1
             depth[e] = 1 + max((visit(p, True) for p in e.parents()), default=-1)
         return depth[e]
@@ -109,8 +109,8 @@ def duration(seconds: float) -> str:
 class _Sweep:
     """The state of one sweep: what waits, what runs, what is stored, what failed."""
 
-    def __init__(self, levels: list[list[Experiment]], executor: Executor | None, keep: bool | None) -> None:
-        self.executor, self.keep = executor, keep
+    def __init__(self, levels: list[list[Experiment]], executor: Executor | None) -> None:
+        self.executor = executor
         self.waiting = makers(levels)
         self.costs = {e: e.cost() for e in self.waiting}
         self.running: dict[Experiment, Future] = {}
@@ -148,7 +148,7 @@ class _Sweep:
                 self.begin(e)
 
     def begin(self, e: Experiment) -> None:
-        future = self.running[e] = _submit(None if e.alone else self.executor, e, self.keep)
+        future = self.running[e] = _submit(None if e.alone else self.executor, e)
         if hasattr(future, "add_done_callback"):
             future.add_done_callback(lambda done: self.finished.put((e, done)))
 
@@ -174,7 +174,7 @@ class _Sweep:
         try:
             if isinstance(self.executor, cluster.Cluster) and not e.alone:
                 seconds = self.executor.result(future)
-                self.executor.confirm(e, self.keep)
+                self.executor.confirm(e)
             else:
                 seconds = future.result()
         except (DiskFull, ClusterError, CancelledError):
@@ -225,11 +225,11 @@ class _Later:
         self.result = call
 
 
-def _submit(executor: Executor | None, e: Experiment, keep: bool | None) -> Future:
+def _submit(executor: Executor | None, e: Experiment) -> Future:
     if executor is None:
-        return _Later(partial(_task, e, keep))
+        return _Later(partial(_task, e))
     try:
-        return executor.submit(_task, e, keep)
+        return executor.submit(_task, e)
     except Exception as error:  # a worker died: the pool takes nothing more
         return _Later(partial(_fail, error))
 
@@ -238,8 +238,8 @@ def _fail(error: Exception) -> None:
     raise error
 
 
-def _task(e: Experiment, keep: bool | None) -> float:
+def _task(e: Experiment) -> float:
     environment.reuse_memory()
     start = time.perf_counter()
-    run(e, keep, weights=e.has_weights)
+    run(e, weights=e.has_weights)
     return time.perf_counter() - start

@@ -100,7 +100,7 @@ def shelves(store_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("CLUSTER_LOG", str(tmp_path / "log"))
     for name in ("KEEP", "CLUSTER", "PLUGINS"):
         monkeypatch.delenv(f"PRUNING_LAB_{name}", raising=False)
-    store._load.cache_clear()
+    store.forget()
     return store_folder
 
 
@@ -134,7 +134,7 @@ async def own(dask_worker, **amounts):
 
 def stored(experiments):
     """That each has one whole record with its weights and that nothing else lies beside it."""
-    store._load.cache_clear()
+    store.forget()
     return all(store.find(e, weights=e.has_weights) for e in experiments) and {e.key for e in experiments} == {
         f.name for kind in ("Net", "Curve") for f in (environment.local_shelf() / kind).glob("*")
     }
@@ -212,7 +212,7 @@ def test_records_of_other_code_are_kept_by_workers_too(client, monkeypatch):
     store.run(net, weights=True)
     file = store._folder(net, "local") / "record.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(code=dict(Net="000000000000"))))
-    store._load.cache_clear()
+    store.forget()
     sweeps.sweep([Curve(net, "first")], client, keep=True)
     monkeypatch.setenv("PRUNING_LAB_KEEP", "1")  # of this process: workers have another environment
     sweeps.sweep([Curve(net, "second")], client)

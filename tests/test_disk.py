@@ -23,7 +23,7 @@ NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=6), w
 def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
-    store._load.cache_clear()
+    store.forget()
     return store_folder
 
 

@@ -36,7 +36,7 @@ class Job(Experiment):
 def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
-    store._load.cache_clear()
+    store.forget()
     return store_folder
 
 

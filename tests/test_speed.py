@@ -25,7 +25,7 @@ E = InferenceSpeed(4, shape=(1, 3, 2), classes=3, density=0.2, batches=(1, 5), r
 def shelves(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNING_LAB_STORE", str(tmp_path / "local"))
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "published"))
-    store._load.cache_clear()
+    store.forget()
 
 
 def mlp(width=2, hidden=1, seed=0):
@@ -337,11 +337,6 @@ def test_settings_reach_the_comparison_and_another_seed_has_other_masks(monkeypa
     assert not torch.equal(first.fc1.weight, other.fc1.weight) and first.fc1.weight.shape == (E.wide, 6)
 
 
-def test_no_other_record_rests_on_this_module():
-    kinds = [getattr(experiments, name) for name in experiments.__all__]
-    assert all(issubclass(kind, Experiment) and "masks" not in kind.modules for kind in kinds)
-    assert [kind for kind in kinds if "masks.speed" in kind.modules] == [InferenceSpeed]
-    net = Train("digits", "mlp", Recipe(iterations=1), width=2)
-    others = [MaskedTraining(net, c, invert=c == "magnitude") for c in ("magnitude", "diff", "random", "weight_taylor")]
-    assert not any({"masks", "masks.speed", "InferenceSpeed"} & e.code().keys() for e in others)
-    assert "masks.speed" in E.code() and "InferenceSpeed" in E.code()
+def test_its_code_belongs_to_the_answer_and_times_are_named():
+    assert {"masks.speed", "masks.width", "experiments.speed"} <= E.code().keys() and "train" not in E.code()
+    assert set(E.timed) < set(store.run(E).table) and "batch" not in E.timed

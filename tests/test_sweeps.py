@@ -82,7 +82,7 @@ def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves, and a log of what was computed, in order."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("SWEEP_LOG", str(tmp_path / "log"))
-    store._load.cache_clear()
+    store.forget()
 
 
 # sweeps

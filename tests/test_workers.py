@@ -23,7 +23,7 @@ experiments = nets + [Train("digits", "lenet_300_100", Recipe(iterations=10**7),
 def sweep(store_folder, tmp_path, monkeypatch):
     """A sweep under way, one net of four stored, by so many workers: `sweep(2)`."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
-    store._load.cache_clear()
+    store.forget()
     path = tmp_path / "07_toy.ipynb"
     cells = [("parameters", 'profile = "laptop"\n'), ("plan", PLAN)]
     found = [dict(cell_type="code", metadata=dict(tags=[tag]), source=text.splitlines(True)) for tag, text in cells]

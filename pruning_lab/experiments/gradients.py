@@ -35,7 +35,6 @@ class GradientSnapshots(WhileTraining):
     `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs` [T, weights].
     """
 
-    modules: ClassVar[tuple[str, ...]] = (*Train.modules, "gradients")
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
 
     net: Train
@@ -112,8 +111,6 @@ class GradientHistory(Experiment):
     |diff| at the peak; rank correlation of that |diff| with |w| at the end), `paths` [T, 2 L ends] of the weights of highest and of lowest
     |diff| at the peak, less where they began (a layer's highest, its lowest, the next layer's).
     """
-
-    modules: ClassVar[tuple[str, ...]] = ("metrics",)
 
     snapshots: GradientSnapshots
     ends: int = 10  # weights of highest, and of lowest, |diff| whose paths are kept

@@ -28,7 +28,6 @@ class Snapshots(WhileTraining):
     first `sample` for training) activate a unit most, -1 where none does.
     """
 
-    modules: ClassVar[tuple[str, ...]] = (*Train.modules, "criteria", "surgery", "units")
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
 
     net: Train
@@ -72,8 +71,6 @@ class LayerStructure(Experiment):
     Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("metrics", "structure")
-
     snapshots: Snapshots
     layer: str
     deviations: float = 4.0
@@ -109,8 +106,6 @@ class LayerGraph(Experiment):
     `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U]; `order.<criterion>` [U], the units
     of the trained net in the order of their removal; for a layer that reads the image `pictures` [U, h, w, channels] int8, at most 14 x 14.
     """
-
-    modules: ClassVar[tuple[str, ...]] = ("metrics", "structure", "criteria", "surgery", "units", "precision")
 
     snapshots: Snapshots
     layer: str

@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import checkpoint, criteria, data, environment, gradients, masks, provenance, store
+from .. import checkpoint, criteria, data, environment, gradients, masks, source, store
 from ..experiment import Experiment, Result, Training
 from ..masks.weights import weights
 from ..recipe import Recipe
 from ..train import derived_seed, evaluate, fit
 from .gradients import snapshot_epochs
 from .train import Train, WhileTraining, multiplications, steps_per_epoch
-
-RANKING = ("criteria", "weight_criteria", "masks.weights", "masks.ranking", "masks.budgets")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ class MaskSources(WhileTraining):
     whole net; global, at `density`). Weights: the diffs at the peak by the weights' names, in their shapes.
     """
 
-    modules: ClassVar[tuple[str, ...]] = (*Train.modules, *RANKING, "masks.compare", "gradients")
     has_weights: ClassVar[bool] = True
 
     net: Train
@@ -125,7 +122,6 @@ class MaskedTraining(Experiment):
     kept, covered (whether a mask covers it); and emptied, the names of the layers of which nothing is left.
     """
 
-    modules: ClassVar[tuple[str, ...]] = (*Train.modules, *RANKING)
     is_net: ClassVar[bool] = True
 
     parent: Train
@@ -208,10 +204,6 @@ class MaskedTraining(Experiment):
         found += [self.diffs_from] if "diff" in self.reads else []
         return found + ([self.early] if isinstance(self.begin, int) else [])
 
-    def own_code(self) -> dict[str, str]:
-        extra = {"gradients": provenance.module_digest("gradients")} if "gradient" in self.reads else {}
-        return super().own_code() | self.parent.own_code() | extra
-
     def cost(self) -> float:
         recipe, images = self._recipe(), len(self.parent.split("train", self.parent.limit))
         return 6e-11 * multiplications(self.parent) * recipe.batch * recipe.steps(images)
@@ -226,8 +218,7 @@ class MaskedTraining(Experiment):
     def sources(self) -> dict[str, str]:
         """Source digest of a criterion that is not the library's own."""
         function = criteria.find(self.criterion, criteria.WEIGHT)
-        own = function.__module__.partition(".")[0] == __name__.partition(".")[0]
-        return {} if own else {self.criterion: provenance.source_digest(function)}
+        return {} if source.is_ours(function) else {self.criterion: source.plugin_digest(function)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         return self.parent.data_read()

@@ -9,7 +9,6 @@ from torch import nn
 
 from .. import environment, masks, models
 from ..experiment import Experiment, Result
-from .masked import RANKING
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class InferenceSpeed(Experiment):
     last, by itself. Table: see `masks.inference`.
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("models", *RANKING, "masks.compare", "masks.width", "masks.speed")
     alone: ClassVar[bool] = True
+    timed: ClassVar[tuple[str, ...]] = ("milliseconds", "low", "high", "of_dense")
 
     width: int  # of the narrow net
     ratio: float = 10.0

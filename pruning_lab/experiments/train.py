@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from .. import architectures, data, environment, models, provenance, store
+from .. import architectures as _registered  # noqa: F401  its models are found in the registry of `models`
+from .. import data, environment, models, source, store
 from ..experiment import Experiment, Result, Training
 from ..recipe import Recipe
 from ..train import Log, fit
@@ -19,7 +20,6 @@ from ..train import Log, fit
 class Train(Experiment):
     """One net trained from scratch; the table has one row an epoch (see `train.History`)."""
 
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "recipe", "train", "checkpoint", "precision")
     has_weights: ClassVar[bool] = True
     is_net: ClassVar[bool] = True
 
@@ -62,12 +62,6 @@ class Train(Experiment):
         history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=checkpoint_file, **hooks)
         return Result(history.table, history.arrays, model.state_dict(), history.seconds), history.snapshots
 
-    def own_code(self) -> dict[str, str]:
-        """Digests of the class and of its modules, and of the one that holds the net where that is not `models`."""
-        home = getattr(models.MODELS.get(self.model), "__module__", "")
-        extra = {"architectures": provenance.module_digest("architectures")} if home == architectures.__name__ else {}
-        return super().own_code() | extra
-
     def cost(self) -> float:
         images = len(self.split("train", self.limit))
         return 6e-11 * multiplications(self) * self.recipe.batch * self.recipe.steps(images)  # three passes at 1e11 operations a second
@@ -78,6 +72,11 @@ class Train(Experiment):
     def label(self) -> str:
         after = f"-after-{self.start.dataset}" if self.start else ""
         return f"{self.model}-{self.dataset}{after}-s{self.seed}".replace(":", "-")
+
+    def sources(self) -> dict[str, str]:
+        """Source digest of a model that is not the library's own."""
+        build = models.MODELS.get(self.model)
+        return {} if build is None or source.is_ours(build) else {self.model: source.plugin_digest(build)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         found = {s: data.fingerprint(self.dataset, s, self.limit if s == "train" else None) for s in ("train", "test")}
@@ -98,9 +97,6 @@ class WhileTraining(Experiment):
 
     def leaves(self) -> list[Experiment]:
         return [self.net]
-
-    def own_code(self) -> dict[str, str]:
-        return super().own_code() | self.net.own_code()
 
     def cost(self) -> float:
         return self.net.cost()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pandas as pd
 import torch
 
-from .. import criteria, provenance, units
+from .. import criteria, source, units
 from ..experiment import Experiment, Result
 from .train import Train, multiplications
 
@@ -20,8 +19,6 @@ class UnitCurve(Experiment):
     Table: criterion, remove ("lowest" or "highest" score first), repeat, removed (0..units), accuracy in [0, 1], loss.
     `repeats` counts the orders of a criterion that reads noise; one that reads nothing else has one direction.
     """
-
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units", "precision")
 
     parent: Train
     layer: str
@@ -58,7 +55,8 @@ class UnitCurve(Experiment):
 
     def sources(self) -> dict[str, str]:
         """Source digests of the criteria that are not the library's own."""
-        return {name: provenance.source_digest(f) for name in self.group if (f := criteria.find(name)).__module__ != criteria.__name__}
+        found = {name: criteria.find(name) for name in self.group}
+        return {name: source.plugin_digest(f) for name, f in found.items() if not source.is_ours(f)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         return self.parent.data_read()
@@ -70,8 +68,6 @@ class UnitImportance(Experiment):
 
     Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes.
     """
-
-    modules: ClassVar[tuple[str, ...]] = ("data", "models", "criteria", "surgery", "units", "precision")
 
     parent: Train
     layer: str

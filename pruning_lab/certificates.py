@@ -1,0 +1,83 @@
+"""Certificates: that changed code gives the answers of the code before, shown by small twins run on both.
+
+`version` of an experiment says what its answer means; the digests of its code only say "look"; a certificate says "the same".
+`python -m pruning_lab certify` makes them (`certify.py`); they lie beside the published records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from . import environment
+from .source import state
+
+FORMAT = 1
+STANDINGS = ("current", "certified", "unverified")
+
+
+def file() -> Path:
+    """Where certificates are kept: beside the published records."""
+    return environment.published_shelf() / "certificates.json"
+
+
+def stored() -> Sequence[Mapping[str, Any]]:
+    """All certificates, oldest first.
+
+    Raises:
+        ValueError: the file is broken.
+    """
+    place = file()
+    return _read(place, place.stat().st_mtime_ns) if place.is_file() else ()
+
+
+def standing(kind: str, code: Mapping[str, str], today: Mapping[str, str], device: str = "cpu") -> str:
+    """How a record of some kind stands to today's code: "current", "certified" (a chain of certificates leads here) or "unverified".
+
+    Args:
+        code: digests by file, as the record has them. today: those of the code of today. device: type of the one that computed.
+    """
+    if code == today:
+        return "current"
+    return "certified" if state(today) in reached(kind, state(code), stored(), device) else "unverified"
+
+
+def reached(kind: str, old: str, certificates: Iterable[Mapping[str, Any]], device: str = "cpu") -> set[str]:
+    """The states of the code to which certificates lead from an old one, itself included."""
+    steps = [
+        (a, b)
+        for c in certificates
+        if device == "cpu" or c["devices"] == "all"
+        for a, b in c["states"].get(kind, {}).items()
+    ]  # fmt: skip
+    found, waiting = set(), {old}
+    while waiting:
+        found.add(here := waiting.pop())
+        waiting |= {b for a, b in steps if a == here} - found
+    return found
+
+
+def save(certificates: Iterable[Mapping[str, Any]]) -> None:
+    """Write certificates in the place of those that are stored."""
+    place = file()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_suffix(".part")
+    part.write_text(json.dumps(dict(format=FORMAT, certificates=list(certificates)), indent=1) + "\n", encoding="utf-8")
+    part.replace(place)
+
+
+@lru_cache(maxsize=4)
+def _read(place: Path, _mtime: int) -> tuple[Mapping[str, Any], ...]:
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+        if found["format"] != FORMAT:
+            raise ValueError(f"its format is {found['format']}, this library reads {FORMAT}")
+        for c in found["certificates"]:
+            if c["devices"] not in ("cpu", "all") or not all(isinstance(b, str) for s in c["states"].values() for b in s.values()):
+                raise ValueError("a certificate has no devices or no states")
+        return tuple(found["certificates"])
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{place.name} is broken ({error!r}): take it from git again, or run `python -m pruning_lab certify`") from error

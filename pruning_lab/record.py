@@ -1,0 +1,214 @@
+"""The folder of one record: read and checked as a whole, written whole or not at all, found again after a death in between."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FORMAT = 1
+TABLE, ARRAYS, WEIGHTS, META = "table.csv", "arrays.npz", "weights.safetensors", "record.json"
+NEEDED = ("config", "code", "data", "device", "files", "versions", "parents")  # of record.json, to judge a record by
+CACHE_BYTES = 64_000_000  # of tables and arrays that stay in memory
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a record's folder holds: `table`, `arrays` (not to be written to) and `meta`, the contents of `record.json`."""
+
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray]
+    meta: Mapping[str, Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the table and the arrays in memory."""
+        return int(self.table.memory_usage(deep=True).sum()) + sum(a.nbytes for a in self.arrays.values())
+
+
+def read(folder: Path) -> Stored:
+    """The record in a folder, checked against its own checksums; the table and `meta` are the caller's to change.
+
+    Raises:
+        ValueError: it is broken, with what is wrong. OSError: it cannot be read.
+    """
+    stamp = tuple((f.name, (s := f.stat()).st_mtime_ns, s.st_size) for f in sorted(folder.iterdir()))
+    known = _CACHE.get(folder, stamp) or _CACHE.add(folder, stamp, _read(folder))
+    return Stored(known.table.copy(), known.arrays, deepcopy(known.meta))
+
+
+def forget() -> None:
+    """Read from disk what is asked for next."""
+    _CACHE.clear()
+
+
+class _Cache:
+    """The records that were read last, as many as fit `CACHE_BYTES`, each as long as its files stay what they were."""
+
+    def __init__(self) -> None:
+        self.known: OrderedDict[Path, tuple[tuple, Stored, int]] = OrderedDict()
+        self.nbytes = 0
+
+    def get(self, folder: Path, stamp: tuple) -> Stored | None:
+        """The record of a folder whose files are as they were; it is the last to go now."""
+        if folder not in self.known or self.known[folder][0] != stamp:
+            return None
+        self.known.move_to_end(folder)
+        return self.known[folder][1]
+
+    def add(self, folder: Path, stamp: tuple, stored: Stored) -> Stored:
+        """Keep a record, and drop the oldest that do not fit beside it."""
+        self.nbytes -= self.known.pop(folder, ((), None, 0))[2]
+        self.known[folder] = stamp, stored, stored.nbytes
+        self.nbytes += stored.nbytes
+        while self.nbytes > CACHE_BYTES:
+            self.nbytes -= self.known.popitem(last=False)[1][2]
+        return stored
+
+    def clear(self) -> None:
+        self.known.clear()
+        self.nbytes = 0
+
+
+_CACHE = _Cache()
+
+
+def _read(folder: Path) -> Stored:
+    meta = _meta(folder / META)
+    files = meta["files"]
+    here = {f.name for f in folder.iterdir()} - {META}
+    if lacking := sorted(({TABLE, ARRAYS} | here) - files.keys()):
+        raise ValueError(f"record.json has no checksum of {', '.join(lacking)}")
+    for name, expected in files.items():
+        if name == WEIGHTS and name not in here:
+            continue  # never published
+        if name not in here or checksum(folder / name) != expected:
+            raise ValueError(f"{name} is missing or not what record.json says")
+    empty = not (folder / TABLE).read_text(encoding="utf-8").strip()
+    table = pd.DataFrame() if empty else pd.read_csv(folder / TABLE)
+    with (folder / ARRAYS).open("rb") as stream, np.load(stream, allow_pickle=False) as z:  # NumPy leaves a broken file open
+        arrays = {k: z[k] for k in z.files}
+    for a in arrays.values():
+        a.setflags(write=False)  # they are kept for the next reader
+    return Stored(table, arrays, meta)
+
+
+def _meta(file: Path) -> dict[str, Any]:
+    """The contents of a `record.json` that has all by which a record is judged, each of its kind."""
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"record.json is truncated ({error})") from error
+    except RecursionError as error:
+        raise ValueError("record.json is nested too deeply") from error
+    if not isinstance(meta, dict) or type(meta.get("format")) is not int or meta["format"] != FORMAT:
+        raise ValueError(f"its format is {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}")
+    if lacking := [k for k in NEEDED if not isinstance(meta.get(k), dict)]:
+        raise ValueError(f"record.json lacks {', '.join(lacking)}")
+    for what, sound in _SOUND.items():
+        if not sound(meta):
+            raise ValueError(f"record.json: {what}")
+    return meta
+
+
+def _texts(found: Any) -> bool:
+    return all(isinstance(v, str) for v in found.values())
+
+
+def _count(found: Any) -> bool:
+    return isinstance(found, int) and not isinstance(found, bool) and found >= 0
+
+
+def _number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found) and found >= 0
+
+
+def _data(found: Mapping[str, Any]) -> bool:
+    return all(isinstance(d, dict) and isinstance(d.get("digest"), str) and _count(d.get("lossy")) for d in found.values())
+
+
+_SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "the digests of `code` are no texts": lambda m: _texts(m["code"]),
+    "the checksums of `files` are no texts, or of files that no record has": lambda m: (
+        _texts(m["files"]) and m["files"].keys() <= {TABLE, ARRAYS, WEIGHTS}
+    ),
+    "`parents` are neither checksums nor null": lambda m: all(v is None or isinstance(v, str) for v in m["parents"].values()),
+    "`data` has no digest and number of lossy images for each split": lambda m: _data(m["data"]),
+    "`device` has no type, name and number of threads": lambda m: (
+        isinstance(m["device"].get("type"), str) and isinstance(m["device"].get("name"), str) and _count(m["device"].get("threads"))
+    ),
+    "`versions` has no torch": lambda m: _texts(m["versions"]) and "torch" in m["versions"],
+    "`seconds` is no number of seconds": lambda m: _number(m.get("seconds")),
+    "`peak_memory_bytes` is no number of bytes": lambda m: _number(m.get("peak_memory_bytes")),
+    "`time` is no time": lambda m: isinstance(m.get("time"), str),
+    "`key` or `experiment` is no name": lambda m: isinstance(m.get("key"), str) and isinstance(m.get("experiment"), str),
+}
+
+
+def checksum(file: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def place(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """A record's folder, filled by `fill` under another name and then renamed, so whole or absent.
+
+    The caller holds the record's lock. Raises what `fill` raises; nothing half-written stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clean(folder)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_prefix(folder)}-"))
+    try:
+        fill(part)
+        part.chmod(0o755)
+        if folder.exists():
+            folder.rename(part.with_name(f"{part.name}-old"))
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    clean(folder)
+    return folder
+
+
+def left(folder: Path) -> list[Path]:
+    """What a process that died while it wrote this record has left beside it."""
+    return sorted(folder.parent.glob(f"{_prefix(folder)}-*")) if folder.parent.is_dir() else []
+
+
+def recover(folder: Path) -> None:
+    """Give a sound record the name that it had, or was to have, when its process died between two renames; drop the rest.
+
+    The caller holds the record's lock.
+    """
+    for part in left(folder):  # the new one before the old one, which is named after it
+        if folder.exists():
+            break
+        try:
+            _read(part)
+        except (ValueError, OSError):
+            continue
+        part.chmod(0o755)
+        part.rename(folder)
+    clean(folder)
+
+
+def clean(folder: Path) -> None:
+    """Remove what `left` names; the caller holds the record's lock."""
+    for part in left(folder):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    return f".part-{folder.name}"

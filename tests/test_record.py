@@ -1,0 +1,283 @@
+"""A record's folder: whatever is odd in it is named and passed over, and what a death left behind is taken up or cleaned away."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_store import Child, Toy, computed, folder, shelves, tamper  # noqa: F401  shelves is a fixture
+
+from pruning_lab import record, store, sweeps
+from pruning_lab.store import Result
+
+TOY = Toy("a")
+
+
+def meta_of(e):
+    return json.loads((folder(e) / "record.json").read_text())
+
+
+def deep(levels):
+    found = {}
+    for _ in range(levels):
+        found = dict(x=found)
+    return found
+
+
+def odd_records():
+    """Changes of a sound `record.json`, each of which makes it one that must not be used."""
+    for name in (*record.NEEDED, "seconds", "time", "key", "experiment", "format", "peak_memory_bytes"):
+        for value in (None, "x", [], [1], -1, True, math.nan, {"x": {"y": []}}, {"x": 1}, {"x": None}):
+            if not (name == "parents" and value in ({"x": None},)) and not (name in ("time", "key", "experiment") and value == "x"):
+                yield name, value
+    for field in ("name", "type", "threads"):
+        for value in (None, [], {}, -1, 1.5):
+            yield "device", dict(type="cpu", name="a processor", threads=1) | {field: value}
+    for value in ({"torch": None}, {"torch": 2}, {"numpy": "2"}):
+        yield "versions", value
+    for value in ({"digits/train": {}}, {"digits/train": dict(digest="x")}, {"digits/train": dict(digest=1, lossy=0)}, {"d": 3}):
+        yield "data", value
+    for value in ({}, {"table.csv": "0"}, {"../x": "0"}, {"table.csv": None}):
+        yield "files", value
+    yield "config", dict(name="a", seed=0, rate=0.1, inner=deep(400))
+
+
+ODD = list(odd_records())
+
+
+@pytest.mark.parametrize("name, value", ODD, ids=[f"{name}={str(value)[:40]}" for name, value in ODD])
+def test_an_odd_record_is_named_and_made_anew_and_stops_nobody(capsys, name, value):
+    store.run(TOY)
+    sound = meta_of(TOY)
+    sound.pop(name) if value is None else sound.update({name: value})
+    (folder(TOY) / "record.json").write_text(json.dumps(sound))
+    capsys.readouterr()
+    assert store.find(TOY) is None
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and (f"record Toy/{TOY.key} (local) is not used: " in out or "do not count" in out)
+    sweeps.sweep([TOY, Toy("b")])
+    assert store.find(TOY).notes == () and store.find(Toy("b")) and computed() == 3
+
+
+@pytest.mark.parametrize(
+    "bytes_of",
+    [b"", b"\xff\xfe{", b"[" * 100_000, b'{"format": 1, ' + b'"a": {' * 50_000, b"null", b'"text"', b"1e999", b"\x00" * 10],
+    ids=lambda b: repr(b[:12]),
+)
+def test_whatever_stands_in_place_of_a_record_is_no_record(capsys, bytes_of):
+    store.run(TOY)
+    (folder(TOY) / "record.json").write_bytes(bytes_of)
+    assert store.find(TOY) is None and "is not used" in capsys.readouterr().out
+    assert store.run(TOY).table.value[0] == 0.1 + 0.2 and computed() == 2
+
+
+def test_a_list_of_files_without_checksums_does_not_switch_them_off(capsys):
+    store.run(TOY)
+    (folder(TOY) / "table.csv").write_text("step,value,word\n0,9.9,a\n")
+    for files in ({}, {"arrays.npz": meta_of(TOY)["files"]["arrays.npz"]}):
+        tamper(TOY, files=files)
+        assert store.find(TOY) is None and "has no checksum of" in capsys.readouterr().out
+    assert store.run(TOY).table.value[0] == 0.1 + 0.2
+
+
+def test_weights_that_no_checksum_covers_are_not_used():
+    bare = Toy("bare")
+    store.run(bare)
+    files = {k: v for k, v in meta_of(bare)["files"].items() if k != "weights.safetensors"}
+    tamper(bare, files=files)
+    assert store.find(bare) is None and store.find(bare, weights=True) is None
+
+
+@pytest.mark.parametrize("name", ["table.csv", "arrays.npz", "weights.safetensors", "record.json"])
+def test_a_folder_or_nothing_in_place_of_a_file_is_named(capsys, name):
+    store.run(TOY)
+    (folder(TOY) / name).unlink()
+    (folder(TOY) / name).mkdir()
+    assert store.find(TOY) is None
+    assert store.run(TOY).weights() and computed() == 2
+
+
+def test_arrays_of_the_wrong_kind_are_named(capsys):
+    store.run(TOY)
+    for content in (b"no zip", b"PK\x03\x04" + b"\x00" * 30):
+        (folder(TOY) / "arrays.npz").write_bytes(content)
+        files = meta_of(TOY)["files"] | {"arrays.npz": record.checksum(folder(TOY) / "arrays.npz")}
+        tamper(TOY, files=files)
+        assert store.find(TOY) is None and "is not used" in capsys.readouterr().out
+
+
+def test_what_a_record_hands_out_cannot_change_what_the_next_reader_gets():
+    first = store.run(TOY)
+    first.table["value"] = 0
+    first.meta["config"]["name"] = "other"
+    with pytest.raises(ValueError, match="read-only"):
+        first.arrays["a"][0] = 9
+    second = store.run(TOY)
+    assert second.table.value[0] == 0.1 + 0.2 and second.arrays["a"][0].tolist() == [0, 1, 2] and second.meta["config"]["name"] == "a"
+
+
+def test_a_file_that_changes_is_read_again():
+    store.run(TOY)
+    assert store.find(TOY)
+    whole = bytearray((folder(TOY) / "table.csv").read_bytes())
+    whole[-3] ^= 1
+    (folder(TOY) / "table.csv").write_bytes(whole)
+    assert store.find(TOY) is None  # nobody said `forget`
+
+
+def test_records_in_memory_have_a_bound_in_bytes(monkeypatch):
+    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(dict(x=[1])), dict(noise=np.full(100_000, self.seed, np.float64))))
+    monkeypatch.setattr(record, "CACHE_BYTES", 3_000_000)
+    toys = [Toy("big", s) for s in range(12)]
+    for toy in toys:
+        store.run(toy)
+    for _ in range(2):
+        assert [store.find(t).arrays["noise"][0] for t in toys] == list(range(12))
+    kept = sum(stored.nbytes for _, stored, _ in record._CACHE.known.values())
+    assert kept == record._CACHE.nbytes and 800_000 < kept <= 3_000_000
+    store.forget()
+    assert record._CACHE.nbytes == 0 and not record._CACHE.known
+
+
+# what a death leaves behind
+
+DIES = """
+import os, sys, signal
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import numpy as np
+import test_store
+from pruning_lab import record, store
+toy, where, seen = test_store.Toy("a"), sys.argv[2], []
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+rename = Path.rename
+def renamed(self, to):
+    seen.append(self)
+    if where == "before the first" or (where == "between" and len(seen) == 2):
+        die()
+    found = rename(self, to)
+    if where == "after the last" and len(seen) == 2:
+        die()
+    return found
+if where == "in write":
+    np.savez_compressed = die
+elif where == "after storing":
+    store._clear = die
+else:
+    Path.rename = renamed
+store.scratch(toy).parent.mkdir(parents=True, exist_ok=True)
+store.scratch(toy).write_text("a state")
+store.write(toy, toy.compute(), store.provenance.here() | store._used(toy, toy.code()) | dict(seconds=1.0)) \\
+    if where != "after storing" else store.run(toy)
+"""
+
+
+def die(where):
+    environment = os.environ | {"PYTHONPATH": str(Path(record.__file__).parents[1])}
+    command = [sys.executable, "-c", DIES, str(Path(__file__).parent), where]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def leftovers():
+    place = folder(TOY).parent
+    return sorted(f.name for f in place.iterdir() if f.name.startswith(".")) if place.is_dir() else []
+
+
+def test_a_sound_record_between_two_renames_is_found():
+    store.run(TOY)
+    die("between")
+    assert not folder(TOY).exists() and len(leftovers()) == 2
+    before = computed()
+    assert store.find(TOY).table.value[0] == 0.1 + 0.2 and store.find(TOY).meta["seconds"] == 1.0  # the new one
+    assert leftovers() == [] and store.run(TOY) and computed() == before
+
+
+def test_of_two_that_a_death_left_the_sound_one_is_taken():
+    store.run(TOY)
+    die("between")
+    new = next(f for f in record.left(folder(TOY)) if not f.name.endswith("-old"))
+    (new / "table.csv").write_text("half")
+    assert store.find(TOY).meta["seconds"] != 1.0 and leftovers() == []
+
+
+@pytest.mark.parametrize("where", ["in write", "before the first", "after the last", "after storing"])
+def test_what_a_death_left_is_cleaned_by_the_next_run(where):
+    if where != "after storing":
+        store.run(TOY)
+    die(where)
+    assert leftovers() or where == "after storing"
+    assert store.scratch(TOY).exists()
+    assert store.run(TOY).table.value[0] == 0.1 + 0.2
+    assert leftovers() == [] and not store.scratch(TOY).exists()
+    assert [f.name for f in folder(TOY).parent.iterdir()] == [TOY.key]
+
+
+def test_what_another_process_is_writing_is_left_alone():
+    store.run(TOY)
+    part = folder(TOY).parent / f".part-{TOY.key}-abc"
+    part.mkdir()
+    state = store.scratch(TOY)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("a state")
+    with store._lock(TOY):
+        assert store.run(TOY) and part.exists() and state.exists()
+        shutil.move(folder(TOY), folder(TOY).with_name("elsewhere"))
+        assert store.find(TOY) is None and part.exists()  # between the renames of one that is at it
+        shutil.move(folder(TOY).with_name("elsewhere"), folder(TOY))
+    assert store.run(TOY) and not part.exists() and not state.exists()
+
+
+def test_the_leftovers_of_one_record_are_no_business_of_another():
+    part = folder(TOY).parent / f".part-{Toy('b').key}-abc"
+    part.mkdir(parents=True)
+    store.run(TOY)
+    assert part.exists()
+    store.run(Toy("b"))
+    assert not part.exists()
+
+
+# a raised version
+
+
+def test_publishing_replaces_what_a_raised_version_supersedes(monkeypatch):
+    toy, other = Toy("a"), Toy("a", 1)
+    for e in (toy, other, Child(toy)):
+        store.run(e)
+        store.publish(e)
+    old = folder(toy, "published"), folder(Child(toy), "published")
+    monkeypatch.setattr(Toy, "version", property(lambda self: 2 if self.seed == 0 else 1))  # by a field: one seed is made anew
+    assert folder(toy, "published") != old[0] and folder(other, "published").is_dir() and store.find(other).shelf == "published"
+    assert store.superseded(toy) == [old[0]] and store.superseded(Child(toy)) == [old[1]] and store.superseded(other) == []
+    for e in (toy, Child(toy)):
+        store.run(e, weights=e.has_weights)
+        store.publish(e)
+    assert not any(f.exists() for f in old) and folder(toy, "published").is_dir()
+    assert sorted(f.name for f in folder(toy, "published").parent.iterdir()) == sorted([toy.key, other.key])
+    assert store.find(toy).meta["version"] == 2 and store.find(other).meta["version"] == 1
+
+
+def test_publishing_from_older_code_leaves_newer_versions(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Toy, "version", 3)
+        store.run(TOY)
+        newer = store.publish(TOY)
+    store.run(TOY)
+    store.publish(TOY)
+    assert newer.is_dir() and folder(TOY, "published").is_dir()
+
+
+def test_a_result_is_replaced_whole():
+    store.run(TOY)
+    made = store.provenance.here() | store._used(TOY, TOY.code()) | dict(seconds=1)
+    store.write(TOY, replace(TOY.compute(), table=pd.DataFrame(dict(x=[1]))), made)
+    assert list(store.find(TOY).table) == ["x"] and leftovers() == []
