@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     build = command(_build, "build", "build the book", chapter=False)
     build.add_argument("--profile", default=os.environ.get("PROFILE", "laptop"), choices=sweeps.PROFILES)
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
-    certify = command(_certify, "certify", "show by twins that today's code answers as that which made the published records", chapter=False)
+    words = "show by small twins that today's code answers as that which made the published records"
+    certify = command(_certify, "certify", words, chapter=False)
     certify.add_argument("--since", metavar="COMMIT", help="whose code to compare with (default: where published records last changed)")
     certify.add_argument("--waive", action="append", default=[], metavar="FILE:FUNCTION=TEST", help="a test that covers lines no twin ran")
     certify.add_argument("--rounding", nargs=2, action="append", default=[], metavar=("KIND", "BOUND"),
@@ -170,7 +171,8 @@ def _certify(args: argparse.Namespace) -> None:
     if made is None:
         print("nothing to certify: the code says the same, comments and docstrings aside")
     else:
-        print(f"certified ({made['kind']}; devices: {made['devices']}): {made['twins']} twins of {len(made['states'])} kinds answer as before")
+        how = f"certified ({made['kind']}; devices: {made['devices']})"
+        print(f"{how}: {made['twins']} twins of {len(made['states'])} kinds answer as before")
     if left := certify.unverified():
         raise ValueError("\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]]))
 

@@ -179,7 +179,9 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def rounded(asked: Sequence[Experiment], differ: Mapping[int, str], bounds: Mapping[str, float], old: Said, new: Said, out: Path) -> dict[str, Any]:
+def rounded(
+    asked: Sequence[Experiment], differ: Mapping[int, str], bounds: Mapping[str, float], old: Said, new: Said, out: Path
+) -> dict[str, Any]:
     """For kinds whose answers may move by rounding: how far they did, and how far both are from twins measured in float64.
 
     Raises:
@@ -253,7 +255,8 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         differ = differing(old, new, asked)
         told = rounded(asked, differ, bounds, old, new, Path(out)) if bounds else {}
         if differ and not bounds:
-            raise Refused("\n".join(["answers differ:", *(f"  {type(asked[k]).__name__} {asked[k].key}: {why}" for k, why in differ.items())]))
+            named = (f"  {type(asked[k]).__name__} {asked[k].key}: {why}" for k, why in differ.items())
+            raise Refused("\n".join(["answers differ:", *named]))
         missed = covered(unseen(old, new), waivers, Path(out), say)
         device = [line for line in syntax.changed(old.lines(), new.lines()) if line.on_device and not waivers.of(line)]
     made = provenance.here()

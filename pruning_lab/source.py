@@ -58,12 +58,7 @@ def code_of(kind: type, base: type) -> dict[str, str]:
     Files of this library are named without their ending, such as "masks.ranking"; others, such as a plugin's, with it. Of a
     class from a notebook or a script its methods count, and those of its parents up to `base`, under its own name.
     """
-    file = _file_of(kind)
-    found = {} if file is None else _digests(file)
-    if file is None or kind.__module__ == "__main__":
-        found = {name: d for name, d in found.items() if file is None or name != _name(file)}
-        found[kind.__name__] = _hash("".join(_methods(kind, base)))
-    return dict(sorted(found.items()))
+    return dict(_code_of(kind, base))
 
 
 def plugin_digest(thing: type | Callable) -> str:
@@ -97,6 +92,16 @@ def closure(file: Path, library: Path = PACKAGE) -> frozenset[Path]:
 def name_in(file: Path, library: Path) -> str:
     """The name by which digests call a file of the library in that folder: "masks" is `masks/__init__.py`."""
     return ".".join(file.relative_to(library).with_suffix("").parts).removesuffix(".__init__")
+
+
+@lru_cache
+def _code_of(kind: type, base: type) -> dict[str, str]:
+    file = _file_of(kind)
+    found = {} if file is None else _digests(file)
+    if file is None or kind.__module__ == "__main__":
+        found = {name: d for name, d in found.items() if file is None or name != _name(file)}
+        found[kind.__name__] = _hash("".join(_methods(kind, base)))
+    return found
 
 
 @lru_cache

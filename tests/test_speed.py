@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from pruning_lab import InferenceSpeed, MaskedTraining, Recipe, Train, experiments, gather, masks, models, provenance, store
-from pruning_lab.experiment import Experiment
+from pruning_lab import InferenceSpeed, gather, masks, models, provenance, store
 from pruning_lab.masks import speed
 
 NETS = ["dense", "masked", "csr", "smaller"]

@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, provenance, source, store
+from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, models, provenance, source, store
 from pruning_lab.experiment import flat, lineage
 from pruning_lab.store import Experiment, Result
 
@@ -196,6 +196,22 @@ def test_the_source_of_a_plugin_s_criterion_is_in_the_key(monkeypatch):
         keys.add(UnitCurve(NET, "fc1", ("own",)).key)
     assert len(keys) == 3
     assert UnitCurve(NET, "fc1", ("norm",)).sources() == {} and UnitCurve(NET, "fc1", ("own",)).sources().keys() == {"own"}
+
+
+def test_the_source_of_a_plugin_s_model_is_in_the_key_of_all_that_is_made_of_it(monkeypatch):
+    def relu(in_shape, classes, width):
+        return {"act": torch.nn.ReLU()}
+
+    def tanh(in_shape, classes, width):
+        return {"act": torch.nn.Tanh()}
+
+    net = replace(NET, model="own")
+    keys = {NET.key}
+    for function in (relu, tanh):
+        monkeypatch.setitem(models.MODELS, "own", function)
+        keys |= {net.key, UnitCurve(net, "act").key}
+        assert net.sources().keys() == {"own"}
+    assert len(keys) == 5 and NET.sources() == {} == replace(NET, model="vit").sources()
 
 
 # storing and finding
