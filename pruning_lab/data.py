@@ -1,7 +1,8 @@
 """Image sets by name, as tensors on the device.
 
 A set is looked for in this order: embedded (`digits`), `<root>/<name>/{train,test}.npz`, torchvision's downloads.
-What torchvision brought is written as `.npz` for the next time. Nothing pickled is ever read.
+What torchvision brought is written as `.npz` for the next time. Nothing pickled is ever read. A file that is written
+anew counts from the next call on: its time and size belong to the key of all that is kept of it.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import environment
+from . import environment, npz
+from .npz import Raw as _Raw
 
 SCALES = ("unit", "standardised")
 _CIFAR10_ARCHIVE = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
@@ -40,15 +45,6 @@ class Split:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
-class _Raw:
-    images: np.ndarray = field(repr=False)  # [N, H, W, C] uint8 or float in [0, 1]
-    labels: np.ndarray = field(repr=False)  # [N] int64
-    classes: tuple[str, ...]
-    lossy: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
-    white: float = 255.0
-
-
 def names() -> list[str]:
     """Names that `load` knows here: the built-in sets and every folder under the data root that holds a set."""
     root = environment.data_root()
@@ -65,7 +61,7 @@ def load(
     scale: str = "unit",
     device: torch.device | str | None = None,
 ) -> Split:
-    """The first `limit` images of a split ("train" or "test"), whole if None.
+    """The first `limit` images of a split ("train" or "test"), whole if None, in tensors of the caller's own.
 
     Args:
         name: one of `names()`, or `gaussian:<name>`: the same labels, pixels drawn once from N(0, 1), which stands for
@@ -74,40 +70,144 @@ def load(
         scale: "unit" for pixels in [0, 1], "standardised" for zero mean and unit sd per channel of the training set.
 
     Raises:
-        ValueError: unknown name, split or scale; a file that is truncated, misshapen or holds labels out of range or NaN.
+        ValueError: unknown name, split or scale; a file that is truncated, misshapen, holds labels out of range or NaN,
+            or does not go with the other half of its set.
         FileNotFoundError: the set is not on disk and cannot be downloaded.
     """
-    if split not in ("train", "test") or scale not in SCALES:
-        raise ValueError(f"split must be 'train' or 'test' and scale one of {SCALES}, got {split!r} and {scale!r}")
-    _check_name(name)
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
-    target = torch.device(device) if device is not None else environment.device()
-    return _load(name, split, limit, image_size, scale, target, environment.data_root())
+    return _made(*_asked(name, split, limit, image_size, scale, device))
+
+
+def shared(
+    name: str,
+    split: str,
+    *,
+    limit: int | None = None,
+    image_size: int | None = None,
+    scale: str = "unit",
+    device: torch.device | str | None = None,
+) -> Split:
+    """What `load` gives, in tensors that all callers in this process share: to be read, never to be written to.
+
+    Nothing is copied, so that a training and each look at it may ask anew. What was written to through a tensor is made
+    again, never handed out; what was written to past torch (`.numpy()`, `.data`) is found by `watched`.
+    """
+    return _load(*_asked(name, split, limit, image_size, scale, device)).hand_out()
+
+
+class Changed(RuntimeError):
+    """Shared images or labels were written to while something was computed from them."""
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """What is computed inside reads shared splits as they were loaded: bytes get a look at first use and in the end.
+
+    Raises:
+        Changed: in the end, if what was handed out meanwhile was written to.
+    """
+    lent: WeakSet[_Kept] = WeakSet()
+    for kept in list(_KEPT):
+        kept.trusted = False
+    _WATCHES.append(lent)
+    try:
+        yield
+    finally:
+        _WATCHES[:] = [w for w in _WATCHES if w is not lent]
+    for kept in list(lent):
+        if not kept.sound():
+            raise Changed(
+                f"images or labels of {kept.split.name} were changed in place while something was computed from them, "
+                "so that the answer does not count: a model or a hook that writes to its input has to copy it first "
+                "(x.clone()); `data.load` gives a copy"
+            )
+
+
+def size(name: str, split: str, limit: int | None = None) -> int:
+    """Number of images that `load` would give, from the head of the file: no pixel is read. Raises as `load` does."""
+    _check(name, split, limit)
+    base, root = name.removeprefix("gaussian:"), environment.data_root()
+    _bring(base, split, root)
+    n = _images(base, split, root, _stamp(base, root))
+    return min(limit or n, n)
 
 
 def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, str | int] | None:
-    """`digest` and `lossy` as `load` would give them, or None where the set is not on this machine; nothing is downloaded."""
-    _check_name(name)
-    base = name.removeprefix("gaussian:")
-    if base != "digits" and not (environment.data_root() / base / f"{split}.npz").is_file():
+    """`digest` and `lossy` as `load` would give them; None: the set is not on this machine. Nothing is downloaded.
+
+    ValueError: as `load` has it.
+    """
+    _check(name, split, limit)
+    base, root = name.removeprefix("gaussian:"), environment.data_root()
+    if base != "digits" and not _file(base, split, root).is_file():
         return None
-    root = environment.data_root()
-    return dict(digest=_stored_digest(name, split, limit, root), lossy=_lossy(name, split, limit, root))
+    key = (name, split, limit, root, _stamp(base, root))
+    return dict(digest=_stored_digest(*key), lossy=_lossy(*key))
 
 
-def _check_name(name: str) -> None:
+_Stamp = tuple[tuple[int, ...] | None, ...]  # of the files on which a set depends; empty for an embedded one
+
+
+def _asked(
+    name: str, split: str, limit: int | None, image_size: int | None, scale: str, device: torch.device | str | None
+) -> tuple[object, ...]:
+    """All that determines what is handed out, checked; the set is on disk from here on."""
+    _check(name, split, limit)
+    _check_count("image_size", image_size)
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
+    target = torch.device(device) if device is not None else environment.device()
+    base, root = name.removeprefix("gaussian:"), environment.data_root()
+    _bring(base, split, root)
+    return name, split, limit, image_size, scale, target, root, _stamp(base, root)
+
+
+def _check(name: str, split: str, limit: int | None) -> None:
     """A name is one folder under the data root: it never leads out of it."""
-    if not re.fullmatch(r"(gaussian:)?\w[\w.-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"(gaussian:)?\w[\w.-]*", name):
         raise ValueError(
             f"{name!r} is no name of a data set: letters, digits, '_', '.' and '-', not '.' or '-' first "
             f"(a folder under {environment.data_root()})"
         )
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
+    _check_count("limit", limit)
+
+
+def _check_count(what: str, value: int | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
+        raise ValueError(f"{what} must be None or a whole number of at least 1, got {value!r}")
+
+
+def _file(name: str, split: str, root: Path) -> Path:
+    return root / name / f"{split}.npz"
+
+
+def _stamp(name: str, root: Path) -> _Stamp:
+    """Times in ns, size and number of both files of a set: a half is checked against the other, may have its names."""
+    return () if name == "digits" else tuple(_times(_file(name, split, root)) for split in ("train", "test"))
+
+
+def _times(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None  # it is not there, which is said where it is read
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _let_the_clock_tick(stamp: _Stamp) -> None:
+    """Wait until a file written now would have a later time than these: file systems count time in steps."""
+    newest = max((t for times in stamp if times for t in times[:2]), default=0)
+    while 0 <= time.time_ns() - newest < _TICK:
+        time.sleep(_TICK / 1e9 / 10)
+
+
+_TICK = 20_000_000  # ns, above the steps in which file systems write times
 
 
 @lru_cache(maxsize=64)
-def _stored_digest(name: str, split: str, limit: int | None, root: Path) -> str:
-    raw = _raw(name.removeprefix("gaussian:"), split, root)
+def _stored_digest(name: str, split: str, limit: int | None, root: Path, stamp: _Stamp) -> str:
+    raw = _raw(name.removeprefix("gaussian:"), split, root, stamp)
     n = min(limit or len(raw.labels), len(raw.labels))
     images = raw.images[:n]
     if name.startswith("gaussian:"):
@@ -115,24 +215,109 @@ def _stored_digest(name: str, split: str, limit: int | None, root: Path) -> str:
     return _digest(images, raw.labels[:n])
 
 
-def _lossy(name: str, split: str, limit: int | None, root: Path) -> int:
+@lru_cache(maxsize=64)
+def _lossy(name: str, split: str, limit: int | None, root: Path, stamp: _Stamp) -> int:
     if name.startswith("gaussian:"):
         return 0
-    places = _raw(name, split, root).lossy
+    places = _raw(name, split, root, stamp).lossy
     return int((places < (limit or np.inf)).sum())
 
 
+@lru_cache(maxsize=64)
+def _images(name: str, split: str, root: Path, stamp: _Stamp) -> int:
+    if name == "digits":
+        return len(_raw(name, split, root, stamp).labels)
+    _let_the_clock_tick(stamp)
+    return npz.headers(_file(name, split, root))["images"].shape[0]
+
+
+class _Kept:
+    """A split that several callers read, made again where one of them has written to it."""
+
+    def __init__(self, make: Callable[[], Split]) -> None:
+        self.make = make
+        self.fill()
+        _KEPT.add(self)
+
+    def fill(self) -> None:
+        """Make the split and note what it is like."""
+        self.split = self.make()
+        self.versions, self.marks = self._versions(), self._marks()
+        self.trusted = True  # its bytes need no look before it is handed out
+
+    def hand_out(self) -> Split:
+        """The split in tensor objects of the caller's own, over memory that is shared."""
+        if not (self.trusted and self.versions == self._versions() or self.sound()):
+            self.fill()
+        for watch in _WATCHES:
+            watch.add(self)
+        return replace(self.split, images=self.split.images.detach(), labels=self.split.labels.detach())
+
+    def sound(self) -> bool:
+        """Whether its bytes are those that were loaded; a layer that writes what stood there already does no harm."""
+        self.trusted = self._marks() == self.marks
+        self.versions = self._versions()
+        for watch in _WATCHES:
+            watch.discard(self)
+        return self.trusted
+
+    def _versions(self) -> tuple[int, int]:
+        return self.split.images._version, self.split.labels._version  # torch counts writings, through views as well
+
+    def _marks(self) -> tuple[int, ...]:
+        return (*_marks(self.split.images), *_marks(self.split.labels))
+
+
+_KEPT: WeakSet[_Kept] = WeakSet()  # those in the cache of `_load`
+_WATCHES: list[WeakSet[_Kept]] = []  # for each `watched` that is open: what was handed out since its bytes had a look
+
+
+def _marks(values: torch.Tensor) -> list[int]:
+    """A whole number for each stretch of a tensor, which changes with any one number of it and with their order."""
+    stretches = values.contiguous().view(-1).view(torch.int32).split(_STRETCH)
+    weights = _weights(values.device)
+    if values.device.type == "cpu":
+        return [int(torch.dot(part, weights[: len(part)])) for part in stretches]  # modulo 2^32: exact
+    return torch.stack([(part * weights[: len(part)]).sum(dtype=torch.int32) for part in stretches]).tolist()
+
+
+_STRETCH = 2**18
+
+
+@lru_cache
+def _weights(device: torch.device) -> torch.Tensor:
+    """Odd numbers: times any of them, no change of a number of 32 bits is lost modulo 2^32."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randint(-(2**31), 2**31 - 1, (_STRETCH,), generator=generator, dtype=torch.int32, device="cpu")
+    return (drawn | 1).to(device)
+
+
 @lru_cache(maxsize=4)
-def _load(name: str, split: str, limit: int | None, size: int | None, scale: str, device: torch.device, root: Path) -> Split:
+def _load(*asked: object) -> _Kept:
+    return _Kept(lambda: _made(*asked))
+
+
+@torch.inference_mode(False)  # a tensor made in that mode could never be trained on
+def _made(
+    name: str,
+    split: str,
+    limit: int | None,
+    size: int | None,
+    scale: str,
+    device: torch.device,
+    root: Path,
+    stamp: _Stamp,
+) -> Split:
     gaussian, base = name.startswith("gaussian:"), name.removeprefix("gaussian:")
-    raw = _raw(base, split, root)
+    raw = _raw(base, split, root, stamp)
     n = min(limit or len(raw.labels), len(raw.labels))
     images = _normal(raw, size, split)[:n] if gaussian else _pixels(raw, size, slice(n))
     if gaussian != (scale == "standardised"):
-        mean, sd = _moments(base, size, root)
+        mean, sd = _moments(base, size, root, stamp)
         images = images * sd + mean if gaussian else (images - mean) / sd
-    labels = torch.from_numpy(raw.labels[:n]).to(device)
-    return Split(images.to(device), labels, raw.classes, name, _stored_digest(name, split, limit, root), _lossy(name, split, limit, root))
+    labels = torch.tensor(raw.labels[:n], device=device)  # a copy: what is kept of a file is never handed out
+    key = (name, split, limit, root, stamp)
+    return Split(images.to(device), labels, raw.classes, name, _stored_digest(*key), _lossy(*key))
 
 
 def _pixels(raw: _Raw, size: int | None, rows: slice) -> torch.Tensor:
@@ -150,9 +335,10 @@ def _normal(raw: _Raw, size: int | None, split: str) -> torch.Tensor:
 
 
 @lru_cache(maxsize=4)
-def _moments(name: str, size: int | None, root: Path) -> tuple[torch.Tensor, torch.Tensor]:
+@torch.inference_mode(False)
+def _moments(name: str, size: int | None, root: Path, stamp: _Stamp) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and sd per channel of the whole training set, [C, 1, 1] each; a constant channel has sd 1."""
-    images = _pixels(_raw(name, "train", root), size, slice(None)).double()
+    images = _pixels(_raw(name, "train", root, stamp), size, slice(None)).double()
     mean, sd = images.mean((0, 2, 3)), images.std((0, 2, 3), correction=0)
     sd = torch.where(sd > 0, sd, torch.ones_like(sd))
     return mean.float()[:, None, None], sd.float()[:, None, None]
@@ -166,20 +352,25 @@ def _digest(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 @lru_cache(maxsize=4)
-def _raw(name: str, split: str, root: Path) -> _Raw:
+def _raw(name: str, split: str, root: Path, stamp: _Stamp) -> _Raw:
+    """A half as stored, read once for all that is made of it; handed out to nobody."""
     if name == "digits":
         return _digits(split)
-    file = root / name / f"{split}.npz"
-    if file.is_file():
-        return _read(file)
+    _let_the_clock_tick(stamp)
+    return npz.read(_file(name, split, root))
+
+
+def _bring(name: str, split: str, root: Path) -> None:
+    """Download a set that is not on disk. ValueError: there is none of this name."""
+    file = _file(name, split, root)
+    if name == "digits" or file.is_file():
+        return
     if name not in _DOWNLOADS:
         raise ValueError(
             f"unknown data set {name!r}; known here: {', '.join(names())}. Your own: put images uint8 "
             f"[N, H, W, C] and labels [N] into {file.parent}{os.sep}train.npz and test.npz"
         )
-    raw = _download(name, split, root, file)
-    _write(file, raw)
-    return raw
+    npz.write(file, _download(name, split, root, file))
 
 
 def _digits(split: str) -> _Raw:
@@ -193,67 +384,6 @@ def _digits(split: str) -> _Raw:
         rank[labels == k] = np.arange((labels == k).sum())
     here = (rank % 4 == 3) == (split == "test")
     return _Raw(bunch.images[here, :, :, None].astype(np.uint8), labels[here], tuple("0123456789"), white=16.0)
-
-
-def _read(file: Path) -> _Raw:
-    """A set of the layout `images`, `labels`, optionally `classes` and `lossy`; checked."""
-    arrays = _arrays(file)
-    images, labels = arrays["images"], arrays["labels"]
-    if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"{file}: images {images.shape} and labels {labels.shape}; expected [N, H, W, C] with C 1 or 3, and [N], N > 0")
-    _check_values(file, images, labels)
-    classes = tuple(str(c) for c in arrays["classes"]) if "classes" in arrays else _numbered(file, labels)
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise ValueError(f"{file}: labels from {labels.min()} to {labels.max()}, but {len(classes)} classes")
-    white = 255.0 if images.dtype == np.uint8 else 1.0
-    return _Raw(images, labels.astype(np.int64), classes, arrays.get("lossy", np.zeros(0, np.int64)), white)
-
-
-def _arrays(file: Path, only: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, or those named; raises ValueError where it is broken or no image set."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as z:  # NumPy leaves a broken file open
-            arrays = {k: z[k] if not only or k in only else None for k in z.files}
-    except Exception as error:  # zipfile, zlib, numpy and the file system each have their own
-        raise ValueError(f"{file} cannot be read as .npz without pickles ({error}); delete it or write it again") from error
-    if not {"images", "labels"} <= arrays.keys():
-        raise ValueError(f"{file} holds {sorted(arrays)}; expected arrays 'images' and 'labels'")
-    return arrays
-
-
-def _numbered(file: Path, labels: np.ndarray) -> tuple[str, ...]:
-    """Class names for a set that has none: numbers up to the highest label in either half, at most 10,000."""
-    other = file.with_name("test.npz" if file.name == "train.npz" else "train.npz")
-    highest = int(labels.max())
-    if other.is_file():
-        highest = max(highest, int(_arrays(other, ("labels",))["labels"].max(initial=0)))
-    if highest >= 10_000:
-        raise ValueError(f"{file}: a label of {highest}, and no array 'classes' that names so many")
-    return tuple(map(str, range(highest + 1)))
-
-
-def _check_values(file: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{file}: labels are {labels.dtype}; expected whole numbers")
-    if images.dtype == np.uint8:
-        return
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"{file}: images are {images.dtype}; expected uint8 in 0..255 (or float in [0, 1])")
-    if not np.isfinite(images).all():
-        raise ValueError(f"{file}: {int((~np.isfinite(images)).sum())} pixels are NaN or infinite")
-    if images.min() < 0 or images.max() > 1:
-        raise ValueError(f"{file}: float pixels from {images.min():g} to {images.max():g}; expected [0, 1]")
-
-
-def _write(file: Path, raw: _Raw) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as part:
-        try:
-            np.savez_compressed(part, images=raw.images, labels=raw.labels.astype(np.uint8), classes=np.array(raw.classes))
-            Path(part.name).replace(file)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
 
 
 def _download(name: str, split: str, root: Path, file: Path) -> _Raw:

@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
-from . import certificates, environment, provenance, record, source
+from . import certificates, data, environment, provenance, record, source
 from .disk import room
 from .experiment import Experiment, Result, same, settings
 from .record import FORMAT, WEIGHTS, Stored, forget
@@ -209,8 +209,11 @@ def _compute(e: Experiment) -> None:
     provenance.count_memory()
     own, made, start = e.code(), provenance.here(), time.perf_counter()
     try:
-        result = e.compute()
+        with data.watched():
+            result = e.compute()
     except Exception as error:
+        if isinstance(error, data.Changed):
+            _clear(e)  # what was trained on such images is not gone on with
         error.add_note(f"while computing {type(e).__name__} {e.key}")
         raise
     write(e, result, made | _used(e, own) | dict(seconds=round(result.seconds or time.perf_counter() - start, 3)))

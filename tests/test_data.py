@@ -1,14 +1,19 @@
 """Image sets: fixed splits, the layouts that are read, digests, scales, and one clear error for each kind of bad input."""
 
+import io
+import os
 import shutil
 import socket
+import subprocess
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pruning_lab import data, environment
+from pruning_lab import Recipe, Train, data, environment, npz, store
 
 
 @pytest.fixture
@@ -97,10 +102,16 @@ def test_a_broken_other_half_from_which_classes_are_counted_is_named(root, own, 
     assert str(broken) in str(caught.value) and str(file) not in str(caught.value)
 
 
-def test_of_the_other_half_only_the_labels_are_read(root):
+def test_of_the_other_half_the_labels_are_read_and_no_pixels(root):
     put(root, classes=None)
-    put(root, split="test", images=np.array([None]), labels=np.array([4]), classes=None)
+    put(root, split="test", images=np.full((1, 5, 4, 3), np.nan, np.float32), labels=np.array([4]), classes=None)
     assert data.load("own", "train").classes == tuple("01234")
+
+
+@pytest.mark.parametrize("own, other", [("train", "test"), ("test", "train")])
+def test_class_names_that_one_half_has_are_those_of_both(root, own, other):
+    put(root, split=own, classes=None, labels=np.arange(12) % 2), put(root, split=other)
+    assert data.load("own", own).classes == data.load("own", other).classes == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("lacks", ["train", "test"])
@@ -197,6 +208,236 @@ def test_the_digest_is_blind_to_size_and_scale_and_sees_the_gaussian_draw():
 def test_nothing_is_fetched_for_a_fingerprint(root, monkeypatch):
     monkeypatch.setitem(data._DOWNLOADS, "mnist", offline)
     assert data.fingerprint("mnist", "train") is None and data.fingerprint("gaussian:mnist", "train") is None
+
+
+@pytest.mark.parametrize(
+    "bad", [dict(split="val"), dict(split=None), dict(limit=0), dict(limit=2.5), dict(limit=True)], ids=str
+)
+@pytest.mark.parametrize("name", ["digits", "own", "absent"])
+def test_a_fingerprint_and_a_size_are_asked_for_as_images_are(root, name, bad):
+    put(root)
+    asked = dict(name=name, split="train", limit=None) | bad
+    for read in (data.fingerprint, data.size, data.load):
+        with pytest.raises(ValueError, match="|".join(bad)):
+            read(**asked)
+
+
+def test_a_file_is_read_once_for_all_its_fingerprints(root, monkeypatch):
+    read, files = npz.read, []
+    put(root, lossy=np.array([3])), put(root, split="test")
+    monkeypatch.setattr(npz, "read", lambda file: files.append(file) or read(file))
+    first = data.fingerprint("own", "train", 5)
+    data._raw.cache_clear()  # as other sets would push it out
+    assert data.fingerprint("own", "train", 5) == first and len(files) == 1
+
+
+@pytest.mark.parametrize("name, n", [("digits", 1352), ("own", 12), ("gaussian:own", 12)])
+def test_a_size_is_told_without_reading_pixels(root, monkeypatch, name, n):
+    put(root)
+    monkeypatch.setattr(npz, "_arrays", offline)
+    assert (data.size(name, "train"), data.size(name, "train", 5), data.size(name, "train", 9999)) == (n, 5, n)
+
+
+# what is handed out cannot spoil what is kept
+
+SPOIL = {
+    "in place": lambda t: t.sub_(1),
+    "an item": lambda t: t.__setitem__(0, 1 - t[0]),
+    "a view": lambda t: t[3:5].view(-1).add_(1),
+    "past autograd": lambda t: t.data.add_(1),
+    "numpy": lambda t: t.numpy().__iadd__(1),
+    "one number by numpy": lambda t: t.numpy().reshape(-1).__setitem__(7, 3),
+    "shuffled by numpy": lambda t: t.numpy().__setitem__(slice(None), t.numpy()[::-1].copy()),
+    "filled": lambda t: t.zero_(),
+    "other data": lambda t: setattr(t, "data", torch.zeros_like(t)),
+    "other shape": lambda t: t.resize_(2, *t.shape[1:]),
+}
+
+
+@pytest.mark.parametrize("part", ["images", "labels"])
+@pytest.mark.parametrize("spoil", SPOIL.values(), ids=SPOIL)
+@pytest.mark.parametrize("name, scale", [("digits", "unit"), ("own", "standardised"), ("gaussian:own", "standardised")])
+def test_loaded_tensors_are_the_caller_s_own(root, name, scale, spoil, part):
+    put(root, images=np.random.default_rng(0).random((12, 5, 4, 1), np.float32))
+    net = Train(name, "lenet_300_100", Recipe(lr=0.1, batch=4, epochs=1), scale=scale)
+    whole, shared, print_ = data.load(name, "train", scale=scale), net.split("train"), data.fingerprint(name, "train")
+    images, labels = whole.images.clone(), whole.labels.clone()
+    spoil(getattr(whole, part))
+    data._stored_digest.cache_clear()
+    again = data.load(name, "train", scale=scale)
+    for split in (again, shared, net.split("train")):
+        assert torch.equal(split.images, images) and torch.equal(split.labels, labels)
+    assert data.fingerprint(name, "train") == print_ and again.digest == print_["digest"]
+
+
+@pytest.mark.parametrize("part", ["images", "labels"])
+@pytest.mark.parametrize("spoil", SPOIL.values(), ids=SPOIL)
+def test_a_shared_split_that_was_written_to_is_made_again(root, spoil, part):
+    put(root)
+    net = Train("own", "lenet_300_100", Recipe(lr=0.1, batch=4, epochs=1))
+    expected = data.load("own", "train")
+    spoil(getattr(net.split("train"), part))
+    with data.watched():
+        found = net.split("train")
+    assert torch.equal(found.images, expected.images) and torch.equal(found.labels, expected.labels)
+
+
+@pytest.mark.parametrize("how", ["in place", "an item", "a view", "filled"])
+def test_what_torch_sees_written_is_made_again_at_the_next_call(how):
+    expected = data.load("digits", "test").images
+    SPOIL[how](data.shared("digits", "test").images)
+    assert torch.equal(data.shared("digits", "test").images, expected)
+
+
+def test_a_shared_split_is_not_copied():
+    first, second = data.shared("digits", "test"), data.shared("digits", "test")
+    assert first.images.data_ptr() == second.images.data_ptr() != data.load("digits", "test").images.data_ptr()
+    first.images.requires_grad_()
+    assert not data.shared("digits", "test").images.requires_grad
+
+
+def test_a_split_first_asked_for_in_inference_mode_can_be_trained_on():
+    data._load.cache_clear(), data._moments.cache_clear()
+    with torch.inference_mode():
+        shared, own = (read("digits", "test", scale="standardised", limit=9) for read in (data.shared, data.load))
+    for split in (shared, own, data.shared("digits", "test", scale="standardised", limit=9)):
+        assert not split.images.is_inference() and not split.labels.is_inference()
+
+
+@pytest.mark.parametrize("n", [1, 7, data._STRETCH, 2 * data._STRETCH + 5])
+def test_marks_change_with_any_number_and_with_order(n):
+    values = torch.rand(n, generator=torch.Generator().manual_seed(0))
+    marks = data._marks(values)
+    for at in {0, n // 2, n - 1}:
+        other = values.clone()
+        other.view(torch.int32)[at] ^= 1 << 31
+        assert data._marks(other) != marks
+    assert data._marks(values.clone()) == marks and (n == 1 or data._marks(values.flip(0)) != marks)
+    stretches = values.split(data._STRETCH)
+    assert n <= data._STRETCH or data._marks(torch.cat([stretches[1], stretches[0], *stretches[2:]])) != marks
+
+
+NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=20), seed=1, width=30, limit=200)
+
+
+@pytest.mark.parametrize("spoil", [SPOIL["in place"], SPOIL["numpy"], SPOIL["shuffled by numpy"]])
+def test_a_record_rests_on_the_images_it_names(store_folder, spoil):
+    clean = NET.compute().table
+    (
+        spoil(data.load("digits", "train", limit=200).images),
+        spoil(NET.split("train", 200).images),
+        spoil(NET.split("test").labels),
+    )
+    record = store.run(NET)
+    assert np.array_equal(record.table.test_accuracy, clean.test_accuracy) and np.array_equal(
+        record.table.train_loss, clean.train_loss
+    )
+    assert record.meta["data"]["digits/train"] == data.fingerprint("digits", "train", 200)
+
+
+@pytest.mark.parametrize("how", ["in place", "numpy"])
+def test_a_training_whose_images_are_written_to_leaves_no_record(store_folder, monkeypatch, how):
+    def spoil(_, model):
+        SPOIL[how](NET.split("test").images)
+        store.scratch(NET).parent.mkdir(parents=True, exist_ok=True)
+        store.scratch(NET).write_bytes(b"as a checkpoint of that training would lie there")
+        return {}
+
+    monkeypatch.setattr(
+        Train, "compute", lambda net: net.train(store.scratch(net), snapshot=spoil, snapshot_at=(10,))[0]
+    )
+    with pytest.raises(data.Changed, match="of digits were changed in place"):
+        store.run(NET)
+    assert store.find(NET) is None and not store.scratch(NET).exists()
+    assert torch.equal(NET.split("test").images, data.load("digits", "test").images)
+
+
+def test_a_layer_that_writes_what_stood_there_does_no_harm():
+    with data.watched():
+        torch.relu_(NET.split("test").images)  # no pixel is below zero
+        with data.watched():
+            NET.split("test", 5)
+
+
+def test_of_nested_watches_each_sees_what_was_written_in_it():
+    with pytest.raises(data.Changed), data.watched():
+        kept = NET.split("test")
+        with data.watched():
+            NET.split("train")
+        kept.images.numpy()[0] = 7
+    with data.watched():  # and the next one begins anew
+        assert NET.split("test").images.max() <= 1
+
+
+# a file that is written anew
+
+
+def again(root, **change):
+    """Write the training half anew, of the same size in bytes and with the old times."""
+    file = root / "own" / "train.npz"
+    was = file.stat()
+    with np.load(file) as z:
+        arrays = dict(z) | change
+    np.savez(file, **arrays)
+    assert file.stat().st_size == was.st_size
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
+@pytest.mark.parametrize("old_times", [False, True])
+@pytest.mark.parametrize("name", ["own", "gaussian:own"])
+def test_a_file_written_anew_counts_from_the_next_call(root, name, old_times):
+    file = put(root)
+    with np.load(file) as z:
+        arrays = dict(z)
+    np.savez(file, **arrays)
+    split = lambda: data.shared(name, "train")  # noqa: E731
+    old, kept, print_ = data.load(name, "train"), split(), data.fingerprint(name, "train")
+    change = dict(images=255 - arrays["images"], labels=(arrays["labels"] + 1) % 3)
+    again(root, **change) if old_times else np.savez(file, **arrays | change, more=np.zeros(1))
+    for new in (data.load(name, "train"), split()):
+        assert torch.equal(new.labels, torch.from_numpy(change["labels"]).long()) and not torch.equal(
+            new.images, old.images
+        )
+        assert data.fingerprint(name, "train")["digest"] == new.digest != old.digest == print_["digest"]
+    assert torch.equal(kept.labels, old.labels)  # what was handed out before stays what it was
+
+
+def test_all_that_rests_on_the_other_half_follows_it(root):
+    put(root, classes=None), put(root, split="test", classes=None)
+    scaled, old = data.load("own", "test", scale="standardised"), data.load("own", "test")
+    put(root, classes=None, images=np.full((12, 5, 4, 3), 9, np.uint8), labels=np.array([6] * 12))
+    assert data.load("own", "test").classes == data.shared("own", "test").classes == tuple("0123456") != old.classes
+    assert not torch.equal(
+        data.load("own", "test", scale="standardised").images, scaled.images
+    )  # by the training set's moments
+    assert data.fingerprint("own", "test")["digest"] == old.digest
+    put(
+        root,
+        classes=None,
+        images=np.zeros((20, 5, 4, 3), np.uint8),
+        labels=np.zeros(20, np.int64),
+        lossy=np.array([19]),
+    )
+    assert data.size("own", "train") == 20 and data.fingerprint("own", "train")["lossy"] == 1
+    put(root, images=np.zeros((12, 5, 5, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"agree in height, width and channels"):
+        data.load("own", "test")
+
+
+def test_a_file_written_twice_in_one_tick_of_the_clock_is_seen(root):
+    for k in range(20):
+        put(root, labels=np.full(12, k % 3, np.uint8))
+        assert data.load("own", "train").labels.tolist() == [k % 3] * 12
+
+
+def test_a_set_that_goes_is_missed(root):
+    file = put(root)
+    data.load("own", "train"), data.shared("own", "train")
+    file.unlink()
+    for read in (data.load, data.shared, data.size):
+        with pytest.raises(ValueError, match="unknown data set 'own'"):
+            read("own", "train")
+    assert data.fingerprint("own", "train") is None
 
 
 # gaussian:
@@ -312,6 +553,238 @@ def test_a_bad_file_is_named_and_what_was_expected(root, change, says):
     assert str(file) in str(caught.value)
 
 
+def npy(array=None, header=None, version=b"\x01\x00", tail=b""):
+    """The bytes of an `.npy` array, its header or what follows it changed."""
+    out = io.BytesIO()
+    np.save(out, np.arange(12) % 3 if array is None else array)
+    magic, length, body = out.getvalue()[:6], out.getvalue()[8:10], out.getvalue()[10:]
+    if header is not None:
+        size = int.from_bytes(length, "little")
+        body = header.encode().ljust(size - 1)[: size - 1] + b"\n" + body[size:]
+    return magic + version + length + body + tail
+
+
+def members(root, split="train", **change):
+    """A sound half as a zip of members; those in `change` are bytes, or left out if None; `__` stands for the dot of a name."""
+    file = put(root, split=split)
+    with np.load(file) as z:
+        whole = {f"{name}.npy": npy(z[name]) for name in z.files}
+    whole |= {name.replace("__", "."): value for name, value in change.items()}
+    with zipfile.ZipFile(file, "w") as z, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that two have one name is what is tried
+        for name, value in whole.items():
+            for part in value if isinstance(value, list) else [value]:
+                if part is not None:
+                    z.writestr(name, part)
+    return file
+
+
+IMAGES = np.zeros((12, 5, 4, 3), np.uint8)
+UNSOUND = {
+    "classes a scalar": dict(classes=np.array("a")),
+    "classes a number": dict(classes=np.array(3)),
+    "classes in rows": dict(classes=np.array([["a", "b", "c"]])),
+    "classes none": dict(classes=np.zeros(0, "U1")),
+    "classes too few": dict(classes=np.array(["a", "b"])),
+    "classes complex": dict(classes=np.zeros(3, complex)),
+    "classes of times": dict(classes=np.zeros(3, "M8[s]")),
+    "classes of columns": dict(classes=np.zeros(3, [("a", "U1")])),
+    "classes no text": dict(classes=np.array([b"\xff\xfe", b"b", b"c"])),
+    "classes of 20 MB": dict(classes=np.zeros(6_000_000, "U1")),
+    "classes objects": dict(classes=np.array(["a", "b", None])),
+    "lossy text": dict(lossy=np.array(["1", "4"])),
+    "lossy a scalar": dict(lossy=np.array(1)),
+    "lossy in rows": dict(lossy=np.array([[1, 4]])),
+    "lossy above": dict(lossy=np.array([1, 12])),
+    "lossy below": dict(lossy=np.array([-1, 4])),
+    "lossy twice": dict(lossy=np.array([4, 4])),
+    "lossy a mask": dict(lossy=np.arange(12) % 2 == 0),
+    "lossy fractions": dict(lossy=np.array([1.0, 4.5])),
+    "lossy too many": dict(lossy=np.arange(13)),
+    "lossy objects": dict(lossy=np.array([None])),
+    "lossy huge": dict(lossy=np.array([2**64 - 1], np.uint64)),
+    "images long doubles": dict(images=np.zeros((12, 5, 4, 3), np.longdouble)),
+    "images of other byte order": dict(images=np.zeros((12, 5, 4, 3), np.dtype(np.float32).newbyteorder())),
+    "images complex": dict(images=np.zeros((12, 5, 4, 3), complex)),
+    "images bool": dict(images=np.zeros((12, 5, 4, 3), bool)),
+    "images int8": dict(images=np.zeros((12, 5, 4, 3), np.int8)),
+    "images text": dict(images=np.zeros((12, 5, 4, 3), "U1")),
+    "images objects": dict(images=np.full((12, 5, 4, 3), None)),
+    "images of columns": dict(images=np.zeros((12, 5, 4, 3), [("r", "u1")])),
+    "images a scalar": dict(images=np.array(1, np.uint8)),
+    "images flat": dict(images=IMAGES.reshape(12, -1)),
+    "images in five axes": dict(images=IMAGES[None]),
+    "channels first": dict(images=IMAGES.transpose(0, 3, 1, 2)),
+    "two channels": dict(images=IMAGES[..., :2]),
+    "no channel": dict(images=IMAGES[..., :0]),
+    "height 0": dict(images=IMAGES[:, :0]),
+    "width 0": dict(images=IMAGES[:, :, :0]),
+    "no images": dict(images=IMAGES[:0], labels=np.zeros(0, np.uint8)),
+    "no images key": dict(images=None),
+    "infinite below": dict(images=np.full((12, 5, 4, 3), -np.inf, np.float16)),
+    "just below 0": dict(images=np.full((12, 5, 4, 3), -1e-7)),
+    "just above 1": dict(images=np.full((12, 5, 4, 3), 1 + 1e-7)),
+    "labels a scalar": dict(labels=np.array(1)),
+    "labels one-hot": dict(labels=np.eye(12, 3, dtype=np.uint8)),
+    "labels too many": dict(labels=np.zeros(13, np.uint8)),
+    "labels text": dict(labels=np.array(list("abcabcabcabc"))),
+    "labels bool": dict(labels=np.zeros(12, bool)),
+    "labels spans of time": dict(labels=np.zeros(12, "m8[s]")),
+    "labels complex": dict(labels=np.zeros(12, complex)),
+    "labels of columns": dict(labels=np.zeros(12, [("a", "i8")])),
+    "labels past int64": dict(labels=np.full(12, 2**63, np.uint64)),
+    "labels past int64, unnamed": dict(labels=np.full(12, 2**64 - 1, np.uint64), classes=None),
+    "labels all below 0, unnamed": dict(labels=np.full(12, -1), classes=None),
+}
+ODD = {
+    "two arrays of a name": dict(images__npy=[npy(IMAGES), npy(IMAGES + 1)]),
+    "a name with and without ending": dict(labels=npy()),
+    "two arrays of class names": dict(classes=npy(np.array(["x", "y", "z"]))),
+    "in a folder": dict(images__npy=None, **{"x/images__npy": npy(IMAGES)}),
+    "above its folder": dict(labels__npy=None, **{"../labels__npy": npy()}),
+    "in capitals": dict(images__npy=None, Images__npy=npy(IMAGES)),
+    "no array": dict(labels__npy=b"1, 2, 3"),
+    "nothing": dict(labels__npy=b""),
+    "a version to come": dict(labels__npy=npy(version=b"\x09\x00")),
+    "a header of no sense": dict(labels__npy=npy(header="{'descr': ")),
+    "a header with another key": dict(labels__npy=npy(header="{'descr': '<i8', 'shape': (12,)}")),
+    "a header with code": dict(labels__npy=npy(header="__import__('os').getcwd()")),
+    "an unknown type": dict(labels__npy=npy(header="{'descr': '<q9', 'fortran_order': False, 'shape': (12,)}")),
+    "more told than there": dict(labels__npy=npy(header="{'descr': '<i8', 'fortran_order': False, 'shape': (13,)}")),
+    "a petabyte told": dict(
+        images__npy=npy(header="{'descr': '|u1', 'fortran_order': False, 'shape': (12,10000000,10000000,1)}")
+    ),
+    "less told than there": dict(labels__npy=npy(header="{'descr': '<i4', 'fortran_order': False, 'shape': (12,)}")),
+    "fewer than none": dict(labels__npy=npy(header="{'descr': '<i8', 'fortran_order': False, 'shape': (-12,)}")),
+    "fewer than none twice": dict(labels__npy=npy(header="{'descr': '<i8', 'fortran_order': False, 'shape': (-3,-4)}")),
+    "something behind": dict(labels__npy=npy(tail=b"more")),
+    "cut short": dict(labels__npy=npy()[:-1]),
+    "pickled": dict(lossy__npy=npy(header="{'descr': '|O', 'fortran_order': False, 'shape': (12,)}")),
+}
+
+
+def refused(file, *splits):
+    """Each of these halves is refused by all that read it, in a sentence that names the file."""
+    for split in splits:
+        for read in (data.load, data.shared, data.fingerprint):
+            with pytest.raises(ValueError) as caught:
+                read("own", split)
+            assert type(caught.value) is ValueError and str(file) in str(caught.value)
+            assert any(
+                words in str(caught.value) for words in ("expected", "write it again", "no array 'classes' that names")
+            )
+
+
+@pytest.mark.parametrize("change", UNSOUND.values(), ids=UNSOUND)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_unsound_array_is_refused(root, split, change):
+    refused(put(root, split=split, **change), split)
+
+
+@pytest.mark.parametrize("change", ODD.values(), ids=ODD)
+def test_an_odd_member_is_refused(root, change):
+    file = members(root, **change)
+    put(root, split="test")
+    refused(file, "train")
+    with pytest.raises(ValueError, match=str(file)):
+        data.load("own", "test")  # nor is the other half of such a set one
+
+
+UNLIKE = {
+    "height": dict(images=IMAGES.transpose(0, 2, 1, 3)),
+    "width": dict(images=np.zeros((12, 5, 5, 3), np.uint8)),
+    "channels": dict(images=IMAGES[..., :1]),
+    "more classes": dict(classes=np.array(["a", "b", "c", "d"])),
+    "fewer classes": dict(classes=np.array(["a", "b"]), labels=np.zeros(12, np.uint8)),
+    "other names": dict(classes=np.array(["a", "b", "C"])),
+    "another order": dict(classes=np.array(["b", "a", "c"])),
+}
+
+
+@pytest.mark.parametrize("change", UNLIKE.values(), ids=UNLIKE)
+def test_halves_that_do_not_go_together_are_refused(root, change):
+    files = put(root), put(root, split="test", **change)
+    for file, split in zip(files, ("train", "test"), strict=True):
+        refused(file, split)
+
+
+OTHER_LABELS = {
+    "fractions": np.zeros(12),
+    "rows": np.zeros((12, 1), int),
+    "text": np.array(["a"] * 12),
+    "bool": np.zeros(12, bool),
+    "fewer": np.zeros(11, int),
+}
+
+
+@pytest.mark.parametrize("labels", OTHER_LABELS.values(), ids=OTHER_LABELS)
+@pytest.mark.parametrize("own, other", [("train", "test"), ("test", "train")])
+def test_labels_of_the_other_half_are_checked_before_classes_are_counted(root, own, other, labels):
+    put(root, split=own, classes=None)
+    refused(put(root, split=other, classes=None, labels=labels), own)
+
+
+PIXELS = np.random.default_rng(5).integers(0, 256, (12, 5, 4, 3), np.uint8)  # as `put` has them
+SOUND = {
+    "as it is": ({}, "60a4c8273b094948"),
+    "empty lossy": (dict(lossy=np.array([])), "60a4c8273b094948"),
+    "class numbers": (dict(classes=np.array([7, 8, 9])), "60a4c8273b094948"),
+    "two classes of one name": (dict(classes=np.array(["crane", "crane", "c"])), "60a4c8273b094948"),
+    "other arrays": (dict(notes=np.array(["x"]), Labels=np.zeros(3)), "60a4c8273b094948"),
+    "columns first in memory": (dict(images=np.asfortranarray(PIXELS)), "60a4c8273b094948"),
+    "float16": (dict(images=np.linspace(0, 1, 720, dtype=np.float16).reshape(12, 5, 4, 3)), "c82290f16ff7ff7e"),
+    "float64": (dict(images=np.linspace(0, 1, 720).reshape(12, 5, 4, 3)), "f88423e801544444"),
+    "labels of other byte order": (dict(labels=(np.arange(12) % 3).astype(">i4")), "60a4c8273b094948"),
+    "labels uint64": (dict(labels=np.arange(12, dtype=np.uint64) % np.uint64(3)), "60a4c8273b094948"),
+}
+
+
+@pytest.mark.parametrize("change, digest", SOUND.values(), ids=SOUND)
+def test_unusual_sets_that_are_sound_are_read(root, change, digest):
+    with np.load(put(root, **change)) as z:
+        images, white = z["images"], 255 if z["images"].dtype == np.uint8 else 1
+    split = data.load("own", "train")
+    assert split.digest == digest
+    np.testing.assert_array_equal(
+        split.images, torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float() / white
+    )
+    assert split.labels.tolist() == [0, 1, 2] * 4
+
+
+def test_what_nobody_needs_is_not_read(root):
+    file = put(root)
+    with np.load(file) as z:
+        arrays = dict(z)
+    np.savez(file, **arrays, more=np.frombuffer(b"here it lies" * 9, np.uint8))
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"here it lies", b"HERE IT LIES", 1))  # its checksum does not fit any more
+    assert data.load("own", "train").labels.tolist() == arrays["labels"].tolist()
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(root):
+    file = put(root, lossy=np.array([2, 5]))
+    put(root, split="test")
+    whole, sound = file.read_bytes(), data.load("own", "train")
+    refusals = 0
+    for place in np.random.default_rng(1).permutation(len(whole) * 8)[:250].tolist():
+        spoilt = bytearray(whole)
+        spoilt[place // 8] ^= 1 << place % 8
+        file.write_bytes(spoilt)
+        try:
+            found = npz.read(file)
+        except ValueError as error:
+            assert str(file) in str(error)
+            refusals += 1
+        else:
+            assert (
+                found.classes == sound.classes
+                and found.lossy.tolist() == [2, 5]
+                and found.labels.tolist() == sound.labels.tolist()
+            )
+            assert data._digest(found.images, found.labels) == sound.digest
+    assert refusals > 125
+
+
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
 def test_a_truncated_file_is_named(root, keep):
     file = put(root)
@@ -403,3 +876,27 @@ def test_our_copy_of_cifar10_says_which_images_are_lossy():
     assert [data.fingerprint("cifar10", s)["lossy"] for s in ("train", "test")] == [81, 23]
     first = data.load("cifar10", "test", limit=100)
     assert first.images.shape == (100, 3, 32, 32) and first.lossy == data.fingerprint("cifar10", "test", 100)["lossy"]
+
+
+# the records' own files
+
+
+def test_a_clone_that_changes_line_ends_keeps_the_bytes_of_records(tmp_path):
+    root, shelf = Path(__file__).resolve().parents[1], Path("book/results/Kind/key")
+    files = {shelf / "table.csv": b"a,b\n1,2\n", shelf / "record.json": b'{\n "a": 1\r\n}\n', shelf / "arrays.npz": b"PK\x03\x04\n\r\n\x00",
+             Path("elsewhere/train.npz"): b"text\nfor\nall that git sees\n", Path("README.md"): b"a\nb\n"}  # fmt: skip
+    there, here = tmp_path / "there", tmp_path / "here"
+    for name, content in (files | {Path(".gitattributes"): (root / ".gitattributes").read_bytes()}).items():
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / name).write_bytes(content)
+    own = dict(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", GIT_AUTHOR_NAME="a", GIT_AUTHOR_EMAIL="a@example.org",
+               GIT_COMMITTER_NAME="a", GIT_COMMITTER_EMAIL="a@example.org")  # fmt: skip
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | own
+
+    def git(*words, cwd=there):
+        subprocess.run(["git", *words], cwd=cwd, env=clean, check=True, capture_output=True)
+
+    git("init", "-q"), git("add", "."), git("commit", "-q", "-m", "all")
+    git("clone", "-q", "-c", "core.autocrlf=true", str(there), str(here), cwd=tmp_path)
+    assert (here / "README.md").read_bytes() == b"a\r\nb\r\n"  # it does change line ends
+    assert {name: (here / name).read_bytes() for name in files} == files | {Path("README.md"): b"a\r\nb\r\n"}

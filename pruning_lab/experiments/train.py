@@ -35,8 +35,8 @@ class Train(Experiment):
     start: Train | None = None  # begin at this run's trained weights instead of fresh ones
 
     def split(self, name: str, limit: int | None = None) -> data.Split:
-        """The training or test images as this net sees them."""
-        return data.load(self.dataset, name, limit=limit, image_size=self.image_size, scale=self.scale)
+        """The training or test images as this net sees them, shared by all that ask: to be read only (see `data.shared`)."""
+        return data.shared(self.dataset, name, limit=limit, image_size=self.image_size, scale=self.scale)
 
     def untrained(self) -> nn.Sequential:
         """The net at its initial weights, on the CPU."""
@@ -58,12 +58,13 @@ class Train(Experiment):
     def train(self, checkpoint_file: Path, **hooks: Any) -> tuple[Result, Log]:
         """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `train.fit`) took on the way."""
         model = self.untrained()
-        train, test = self.split("train", self.limit), self.split("test")
-        history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=checkpoint_file, **hooks)
+        with data.watched():
+            train, test = self.split("train", self.limit), self.split("test")
+            history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=checkpoint_file, **hooks)
         return Result(history.table, history.arrays, model.state_dict(), history.seconds), history.snapshots
 
     def cost(self) -> float:
-        images = len(self.split("train", self.limit))
+        images = data.size(self.dataset, "train", self.limit)
         return 6e-11 * multiplications(self) * self.recipe.batch * self.recipe.steps(images)  # three passes at 1e11 operations a second
 
     def training(self) -> Training:
@@ -117,4 +118,4 @@ def _multiplications(net: Train) -> int:
 
 def steps_per_epoch(net: Train) -> int:
     """Iterations of one pass over a net's training images."""
-    return -(-(len(net.split("train", net.limit)) - net.recipe.holdout) // net.recipe.batch)
+    return -(-(data.size(net.dataset, "train", net.limit) - net.recipe.holdout) // net.recipe.batch)
