@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from . import source
+from .literal import dumps, settle
 
 
 @dataclass
@@ -51,6 +52,10 @@ class Experiment(ABC):
     is_net: ClassVar[bool] = False  # whether it is the training of one net
     alone: ClassVar[bool] = False  # whether it takes time, so that a sweep computes nothing beside it
     published: ClassVar[bool] = True  # whether its records may go to the published shelf; else only what builds on them does
+
+    def __post_init__(self) -> None:
+        """NumPy's numbers become plain ones; a subclass with a `__post_init__` of its own calls this one first."""
+        settle(self)
 
     @abstractmethod
     def compute(self) -> Result:
@@ -94,11 +99,11 @@ class Experiment(ABC):
         """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
         own = {k: v for k, v in changed(self).items() if not isinstance(getattr(self, k), Experiment)}
         parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parts()]]
-        return f"{self.label()}-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
+        return f"{self.label()}-{hashlib.sha256(dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
 
     def config(self) -> dict[str, Any]:
         """All fields as plain values, parents included."""
-        return json.loads(json.dumps(asdict(self)))
+        return json.loads(dumps(asdict(self)))
 
     def code(self) -> dict[str, str]:
         """Digests of the files that the answer would rest on today, found from imports: its own and those of its parents."""
@@ -123,7 +128,7 @@ def changed(instance: Any) -> dict[str, Any]:
         value = getattr(instance, f.name)
         default = f.default_factory() if f.default_factory is not MISSING else f.default
         if value != default:
-            out[f.name] = changed(value) if is_dataclass(value) else json.loads(json.dumps(value))
+            out[f.name] = changed(value) if is_dataclass(value) else json.loads(dumps(value))
     return out
 
 
@@ -140,7 +145,7 @@ def same(instance: Any, stored: Mapping[str, Any]) -> bool:
         elif is_dataclass(value):
             equal = isinstance(stored[name], Mapping) and same(value, stored[name])
         else:
-            equal = json.loads(json.dumps(value)) == stored[name]
+            equal = json.loads(dumps(value)) == stored[name]
         if not equal:
             return False
     return True

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .literal import settle
+
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 AUGMENTATIONS = ("none", "crop_flip")
@@ -38,6 +40,7 @@ class Recipe:
     keep: str = "last"
 
     def __post_init__(self) -> None:
+        settle(self)
         for value, known in (
             (self.optimizer, OPTIMIZERS),
             (self.precision, PRECISIONS),
