@@ -6,10 +6,11 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from . import checkpoint
 from .data import Split
+from .literal import plain
 from .precision import tensor_float_32
 from .recipe import Recipe, optimizer
 
@@ -45,6 +47,7 @@ class Log:
 
     def add(self, row: Mapping[str, float | torch.Tensor | np.ndarray]) -> None:
         """Append one note; numbers go to the table, tensors and arrays to the stacks."""
+        row = {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
         self.rows.append({k: v for k, v in row.items() if isinstance(v, int | float)})
         for k, v in row.items():
             if not isinstance(v, int | float):
@@ -65,12 +68,19 @@ class History(Log):
 
 
 def derived_seed(*parts: object) -> int:
-    """A seed that depends on all parts and on nothing else, in [0, 2^63)."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+    """A seed that depends on all parts and on nothing else, in [0, 2^63); NumPy's 3 is 3."""
+    return int.from_bytes(hashlib.sha256(repr(plain(parts)).encode()).digest()[:8], "big") >> 1
 
 
 def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:
-    """At most `count` of the iterations 0..`steps`: half in equal steps, the first of which holds the other half, denser to its start."""
+    """At most `count` of the iterations 0..`steps`: half in equal steps, half in the first of them, denser at first.
+
+    Fewer than four are in equal steps; a single one is the last. ValueError: `count` below 1, `steps` below 0.
+    """
+    if count < 1 or steps < 0:
+        raise ValueError(f"{count} snapshots of {steps} steps: expected at least 1 of 0 or more")
+    if count < 4 or steps == 0:
+        return tuple(int(k) for k in np.unique(np.rint(np.linspace(steps, 0, count))))
     even = np.linspace(0, steps, max(2, count - count // 2 + 1))
     early = np.geomspace(min(1, even[1]), even[1], count // 2)
     return tuple(int(k) for k in np.unique(np.rint(np.concatenate([early, even]))))
@@ -170,28 +180,53 @@ class _Run:
         mask: Mapping[str, torch.Tensor],
         checkpoint_file: Path | None,
     ) -> None:
-        self.model, self.test, self.recipe, self.seed, self.file = model, test, recipe, seed, checkpoint_file
+        self.model, self.test, self.recipe, self.file = model, test, recipe, checkpoint_file
+        self.seed = plain(seed)
         self.train, self.validation = _hold_out(train, recipe.holdout, seed)
-        self.steps, self.iteration, self.epoch = recipe.steps(len(self.train)), 0, 0
-        self.history, self.best = History(), {}
+        self.steps = recipe.steps(len(self.train))
         parameters = dict(model.named_parameters())
         if unknown := mask.keys() - parameters.keys():
             raise ValueError(f"mask for {sorted(unknown)}, which the model does not have; it has {sorted(parameters)}")
-        self.masked = [(parameters[n], ~m.to(parameters[n].device)) for n, m in mask.items()]
+        self.masked = {n: (parameters[n], ~m.to(parameters[n].device)) for n, m in mask.items()}
         self.apply_mask()
-        self.optimizer = optimizer(recipe, list(parameters.values()))
         self.snapshot, self.snapshot_at = None, frozenset[int]()
         self.saved_at = self.began = time.monotonic()
+        self.start()
+
+    def start(self) -> None:
+        """Stand at the beginning, with a fresh optimiser and nothing noted; the weights are as they are."""
+        self.iteration, self.epoch, self.history, self.best = 0, 0, History(), {}
+        self.optimizer = optimizer(self.recipe, list(self.model.parameters()))
 
     def watch(self, snapshot: Hook | None, at: Collection[int]) -> None:
         """Look at the model by `snapshot` at these iterations."""
+        at = [plain(k) for k in at]
+        if broken := [k for k in at if k != int(k)]:
+            raise ValueError(f"snapshot at iteration {broken[0]}: expected whole numbers")
         if outside := sorted(k for k in at if not 0 <= k <= self.steps):
             raise ValueError(f"snapshot at iteration {outside[0]}, but this training goes from 0 to {self.steps}")
-        self.snapshot, self.snapshot_at = snapshot, frozenset(at)
+        self.snapshot, self.snapshot_at = snapshot, frozenset(int(k) for k in at)
+
+    def due(self) -> frozenset[int]:
+        """The iterations at which a snapshot is taken."""
+        return self.snapshot_at if self.snapshot else frozenset()
+
+    def ends(self, epoch: int) -> int:
+        """The iteration at which an epoch, counted from 1, is over."""
+        return min(self.steps, epoch * -(-len(self.train) // self.recipe.batch))
+
+    def lr_at(self, iteration: int) -> float:
+        """The learning rate of the step that follows so many others."""
+        return self.recipe.lr * self.recipe.drop_factor ** sum(iteration >= d for d in self.recipe.drops)
+
+    def measured(self) -> tuple[str, ...]:
+        """The columns that each epoch's row has, whatever hooks there are."""
+        every = ("epoch", "iteration", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+        return every if self.validation is None else (*every, "validation_loss", "validation_accuracy")
 
     def apply_mask(self) -> None:
         with torch.no_grad():
-            for p, gone in self.masked:
+            for p, gone in self.masked.values():
                 p.masked_fill_(gone, 0.0)
 
     def one_epoch(self, each_epoch: Hook | None) -> None:
@@ -210,7 +245,7 @@ class _Run:
         self.record(loss.item() / seen, right.item() / seen, each_epoch)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        lr = self.recipe.lr * self.recipe.drop_factor ** sum(self.iteration >= d for d in self.recipe.drops)
+        lr = self.lr_at(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self.recipe.augmentation == "crop_flip":
@@ -230,7 +265,7 @@ class _Run:
 
     def look(self) -> None:
         """Take a snapshot if one is due here and not yet taken."""
-        if self.snapshot is None or self.iteration not in self.snapshot_at or self.iteration in self.seen():
+        if self.iteration not in self.due() or self.iteration in self.seen():
             return
         was_training = self.model.training
         self.model.eval()
@@ -266,7 +301,7 @@ class _Run:
             self.model.load_state_dict(self.best)
         self.model.eval()
         self.history.seconds += time.monotonic() - self.began
-        for p, gone in self.masked:
+        for p, gone in self.masked.values():
             if p[gone].count_nonzero():
                 raise AssertionError("a masked weight is not zero after training")
 
@@ -284,40 +319,90 @@ class _Run:
         }
         seconds = self.history.seconds + time.monotonic() - self.began
         rows = dict(rows=self.history.rows, snapshots=self.history.snapshots.rows)
-        checkpoint.save(self.file, groups, self.identity() | rows | dict(iteration=self.iteration, epoch=self.epoch, seconds=seconds))
+        values = self.identity() | rows | dict(iteration=self.iteration, epoch=self.epoch, seconds=seconds)
+        checkpoint.save(self.file, groups, values | dict(holds=_inventory(groups, **rows)))
         self.saved_at = time.monotonic()
 
     def identity(self) -> dict:
         """What a checkpoint must agree in to be this run's."""
         shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
-        gone = hashlib.sha256(b"".join(np.packbits(g.cpu().numpy()).tobytes() for _, g in self.masked)).hexdigest()
-        who = dict(recipe=asdict(self.recipe), seed=self.seed, data=self.train.digest, shapes=shapes, masked=gone)
-        return json.loads(json.dumps(who | dict(snapshot_at=sorted(self.snapshot_at))))
+        gone = hashlib.sha256()
+        for name in sorted(self.masked):
+            gone.update(f"\n{name}\n".encode() + np.packbits(self.masked[name][1].cpu().numpy()).tobytes())
+        who = dict(recipe=asdict(self.recipe), seed=self.seed, shapes=shapes, masked=gone.hexdigest())
+        seen = dict(data=self.train.digest, test=self.test.digest, snapshot_at=sorted(self.snapshot_at))
+        return json.loads(json.dumps(who | seen))
 
     def resume(self) -> None:
-        """Go on from the checkpoint if there is one of this recipe, seed and data; a foreign one is ignored, and named."""
-        found = checkpoint.load(self.file) if self.file else None
-        if found is None:
+        """Go on from the checkpoint if there is a sound one of this run; any other is named, and leaves no trace."""
+        if self.file is None:
+            return
+        checkpoint.clear(self.file)
+        if (found := checkpoint.load(self.file)) is None:
             return
         groups, values = found
         if any(values.get(k) != v for k, v in self.identity().items()):
             print(f"checkpoint {self.file.name} belongs to another run; training starts over", file=sys.stderr)
             return
+        clean = {k: v.clone() for k, v in self.model.state_dict().items()}
+        try:
+            self.restore(groups, values)
+        except (MemoryError, torch.OutOfMemoryError):  # says nothing against the checkpoint
+            raise
+        except Exception as error:  # whatever it is, the run can do without
+            why = f"{type(error).__name__}: {error}"
+            print(f"checkpoint {self.file.name} is broken ({why}); training starts over", file=sys.stderr)
+            self.model.load_state_dict(clean)
+            self.start()
+
+    def restore(self, groups: Mapping[str, Mapping[str, torch.Tensor]], values: Mapping[str, Any]) -> None:
+        """Take over the state in a checkpoint. ValueError, KeyError, ...: it is not whole, or cannot be of this run."""
+        rows, snapshots, told = values["rows"], values["snapshots"], values["holds"]
+        if told != json.loads(json.dumps(_inventory(groups, rows, snapshots))):
+            raise ValueError("it lacks some of what was saved, or has more")
+        self.check_progress(values)
+        _check_fit(groups["model"], self.model.state_dict())
+        if best := groups.get("best", {}):
+            _check_fit(best, groups["model"])
+        if bool(best) != any(r["validation_loss"] < np.inf for r in rows if self.validation is not None):
+            raise ValueError("best weights and validation losses do not go together")
         self.model.load_state_dict(groups["model"])
-        self.best = {k: v.to(self.train.images.device) for k, v in groups.get("best", {}).items()}
+        self.best = {k: v.to(self.train.images.device) for k, v in best.items()}
         self.restore_optimizer(groups.get("optimizer", {}))
-        self.iteration, self.epoch, self.history.rows = values["iteration"], values["epoch"], values["rows"]
-        self.history.seconds, self.history.snapshots.rows = values["seconds"], values["snapshots"]
-        for log, group in ((self.history, "stack"), (self.history.snapshots, "snapshot")):
-            for k, v in sorted(groups.get(group, {}).items(), key=lambda item: int(item[0].rsplit(".", 1)[1])):
-                log.stacks.setdefault(k.rsplit(".", 1)[0], []).append(v.numpy())
+        self.iteration, self.epoch = values["iteration"], values["epoch"]
+        stacks, looks = ([(k, groups[g][k]) for k in told["tensors"].get(g, {})] for g in ("stack", "snapshot"))
+        self.history = History(rows, _stacked(stacks), Log(snapshots, _stacked(looks)), values["seconds"])
+
+    def check_progress(self, values: Mapping[str, Any]) -> None:
+        """ValueError, KeyError: these values of a checkpoint cannot be those of this run after so many epochs."""
+        epoch, iteration, seconds = (values[k] for k in ("epoch", "iteration", "seconds"))
+        whole = type(epoch) is type(iteration) is int
+        if not (whole and epoch >= 1 and self.ends(epoch - 1) < self.steps and iteration == self.ends(epoch)):
+            raise ValueError(f"epoch {epoch!r} does not end at iteration {iteration!r}")
+        if not (type(seconds) in (int, float) and 0 <= seconds < np.inf):
+            raise ValueError(f"{seconds!r} seconds cannot be")
+        ends = [self.ends(k + 1) for k in range(epoch)]
+        expected = [dict(epoch=k + 1, iteration=end, lr=self.lr_at(end - 1)) for k, end in enumerate(ends)]
+        if [{k: row[k] for k in ("epoch", "iteration", "lr")} for row in values["rows"]] != expected:
+            raise ValueError(f"its rows are not those of {epoch} epochs")
+        if [row["iteration"] for row in values["snapshots"]] != [k for k in sorted(self.due()) if k <= iteration]:
+            raise ValueError(f"its snapshots are not those up to iteration {iteration}")
+        for row in values["rows"] + values["snapshots"]:
+            if not all(isinstance(v, int | float) for v in row.values()):
+                raise ValueError("a row holds what is no number")
+        for row in values["rows"]:
+            if lacking := [k for k in self.measured() if k not in row]:
+                raise ValueError(f"a row lacks {', '.join(lacking)}")
 
     def restore_optimizer(self, moments: Mapping[str, torch.Tensor]) -> None:
+        """Give the optimiser its moments, `<number of the parameter>.<name>` -> tensor. ValueError: a wrong shape."""
         state: dict[int, dict[str, torch.Tensor]] = {}
         parameters = list(self.model.parameters())
         for name, stored in moments.items():
             k, moment = name.split(".")
-            like = parameters[int(k)] if stored.shape == parameters[int(k)].shape else stored
+            like = stored if moment == "step" else parameters[int(k)]
+            if stored.shape != (expected := () if moment == "step" else like.shape):
+                raise ValueError(f"{moment} of parameter {k} has shape {list(stored.shape)}, not {list(expected)}")
             # a fused step walks the memory of weights and moments side by side, so their strides must be the same
             state.setdefault(int(k), {})[moment] = torch.empty_like(like, requires_grad=False).copy_(stored)
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
@@ -325,6 +410,27 @@ class _Run:
 
 def _numbered(log: Log) -> dict[str, torch.Tensor]:
     return {f"{k}.{i}": torch.from_numpy(a) for k, stack in log.stacks.items() for i, a in enumerate(stack)}
+
+
+def _stacked(numbered: Iterable[tuple[str, torch.Tensor]]) -> dict[str, list[np.ndarray]]:
+    """What `_numbered` took apart, in the order it had."""
+    stacks: dict[str, list[np.ndarray]] = {}
+    for name, tensor in numbered:
+        stacks.setdefault(name.rsplit(".", 1)[0], []).append(tensor.numpy())
+    return stacks
+
+
+def _inventory(groups: Mapping[str, Mapping[str, torch.Tensor]], rows: list[dict], snapshots: list[dict]) -> dict:
+    """What a checkpoint holds, said in it once more: type and shape of each tensor, in order; columns of each row."""
+    tensors = {g: {k: [str(t.dtype), *t.shape] for k, t in named.items()} for g, named in groups.items() if named}
+    return dict(tensors=tensors, rows=[list(r) for r in rows], snapshots=[list(r) for r in snapshots])
+
+
+def _check_fit(stored: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:
+    """ValueError: tensors of a checkpoint that have other names, shapes or types than a model's own."""
+    kinds = [{k: (t.dtype, t.shape) for k, t in state.items()} for state in (stored, own)]
+    if other := sorted(k for k in kinds[0].keys() | kinds[1].keys() if kinds[0].get(k) != kinds[1].get(k)):
+        raise ValueError(f"its {', '.join(other[:3])} cannot be those of the model")
 
 
 def _hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | None]:

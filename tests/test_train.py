@@ -645,6 +645,41 @@ def test_snapshot_iterations_go_from_the_start_to_the_end_and_are_not_too_many(s
     assert all(type(k) is int for k in found)
 
 
+@settings(deadline=None)
+@given(steps=st.integers(0, 10**6), count=st.integers(1, 200))
+def test_snapshot_iterations_are_never_more_than_asked_for_and_end_at_the_end(steps, count):
+    found = snapshot_iterations(steps, count)
+    assert 1 <= len(found) <= count and list(found) == sorted(set(found)) and found[-1] == steps
+    assert all(type(k) is int for k in found) and (found[0] == 0 or count == 1)
+
+
+def as_it_was(steps, count):
+    """The formula before it was mended below four."""
+    even = np.linspace(0, steps, max(2, count - count // 2 + 1))
+    early = np.geomspace(min(1, even[1]), even[1], count // 2)
+    return tuple(int(k) for k in np.unique(np.rint(np.concatenate([early, even]))))
+
+
+@settings(deadline=None)
+@given(steps=st.integers(1, 10**6), count=st.integers(4, 200))
+def test_four_and_more_snapshot_iterations_are_those_they_always_were(steps, count):
+    assert snapshot_iterations(steps, count) == as_it_was(steps, count)
+    assert snapshot_iterations(np.int64(steps), np.int32(count)) == as_it_was(steps, count)
+
+
+def test_few_snapshot_iterations_of_few_steps():
+    assert [snapshot_iterations(10, k) for k in (1, 2, 3, 4)] == [(10,), (0, 10), (0, 5, 10), (0, 1, 5, 10)]
+    assert [snapshot_iterations(1, k) for k in (1, 2, 3, 4)] == [(1,), (0, 1), (0, 1), (0, 1)]
+    assert {snapshot_iterations(0, k) for k in (1, 2, 3, 4, 30)} == {(0,)}
+    assert [snapshot_iterations(2, k) for k in (1, 2, 3)] == [(2,), (0, 2), (0, 1, 2)]
+
+
+@pytest.mark.parametrize("steps, count", [(10, 0), (10, -3), (-1, 30), (-1, 1), (0, 0)])
+def test_no_snapshots_or_less_than_no_steps_are_refused(steps, count):
+    with pytest.raises(ValueError, match=f"{count} snapshots of {steps} steps: expected at least 1 of 0 or more"):
+        snapshot_iterations(steps, count)
+
+
 def test_half_of_the_snapshot_iterations_are_before_the_first_of_equal_steps():
     assert snapshot_iterations(1000, 10) == (0, 1, 4, 14, 53, 200, 400, 600, 800, 1000)
     assert snapshot_iterations(3) == (0, 1, 2, 3) and snapshot_iterations(1) == (0, 1)
