@@ -1,7 +1,11 @@
 """Nets trained under masks: what is masked, what is not, and what the record says of it."""
 
 import json
+import shutil
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from pruning_lab import (
     Recipe,
     Train,
     chapters,
+    checkpoint,
     criteria,
     data,
     gather,
@@ -22,6 +27,7 @@ from pruning_lab import (
     run,
     store,
     sweep,
+    train,
 )
 from pruning_lab.experiment import lineage
 from pruning_lab.sweeps import missing
@@ -113,6 +119,215 @@ def test_lost_diffs_are_made_again(capsys):
     again = run(e, weights=True)
     assert again.table.equals(values) and all(torch.equal(diffs[k], v) for k, v in again.weights().items())
     assert not list(store.scratch(e).parent.glob("*.peak*"))
+
+
+SOURCES = MaskSources(PARENT, (0, 1, 2, 3), 64)
+
+
+def peak_file(e):
+    return store.scratch(e).with_suffix(".peak.safetensors")
+
+
+def answer(e):
+    """All that a run of a net's mask sources stores, as what can be compared."""
+    record, net = run(e, weights=True), store.find(e.net, weights=True)
+    held = [{k: v.numpy().tobytes() for k, v in r.weights().items()} for r in (record, net)]
+    return record.table.to_csv(), net.table.to_csv(), *held
+
+
+class Death(BaseException):
+    """The process is gone."""
+
+
+@contextmanager
+def dying(folder, after):
+    """Die before the file event of this number, and leave `folder` as it stood then; gives the list of deaths."""
+    events, deaths, copy = [], [], folder.with_name("as it was")
+
+    def watched(function):
+        def call(*args, **options):
+            if len(events) == after and not deaths:
+                deaths.append(function.__name__)
+                shutil.copytree(folder, copy)
+                raise Death
+            events.append(function.__name__)
+            return function(*args, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Death):
+        for place in (Path, checkpoint, store):
+            for name in ("replace", "rename", "unlink") if place is Path else ["save_file"]:
+                patch.setattr(place, name, watched(getattr(place, name)))
+        yield deaths
+    if deaths:
+        shutil.rmtree(folder)
+        copy.rename(folder)
+
+
+@contextmanager
+def saving(epochs):
+    """Trainings save their checkpoint after these epochs only."""
+    save = train._Run.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train._Run, "save", lambda run, _: save(run, 0) if run.epoch in epochs else None)
+        yield
+
+
+@contextmanager
+def astray(beyond):
+    """After this iteration, trainings go another way, on which coherence is higher."""
+    look, rate, coherence = MaskSources._look, train._Run.lr_at, gradients.Statistics.coherence
+    with pytest.MonkeyPatch.context() as patch:
+
+        def elsewhere(self, peak, iteration, model):
+            with pytest.MonkeyPatch.context() as here:
+                if iteration > beyond:
+                    here.setattr(gradients.Statistics, "coherence", lambda found: 1 + coherence(found))
+                return look(self, peak, iteration, model)
+
+        patch.setattr(MaskSources, "_look", elsewhere)
+        patch.setattr(train._Run, "lr_at", lambda run, k: rate(run, k) * (3 if k >= beyond else 1))
+        yield
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The trainings that were begun."""
+    begun, start = [], train._Run.resume
+    monkeypatch.setattr(train._Run, "resume", lambda run: begun.append(run) or start(run))
+    return begun
+
+
+def leftovers():
+    """What lies beside the records, but for locks."""
+    return [f.name for f in store.scratch(SOURCES).parent.glob("*")]
+
+
+def each_death(folder, *around):
+    """The number of the file event before which a run of the mask sources died, for each there is."""
+    for after in range(100):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        with ExitStack() as stack:
+            for context in around:
+                stack.enter_context(context())
+            deaths = stack.enter_context(dying(folder, after))
+            run(SOURCES)
+        if not deaths:
+            return
+        yield after
+
+
+SAVED = [(1,), *(pytest.param(epochs, marks=pytest.mark.soak) for epochs in ((), (2,), (1, 2, 3)))]
+
+
+@pytest.mark.parametrize("saved", SAVED, ids=str)
+def test_mask_sources_are_the_same_wherever_a_run_before_died(tmp_path, fits, saved):
+    expected, after = answer(SOURCES), 0
+    for after in each_death(tmp_path / "local", partial(saving, saved)):
+        fits.clear()
+        assert answer(SOURCES) == expected and len(fits) <= 2, after
+        assert not leftovers() or not fits, after  # what is left once the record is stored is the store's to clean
+    assert after > 10
+
+
+@pytest.mark.parametrize("saved", SAVED[:3], ids=str)
+def test_a_peak_of_a_run_that_died_on_another_way_is_not_trusted(tmp_path, fits, saved):
+    """The run that died went another way from its last checkpoint on, and saw a higher coherence there."""
+    expected, after = answer(SOURCES), 0
+    for after in each_death(tmp_path / "local", partial(saving, saved), partial(astray, 4 * max(saved, default=0))):
+        if store.find(PARENT) or store.find(SOURCES):  # it came to its end, and its answer is one, too
+            break
+        fits.clear()
+        assert answer(SOURCES) == expected and len(fits) <= 2, after
+        assert not leftovers(), after
+    assert after > 4
+
+
+@pytest.mark.parametrize("iteration", [0, 3, 4, 5, 8, 12, 99])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stale_peak_is_met_without_end(fits, iteration, known):
+    expected = answer(SOURCES)
+    for record in (store.find(SOURCES), store.find(PARENT)):
+        shutil.rmtree(record.folder)
+    junk = {name: torch.full_like(w, 0.5) for name, w in run(SOURCES.net, weights=True).weights().items()}
+    shutil.rmtree(store.find(PARENT).folder)
+    values = dict(iteration=iteration, coherence=2.0) | (dict(state=[1] * 32) if known else {})
+    checkpoint.save(peak_file(SOURCES), {"diffs": junk}, values)
+    fits.clear()
+    assert answer(SOURCES) == expected and len(fits) == (1 if iteration >= 4 else 2)
+    assert not leftovers()
+
+
+def test_a_peak_that_cannot_be_read_back_is_an_error_and_no_loop(fits, monkeypatch):
+    load = checkpoint.load
+    monkeypatch.setattr(checkpoint, "load", lambda file: None if ".peak" in file.name else load(file))
+    with pytest.raises(RuntimeError, match="the diffs of the peak cannot be read back"):
+        run(SOURCES)
+    assert len(fits) == 2
+
+
+def test_a_net_whose_gradients_are_all_zero_has_no_peak(fits, monkeypatch):
+    monkeypatch.setattr(gradients.Statistics, "coherence", lambda self: float("nan"))
+    with pytest.raises(FloatingPointError, match="no coherence at any of its epochs: all gradients are zero"):
+        run(SOURCES)
+    assert len(fits) == 1
+
+
+def test_an_epoch_without_coherence_is_no_peak(monkeypatch):
+    expected, coherence = run(SOURCES, weights=True), gradients.Statistics.coherence
+    table, diffs = expected.table, expected.weights()
+    place, calls = int(table.coherence[1:].idxmin()), []
+    shutil.rmtree(expected.folder)
+
+    def sometimes(found):
+        calls.append(1)
+        return float("nan") if len(calls) == place else coherence(found)
+
+    monkeypatch.setattr(gradients.Statistics, "coherence", sometimes)
+    again = run(SOURCES, weights=True)
+    assert np.isnan(again.table.coherence[place]) and again.table.peak.equals(table.peak)
+    assert all(torch.equal(diffs[k], v) for k, v in again.weights().items())
+
+
+LATER = replace(PARENT, start=PARENT, seed=1)
+
+
+@pytest.mark.parametrize("criterion", ["random", "magnitude"])
+def test_a_trained_net_does_not_ask_for_what_it_started_from(criterion, monkeypatch):
+    run(LATER)
+    shutil.rmtree(store.find(PARENT).folder)
+    computed = []
+    monkeypatch.setattr(Train, "compute", lambda self: computed.append(self) or 1 / 0)
+    LATER.trained()
+    MaskedTraining(LATER, criterion).masks()
+    assert not computed
+
+
+def test_masks_of_what_is_not_read_train_no_net(monkeypatch):
+    computed = []
+    monkeypatch.setattr(Train, "compute", lambda self: computed.append(self) or 1 / 0)
+    e = MaskedTraining(LATER, "random", 0.2)
+    assert e.masks().keys() == MaskedTraining(PARENT, "random", 0.2).masks().keys() and not computed
+
+
+def test_numbers_from_numpy_give_the_experiments_of_plain_ones():
+    plain = MaskedTraining(PARENT, "random", 0.25, skip=("fc1.weight",), begin=5, seed=3)
+    strange = MaskedTraining(
+        replace(PARENT, width=np.int64(12), limit=np.int32(256), seed=np.uint8(0), model=np.str_("mlp")),
+        np.str_("random"),
+        np.float64(0.25),
+        skip=np.array(["fc1.weight"]),
+        begin=np.int64(5),
+        seed=np.int16(3),
+        invert=np.bool_(False),
+    )
+    assert strange == plain and strange.key == plain.key and repr(strange) == repr(plain)
+    assert hash(strange) == hash(plain)
+    sources = MaskSources(PARENT, tuple(np.arange(4)), np.int64(64))
+    assert sources.key == SOURCES.key and sources.config() == SOURCES.config() and answer(sources) == answer(SOURCES)
+    assert all(torch.equal(v, strange.masks()[k]) for k, v in plain.masks().items())
 
 
 def test_parents_are_trained_only_where_something_is_read_of_them():

@@ -135,7 +135,7 @@ class GradientHistory(Experiment):
         )
 
     def _order(self) -> list[str]:
-        return list(summary.matrices(self.snapshots.net.untrained()))
+        return list(summary.matrices(self.snapshots.net.fresh()))
 
     @staticmethod
     def _table(snapshots: pd.DataFrame, numbers: np.ndarray, layers: list[str], peak: int) -> pd.DataFrame:

@@ -89,7 +89,7 @@ class LayerStructure(Experiment):
         return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6))
 
     def _inputs(self) -> int:
-        return self.snapshots.net.untrained().get_submodule(self.layer).weight[0].numel()
+        return self.snapshots.net.fresh().get_submodule(self.layer).weight[0].numel()
 
     def label(self) -> str:
         return f"{self.snapshots.net.label()}-{self.layer}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from .. import checkpoint, criteria, data, environment, gradients, masks, source
 from ..experiment import Experiment, Result, Training
 from ..masks.weights import weights
 from ..recipe import Recipe
-from ..train import derived_seed, evaluate, fit
+from ..train import Log, derived_seed, evaluate, fit
 from .gradients import snapshot_epochs
 from .train import Train, WhileTraining, multiplications, steps_per_epoch
 
@@ -42,25 +43,40 @@ class MaskSources(WhileTraining):
     density: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if max(self.epochs, default=0) < 1:
             raise ValueError(f"epochs {self.epochs}: expected at least one from 1 on, else there is no peak")
 
     def compute(self) -> Result:
-        scratch = store.scratch(self)
-        at_peak = scratch.with_suffix(".peak.safetensors")
-        look = partial(self._look, at_peak)
-        result, snapshots = self.net.train(scratch, snapshot=look, snapshot_at=[e * steps_per_epoch(self.net) for e in self.epochs])
+        result, snapshots, diffs = self._watched()
+        shared = self._shared(snapshots.arrays["mask"])
         table = snapshots.table.assign(peak=lambda t: t.index == t.coherence.idxmax())
-        found = checkpoint.load(at_peak)
-        if found is None or found[1]["iteration"] != table.iteration[table.peak].item():
-            scratch.unlink(missing_ok=True)  # the diffs of the peak are lost: a run was killed while it was stored
-            return self.compute()
-        shared = [self._shared(stack, snapshots.arrays["mask"][-1]) for stack in snapshots.arrays["mask"]]
+        table = table.assign(**{c: [s[c] for s in shared] for c in shared[0]}).round(9)
         store.put(self.net, result)
-        at_peak.unlink()
-        return Result(table.assign(**{c: [s[c] for s in shared] for c in shared[0]}).round(9), {}, found[0]["diffs"], result.seconds)
+        _peak_file(self).unlink()
+        return Result(table, {}, diffs, result.seconds)
 
-    def _look(self, at_peak: Path, iteration: int, model: nn.Module) -> dict[str, float | np.ndarray]:
+    def _watched(self) -> tuple[Result, Log, dict[str, torch.Tensor]]:
+        """The training, what was seen on its way, and the diffs at the peak; made again if a run that died lost those.
+
+        FloatingPointError: there is no peak.
+        """
+        scratch, file = store.scratch(self), _peak_file(self)
+        at = [epoch * steps_per_epoch(self.net) for epoch in self.epochs]
+        checkpoint.clear(file)
+        for _ in range(2):
+            look = partial(self._look, _Peak(file))
+            result, snapshots = self.net.train(scratch, snapshot=look, snapshot_at=at)
+            if snapshots.table.coherence.isna().all():
+                raise FloatingPointError(f"{self.key}: no coherence at any of its epochs: all gradients are zero")
+            if (diffs := _Peak(file).diffs(snapshots)) is not None:
+                return result, snapshots, diffs
+            print(f"{self.key}: the diffs of the peak are not those of this training; it starts over", file=sys.stderr)
+            scratch.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+        raise RuntimeError(f"{self.key}: the diffs of the peak cannot be read back from {file.name}")
+
+    def _look(self, peak: _Peak, iteration: int, model: nn.Module) -> dict[str, float | np.ndarray]:
         """What is seen at one epoch; the diffs of the highest coherence so far go to a file."""
         seen = _differentiated(self.net, self.sample)
         loss, accuracy = evaluate(model, seen)
@@ -68,31 +84,72 @@ class MaskSources(WhileTraining):
         with _quiet():
             kept = masks.build(masks.scores(model, "magnitude"), self.density)
         row["mask"] = np.packbits(np.concatenate([m.flatten().cpu().numpy() for m in kept.values()]))
+        row["state"] = _state(model)
         if iteration == 0:  # counts for no maximum, and batch norms have no statistics yet
             return row
         found = gradients.statistics(model, seen, want={"coherence", "diffs"})
         row["coherence"] = found.coherence()
-        best = checkpoint.load(at_peak)
-        if best is None or row["coherence"] > best[1]["coherence"]:
-            values = dict(coherence=row["coherence"], iteration=iteration)
-            checkpoint.save(at_peak, {"diffs": {name: found.diffs[name] for name in kept}}, values)
+        peak.offer(iteration, row, {name: found.diffs[name] for name in kept})
         return row
 
-    def _shared(self, packed: np.ndarray, last: np.ndarray) -> dict[str, float]:
-        shapes = {n: w.shape for n, w in weights(self.net.untrained()).items() if n in masks.maskable(self.net.untrained())}
-        both = [_unpacked(stack, shapes) for stack in (packed, last)]
-        whole = masks.overlap(*both).iloc[-1]
-        return {c: float(whole[c]) for c in ("overlap", "chance", "chance_in_layers", "above_chance")}
+    def _shared(self, packed: np.ndarray) -> list[dict[str, float]]:
+        """How the mask of each snapshot overlaps the last one's."""
+        net = self.net.fresh()
+        shapes = {n: w.shape for n, w in weights(net).items() if n in masks.maskable(net)}
+        last = _unpacked(packed[-1], shapes)
+        wholes = [masks.overlap(_unpacked(stack, shapes), last).iloc[-1] for stack in packed]
+        columns = ("overlap", "chance", "chance_in_layers", "above_chance")
+        return [{c: float(whole[c]) for c in columns} for whole in wholes]
 
     def training(self) -> Training:
         def look(iteration: int, model: nn.Module) -> dict[str, float | np.ndarray]:
             with TemporaryDirectory() as folder:
-                return self._look(Path(folder) / "peak.safetensors", iteration, model)
+                return self._look(_Peak(Path(folder) / "peak.safetensors"), iteration, model)
 
         return Training(self.net, self.net.recipe, look, len(self.epochs))
 
     def label(self) -> str:
         return f"{self.net.label()}-masks"
+
+
+class _Peak:
+    """The diffs at the highest coherence of one training, in a file beside its checkpoint, and the net's state there.
+
+    A run that died may have left the file from beyond its last checkpoint; training may go another way from there now.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.highest = file, None
+
+    def offer(self, iteration: int, row: Mapping[str, float | np.ndarray], diffs: Mapping[str, torch.Tensor]) -> None:
+        """Keep these diffs if no earlier iteration of this training has a higher coherence than the row."""
+        if self.highest is None:
+            self.highest = self._before(iteration)
+        if row["coherence"] > self.highest:
+            seen = dict(iteration=iteration, coherence=row["coherence"], state=row["state"].tolist())
+            checkpoint.save(self.file, {"diffs": diffs}, seen)
+            self.highest = row["coherence"]
+
+    def _before(self, iteration: int) -> float:
+        """The coherence in the file, if that is from before an iteration; what is from later is of a run that died."""
+        _, seen = checkpoint.load(self.file) or ({}, {})
+        return seen["coherence"] if seen.get("iteration", iteration) < iteration else -np.inf
+
+    def diffs(self, snapshots: Log) -> dict[str, torch.Tensor] | None:
+        """The diffs, on the CPU; None: they are not there, or not of the net at the peak of these snapshots."""
+        groups, seen = checkpoint.load(self.file) or ({}, {})
+        place = snapshots.table.coherence.idxmax()
+        ours = "state" in snapshots.arrays and seen.get("state") == snapshots.arrays["state"][place].tolist()
+        return groups["diffs"] if ours else None
+
+
+def _peak_file(e: MaskSources) -> Path:
+    return store.scratch(e).with_suffix(".peak.safetensors")
+
+
+def _state(model: nn.Module) -> np.ndarray:
+    """The digest of a net's weights and buffers, [32] uint8."""
+    return np.frombuffer(bytes.fromhex(checkpoint.digest(model.state_dict())), np.uint8)
 
 
 @contextmanager
@@ -138,6 +195,7 @@ class MaskedTraining(Experiment):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         criteria.find(self.criterion, criteria.WEIGHT)
         if not (self.begin in ("fresh", "initial") or (isinstance(self.begin, int) and self.begin > 0)):
             raise ValueError(f"begin={self.begin!r}: expected 'fresh', 'initial' or a number of iterations of the parent, at least 1")
@@ -180,7 +238,7 @@ class MaskedTraining(Experiment):
 
     def _scores(self) -> dict[str, torch.Tensor]:
         seed, given = derived_seed(self.seed, "mask"), {}
-        model = self.parent.trained() if self._reads_parent() else self.parent.untrained().to(environment.device())
+        model = self.parent.trained() if self._reads_parent() else self.parent.fresh().to(environment.device())
         if "init" in self.reads:
             given["init"] = dict(self.parent.untrained().named_parameters())
         if "diff" in self.reads:
@@ -200,7 +258,8 @@ class MaskedTraining(Experiment):
         return [self.parent, *([self.diffs_from] if "diff" in self.reads else [])]
 
     def parents(self) -> list[Experiment]:
-        found = [self.parent] if self._reads_parent() else self.parent.parents() if self.begin == "initial" else []
+        first = self.begin == "initial" or "init" in self.reads
+        found = [self.parent] if self._reads_parent() else self.parent.parents() if first else []
         found += [self.diffs_from] if "diff" in self.reads else []
         return found + ([self.early] if isinstance(self.begin, int) else [])
 

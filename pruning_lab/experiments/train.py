@@ -38,17 +38,21 @@ class Train(Experiment):
         """The training or test images as this net sees them, shared by all that ask: to be read only (see `data.shared`)."""
         return data.shared(self.dataset, name, limit=limit, image_size=self.image_size, scale=self.scale)
 
+    def fresh(self) -> nn.Sequential:
+        """The net at weights drawn by its seed, on the CPU, also where its training starts at another run's."""
+        shape, classes = self._shape()
+        return models.build(self.model, shape, classes, self.width, self.seed, self.init)
+
     def untrained(self) -> nn.Sequential:
         """The net at its initial weights, on the CPU."""
-        shape, classes = self._shape()
-        model = models.build(self.model, shape, classes, self.width, self.seed, self.init)
+        model = self.fresh()
         if self.start is not None:
             model.load_state_dict(store.run(self.start, weights=True).weights())
         return model
 
     def trained(self) -> nn.Sequential:
         """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights exist."""
-        model = self.untrained()
+        model = self.fresh()
         model.load_state_dict(store.run(self, weights=True).weights())
         return model.to(environment.device()).eval()
 
