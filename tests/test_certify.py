@@ -186,7 +186,7 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
 SQUARE = "    return (rows @ rows.T).square()"
 EDITS = {  # file, what is replaced, by what
     "a decile": ("experiments/gradients.py", "tenth = len(diffs) // 10", "tenth = len(diffs) // 5"),
-    "a boundary": ("train.py", "self.iteration >= d for d", "self.iteration > d for d"),
+    "a boundary": ("train.py", ">= d for d in", "> d for d in"),
     "an exponent": ("criteria.py", f"{SQUARE}\n\n\n@unit_criterion\ndef random", f"{SQUARE}.square()\n\n\n@unit_criterion\ndef random"),
     "a rename": ("train.py", "batch_loss", "loss_of_a_batch"),
     "a docstring": ("train.py", "Train in place on the data's device", "Train where the data are"),
