@@ -201,6 +201,65 @@ def test_ties_stay_by_position(dtype):
     assert flat(masks.build(scores, 0.375, invert=True)) == [True, False, False, False, False, True, False, True]
 
 
+EXACT = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64,
+         torch.float16, torch.bfloat16, torch.float8_e5m2, torch.float32, torch.float64]  # fmt: skip
+
+
+def ends(kind):
+    """Numbers of a type as Python has them: its lowest, its highest and their neighbours, and some between, with ties."""
+    if kind == torch.bool:
+        return [True, False, False, True, True, False]
+    if kind.is_floating_point:
+        most = torch.finfo(kind).max
+        return [-most, most, 0.0, -0.0, 1.0, -1.0, 0.5, most, torch.finfo(kind).tiny, -most]
+    low, high = torch.iinfo(kind).min, torch.iinfo(kind).max
+    return [low, high, high - 1, low + 1, 0, 1, 2, high, low, 0]
+
+
+def scored(values, kind):
+    """Exact: uint64 takes no number above int64's through `torch.tensor`."""
+    if kind == torch.uint64:
+        return torch.from_numpy(np.array(values, dtype=np.uint64))
+    return torch.tensor(values, dtype=torch.float64).to(kind) if kind.is_floating_point else torch.tensor(values, dtype=kind)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("kind", EXACT, ids=str)
+@quiet
+def test_scores_of_every_type_are_ranked_as_python_ranks_them(kind, invert, scope):
+    values = ends(kind)
+    layers = {"a": scored(values, kind), "b": scored(values[::-1], kind)}
+    rows = [values] if scope != "global" else [values + values[::-1]]
+    for density in (0.1, 0.3, 0.5, 0.85):
+        found = flat(masks.build(layers, density, scope, invert=invert))
+        count = round(density * 2 * len(values) + 1e-9) if scope == "global" else sum(found[: len(values)])
+        best = sorted(range(len(rows[0])), key=lambda k: (rows[0][k] if invert else -rows[0][k], k))[:count]
+        assert [k for k, stays in enumerate(found[: len(rows[0])]) if stays] == sorted(best)
+
+
+@quiet
+def test_scores_of_several_types_are_ranked_together():
+    double, byte = torch.tensor([0.1, 0.2], dtype=torch.float64), torch.tensor([0, 1], dtype=torch.uint8)
+    layers = {"a": torch.tensor([0.1, 0.3]), "b": double, "c": byte}
+    assert flat(masks.build(layers, 2 / 6)) == [False, True, False, False, False, True]
+    third = masks.build(layers, 4 / 6)  # 0.1 in float32 is a little above 0.1
+    assert flat(third) == [True, True, False, True, False, True]
+    whole = {"a": torch.tensor([2**62 + 1, -1]), "b": torch.tensor([True, False]), "c": torch.tensor([200], dtype=torch.uint8)}
+    assert flat(masks.build(whole, 0.4)) == [True, False, False, False, True]
+    assert flat(masks.build(whole, 0.4, invert=True)) == [False, True, False, True, False]
+
+
+def test_scores_without_an_order_or_a_common_type_are_refused():
+    with pytest.raises(ValueError, match="scores of 'a' are torch.complex64, which has no order: pass real numbers"):
+        masks.build({"a": torch.tensor([1j, 2])}, 0.5)
+    with pytest.raises(ValueError, match=r"scores of 'b' go beyond 9,007,.*float64 does not hold exactly.*scores of one type"):
+        masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5)
+    with pytest.raises(ValueError, match="scores of 'b' go beyond .*int64 does not hold"):
+        masks.build({"a": torch.tensor([1, 2]), "b": scored([2**63, 0], torch.uint64)}, 0.5)
+    assert masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5, "local")["b"].tolist() == [True, False]
+
+
 def test_the_floor_holds_a_layer_that_ranks_last():
     scores = {"a": torch.arange(100.0).view(10, 10) + 1000, "b": torch.arange(150.0).view(15, 10)}
     with pytest.warns(masks.EmptyLayer, match="density 0.1 no weight is left in b"):
@@ -276,6 +335,12 @@ def test_erk_caps_small_layers_and_redistributes():
     found = masks.random(model, 0.1, "erk", seed=3)
     assert found["out.weight"].all() and sum(kept(found)) == 26_620
     assert kept(found) == [18_714, 6_906, 1000]  # shares 1084 : 400 of what the output layer leaves
+
+
+def test_a_lone_number_and_an_empty_layer_have_masks_or_none_under_every_budget():
+    for scope in SCOPES:
+        found = masks.build({"a": torch.tensor(1.0), "b": torch.rand(2, 3), "c": torch.rand(0, 3)}, 1.0, scope)
+        assert found["a"].tolist() is True and found["b"].all() and "c" not in found
 
 
 def test_random_masks_are_seeded_and_have_the_density_in_every_layer():
@@ -620,6 +685,24 @@ def test_overlap_of_empty_and_of_foreign_masks():
         masks.overlap({}, {})
     with pytest.raises(ValueError, match=r"'a' has \[2, 2\] and \[4\]"):
         masks.overlap(some, {"a": some["a"].flatten()})
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_whole_mask_shares_no_more_than_chance():
+    whole, some = torch.ones(2, 3, dtype=torch.bool), torch.tensor([[True, False, True], [False, False, False]])
+    none, nothing = torch.zeros(2, 3, dtype=torch.bool), torch.zeros(0, 3, dtype=torch.bool)
+    for a, b in ((whole, whole), (whole, some), (some, whole)):
+        found = masks.overlap({"a": a}, {"a": b})
+        assert (found.overlap == 1).all() and (found.chance == 1).all() and (found.chance_in_layers == 1).all()
+        assert (found.above_chance == 0).all() and (found.jaccard == found.jaccard_chance).all()
+    for a, b in ((whole, none), (none, none), (none, some)):
+        found = masks.overlap({"a": a}, {"a": b})
+        assert found[["overlap", "chance", "chance_in_layers", "above_chance"]].isna().all(axis=None)
+    found = masks.overlap({"a": nothing, "b": some}, {"a": nothing, "b": some}).set_index("layer")
+    assert found.loc["b"].above_chance == found.loc["whole"].above_chance == 1 and found.loc["whole"].chance_in_layers == 2 / 6
+    assert found.loc["a"].drop(["weights", "kept_a", "kept_b", "shared"]).isna().all()
+    found = masks.overlap({"a": whole, "b": some}, {"a": whole, "b": some}).set_index("layer")
+    assert found.above_chance.tolist() == [0, 1, 1]  # a whole layer does not make the net whole
 
 
 # Widths

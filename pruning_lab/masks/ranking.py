@@ -32,7 +32,7 @@ def build(
     """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
 
     Args:
-        scores: floating-point tensors by name; the highest stay.
+        scores: tensors by name, floating-point, whole numbers or bool; the highest stay, compared exactly whatever their type.
         density: fraction of all these weights that stays, skipped ones aside; the nearest whole number, halves up.
         scope: "global" ranks all weights together, "local" gives each layer the same density, "erk" its share under the
             Erdos-Renyi-Kernel (Evci et al. 2020).
@@ -42,7 +42,7 @@ def build(
         shuffle: "layer" keeps each layer's count and draws the places anew, by `seed` (Frankle et al. 2021).
 
     Raises:
-        ValueError: bad arguments; scores that are not finite; fewer weights than the floors need.
+        ValueError: bad arguments; scores that are complex or not finite; fewer weights than the floors need.
 
     Warns:
         EmptyLayer: a layer keeps nothing.
@@ -92,12 +92,42 @@ def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], sh
     layers = {name: s.detach() for name, s in scores.items() if name not in skip and s.numel()}
     if not layers:
         raise ValueError(f"no scores to rank: {len(scores)} layers were given and {len(set(skip))} skipped")
+    together = [layers] if scope == "global" else [{name: s} for name, s in layers.items()]
+    layers = {name: s for some in together for name, s in _comparable(some).items()}
     for name, s in layers.items():
         if not s.isfinite().all():
             raise ValueError(f"scores of {name!r} are not finite: check what the criterion read")
     if len({s.device for s in layers.values()} if scope == "global" else [0]) > 1:
         raise ValueError("scores lie on several devices: move them to one to rank them together")
     return layers
+
+
+def _comparable(layers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same scores in one type that sorts, negates and holds every value of theirs: float32, float64 or int64.
+
+    ValueError: complex numbers, which have no order; whole numbers that no one type holds beside the others.
+    """
+    if unordered := [name for name, s in layers.items() if s.is_complex() or s.is_quantized]:
+        kind = layers[unordered[0]].dtype
+        raise ValueError(f"scores of {unordered[0]!r} are {kind}, which has no order: pass real numbers, such as their absolute values")
+    kinds = {s.dtype for s in layers.values()}
+    if kinds == {torch.uint64}:
+        lowest = torch.iinfo(torch.int64).min
+        return {name: s.view(torch.int64) ^ lowest for name, s in layers.items()}  # less 2^63: the same order
+    if not any(kind.is_floating_point for kind in kinds):
+        return {name: _within(s, name, torch.int64, 2**63 - 1) for name, s in layers.items()}
+    wide = torch.float32 if all(kind.is_floating_point and kind != torch.float64 for kind in kinds) else torch.float64
+    return {name: s.to(wide) if s.is_floating_point() else _within(s, name, wide, 2**53) for name, s in layers.items()}
+
+
+def _within(scores: Tensor, name: str, kind: torch.dtype, most: int) -> Tensor:
+    """Whole numbers in another type; ValueError where it does not hold them exactly."""
+    beyond = scores.dtype != torch.bool and torch.iinfo(scores.dtype).max > most
+    values = scores.cpu().numpy() if beyond else None  # torch has no least and largest of uint64
+    if beyond and max(-int(values.min()), int(values.max())) > most:
+        raise ValueError(f"scores of {name!r} go beyond {most:,}, which {kind} does not hold exactly beside the other layers': "
+                         "give all layers scores of one type")  # fmt: skip
+    return scores.to(kind)
 
 
 def _affordable(density: float, floor: float, sizes: Sequence[int], least: Sequence[int]) -> int:
@@ -112,7 +142,8 @@ def _affordable(density: float, floor: float, sizes: Sequence[int], least: Seque
 
 def _ranked(scores: Tensor, invert: bool) -> tuple[Tensor, Tensor]:
     """A layer's scores in the order in which they stay, [weights], and their positions."""
-    values, order = (-scores if invert else scores).flatten().sort(descending=True, stable=True)
+    turned = scores if not invert else -scores if scores.is_floating_point() else ~scores  # ~x is -x - 1: the lowest has one too
+    values, order = turned.flatten().sort(descending=True, stable=True)
     return values, order
 
 
