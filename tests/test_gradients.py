@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab import gradients, models
-from pruning_lab.gradients import engine, free, other, plan, sums
+from pruning_lab.gradients import engine, free, other, parts, plan, sums
 
 CLASSES, TOKENS = 4, 11
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -445,6 +445,198 @@ def test_architectures_drawn_at_random(data):
         doubtful = (g.abs() < 1e-12 * scale).sum(0)  # a norm of very few numbers leaves nothing but rounding
         assert ((found.diffs[name] - g.sign().mean(0)).abs() * 6 <= 2 * doubtful + 1e-9).all()
     assert found.coherence() == pytest.approx(coherence(list(rows.values())), rel=1e-9)
+
+
+# Inputs far from zero
+
+
+def far(layer, outputs):
+    """A layer over positions, a norm behind it that lets nothing of a shift pass, and an output layer."""
+    return nn.Sequential(*layer, nn.Tanh(), nn.Flatten(), nn.Linear(outputs, CLASSES))
+
+
+class Turned(nn.Module):
+    """Tokens behind features, where InstanceNorm wants them."""
+
+    def forward(self, x):
+        return x.mT
+
+
+FAR = {  # layers, numbers that they give, shape of a sample; so small that norms come from Gram matrices
+    "linear over tokens": lambda: ([nn.Linear(96, 96), nn.LayerNorm(96)], 768, (8, 96)),
+    "tokens": lambda: ([nn.Linear(96, 96), Turned(), nn.InstanceNorm1d(96)], 768, (8, 96)),
+    "convolution": lambda: ([nn.Conv2d(3, 96, 5), nn.InstanceNorm2d(96)], 864, (3, 7, 7)),
+    "grouped": lambda: ([nn.Conv2d(4, 96, 5, groups=2), nn.InstanceNorm2d(96)], 864, (4, 7, 7)),
+    "padded": lambda: ([nn.Conv2d(3, 96, 5, stride=2, padding=1), nn.GroupNorm(48, 96)], 864, (3, 7, 7)),
+    "one dimension": lambda: ([nn.Conv1d(8, 96, 9), nn.InstanceNorm1d(96)], 768, (8, 16)),
+    "norms": lambda: ([nn.InstanceNorm2d(3), nn.GroupNorm(1, 3), nn.Conv2d(3, 96, 5)], 864, (3, 7, 7)),
+}
+
+
+@pytest.mark.parametrize("offset", [0, 1, 100, 255, 1e4])
+@pytest.mark.parametrize("name", FAR)
+def test_coherence_alone_is_right_where_inputs_lie_far_from_zero(name, offset):
+    torch.manual_seed(0)
+    layers, outputs, shape = FAR[name]()
+    model, test = far(layers, outputs).eval(), split(shape)
+    test.images += offset
+    alone, both = (gradients.statistics(model, test, want=want) for want in ({"coherence"}, {"coherence", "diffs"}))
+    rows = naive(model, test)
+    exact = coherence(list(rows.values()))
+    rounding = abs(both.coherence() / exact - 1)  # of the pass itself, and of gradients that are formed
+    assert abs(alone.coherence() / exact - 1) <= 2 * rounding + 1e-6
+    assert rounding <= 1e-6 + 1e-6 * offset or offset == 1e4
+    for key, g in rows.items():
+        square = float(g.square().sum() / len(g))
+        off = abs(both.mean_square[key] - square)
+        assert abs(alone.mean_square[key] - square) <= 2 * off + 1e-6 * square + 1e-12
+
+
+@pytest.mark.parametrize("offset", [0, 1, 100, 255, 1e4])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_norms_without_diffs_are_those_of_the_gradients_whatever_cancels(offset, groups):
+    """Output gradients that sum to zero over positions, and inputs far from zero: the sum over pairs of positions cancels."""
+    d = torch.randn(5, groups, 64, 8, generator=seeded(0))
+    d[2:] -= d[2:].mean(-1, keepdim=True)  # in some samples only
+    u = torch.randn(5, groups, 64, 8, generator=seeded(1)) + offset
+    found = sums.Sums(torch.zeros(groups, 64, 64), frozenset({"coherence"}), 1)
+    parts.Product(d, u, lambda some: some, 64, lazy=True).add_to(found)
+    g = d.double() @ u.double().mT
+    torch.testing.assert_close(found.squares[0], g.square().sum(), rtol=1e-6, atol=0)
+    found = sums.Sums(torch.zeros(groups, 64, 64), frozenset({"coherence"}), 1)
+    parts.Product(d[2:], u[2:], lambda some: some, 64, lazy=True).add_to(found)
+    torch.testing.assert_close(found.squares[0], g[2:].square().sum(), rtol=1e-6 + 1e-7 * offset, atol=0)
+
+
+def test_nothing_is_formed_where_nothing_cancels(monkeypatch):
+    """The numbers of ordinary inputs are those that two Gram matrices give."""
+    d, u = torch.randn(5, 2, 64, 8, generator=seeded(0)), torch.rand(5, 2, 64, 8, generator=seeded(1))
+    found = sums.Sums(torch.zeros(2, 64, 64), frozenset({"coherence"}), 1)
+    monkeypatch.setattr(sums.Sums, "add_squares", lambda *_: pytest.fail("formed"))
+    parts.Product(d, u, lambda some: some, 64, lazy=True).add_to(found)
+    inner = (d.flatten(0, 1).mT @ d.flatten(0, 1)) * (u.flatten(0, 1).mT @ u.flatten(0, 1))
+    assert found.squares[0] == inner.sum(dtype=torch.float64)
+
+
+# Gradients that are zero but for rounding
+
+
+class Keys(nn.Module):
+    """Attention written out, with layers of its own for queries, keys and values, or a norm's shift for a key bias."""
+
+    def __init__(self, width, heads=2, normed=False, pixels=False, each=False):
+        super().__init__()
+        layer = (lambda: nn.Conv2d(width, width, 1)) if pixels else (lambda: nn.Linear(width, width))
+        self.q, self.k, self.v = layer(), layer(), layer()
+        self.norm, self.heads, self.each = nn.LayerNorm(width) if normed else nn.Identity(), heads, each
+
+    def forward(self, x):
+        one = lambda layer: torch.stack([layer(t) for t in x.unbind(1)], 1) if self.each else layer(x)  # noqa: E731
+        q, k, v = (one(layer) for layer in (self.q, self.k, self.v))
+        q, k, v = (t.flatten(2).mT if t.ndim == 4 else t for t in (q, self.norm(k), v))
+        q, k, v = (t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def attention(inside, width=16, tokens=7, pixels=False):
+    shape = (width, 3, 3) if pixels else (tokens, width)
+    return nn.Sequential(inside, nn.Flatten(), nn.Linear(width * (9 if pixels else tokens), CLASSES)), shape
+
+
+class Itself(nn.Module):
+    """`nn.MultiheadAttention` of tokens to themselves."""
+
+    def __init__(self, width, **options):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True, **options)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class Fused(nn.Module):
+    """Queries, keys and values from one layer."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.qkv = nn.Linear(width, 3 * width)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+KEY, BOTH = slice(16, 32), slice(0, 32)
+SILENT = {  # model and shape; parameters whose gradient is zero, and where
+    "the book's transformer": lambda: ((models.build("vit", (1, 8, 8), CLASSES, width=16), (1, 8, 8)),
+                                       {f"block{k}.attention.qkv.bias": KEY for k in range(1, 7)}),
+    "fused": lambda: (attention(Fused(16)), {"0.qkv.bias": KEY}),
+    "fused, wide": lambda: (attention(Fused(256), 256), {"0.qkv.bias": slice(256, 512)}),
+    "of PyTorch": lambda: (attention(Itself(16)), {"0.attention.in_proj_bias": KEY}),
+    "a layer for keys": lambda: (attention(Keys(16)), {"0.k.bias": ...}),
+    "a layer for keys, called for each token": lambda: (attention(Keys(16, each=True)), {"0.k.bias": ...}),
+    "a norm of keys": lambda: (attention(Keys(16, normed=True)), {"0.norm.bias": ...}),
+    "of pixels": lambda: (attention(Keys(16, pixels=True), pixels=True), {"0.k.bias": ...}),
+    "one token": lambda: (attention(Fused(16), tokens=1), {"0.qkv.bias": BOTH, "0.qkv.weight": BOTH}),
+    "one token, of PyTorch": lambda: (attention(Itself(16), tokens=1),
+                                      {"0.attention.in_proj_bias": BOTH, "0.attention.in_proj_weight": BOTH}),
+    "encoder": lambda: ((nn.Sequential(nn.TransformerEncoderLayer(16, 2, 8, batch_first=True), nn.Flatten(), nn.Linear(80, CLASSES)),
+                         (5, 16)), {"0.self_attn.in_proj_bias": KEY}),
+    "before an instance norm": lambda: ((far([nn.Conv2d(3, 6, 3), nn.InstanceNorm2d(6)], 180), IMAGE), {"0.bias": ...}),
+    "a shift before an instance norm": lambda: (
+        (far([nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.InstanceNorm2d(6)], 180), IMAGE), {"1.bias": ...}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("name", SILENT)
+def test_a_gradient_that_is_zero_but_for_rounding_has_diff_zero(name, double):
+    torch.manual_seed(0)
+    (model, shape), zero = SILENT[name]()
+    test = split(shape, 40)
+    model, test.images = (model.double(), test.images.double()) if double else (model, test.images)
+    found, loud = (gradients.statistics(model.eval(), test, **how) for how in ({}, {"silent": 0}))
+    rows = naive(model, test)
+    for key, where in zero.items():
+        assert not found.diffs[key][where].any(), key
+        assert float(rows[key][:, where].abs().max() if where is not ... else rows[key].abs().max()) < 1e-12
+    for key, g in rows.items():
+        assert torch.equal(found.mean[key], loud.mean[key]) and found.mean_square[key] == loud.mean_square[key]
+        rest = torch.ones_like(found.diffs[key], dtype=torch.bool)
+        if key in zero:
+            rest[zero[key]] = False
+        assert torch.equal(found.diffs[key][rest], loud.diffs[key][rest]), key
+        near = (g.abs() < 1e-6 * g.abs().max()).sum(0)  # float32 may round a sign away where a gradient is that small
+        assert ((found.diffs[key].double() - g.sign().mean(0)).abs()[rest] * 40 <= 2 * near[rest] + 1e-3).all(), key
+    assert any(loud.diffs[key][where].any() for key, where in zero.items())
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if not name.startswith(("vit", "encoder"))])
+def test_nothing_else_is_silent(name):
+    model, test = case(name)
+    found, loud = (gradients.statistics(model, test, **how) for how in ({}, {"silent": 0}))
+    assert all(torch.equal(g, loud.diffs[key]) for key, g in found.diffs.items())
+
+
+def test_small_signs_count_where_nothing_is_summed():
+    """A sure answer has tiny gradients at the other classes, and they are not rounding."""
+    model = nn.Linear(3, CLASSES)
+    with torch.no_grad():
+        model.bias[:] = torch.tensor([0.0, -20.0, -40.0, -60.0])
+    test = split((3,))
+    test.images, test.labels = test.images.abs(), torch.zeros(13, dtype=torch.long)
+    found = gradients.statistics(model, test)
+    assert torch.equal(found.diffs["bias"], torch.tensor([-1.0, 1, 1, 1])) and (found.diffs["weight"][1:] == 1).all()
+
+
+def test_how_small_silence_is_can_be_said():
+    torch.manual_seed(0)
+    (model, _), test = attention(Fused(16)), split((7, 16), 40)
+    few, many = (gradients.statistics(model, test, silent=silent).diffs["0.qkv.bias"] for silent in (0.01, 1e5))
+    assert few[KEY].any() and not many[KEY].any() and not torch.equal(few[:16], many[:16])
+    for silent in (-1, 2e6, math.nan):
+        with pytest.raises(ValueError, match=f"silent={silent}: expected a number of times the precision's eps"):
+            gradients.statistics(model, test, silent=silent)
 
 
 def test_one_sample_and_other_losses():

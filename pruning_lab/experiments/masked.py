@@ -21,7 +21,7 @@ from ..experiment import Experiment, Result, Training
 from ..masks.weights import weights
 from ..recipe import Recipe
 from ..train import Log, derived_seed, evaluate, fit
-from .gradients import snapshot_epochs
+from .gradients import SILENT, snapshot_epochs
 from .train import Train, WhileTraining, multiplications, steps_per_epoch
 
 
@@ -87,7 +87,7 @@ class MaskSources(WhileTraining):
         row["state"] = _state(model)
         if iteration == 0:  # counts for no maximum, and batch norms have no statistics yet
             return row
-        found = gradients.statistics(model, seen, want={"coherence", "diffs"})
+        found = gradients.statistics(model, seen, want={"coherence", "diffs"}, silent=SILENT)
         row["coherence"] = found.coherence()
         peak.offer(iteration, row, {name: found.diffs[name] for name in kept})
         return row
@@ -244,6 +244,7 @@ class MaskedTraining(Experiment):
         if "diff" in self.reads:
             given["diff"] = store.run(self.diffs_from, weights=True).weights()
         seen = _differentiated(self.parent, self.sample) if "gradient" in self.reads else None
+        # Of the statistics the mean alone is read here, which `silent` does not touch: diffs come from `diffs_from`.
         return masks.scores(model, self.criterion, data=seen, seed=seed, **given)
 
     def _reads_parent(self) -> bool:

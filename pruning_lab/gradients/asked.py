@@ -6,7 +6,7 @@ from torch import Tensor, nn
 _WANT = frozenset({"mean", "diffs", "coherence"})
 
 
-def checked(model, split, chunk, want, groups):
+def checked(model, split, chunk, want, groups, silent):
     """The images and labels of a split, if everything asked for makes sense."""
     images, labels = getattr(split, "images", None), getattr(split, "labels", None)
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or images.ndim == 0 or images.shape[:1] != labels.shape[:1]:
@@ -20,6 +20,8 @@ def checked(model, split, chunk, want, groups):
         raise ValueError(f"chunk={chunk}: expected at least 1 sample, or None")
     if groups and not 2 <= groups <= len(images):
         raise ValueError(f"groups={groups}: expected 0 (no error bar) or 2 to {len(images)}, the number of samples")
+    if not 0 <= silent < 1e6:
+        raise ValueError(f"silent={silent}: expected a number of times the precision's eps, from 0 (every sign counts) to below a million")
     _check_model(model)
     return images, labels
 

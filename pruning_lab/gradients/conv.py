@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .parts import Formed, Formula, Product
+from .parts import Formed, Formula, Product, over_positions
 
 
 def conv(module: nn.Conv1d | nn.Conv2d, x: Tensor, d: Tensor):
@@ -16,7 +16,7 @@ def conv(module: nn.Conv1d | nn.Conv2d, x: Tensor, d: Tensor):
         "weight": lambda: Product(
             d.flatten(2).unflatten(1, (module.groups, -1)), x, lambda some: patches(module, some), inputs, lazy=True
         ),
-        "bias": lambda: Formed(d.flatten(2).sum(2)),
+        "bias": lambda: Formed(d.flatten(2).sum(2), over_positions(d.flatten(2))),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +16,17 @@ from .other import NotAlone, Other
 from .parts import Formed, Part
 from .plan import FORMULAS, Plan, plan
 from .result import Statistics
+from .silent import SILENT, heard
 from .sums import Sums, budget
 
 
 def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int | None = None, want=frozenset({"diffs", "coherence"}),
-               groups: int = 0) -> Statistics:
+               groups: int = 0, silent: float = SILENT) -> Statistics:
     """Mean, mean sign (diffs) and coherence of the gradients of all samples, exactly; the model stays as it is.
 
     No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Random layers
-    other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In float32,
-    coherence asked for without diffs loses digits where a layer over positions (tokens, a convolution) has inputs that lie far
-    from zero against their spread (to 1e-3 at 255 to 1): ask for diffs too, or use float64.
+    other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In float32, PyTorch's
+    backward pass of a norm over positions has lost the gradient itself where inputs lie 1e4 spreads from zero: use float64 there.
 
     Args:
         split: a `data.Split`, or anything with `images` [N, ...] and `labels` [N, ...].
@@ -33,19 +34,25 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
         chunk: samples that go through the model at once; None: as many as a byte budget allows. It changes no answer.
         want: some of "diffs", "coherence" (which has the mean) and "mean"; nothing is computed that is not wanted.
         groups: fixed blocks of samples, in their order, for the jackknife; costs the memory of so many copies of the parameters.
+        silent: a gradient that is zero but for rounding has sign 0 in the diffs, not the sign of its rounding, as that of a bias of
+            attention's keys. That is: of one sample, a bias or shift that is summed over positions or calls, at or below `silent` eps
+            of the largest sum of magnitudes in its layer, or of which nothing is above a hundred times that; all of an output of a
+            linear layer over a single token, or of `nn.MultiheadAttention`, at or below `silent` eps of the parameter's largest entry.
+            Weights summed over positions, layers on one vector a sample, parameters that no layer holds and modules without a formula
+            are taken as they are. 0: the sign of whatever is not zero.
 
     Raises:
         ValueError: bad arguments; a loss or gradient that is not finite; a module in training mode that has no gradient for each
             sample (batch norm, dropout); a model whose output for one image depends on the others; nothing to differentiate.
     """
-    images, labels = checked(model, split, chunk, want, groups)
+    images, labels = checked(model, split, chunk, want, groups, silent)
     want = frozenset(want)
     with _settled(next(model.parameters()).device), _buffers_kept(model):
         first = [_ready(model, t[:3]) for t in (images, labels)]
         how = plan(model, *first, lambda out, y: losses(loss, out, y, "the first images"))
         _verify(model, *first, loss, how)
         blocks = _blocks(len(images), groups)
-        sums = {name: Sums(p, want, len(blocks)) for name, p in how.parameters.items() if name in how.used}
+        sums = {name: Sums(p, want, len(blocks), silent) for name, p in how.parameters.items() if name in how.used}
         others = _others(how)
         for block, start, stop in _pieces(blocks, chunk or how.chunk):
             for kept in sums.values():
@@ -148,7 +155,7 @@ def _pass(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan, others:
         check_finite(found, which)
         for name, row in zip(rows, found, strict=False):
             if row is not None:
-                Formed(row).add_to(sums[name])
+                sums[name].add(row)
         for name, sites in how.sites.items():
             _add(sums[name], how.parameters[name], [part for m, own in sites for part in _parts(m, own, how, calls.get(m, []), deltas)], n)
     for other in others:
@@ -187,7 +194,9 @@ def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
         step = budget(parameter.device, parameter.numel(), parameter.element_size())
         for start in range(0, n, step):
             here = slice(start, min(start + step, n))
-            sums.add(sum(part.form(here) for part in parts))
+            rows = sum(part.form(here) for part in parts)
+            terms = [part.sizes(here) for part in parts] if sums.silent and all(isinstance(part, Formed) for part in parts) else None
+            sums.add(rows, heard=terms and partial(heard, rows, sum(terms)))
 
 
 def _add_other(other: Other, how: Plan, calls: list[Call], deltas: dict, sums: dict[str, Sums], n: int) -> None:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .parts import Formed, Formula
+from .parts import Formed, Formula, over_positions
 
 
 def layer_norm(module: nn.LayerNorm, x: Tensor, d: Tensor):
@@ -33,14 +33,18 @@ def _last(module, d, normalised):
     def over_tokens(t):
         return t.reshape(len(t), -1, *module.normalized_shape).sum(1)
 
-    return {"weight": lambda: Formed(over_tokens(d * normalised())), "bias": lambda: Formed(over_tokens(d))}
+    one = d.ndim == 1 + len(module.normalized_shape)
+    return {
+        "weight": lambda: Formed(over_tokens(d * normalised())),
+        "bias": lambda: Formed(over_tokens(d), None if one else lambda: over_tokens(d.abs())),
+    }
 
 
 def _channels(d, normalised, scale=1):
     d = d.flatten(2) if d.ndim > 2 else d[:, :, None]
     return {
         "weight": lambda: Formed(torch.einsum("ncl,ncl->nc", d, normalised().reshape(d.shape)) * scale),
-        "bias": lambda: Formed(d.sum(2)),
+        "bias": lambda: Formed(d.sum(2), over_positions(d)),
     }
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_leaves
 
 from .calls import Call, Place
+from .silent import heard_rows
 from .sums import Sums, allowed
 
 _MORE = 32  # times the bytes of formed gradients: here each step calls the module again
@@ -38,7 +40,7 @@ class Other:
         while start < n:
             here = slice(start, min(start + step, n))
             for name, rows in self._rows(given, here).items():
-                sums[name].add(rows)
+                sums[name].add(rows, heard=partial(heard_rows, rows) if isinstance(self.module, nn.MultiheadAttention) else None)
             start = here.stop
 
     def _rows(self, given: Given, here: slice) -> dict[str, Tensor]:

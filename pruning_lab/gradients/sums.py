@@ -1,5 +1,7 @@
 """What is kept of one parameter while samples pass by."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -19,24 +21,28 @@ def budget(device: torch.device, numbers: int, itemsize: int) -> int:
 class Sums:
     """Sums over samples of a parameter's gradient g: `total` [blocks, P] of g, `signs` [P] of sign(g), `squares` [blocks] of |g|^2.
 
-    Those not wanted are None. `block` is the block of samples that is passing by.
+    Those not wanted are None. `block` is the block of samples that is passing by. `silent` says which signs are 0 (see `silent`).
     """
 
-    def __init__(self, parameter: Tensor, want: frozenset[str], blocks: int):
+    def __init__(self, parameter: Tensor, want: frozenset[str], blocks: int, silent: float = 0):
         flat, device = parameter.numel(), parameter.device
         self.total = parameter.new_zeros(blocks, flat) if want & {"mean", "coherence"} else None
         self.signs = parameter.new_zeros(flat) if "diffs" in want else None
         self.squares = torch.zeros(blocks, dtype=torch.float64, device=device) if "coherence" in want else None
-        self.block = 0
+        self.block, self.silent = 0, silent
 
-    def add(self, rows: Tensor, start: int = 0, scratch: bool = False) -> None:
-        """Takes gradients of some samples, `rows` [samples, ...], for the entries from `start` on; `scratch` ones may be overwritten."""
+    def add(self, rows: Tensor, start: int = 0, scratch: bool = False, heard: Callable[[float], Tensor] | None = None) -> None:
+        """Takes gradients of some samples, `rows` [samples, ...], for the entries from `start` on; `scratch` ones may be overwritten.
+
+        `heard` makes of `silent` the gradients [samples, P] whose signs are taken; None: these are.
+        """
         flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]
         here = slice(start, start + flat.shape[1])
         if self.total is not None:
             self.total[self.block, here] += flat.sum(0)
         self.add_squares(rows)
         if self.signs is not None:
+            flat = heard(self.silent).reshape(flat.shape) if heard and self.silent else flat
             self.signs[here] += (flat.sign_() if scratch else flat.sign()).sum(0)
 
     def add_at(self, rows: Tensor, where: Tensor) -> None:
