@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from scipy import stats
 from pruning_lab import Recipe, Train, metrics, store
 from pruning_lab.publish import claims, evidence
 from pruning_lab.store import Experiment, Result
+from pruning_lab.widgets import still
 
 YES, NO, OPEN = "reproduced", "not reproduced", "undecided"
 
@@ -420,6 +422,78 @@ def test_costs_count_nets_and_what_is_stored(shelves):
     store.run(Net("a"))
     table = evidence.costs(dict(night=[Curve(Net("a")), Curve(Net("b"))], paper=[]))
     assert table[["profile", "records", "stored"]].values.tolist() == [["night", 4, 1], ["paper", 0, 0]]
+
+
+MARKUP = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '"onload=alert(1) x="', "a & b &lt;",
+          "{glue:text}`x` {{ 7*7 }}", "'><svg onload=alert(1)>"]  # fmt: skip
+
+
+class Words(HTMLParser):
+    """The tags of some HTML, and the text of its cells."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags |= {tag, *(name for name, _ in attrs)}
+        if tag in ("td", "th"):
+            self.text.append("")
+
+    def handle_data(self, data):
+        if self.text:
+            self.text[-1] += data
+
+
+def shown(styler):
+    html = Words(styler.to_html())
+    assert html.tags <= {"style", "type", "table", "id", "class", "thead", "tbody", "tr", "td", "th", "colspan"}, html.tags
+    return [cell.strip() for cell in html.text]
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_a_table_shows_markup_letter_by_letter(text):
+    class Odd:
+        __str__ = lambda self: text  # noqa: E731
+
+    table = pd.DataFrame({text: [text, "b"], "list": [[text], (text,)], "odd": [Odd(), None], "n": [1.5, 2e6],
+                          "kind": pd.Categorical([text, text]), "mixed": [0.5, text], 7: [True, False]},
+                         index=pd.Index([text, "y"], name=text))  # fmt: skip
+    cells = shown(evidence.plain(table.rename_axis(columns=text)))
+    heads = [text, "list", "odd", "n", "kind", "mixed", "7"]
+    assert [cell for cell in cells if cell][-21:] == [*heads, text, str([text]), text, "1.5", text, "0.500000", "True",
+                                                      "b", str((text,)), "None", "2e+06", text, text, "False"]  # fmt: skip
+    two = pd.DataFrame([[1.0, "b"]], columns=pd.MultiIndex.from_tuples([(text, "x"), ("y", text)], names=[text, None]))
+    assert shown(evidence.plain(two)).count(text) >= 2
+    assert shown(evidence.plain(pd.DataFrame(columns=[text])))[-1] == text
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
+    """A device, a data set, a model and a class of any name."""
+    plan = [Net(text, text.replace("/", ""))]
+    monkeypatch.setattr(store.provenance, "device", lambda: dict(name=text, type="cpu", threads=1))
+    monkeypatch.setattr(Net, "label", lambda self: "net")
+    monkeypatch.setattr(Net, "data_read", lambda self: {self.dataset: dict(digest="0", lossy=2)})
+    store.run(plan[0])
+    cells = shown(evidence.plain(evidence.costs({text: plan})))
+    assert f"{text}, 1 CPU threads" in cells and text in cells
+    found = evidence.stored(text, plan)
+    assert text in found.origin() and found.data() == plan[0].dataset  # words for glue and figures, which take them as text
+    head = dict(claim=next(iter(claims.load())), part=text, label=text, kind="differs", unit=text, n=3, mean=1.0, low=0.5, high=1.5,
+                verdict=text, values=[1.0] * 3)  # fmt: skip
+    html = claims.scoreboard(pd.DataFrame([head | dict(overall=text)])).data
+    board = Words(html)
+    assert board.tags <= {"table", "class", "thead", "tbody", "tr", "th", "td", "p", "colspan"}
+    assert sum(text in cell for cell in board.text) == 4
+    meta = dict(units=2, nets=[(text, 2)], epochs=[text], time=text, title=text)
+    drawn = still.still(meta, np.ones((1, 2)), {0: (np.array([0]), np.array([1]), np.array([0.5]))}, sigma=1, kernel=0, cutoff=0.1, seed=0)
+    for html in (drawn._repr_html_(), still.Still("", text)._repr_html_()):
+        seen = Words(html)
+        assert seen.tags <= {"figure", "class", "figcaption", "svg", "role", "aria-label", "viewbox", "width", "style", "g", "transform",
+                             "text", "x", "y", "text-anchor", "font-size", "fill", "path", "d", "stroke", "stroke-opacity", "stroke-width",
+                             "circle", "cx", "cy", "r"}  # fmt: skip
 
 
 def test_reference_numbers_are_read():

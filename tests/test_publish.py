@@ -2,7 +2,9 @@
 
 import ast
 import base64
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -137,6 +139,38 @@ def test_without_given_rows_the_figure_s_own_are_served_in_full(rendered):
     rendered(figure(line(x=range(301), y=[]) | {"y": packed}, line("band", hoverinfo="skip")))
     text = (rendered.folder / "html/_downloads/rows/01_name/figure-1.csv").read_text().splitlines()
     assert len(text) == 302 and [float(row.split(",")[2]) for row in text[1:]] == y.tolist()
+
+
+FORMULAS = ["=1+1", "=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "-x", "\t=1", " =1", "\uff1dHYPERLINK(1)",
+            '=HYPERLINK("a,b")', "- 1", "+", "\n=1",
+            "--1", "-1e", "-0x1F", "-1_0"]  # fmt: skip
+NUMBERS = ["-1", "+2.5", "-.5", "-1e-05", "1e3", "-inf", "nan", "-nan", "0", "", "norm", "a=b", "1-2", "user@host", "-7.", "+12E+3"]
+
+
+@pytest.mark.parametrize("cell", FORMULAS)
+def test_a_cell_that_a_spreadsheet_would_run_is_text(cell):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["line", cell], [cell, -1.5], ["norm", "2"]])
+    found = list(csv.reader(io.StringIO(figure_rows.inert(text.getvalue()), newline="")))
+    assert found == [["line", "'" + cell], ["'" + cell, "-1.5"], ["norm", "2"]]
+
+
+def test_numbers_and_plain_words_are_served_letter_by_letter():
+    text = "a,b\r\n" + "".join(f'"{cell}",-1\r\n' for cell in NUMBERS)
+    assert figure_rows.inert(text) == text and figure_rows.inert("") == ""
+
+
+def test_rows_of_every_way_are_inert(rendered, tmp_path):
+    """Those of the figure itself, those it is given, and those of a file, which stays as it is."""
+    file = rendered.folder / "table.csv"
+    file.write_text("=a,b\n1,-2\n")
+    rendered(figure(line("=line", y=[-1, 2, 3]), meta={"alt": "a"}))
+    rendered(figure(meta={"alt": "a", "rows": "a,b\n@x,-1\n", "file": "given.csv"}))
+    rendered(figure(meta={"alt": "a", "rows": "table.csv", "file": "read.csv"}))
+    served = rendered.folder / "html/_downloads/rows/01_name"
+    assert (served / "figure-1.csv").read_text().splitlines()[1] == "'=line,0,-1"
+    assert (served / "given.csv").read_text() == "a,b\n'@x,-1\n" and (served / "read.csv").read_text() == "'=a,b\n1,-2\n"
+    assert file.read_text() == "=a,b\n1,-2\n"
 
 
 # Tables

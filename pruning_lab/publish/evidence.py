@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +167,18 @@ def reference(name: str) -> dict[str, Any]:
 
 
 def plain(table: pd.DataFrame, number: str = "{:g}"):
-    """A table for the page, without its index; `number` is the format of numbers."""
+    """A table for the page, without its index; `number` is the format of numbers. Whatever else stands in it is text, not markup."""
+    numbers = table.select_dtypes("number").columns
+    named = table.rename_axis(columns=[None if name is None else _text(name) for name in table.columns.names])
     return (
-        table.style.hide(axis="index")
-        .format(number, subset=table.select_dtypes("number").columns)
+        named.style.hide(axis="index")
+        .format(_text, subset=named.columns.difference(numbers, sort=False))
+        .format(number, subset=numbers)
+        .format_index(_text, axis="columns")
         .set_table_attributes('class="dataframe"')
     )
+
+
+def _text(value: Any) -> str:
+    """A cell or a header as HTML that shows it letter by letter; floats beside words as pandas shows them."""
+    return f"{value:.6f}" if isinstance(value, float) else escape(str(value))

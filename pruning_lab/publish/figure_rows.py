@@ -1,4 +1,8 @@
-"""A plotly figure as JSON -> the numbers in it: rows for a CSV file, a table for a page without scripts."""
+"""A plotly figure as JSON -> the numbers in it: rows for a CSV file, a table for a page without scripts.
+
+Rows that a page offers are opened in spreadsheets, which take a cell that begins with =, +, - or @ for a formula: in those that are
+no numbers an apostrophe stands before it (`inert`). The records' own `table.csv` are not touched, since they are read back.
+"""
 
 import base64
 import csv
@@ -10,6 +14,8 @@ import numpy as np
 
 MOST_ROWS = 40  # of each line in a table on the page; the CSV has all
 MOST_COLUMNS = 9
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # full-width signs count too
+_NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII)
 
 
 def plain(text) -> str:
@@ -86,6 +92,24 @@ def rows_csv(figure: dict) -> str:
     for name, x, y, z in maps:
         writer.writerows((name, a, b, v) for b, row in zip(y, z, strict=False) for a, v in zip(x, row, strict=False))
     return out.getvalue()
+
+
+def inert(text: str) -> str:
+    """CSV text whose cells no spreadsheet takes for a formula: an apostrophe stands before those that could be; numbers stay.
+
+    Text without such cells is returned as it is.
+    """
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    safe = [[_inert(cell) for cell in row] for row in rows]
+    if safe == rows:
+        return text
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(safe)
+    return out.getvalue()
+
+
+def _inert(cell: str) -> str:
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def table(figure: dict) -> str:

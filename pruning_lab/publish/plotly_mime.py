@@ -34,7 +34,7 @@ class PlotlyMime:
         if not meta.get("alt"):
             message = "plotly figure without alt text: fig.update_layout(meta={'alt': ...})"
             renderer.logger.warning(message, subtype="plotly_alt", line=data.line)
-        link = _serve_rows(renderer, meta.get("file"), _rows(renderer, figure, meta, data.line))
+        link = _serve_rows(renderer, meta.get("file"), figure_rows.inert(_rows(renderer, figure, meta, data.line)))
         html = figure_html(figure, meta, link)
         return [
             nodes.raw(text=html, format="html", classes=["output", "lab-out"]),
