@@ -253,9 +253,9 @@ def test_scores_of_several_types_are_ranked_together():
 def test_scores_without_an_order_or_a_common_type_are_refused():
     with pytest.raises(ValueError, match="scores of 'a' are torch.complex64, which has no order: pass real numbers"):
         masks.build({"a": torch.tensor([1j, 2])}, 0.5)
-    with pytest.raises(ValueError, match=r"scores of 'b' go beyond 9,007,.*float64 does not hold exactly.*scores of one type"):
+    with pytest.raises(ValueError, match=r"scores of 'b' exceed 9,007,.*float64 does not hold exactly.*scores of one type"):
         masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5)
-    with pytest.raises(ValueError, match="scores of 'b' go beyond .*int64 does not hold"):
+    with pytest.raises(ValueError, match="scores of 'b' exceed .*int64 does not hold"):
         masks.build({"a": torch.tensor([1, 2]), "b": scored([2**63, 0], torch.uint64)}, 0.5)
     assert masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5, "local")["b"].tolist() == [True, False]
 

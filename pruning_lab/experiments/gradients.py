@@ -18,9 +18,9 @@ from ..gradients import summary
 from ..train import evaluate
 from .train import Train, WhileTraining
 
-# Published records were made when every sign counted, also that of a gradient that is zero but for rounding. With the library's own
-# `gradients.silent.SILENT` the diffs of a vision transformer's key biases are others: whoever takes it here raises the `version` of
-# the experiments that read it.
+# Published records were made when every sign counted, also that of a gradient that is zero but for rounding. With the
+# library's own `gradients.silent.SILENT` the diffs of a vision transformer's key biases are others: whoever takes it
+# here raises the `version` of the experiments that read it.
 SILENT = 0
 
 

@@ -21,7 +21,8 @@ def checked(model, split, chunk, want, groups, silent):
     if groups and not 2 <= groups <= len(images):
         raise ValueError(f"groups={groups}: expected 0 (no error bar) or 2 to {len(images)}, the number of samples")
     if not 0 <= silent < 1e6:
-        raise ValueError(f"silent={silent}: expected a number of times the precision's eps, from 0 (every sign counts) to below a million")
+        raise ValueError(f"silent={silent}: expected a number of times the precision's eps, from 0 (every sign counts) "
+                         "to below a million")  # fmt: skip
     _check_model(model)
     return images, labels
 

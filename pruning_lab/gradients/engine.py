@@ -25,8 +25,9 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
     """Mean, mean sign (diffs) and coherence of the gradients of all samples, exactly; the model stays as it is.
 
     No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Random layers
-    other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In float32, PyTorch's
-    backward pass of a norm over positions has lost the gradient itself where inputs lie 1e4 spreads from zero: use float64 there.
+    other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In
+    float32, PyTorch's backward pass of a norm over positions has lost the gradient itself where inputs lie 1e4 spreads
+    from zero: use float64 there.
 
     Args:
         split: a `data.Split`, or anything with `images` [N, ...] and `labels` [N, ...].
@@ -34,12 +35,13 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
         chunk: samples that go through the model at once; None: as many as a byte budget allows. It changes no answer.
         want: some of "diffs", "coherence" (which has the mean) and "mean"; nothing is computed that is not wanted.
         groups: fixed blocks of samples, in their order, for the jackknife; costs the memory of so many copies of the parameters.
-        silent: a gradient that is zero but for rounding has sign 0 in the diffs, not the sign of its rounding, as that of a bias of
-            attention's keys. That is: of one sample, a bias or shift that is summed over positions or calls, at or below `silent` eps
-            of the largest sum of magnitudes in its layer, or of which nothing is above a hundred times that; all of an output of a
-            linear layer over a single token, or of `nn.MultiheadAttention`, at or below `silent` eps of the parameter's largest entry.
-            Weights summed over positions, layers on one vector a sample, parameters that no layer holds and modules without a formula
-            are taken as they are. 0: the sign of whatever is not zero.
+        silent: a gradient that is zero but for rounding has sign 0 in the diffs, not the sign of its rounding, as that
+            of a bias of attention's keys. That is: of one sample, a bias or shift that is summed over positions or
+            calls, at or below `silent` eps of the largest sum of magnitudes in its layer, or of which nothing is above
+            a hundred times that; all of an output of a linear layer over a single token, or of `nn.MultiheadAttention`,
+            at or below `silent` eps of the parameter's largest entry. Weights summed over positions, layers on one
+            vector a sample, parameters that no layer holds and modules without a formula are taken as they are. 0: the
+            sign of whatever is not zero.
 
     Raises:
         ValueError: bad arguments; a loss or gradient that is not finite; a module in training mode that has no gradient for each
@@ -195,8 +197,9 @@ def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
         for start in range(0, n, step):
             here = slice(start, min(start + step, n))
             rows = sum(part.form(here) for part in parts)
-            terms = [part.sizes(here) for part in parts] if sums.silent and all(isinstance(part, Formed) for part in parts) else None
-            sums.add(rows, heard=terms and partial(heard, rows, sum(terms)))
+            listens = sums.silent and all(isinstance(part, Formed) for part in parts)
+            terms = sum(part.sizes(here) for part in parts) if listens else None
+            sums.add(rows, heard=partial(heard, rows, terms) if listens else None)
 
 
 def _add_other(other: Other, how: Plan, calls: list[Call], deltas: dict, sums: dict[str, Sums], n: int) -> None:

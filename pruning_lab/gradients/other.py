@@ -40,7 +40,8 @@ class Other:
         while start < n:
             here = slice(start, min(start + step, n))
             for name, rows in self._rows(given, here).items():
-                sums[name].add(rows, heard=partial(heard_rows, rows) if isinstance(self.module, nn.MultiheadAttention) else None)
+                attention = isinstance(self.module, nn.MultiheadAttention)
+                sums[name].add(rows, heard=partial(heard_rows, rows) if attention else None)
             start = here.stop
 
     def _rows(self, given: Given, here: slice) -> dict[str, Tensor]:

@@ -66,7 +66,9 @@ class Product:
         tokens: positions are tokens, of which there may be one.
     """
 
-    def __init__(self, d: Tensor, x: Tensor, unfold: Callable[[Tensor], Tensor], inputs: int, lazy: bool, tokens: bool = False):
+    def __init__(
+        self, d: Tensor, x: Tensor, unfold: Callable[[Tensor], Tensor], inputs: int, lazy: bool, tokens: bool = False
+    ):
         self.d, self.x, self.unfold, self.inputs, self.tokens = d, x, unfold, inputs, tokens
         size = d.shape[1] * inputs * d.shape[3]
         self.step = PATCHES * budget(d.device, size, d.element_size()) if lazy else len(d)
@@ -92,7 +94,7 @@ class Product:
 
 
 def _outer_of_token(d: Tensor, u: Tensor, sums: Sums) -> None:
-    """As `_outer`; a token alone weighs 1 whatever its query and key, so that outputs may have no gradient but rounding."""
+    """As `_outer`; a token alone weighs 1 whatever its query and key, so that these have no gradient but rounding."""
     _outer(d, u, sums, silent=True)
 
 
@@ -113,8 +115,9 @@ def _outer(d: Tensor, u: Tensor, sums: Sums, silent: bool = False) -> None:
 def _ghost(d: Tensor, u: Tensor, sums: Sums) -> None:
     """Mean and norms without any sample's own gradient: |d u^T|^2 is the inner product of d^T d and u^T u.
 
-    That sum over pairs of positions has rounding of the size of its terms. Where they cancel, as behind a norm whose inputs lie far
-    from zero, so that their root mean square is `CANCELLED` times the sum's, a sample's gradient is formed after all.
+    That sum over pairs of positions has rounding of the size of its terms. Where they cancel, as behind a norm whose
+    inputs lie far from zero, so that their root mean square is `CANCELLED` times the sum's, a sample's gradient is
+    formed after all.
     """
     if sums.total is not None:
         sums.total[sums.block] += torch.einsum("ngol,ngkl->gok", d, u).flatten()

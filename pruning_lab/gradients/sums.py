@@ -21,7 +21,8 @@ def budget(device: torch.device, numbers: int, itemsize: int) -> int:
 class Sums:
     """Sums over samples of a parameter's gradient g: `total` [blocks, P] of g, `signs` [P] of sign(g), `squares` [blocks] of |g|^2.
 
-    Those not wanted are None. `block` is the block of samples that is passing by. `silent` says which signs are 0 (see `silent`).
+    Those not wanted are None. `block` is the block of samples that is passing by. `silent` says which signs are 0 (see
+    `silent`).
     """
 
     def __init__(self, parameter: Tensor, want: frozenset[str], blocks: int, silent: float = 0):
@@ -31,9 +32,12 @@ class Sums:
         self.squares = torch.zeros(blocks, dtype=torch.float64, device=device) if "coherence" in want else None
         self.block, self.silent = 0, silent
 
-    def add(self, rows: Tensor, start: int = 0, scratch: bool = False, heard: Callable[[float], Tensor] | None = None) -> None:
-        """Takes gradients of some samples, `rows` [samples, ...], for the entries from `start` on; `scratch` ones may be overwritten.
+    def add(
+        self, rows: Tensor, start: int = 0, scratch: bool = False, heard: Callable[[float], Tensor] | None = None
+    ) -> None:
+        """Takes gradients of some samples, `rows` [samples, ...], for the entries from `start` on.
 
+        `scratch` ones may be overwritten.
         `heard` makes of `silent` the gradients [samples, P] whose signs are taken; None: these are.
         """
         flat = rows.flatten(1) if rows.ndim > 1 else rows[:, None]

@@ -64,8 +64,8 @@ def by_share(shares: Sequence[int], least: Sequence[int], most: Sequence[int], k
 def erk(shape: Sequence[int]) -> int:
     """A layer's share under the Erdos-Renyi-Kernel: the sum of its dimensions (Evci et al. 2020, section 3).
 
-    Its density is then proportional to (inputs + outputs + kernel sides) / (inputs x outputs x kernel sides). A lone number
-    has share 1.
+    Its density is then proportional to (inputs + outputs + kernel sides) / (inputs x outputs x kernel sides). A lone
+    number has share 1.
     """
     return sum(shape) or 1
 

@@ -50,8 +50,9 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
     Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`, shared over
     what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random; `chance_in_layers` and
     `jaccard_in_layers`, where as many are drawn in every layer; `above_chance`, (overlap - chance) / (1 - chance): 0 by chance and
-    1 for one mask inside the other, but 0 where one of both is whole: any mask lies inside it, so that there is no more than
-    chance to see. Jaccard's chance is that of the expected share. NaN where a mask keeps nothing, `jaccard` where neither does.
+    1 for one mask inside the other, but 0 where one of both is whole: any mask lies inside it, so that there is no more
+    than chance to see. Jaccard's chance is that of the expected share. NaN where a mask keeps nothing, `jaccard` where
+    neither does.
     ValueError: other names or shapes.
     """
     if a.keys() != b.keys() or not a:
@@ -76,5 +77,5 @@ def _with_shares(found: pd.DataFrame, in_layers: pd.Series) -> pd.DataFrame:
     columns |= dict(chance=drawn / smaller, jaccard_chance=drawn / (both - drawn))
     columns |= dict(chance_in_layers=in_layers / smaller, jaccard_in_layers=in_layers / (both - in_layers))
     found = found.assign(**columns)
-    whole = (smaller > 0) & (found[["kept_a", "kept_b"]].max(axis=1) == found.weights)  # chance is 1 there, and nothing lies above
+    whole = (smaller > 0) & (found[["kept_a", "kept_b"]].max(axis=1) == found.weights)  # chance is 1
     return found.assign(above_chance=((found.overlap - found.chance) / (1 - found.chance)).mask(whole, 0.0))

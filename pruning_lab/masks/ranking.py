@@ -32,7 +32,8 @@ def build(
     """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
 
     Args:
-        scores: tensors by name, floating-point, whole numbers or bool; the highest stay, compared exactly whatever their type.
+        scores: tensors by name, floating-point, whole numbers or bool; the highest stay, compared exactly whatever
+            their type.
         density: fraction of all these weights that stays, skipped ones aside; the nearest whole number, halves up.
         scope: "global" ranks all weights together, "local" gives each layer the same density, "erk" its share under the
             Erdos-Renyi-Kernel (Evci et al. 2020).
@@ -109,7 +110,8 @@ def _comparable(layers: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if unordered := [name for name, s in layers.items() if s.is_complex() or s.is_quantized]:
         kind = layers[unordered[0]].dtype
-        raise ValueError(f"scores of {unordered[0]!r} are {kind}, which has no order: pass real numbers, such as their absolute values")
+        raise ValueError(f"scores of {unordered[0]!r} are {kind}, which has no order: pass real numbers, such as their "
+                         "absolute values")  # fmt: skip
     kinds = {s.dtype for s in layers.values()}
     if kinds == {torch.uint64}:
         lowest = torch.iinfo(torch.int64).min
@@ -125,8 +127,8 @@ def _within(scores: Tensor, name: str, kind: torch.dtype, most: int) -> Tensor:
     beyond = scores.dtype != torch.bool and torch.iinfo(scores.dtype).max > most
     values = scores.cpu().numpy() if beyond else None  # torch has no least and largest of uint64
     if beyond and max(-int(values.min()), int(values.max())) > most:
-        raise ValueError(f"scores of {name!r} go beyond {most:,}, which {kind} does not hold exactly beside the other layers': "
-                         "give all layers scores of one type")  # fmt: skip
+        raise ValueError(f"scores of {name!r} exceed {most:,}, which {kind} does not hold exactly beside the other "
+                         "layers': give all layers scores of one type")  # fmt: skip
     return scores.to(kind)
 
 
@@ -142,8 +144,9 @@ def _affordable(density: float, floor: float, sizes: Sequence[int], least: Seque
 
 def _ranked(scores: Tensor, invert: bool) -> tuple[Tensor, Tensor]:
     """A layer's scores in the order in which they stay, [weights], and their positions."""
-    turned = scores if not invert else -scores if scores.is_floating_point() else ~scores  # ~x is -x - 1: the lowest has one too
-    values, order = turned.flatten().sort(descending=True, stable=True)
+    if invert:
+        scores = -scores if scores.is_floating_point() else ~scores  # ~x is -x - 1, which the lowest has too
+    values, order = scores.flatten().sort(descending=True, stable=True)
     return values, order
 
 

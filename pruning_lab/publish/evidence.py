@@ -167,7 +167,7 @@ def reference(name: str) -> dict[str, Any]:
 
 
 def plain(table: pd.DataFrame, number: str = "{:g}"):
-    """A table for the page, without its index; `number` is the format of numbers. Whatever else stands in it is text, not markup."""
+    """A table for the page, without its index; `number` is the format of numbers. All else is text, not markup."""
     numbers = table.select_dtypes("number").columns
     named = table.rename_axis(columns=[None if name is None else _text(name) for name in table.columns.names])
     return (

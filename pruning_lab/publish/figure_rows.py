@@ -1,7 +1,8 @@
 """A plotly figure as JSON -> the numbers in it: rows for a CSV file, a table for a page without scripts.
 
-Rows that a page offers are opened in spreadsheets, which take a cell that begins with =, +, - or @ for a formula: in those that are
-no numbers an apostrophe stands before it (`inert`). The records' own `table.csv` are not touched, since they are read back.
+Rows that a page offers are opened in spreadsheets, which take a cell that begins with =, +, - or @ for a formula: in
+those that are no numbers an apostrophe stands before it (`inert`). The records' own `table.csv` are not touched, since
+they are read back.
 """
 
 import base64
@@ -95,7 +96,7 @@ def rows_csv(figure: dict) -> str:
 
 
 def inert(text: str) -> str:
-    """CSV text whose cells no spreadsheet takes for a formula: an apostrophe stands before those that could be; numbers stay.
+    """CSV text whose cells no spreadsheet takes for a formula: an apostrophe stands before what could be; numbers stay.
 
     Text without such cells is returned as it is.
     """
