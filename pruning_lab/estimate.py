@@ -103,7 +103,7 @@ def estimate(
     parameters, gradients, moments, images and the activations of a batch; what criteria and statistics take comes on top.
 
     Args:
-        keep: count local records made by other code than today's as stored. fresh: as if nothing were stored.
+        fresh: as if nothing were stored.
         measured: what earlier calls in this process measured, and this one adds to. say: told what is being measured.
 
     Raises:
@@ -111,7 +111,7 @@ def estimate(
     """
     measured = {} if measured is None else measured
     environment.reuse_memory()  # as a sweep does
-    waits = makers(missing(experiments, fresh=fresh))
+    waits = makers(missing(experiments, fresh))
     seconds, memory, steps = {}, {}, {}
     for e in waits:
         training = e.training()

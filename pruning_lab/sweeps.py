@@ -49,7 +49,6 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None) -
     Args:
         executor: where to compute: a pool, a Dask client; None: the cluster that `PRUNING_LAB_CLUSTER` names, else a pool of
             `PRUNING_LAB_WORKERS`, else here, one after another.
-        keep: use local records made by other code than today's (see `store.find`).
 
     Raises:
         SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
@@ -67,7 +66,7 @@ def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list
     """What has to be computed, in levels of which each needs only those before it; the cheapest of a level first.
 
     Args:
-        keep: see `store.find`. fresh: as if nothing were stored.
+        fresh: as if nothing were stored.
     """
     depth: dict[Experiment, int] = {}
 

@@ -98,7 +98,7 @@ def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves and a log."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("CLUSTER_LOG", str(tmp_path / "log"))
-    for name in ("KEEP", "CLUSTER", "PLUGINS"):
+    for name in ("CLUSTER", "PLUGINS"):
         monkeypatch.delenv(f"PRUNING_LAB_{name}", raising=False)
     store.forget()
     return store_folder
@@ -207,19 +207,14 @@ def test_a_failure_is_named_and_its_children_are_left_out(client, capsys):
     assert "curve of bad" not in {name for _, name in noted()}
 
 
-def test_records_of_other_code_are_kept_by_workers_too(client, monkeypatch):
+def test_workers_make_again_what_other_code_made(client):
     net = Net("old")
     store.run(net, weights=True)
     file = store._folder(net, "local") / "record.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(code=dict(Net="000000000000"))))
-    store.forget()
-    sweeps.sweep([Curve(net, "first")], client, keep=True)
-    monkeypatch.setenv("PRUNING_LAB_KEEP", "1")  # of this process: workers have another environment
-    sweeps.sweep([Curve(net, "second")], client)
-    assert [name for _, name in noted()] == ["old", "first of old", "second of old"]
-    monkeypatch.delenv("PRUNING_LAB_KEEP")
-    sweeps.sweep([Curve(net, "third")], client)
-    assert [name for _, name in noted()][3:] == ["old", "third of old"]
+    store._load.cache_clear()
+    sweeps.sweep([Curve(net, "first")], client)
+    assert [name for _, name in noted()] == ["old", "old", "first of old"]
 
 
 def test_the_environment_names_the_cluster_and_the_connection_ends(client, monkeypatch):
@@ -290,9 +285,9 @@ def test_ctrl_c_waits_until_the_client_is_done(monkeypatch, capsys):
         served.result(client)
     monkeypatch.setattr(served, "offered", lambda: None)
     with pytest.raises(KeyboardInterrupt):
-        served.submit(sweeps._task, Net("a"), None)
+        served.submit(sweeps._task, Net("a"))
     assert client.finished == ["info", "result", "submit"]
-    state = sweeps._Sweep([[Net("a")]], served, None)
+    state = sweeps._Sweep([[Net("a")]], served)
     state.running[Net("a")] = client
     with pytest.raises(KeyboardInterrupt):
         state.stop()
@@ -394,11 +389,11 @@ def test_a_record_that_does_not_come_is_an_error(monkeypatch, shelves):
     monkeypatch.setattr(cluster, "LOOK", 0.02)
     e = Net("a")
     with pytest.raises(ClusterError, match=f"a worker computed Net {e.key}, but its record is not here: PRUNING_LAB_STORE"):
-        cluster.Cluster(None, "").confirm(e, None)
+        cluster.Cluster(None, "").confirm(e)
     monkeypatch.setattr(cluster, "PATIENCE", 60)
-    late = threading.Timer(0.1, store.run, (e, None, True))  # as a folder that is on another machine may be
+    late = threading.Timer(0.1, store.run, (e, True))  # as a folder that is on another machine may be
     late.start()
-    cluster.Cluster(None, "").confirm(e, None)
+    cluster.Cluster(None, "").confirm(e)
     late.join()
     assert store.find(e, weights=True)
 

@@ -1,7 +1,9 @@
 """Sweeps, the experiments of the chapters, and the command line."""
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import PROFILES, Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, models, store, sweeps, units
+from pruning_lab import PROFILES, Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, estimate, models, store, sweeps, units
 from pruning_lab.__main__ import main
 from pruning_lab.experiment import lineage
 from pruning_lab.store import Experiment, Result
@@ -550,7 +552,23 @@ def test_errors_are_one_line_and_exit_code_2(capsys, words, says):
     assert err.startswith("pruning_lab: ") and says in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [[], ["bake"], ["sweep"], ["sweep", "01", "--profile", "huge"], ["clean", "everything"]], ids=str)
+def test_nothing_in_the_project_speaks_of_using_what_other_code_made():
+    """A record is current or certified, or it is made again: there is no word by which that is switched off."""
+    gone = re.compile(r"PRUNING_LAB_KEE[P]|--kee[p](?![\w-])|\bkee[p]: bool|\bkee[p]=(True|False|None)")
+    suffixes = {".py", ".md", ".ipynb", ".toml", ".yml", ".js", ".txt", ""}
+    ours = [ROOT / name for name in ("pruning_lab", "book", "tests", "benchmarks", "js", ".ci")]
+    files = [*(f for f in ROOT.iterdir()), *(f for folder in ours for f in folder.rglob("*"))]
+    files = [f for f in files if f.is_file() and f.suffix in suffixes and not {"node_modules", "results"} & set(f.parts)]
+    assert len(files) > 100 and not [str(f) for f in files if gone.search(f.read_text(encoding="utf-8", errors="replace"))]
+    signatures = (store.find, store.run, store.gather, sweeps.sweep, sweeps.missing, estimate.estimate)
+    assert not [f.__name__ for f in signatures if "keep" in inspect.signature(f).parameters]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["bake"], ["sweep"], ["sweep", "01", "--profile", "huge"], ["sweep", "01", "--kee" + "p"], ["clean", "everything"]],
+    ids=str,
+)
 def test_words_that_are_no_command_exit_with_2(capsys, words):
     with pytest.raises(SystemExit) as caught:
         main(words)
