@@ -7,6 +7,7 @@ import ast
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ from .experiment import Experiment, lineage
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 after an error, which is printed."""
     args = _parser().parse_args(words)
+    args.since = time.monotonic() - (environment.age() if words is None else 0.0)  # when the command began
     try:
         args.command(args)
     except (ValueError, LookupError, OSError, sweeps.SweepError, ClusterError) as error:
@@ -36,11 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pruning_lab", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(function: Any, name: str, words: str, chapter: bool = True) -> argparse.ArgumentParser:
+    def command(function: Any, name: str, words: str, chapter: bool = True, several: str | None = None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words, description=words)
         sub.set_defaults(command=function)
         if chapter:
-            sub.add_argument("chapter", help="number, name or path of a notebook")
+            sub.add_argument("chapter", nargs=several, help="number, name or path of a notebook")
             sub.add_argument("--profile", default="laptop", choices=sweeps.PROFILES)
             sub.add_argument(
                 "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of the chapter"
@@ -53,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--fresh", action="store_true", help="as if nothing were stored")
     run = command(_run, "run", "execute a chapter with papermill")
     run.add_argument("-o", "--output", type=Path, help="executed notebook (default: _build/run/<chapter>-<profile>.ipynb)")
-    sweep = command(_sweep, "sweep", "compute a chapter's missing records; needs no Jupyter")
+    sweep = command(_sweep, "sweep", "compute the missing records of chapters; needs no Jupyter", several="+")
+    sweep.add_argument(
+        "--budget", type=_seconds, metavar="SECONDS", help="end inside this time; what decides most per second comes first (default: none)"
+    )
     where = sweep.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
     where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
@@ -84,8 +89,18 @@ def _literal(text: str) -> Any:
         return text
 
 
+def _seconds(text: str) -> float:
+    seconds = _literal(text)
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
+    return float(seconds)
+
+
 def _plan(args: argparse.Namespace) -> list[Experiment]:
-    return chapters.plan(chapters.chapter(args.chapter), args.profile, _parameters(args))
+    """The experiments of the chapter, or of all the chapters, that were named."""
+    names = [args.chapter] if isinstance(args.chapter, str) else args.chapter
+    plans = [chapters.plan(chapters.chapter(name), args.profile, _parameters(args)) for name in names]
+    return list(dict.fromkeys(e for plan in plans for e in plan))
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -125,8 +140,13 @@ def _run(args: argparse.Namespace) -> None:
 def _sweep(args: argparse.Namespace) -> None:
     if args.cluster:
         os.environ["PRUNING_LAB_CLUSTER"] = args.cluster
+    limit = None
+    if args.budget:
+        from .budget import Budget  # here: what it estimates by takes time to import
+
+        limit = Budget(args.budget, args.since)
     with sweeps.pool(args.workers) if args.workers > 1 else nullcontext() as executor:
-        sweeps.sweep(_plan(args), executor)
+        sweeps.sweep(_plan(args), executor, limit)
 
 
 def _publish(args: argparse.Namespace) -> None:

@@ -103,6 +103,12 @@ class Cluster:
             workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return max((w["resources"].get("GPU", 0.0) for w in workers), default=None)
 
+    @property
+    def slots(self) -> int:
+        """Runs at a time: one a worker, as many as there are now."""
+        with uninterrupted():
+            return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+
     def submit(self, task: Callable[[Experiment], float], e: Experiment) -> Any:
         """Start `task(e)` on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
         self.asked[e] = gpus(e, self.offered() or 0.0)

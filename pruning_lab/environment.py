@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -64,6 +65,15 @@ def device() -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"PRUNING_LAB_DEVICE={name!r} cannot be used here: {error}") from error
     return torch.device(name)
+
+
+def age() -> float:
+    """Seconds since this process began, imports included; where the system does not say, those that it has computed."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # from the start of the machine
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, IndexError, ValueError):
+        return time.process_time()
 
 
 @cache

@@ -114,15 +114,26 @@ def estimate(
     waits = makers(missing(experiments, fresh))
     seconds, memory, steps = {}, {}, {}
     for e in waits:
-        training = e.training()
-        if training is None:
-            seconds[e], memory[e] = e.cost() * _once(measured, "speed", lambda: SPEED / speed()), 0
-            continue
-        steps[e] = _once(measured, signature(training), lambda t=training: measure(t, say))
-        seconds[e] = _training_seconds(training, steps[e]) + training.looks * _look(e, training, steps[e], measured)
-        memory[e] = _once(measured, ("memory", signature(training), training.net.limit), lambda t=training: peak_bytes(t))
+        seconds[e], memory[e] = run_seconds(e, measured, say), 0
+        if training := e.training():
+            steps[e] = measured[signature(training)]
+            memory[e] = _once(measured, ("memory", signature(training), training.net.limit), lambda t=training: peak_bytes(t))
     stored = 0 if fresh else sum(find(e) is not None for e in experiments)
     return Estimate(seconds, memory, waits, steps, len(experiments), stored)
+
+
+def run_seconds(e: Experiment, measured: dict[Any, Any], say: Callable[[str], None] = lambda _: None) -> float:
+    """Seconds of one run on this device; what has to be measured for it is added to `measured`."""
+    training = e.training()
+    if training is None:
+        return rough_seconds(e, measured)
+    step = _once(measured, signature(training), lambda: measure(training, say))
+    return _training_seconds(training, step) + training.looks * _look(e, training, step, measured)
+
+
+def rough_seconds(e: Experiment, measured: dict[Any, Any]) -> float:
+    """What `cost()` comes to at the speed of this device, which is measured once."""
+    return e.cost() * _once(measured, "speed", lambda: SPEED / speed())
 
 
 def iterations(training: Training) -> int:

@@ -40,7 +40,43 @@ class SweepError(RuntimeError):
     """Some experiments of a sweep failed; the others are stored."""
 
 
-def sweep(experiments: Iterable[Experiment], executor: Executor | None = None) -> None:
+class OutOfTime(BaseException):
+    """The time that a sweep was given is over; raised in the middle of what this process computes, as Ctrl-C is."""
+
+
+class Limit:
+    """What begins when in a sweep, and when it ends: here all that is ready, and never; see `budget.Budget` for another."""
+
+    def open(self, experiments: Sequence[Experiment], state: _Sweep) -> None:
+        """Get ready to choose among what the sweep waits for."""
+
+    def choose(self, state: _Sweep) -> list[Experiment]:
+        """What begins now, of what is ready; none: nothing before something that runs has ended. What must be alone comes last."""
+        ready = state.ready()
+        if plain := [e for e in ready if not e.alone]:
+            return plain
+        return ready[:1] if not state.running and all(e.alone for e in state.waiting) else []
+
+    def call(self, task: Callable[[Experiment], float], e: Experiment) -> float:
+        """Compute an experiment in this process. OutOfTime: it took too long."""
+        return task(e)
+
+    def patience(self) -> float:
+        """Seconds that may pass while nothing finishes. OutOfTime: there are none."""
+        return cluster.LOOK
+
+    def took(self, e: Experiment, seconds: float) -> None:
+        """Learn how long a run took."""
+
+    def ahead(self, state: _Sweep) -> str:
+        """What is said of the time after a run."""
+        return f"about {duration(max(state.left(), 0.0))} left"
+
+    def close(self, state: _Sweep) -> None:
+        """Say what was left undone."""
+
+
+def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, limit: Limit | None = None) -> None:
     """Compute and store every experiment that has no record, and the parents that those need; print a line for each.
 
     One that fails is named, and what builds on it is left out; the rest goes on, and SweepError is raised in the end.
@@ -49,6 +85,7 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None) -
     Args:
         executor: where to compute: a pool, a Dask client; None: the cluster that `PRUNING_LAB_CLUSTER` names, else a pool of
             `PRUNING_LAB_WORKERS`, else here, one after another.
+        limit: what may be begun and for how long, such as `budget.Budget(540)`; None: everything, until it is done.
 
     Raises:
         SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
@@ -59,7 +96,7 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None) -
         print(f"all {len(experiments)} records are stored", flush=True)
         return
     with _executor(executor, sum(map(len, levels))) as executor:
-        _Sweep(levels, executor).run()
+        _Sweep(levels, executor, limit or Limit()).run(experiments)
 
 
 def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list[Experiment]]:
@@ -108,48 +145,65 @@ def duration(seconds: float) -> str:
 class _Sweep:
     """The state of one sweep: what waits, what runs, what is stored, what failed."""
 
-    def __init__(self, levels: list[list[Experiment]], executor: Executor | None) -> None:
-        self.executor = executor
+    def __init__(self, levels: list[list[Experiment]], executor: Executor | None, limit: Limit) -> None:
+        self.executor, self.limit = executor, limit
         self.waiting = makers(levels)
         self.costs = {e: e.cost() for e in self.waiting}
         self.running: dict[Experiment, Future] = {}
         self.finished: SimpleQueue[tuple[Experiment, Future]] = SimpleQueue()
         self.stored: set[Experiment] = set()
         self.failed: dict[Experiment, Exception | None] = {}  # None: left out, for its parent failed
-        self.start = time.perf_counter()
+        self.began = time.perf_counter()
 
-    def run(self) -> None:
+    def run(self, experiments: Sequence[Experiment]) -> None:
         try:
+            self.limit.open(experiments, self)
             self.submit()
             while self.running:
                 self.settle(*self.next())
                 self.submit()
+        except OutOfTime:
+            self.take_back()
         except (KeyboardInterrupt, DiskFull, ClusterError, CancelledError) as error:
-            self.stop()
+            self.take_back()
+            print(f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
             if isinstance(error, CancelledError):
                 raise SweepError(f"the executor gave up what it was given ({error}); {len(self.stored)} are stored") from error
             raise
+        self.limit.close(self)
         if self.failed:
             first = next(error for error in self.failed.values() if error is not None)
             said = f"{len(self.failed)} of {len(self.costs)} failed, {len(self.stored)} are stored; the first: {first}"
             raise SweepError(said) from first
 
     def submit(self) -> None:
-        """Start all that wait for nothing any more; leave out what has lost a parent."""
+        """Leave out what has lost a parent; start what the limit lets begin."""
         for e, groups in list(self.waiting.items()):
             if any(self.failed.keys() >= set(group) for group in groups):
                 del self.waiting[e]
                 self.failed[e] = None
-            elif e.alone and (self.running or not all(other.alone for other in self.waiting)):
-                continue
-            elif all(self.stored | self.failed.keys() >= set(group) for group in groups):
+        while chosen := self.limit.choose(self):
+            for e in chosen:
                 del self.waiting[e]
                 self.begin(e)
 
+    def ready(self) -> list[Experiment]:
+        """What waits for nothing any more, in order."""
+        done = self.stored | self.failed.keys()
+        return [e for e, groups in self.waiting.items() if all(done.issuperset(group) for group in groups)]
+
     def begin(self, e: Experiment) -> None:
-        future = self.running[e] = _submit(None if e.alone else self.executor, e)
+        future = self.running[e] = self.start(e)
         if hasattr(future, "add_done_callback"):
             future.add_done_callback(lambda done: self.finished.put((e, done)))
+
+    def start(self, e: Experiment) -> Future:
+        if self.executor is None or e.alone:
+            return _Later(partial(self.limit.call, _task, e))
+        try:
+            return self.executor.submit(_task, e)
+        except Exception as error:  # a worker died: the pool takes nothing more
+            return _Later(partial(_fail, error))
 
     def next(self) -> tuple[Experiment, Future]:
         """What finished next; where futures do not say so, the one that was started first."""
@@ -158,7 +212,7 @@ class _Sweep:
                 return e, future
         while True:
             try:
-                e, future = self.finished.get(timeout=cluster.LOOK)
+                e, future = self.finished.get(timeout=self.limit.patience())
             except Empty:
                 for e in self.executor.stuck(self.running) if isinstance(self.executor, cluster.Cluster) else ():
                     self.running.pop(e).cancel()
@@ -183,23 +237,23 @@ class _Sweep:
             print(f"failed: {type(e).__name__} {e.key}: {type(error).__name__}: {error}", flush=True)
             return
         self.stored.add(e)
+        self.limit.took(e, seconds)
         done = f"{len(self.stored)}/{len(self.costs)} {type(e).__name__} {e.key}: {seconds:.1f} s"
-        print(f"{done}, about {duration(max(self.left(), 0.0))} left", flush=True)
+        print(f"{done}, {self.limit.ahead(self)}", flush=True)
 
     def left(self) -> float:
         """Seconds to go, if what is left takes as long for its cost as what is stored took."""
         finished = sum(self.costs[e] for e in self.stored)
-        return (time.perf_counter() - self.start) * (sum(self.costs.values()) / max(finished, 1e-9) - 1)
+        return (time.perf_counter() - self.began) * (sum(self.costs.values()) / max(finished, 1e-9) - 1)
 
-    def stop(self) -> None:
-        """Take back what is not yet begun, and say how far it came."""
+    def take_back(self) -> None:
+        """End what runs where that can be ended; what it was at goes on from its checkpoint next time."""
         if isinstance(self.executor, Pool):
             self.executor.stop()
         else:  # another would first finish all that it was given
             for future in self.running.values():
                 with cluster.uninterrupted(), suppress(Exception):  # a cluster that is gone takes nothing back
                     getattr(future, "cancel", bool)()
-        print(f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
 
 
 @contextmanager
@@ -222,15 +276,6 @@ class _Later:
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.result = call
-
-
-def _submit(executor: Executor | None, e: Experiment) -> Future:
-    if executor is None:
-        return _Later(partial(_task, e))
-    try:
-        return executor.submit(_task, e)
-    except Exception as error:  # a worker died: the pool takes nothing more
-        return _Later(partial(_fail, error))
 
 
 def _fail(error: Exception) -> None:

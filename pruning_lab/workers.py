@@ -26,6 +26,11 @@ class Pool(ProcessPoolExecutor):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    @property
+    def slots(self) -> int:
+        """Runs at a time."""
+        return self._max_workers
+
     def stop(self) -> None:
         """End the workers at once; what they were at and what waits is given up. It is not cancelled: where the workers end by
         themselves meanwhile, the pool's own thread would fail on what is cancelled already."""

@@ -21,6 +21,7 @@ import torch
 
 from pruning_lab import Recipe, Train, UnitCurve, cluster, environment, replace, store, sweeps
 from pruning_lab.__main__ import main
+from pruning_lab.budget import Budget
 from pruning_lab.cluster import ClusterError
 from pruning_lab.store import Experiment, Result
 
@@ -252,6 +253,22 @@ def test_ctrl_c_says_what_is_stored_and_the_same_command_goes_on(client, tmp_pat
     assert max(Counter(name for _, name in noted()).values()) == 1 and len(noted("end")) == 9
 
 
+def test_a_budget_ends_a_sweep_on_a_cluster_and_takes_back_what_can_be(client, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "LOOK", 0.1)
+    nets = [Net(f"n{k}") for k in range(3)]
+
+    class Short(Budget):
+        def left(self):
+            return 0.0 if {"slow"} & {name for _, name in noted()} and stored(nets) else super().left()
+
+    assert cluster.Cluster(client, "").slots == 2
+    sweeps.sweep([*nets, Net("slow", after="later")], client, Short(1e6))
+    out = capsys.readouterr().out
+    assert "3 of 4 are stored after " in out and f"stopped on its way: Net {Net('slow', after='later').key}" in out
+    note("begin", "later")  # lets the worker end what it is at
+    until(lambda: "slow" in {name for _, name in noted("end")})
+
+
 class Pressed:
     """Someone presses Ctrl-C in the middle of every call of a client and of its futures."""
 
@@ -287,10 +304,10 @@ def test_ctrl_c_waits_until_the_client_is_done(monkeypatch, capsys):
     with pytest.raises(KeyboardInterrupt):
         served.submit(sweeps._task, Net("a"))
     assert client.finished == ["info", "result", "submit"]
-    state = sweeps._Sweep([[Net("a")]], served)
+    state = sweeps._Sweep([[Net("a")]], served, sweeps.Limit())
     state.running[Net("a")] = client
     with pytest.raises(KeyboardInterrupt):
-        state.stop()
+        state.take_back()
     assert client.finished[-1] == "cancel" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

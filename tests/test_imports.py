@@ -46,6 +46,7 @@ ALLOWED = {
     "twins": "experiment",
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins",
     "estimate": "environment data experiment store sweeps train",
+    "budget": "checkpoint provenance experiment store sweeps estimate",
     "publish": "environment experiment store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
