@@ -111,10 +111,11 @@ class Budget(Limit):
 
     def close(self, state: _Sweep) -> None:
         """Say what is stored, what was stopped on its way, and what was not begun, by kind."""
+        begun = state.costs.keys() - state.stored - state.failed.keys() - state.waiting.keys()
+        state.stored |= {e for e in begun if store.find(e, e.has_weights) is not None}  # it ended as the time did
         used = time.monotonic() - self.since
         print(f"{len(state.stored)} of {len(state.costs)} are stored after {used:.0f} s of {self.seconds:g} s", flush=True)
-        ended = state.stored | state.failed.keys() | state.waiting.keys()
-        for e in state.costs.keys() - ended:
+        for e in sorted(begun - state.stored, key=lambda e: e.key):
             print(f"stopped on its way: {type(e).__name__} {e.key}; the same command goes on from its last checkpoint", flush=True)
         if state.waiting:
             self._say_waiting(list(state.waiting))
