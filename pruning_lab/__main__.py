@@ -23,7 +23,7 @@ from .experiment import Experiment, lineage
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 after an error, which is printed."""
     args = _parser().parse_args(words)
-    args.since = time.monotonic() - (environment.age() if words is None else 0.0)  # when the command began
+    args.began = time.monotonic() - (environment.age() if words is None else 0.0)  # when the command began
     try:
         args.command(args)
     except (ValueError, LookupError, OSError, sweeps.SweepError, ClusterError) as error:
@@ -63,6 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
     where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
     command(_publish, "publish", "copy a chapter's local records to the published shelf")
+    pack = command(_pack, "pack", "write new local records to a few files, to carry them to another machine", chapter=False)
+    pack.add_argument("out", type=Path, help="a new folder")
+    pack.add_argument("chapter", nargs="*", help="of these chapters only (default: all new records)")
+    pack.add_argument("--profile", default="laptop", choices=sweeps.PROFILES, help="of the chapters")
+    pack.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of them")
+    pack.add_argument("--since", metavar="TIME", help="made then or later, such as 2026-01-31T12:00:00Z")
+    pack.add_argument("--weights", action="store_true", help="with trained weights")
+    unpack = command(_unpack, "unpack", "put packed records on the local shelf; none that is there is overwritten", chapter=False)
+    unpack.add_argument("files", nargs="+", type=Path, metavar="FILE")
     build = command(_build, "build", "build the book", chapter=False)
     build.add_argument("--profile", default=os.environ.get("PROFILE", "laptop"), choices=sweeps.PROFILES)
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
@@ -144,7 +153,7 @@ def _sweep(args: argparse.Namespace) -> None:
     if args.budget:
         from .budget import Budget  # here: what it estimates by takes time to import
 
-        limit = Budget(args.budget, args.since)
+        limit = Budget(args.budget, args.began)
     with sweeps.pool(args.workers) if args.workers > 1 else nullcontext() as executor:
         sweeps.sweep(_plan(args), executor, limit)
 
@@ -170,6 +179,31 @@ def _room(experiments: Sequence[Experiment]) -> None:
 
 def _size(place: Path) -> int:
     return place.stat().st_size if place.is_file() else sum(f.stat().st_size for f in place.rglob("*") if f.is_file())
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from . import parcels
+
+    since = parcels.time(args.since) if args.since else None
+    found = [r for e in lineage(_plan(args)) if (r := store.find(e)) is not None and r.shelf == "local"]
+    packed = parcels.pack(args.out, [r.folder for r in found] if args.chapter else None, since, args.weights)
+    for file in packed.files:
+        print(f"{file.name} {file.stat().st_size / 1e6:.1f} MB")
+    for words in packed.left_out:
+        print(f"left out: {words}")
+    print(f"{packed.records} records packed" if packed.records else "no new records to pack; nothing was written")
+    if packed.rest:
+        what = f"{len(packed.rest)} records need more than {parcels.FILES} files of {parcels.LIMIT / 1e6:.0f} MB"
+        print(f"{what}: carry these away, then pack the rest into another folder with --since {packed.rest_since}")
+
+
+def _unpack(args: argparse.Namespace) -> None:
+    from . import parcels
+
+    taken = parcels.unpack(args.files)
+    for name in taken.here:
+        print(f"here already, left as it is: {name}")
+    print(f"{len(taken.new)} records taken, {len(taken.here)} were here already")
 
 
 def _build(args: argparse.Namespace) -> None:

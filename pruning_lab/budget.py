@@ -60,7 +60,7 @@ class Budget(Limit):
         """Estimate what is missing, by a tenth of the time at most."""
         self.lines = _Lines(experiments, state.waiting)
         self.slots = getattr(state.executor, "slots", 1)
-        with self._alarm(), _threads(1 if self.slots > 1 else torch.get_num_threads()):
+        with self._alarm(), _one_thread():
             self.forecast = Forecast(state.waiting, self.left() * MEASURING, self.left())
             self.forecast.remember(lineage(experiments))
 
@@ -299,9 +299,10 @@ def _words(e: Experiment) -> str:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
+    """As workers compute."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -35,6 +35,7 @@ ALLOWED = {
     "record": "",
     "store": "environment source certificates provenance data experiment disk record",
     "workers": "disk",
+    "parcels": "environment experiment disk store",
     "cluster": "environment models experiment store",
     "sweeps": "environment experiment disk store workers cluster",
     "chapters": "experiment",

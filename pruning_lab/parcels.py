@@ -1,0 +1,284 @@
+"""Records on the way from one machine to another: a few files of limited size, each checked before anything is taken from it.
+
+A file is a zip: `parcel.json` with the sha256 of every member, then `<experiment>/<key>/<file>`. Nothing is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from . import environment, store
+from .disk import room
+from .experiment import Experiment
+
+FORMAT = 1
+LIMIT = 16_000_000  # bytes of one file
+FILES = 8
+UNPACKED = 512_000_000  # bytes of all members of one file, at most
+CONTENTS, RECORD, WEIGHTS = "parcel.json", "record.json", "weights.safetensors"
+NAMES = {RECORD, "table.csv", "arrays.npz", WEIGHTS}
+MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]{0,250})/([a-z]+\.[a-z]+)")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` did: the files, how many records are in them, and why others are not."""
+
+    files: tuple[Path, ...]
+    records: int
+    left_out: tuple[str, ...] = ()
+    rest: tuple[Path, ...] = ()  # folders of records for which `FILES` files did not suffice, the youngest of all
+    rest_since: str = ""  # when the first of them was made
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What `unpack` did: names of records now on the local shelf, and of those that were here already."""
+
+    new: tuple[str, ...]
+    here: tuple[str, ...]
+
+
+def pack(target: Path, folders: Iterable[Path] | None = None, since: datetime | None = None, weights: bool = False) -> Packed:
+    """Write local records that are not on the published shelf and may be published there to files in a folder, the oldest first.
+
+    Args:
+        folders: of the records; None: all of the local shelf. since: only those made at this time or later.
+        weights: with the trained weights, which are never published and make files large.
+
+    Raises:
+        ValueError: the folder holds packed records already, or is a file. DiskFull: no room.
+    """
+    if target.exists() and (not target.is_dir() or any(target.glob("records-*.zip"))):
+        raise ValueError(f"{target} holds packed records already, or is no folder: name a new one")
+    chosen, left_out = _chosen(local() if folders is None else folders, since)
+    boxes: list[list[tuple[Path, int]]] = []
+    rest: list[tuple[str, Path]] = []
+    for made, folder in chosen:
+        size = len(_zipped([folder], weights))
+        if size > LIMIT:
+            left_out.append(f"{_name(folder)}: {size / 1e6:.1f} MB in one record, a file holds {LIMIT / 1e6:.0f} MB")
+        elif boxes and not rest and sum(s for _, s in boxes[-1]) + size <= LIMIT:
+            boxes[-1].append((folder, size))
+        elif len(boxes) < FILES:
+            boxes.append([(folder, size)])
+        else:
+            rest.append((made, folder))  # and all that are younger, so that `since` finds them
+    files = []
+    for k, box in enumerate(boxes, 1):
+        files.append(_write(target / f"records-{k}.zip", _zipped([folder for folder, _ in box], weights)))
+    return Packed(tuple(files), sum(map(len, boxes)), tuple(left_out), tuple(folder for _, folder in rest), rest[0][0] if rest else "")
+
+
+def local() -> Iterator[Path]:
+    """Folders of the local shelf that hold a record."""
+    return (file.parent for file in environment.local_shelf().glob(f"*/*/{RECORD}") if not file.parent.name.startswith("."))
+
+
+def unpack(files: Sequence[Path]) -> Taken:
+    """Put the records of packed files on the local shelf; a sound record that is here stays as it is.
+
+    Every file is checked whole before anything of any is taken.
+
+    Raises:
+        ValueError: a file is not what `pack` writes, is damaged, or holds records that this library cannot read.
+        DiskFull: no room.
+    """
+    parcels = [_read(file) for file in files]
+    new: list[str] = []
+    here: list[str] = []
+    for parcel in parcels:
+        for name, members in parcel.items():
+            (here if _sound(name) else new).append(name)
+            if here[-1:] != [name]:
+                _place(name, members)
+    return Taken(tuple(new), tuple(here))
+
+
+def time(text: str) -> datetime:
+    """A time as records say it, `2026-01-31T12:00:00Z`, or a date; UTC unless it says otherwise. ValueError: it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time: expected one such as 2026-01-31T12:00:00Z or 2026-01-31") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Time and folder of the sound records that are to be packed, the oldest first, and what is said of broken ones."""
+    kinds, found, left_out = _kinds(), [], []
+    for folder in sorted(set(folders)):
+        try:
+            meta = check({file.name: file.read_bytes() for file in folder.iterdir() if file.name in NAMES}, *folder.parts[-2:])
+        except FileNotFoundError:
+            continue  # it went while one looked
+        except (ValueError, OSError) as error:
+            left_out.append(f"{_name(folder)}: {error}")
+            continue
+        kind = kinds.get(folder.parent.name)
+        published = (environment.published_shelf() / _name(folder) / RECORD).is_file()
+        if not published and (kind is None or kind.published) and (since is None or time(meta["time"]) >= since):
+            found.append((meta["time"], folder))
+    return sorted(found), left_out
+
+
+def check(files: dict[str, bytes], experiment: str, key: str) -> dict[str, Any]:
+    """The `record.json` among the files of a record, if these are whole and of that experiment and key. ValueError: why not."""
+    try:
+        meta = json.loads(files[RECORD])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"{RECORD} is missing or broken ({type(error).__name__})") from error
+    if not isinstance(meta, dict) or meta.get("format") != store.FORMAT:
+        said = meta.get("format") if isinstance(meta, dict) else meta
+        raise ValueError(f"its format is {said!r}, this library reads {store.FORMAT}")
+    if (meta.get("experiment"), meta.get("key")) != (experiment, key):
+        raise ValueError(f"it says that it is {meta.get('experiment')}/{meta.get('key')}")
+    kind = _kinds().get(experiment)
+    if kind is not None and meta.get("version", 1) != kind.version:
+        raise ValueError(f"it is of version {meta.get('version', 1)!r} of {experiment}, this library's is {kind.version}")
+    _check_files(meta, files)
+    try:
+        time(meta["time"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("it does not say when it was made") from error
+    return meta
+
+
+def _check_files(meta: dict[str, Any], files: dict[str, bytes]) -> None:
+    listed = meta.get("files")
+    if not isinstance(listed, dict) or not {"table.csv", "arrays.npz"} <= listed.keys() <= NAMES - {RECORD}:
+        raise ValueError(f"{RECORD} does not list its files")
+    if extra := files.keys() - listed.keys() - {RECORD}:
+        raise ValueError(f"{', '.join(sorted(extra))} is not listed in {RECORD}")
+    for name, checksum in listed.items():
+        if name == WEIGHTS and name not in files:
+            continue
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != checksum:
+            raise ValueError(f"{name} is missing or not what {RECORD} says")
+
+
+def _kinds() -> dict[str, type[Experiment]]:
+    """Experiments by name, plug-ins' included."""
+    found, todo = {}, [Experiment]
+    while todo:
+        todo += (below := todo.pop().__subclasses__())
+        found |= {kind.__name__: kind for kind in below}
+    return found
+
+
+def _name(folder: Path) -> str:
+    return "/".join(folder.parts[-2:])
+
+
+def _zipped(folders: Sequence[Path], weights: bool) -> bytes:
+    """A packed file of these records, as bytes."""
+    files = [f for folder in folders for f in sorted(folder.iterdir()) if f.name in NAMES and (weights or f.name != WEIGHTS)]
+    members = {f"{_name(f.parent)}/{f.name}": f.read_bytes() for f in files}
+    contents = dict(format=FORMAT, records=len(folders), sha256={n: hashlib.sha256(b).hexdigest() for n, b in members.items()})
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, content in ({CONTENTS: (json.dumps(contents) + "\n").encode()} | members).items():
+            z.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # the same bytes whenever it is written
+    return stream.getvalue()
+
+
+def _write(file: Path, content: bytes) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    with room(file.name, file.parent, part):
+        try:
+            part.write_bytes(content)
+            return part.rename(file)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _read(file: Path) -> dict[str, dict[str, bytes]]:
+    """The records of a packed file, name -> files, all checked. ValueError: what is wrong with it."""
+    try:
+        members = _members(file)
+        contents = json.loads(members.pop(CONTENTS))
+        if contents.get("format") != FORMAT:
+            raise ValueError(f"its format is {contents.get('format')!r}, this library reads {FORMAT}")
+        if contents.get("sha256") != {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}:
+            raise ValueError(f"its members are not those that {CONTENTS} lists")
+        records: dict[str, dict[str, bytes]] = {}
+        for name, content in members.items():
+            folder, _, own = name.rpartition("/")
+            records.setdefault(folder, {})[own] = content
+        for name, files in records.items():
+            try:
+                check(files, *name.split("/"))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {file}") from None
+    except Exception as error:  # zipfile, zlib, json and the file system each have their own
+        raise ValueError(f"{file.name} is not taken, nor any other: {error or type(error).__name__}") from error
+    return records
+
+
+def _members(file: Path) -> dict[str, bytes]:
+    """Everything in a zip, by name. ValueError: a name that is not `parcel.json` or `<experiment>/<key>/<file>`, a link, a size."""
+    with zipfile.ZipFile(file) as z:
+        names = [info.filename for info in z.infolist()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{twice[0]!r} is in it twice")
+        for info in z.infolist():
+            match = MEMBER.fullmatch(info.filename)
+            if info.filename != CONTENTS and (match is None or match[3] not in NAMES):
+                raise ValueError(f"{info.filename!r} is no name of a record's file: expected EXPERIMENT/KEY/FILE")
+            if info.external_attr >> 28 not in (0, 8) or info.is_dir():
+                raise ValueError(f"{info.filename!r} is no plain file")
+        if (size := sum(info.file_size for info in z.infolist())) > UNPACKED:
+            raise ValueError(f"it would take {size:,} bytes, at most {UNPACKED:,} are read")
+        if CONTENTS not in names:
+            raise ValueError(f"it has no {CONTENTS}")
+        return {name: z.read(name) for name in names}
+
+
+def _sound(name: str) -> bool:
+    """Whether a sound record of that name is on either shelf."""
+    for shelf in (environment.published_shelf(), environment.local_shelf()):
+        folder = shelf / name
+        try:
+            check({f.name: f.read_bytes() for f in folder.iterdir() if f.name in NAMES}, *name.split("/"))
+        except (ValueError, OSError):
+            continue
+        return True
+    return False
+
+
+def _place(name: str, files: dict[str, bytes]) -> None:
+    """Put a record on the local shelf, whole or not at all; a broken one of that name makes way."""
+    folder = environment.local_shelf() / name
+    lock = environment.local_shelf() / "locks" / f"{name.replace('/', '-')}.lock"
+    with room(name, environment.local_shelf(), lock.with_suffix(".part")):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".part-{folder.name}-"))
+        try:
+            for own, content in files.items():
+                (part / own).write_bytes(content)
+            part.chmod(0o755)
+            with FileLock(lock):
+                if folder.exists():
+                    shutil.rmtree(folder)
+                part.rename(folder)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise

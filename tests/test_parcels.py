@@ -1,0 +1,413 @@
+"""Records carried from machine to machine: round trips, limits, and files that were damaged or made by somebody else."""
+
+import hashlib
+import io
+import json
+import shutil
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pruning_lab import parcels, store
+from pruning_lab.__main__ import main
+from pruning_lab.store import Experiment, Result
+
+
+@dataclass(frozen=True)
+class Parcel(Experiment):
+    has_weights: ClassVar[bool] = True
+    name: str
+    size: int = 10
+
+    def compute(self):
+        noise = np.random.default_rng(len(self.name)).integers(0, 256, self.size, dtype=np.uint8)
+        return Result(pd.DataFrame(dict(x=[1.5, 2.5])), dict(noise=noise), dict(w=torch.ones(3)))
+
+    def label(self):
+        return self.name
+
+
+@dataclass(frozen=True)
+class Private(Parcel):
+    published: ClassVar[bool] = False
+
+
+@pytest.fixture(autouse=True)
+def shelves(store_folder, tmp_path, monkeypatch):
+    """Two empty shelves."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+    store._load.cache_clear()
+    return store_folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A function that makes this another machine, with an empty shelf, and gives its folder."""
+
+    def move():
+        monkeypatch.setenv("PRUNING_LAB_STORE", str(tmp_path / "elsewhere"))
+        return tmp_path / "elsewhere"
+
+    return move
+
+
+def files(folder):
+    """All files below a folder, but locks, and their bytes."""
+    found = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    return {name: content for name, content in found.items() if not name.startswith("locks")}
+
+
+def packed(tmp_path, *experiments, **how):
+    for e in experiments:
+        store.run(e)
+    return parcels.pack(tmp_path / "out", **how).files
+
+
+def rewritten(file, change):
+    """The same file with its members, name -> bytes, changed by a function; its list of contents fits them again."""
+    with zipfile.ZipFile(file) as z:
+        members = {name: z.read(name) for name in z.namelist()}
+    members = change({name: content for name, content in members.items() if name != "parcel.json"})
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    contents = dict(format=1, records=1, sha256=sums)
+    with zipfile.ZipFile(file, "w") as z:
+        for name, content in ({"parcel.json": json.dumps(contents).encode()} | members).items():
+            z.writestr(name, content)
+    return file
+
+
+def with_meta(**change):
+    """A change of a packed file: something else in its `record.json`."""
+
+    def changed(members):
+        [name] = [name for name in members if name.endswith("record.json")]
+        return members | {name: json.dumps(json.loads(members[name]) | change).encode()}
+
+    return changed
+
+
+# Round trips
+
+
+def test_what_is_packed_is_found_on_another_machine(tmp_path, elsewhere):
+    plan = [Parcel(n) for n in "abc"]
+    archives = packed(tmp_path, *plan)
+    before = {e: store.find(e) for e in plan}
+    there = elsewhere()
+    assert [store.find(e) for e in plan] == [None] * 3
+    taken = parcels.unpack(archives)
+    assert taken.new == tuple(sorted(f"Parcel/{e.key}" for e in plan)) and taken.here == ()
+    for e in plan:
+        found = store.find(e)
+        pd.testing.assert_frame_equal(found.table, before[e].table)
+        assert found.meta == before[e].meta and np.array_equal(found.arrays["noise"], before[e].arrays["noise"])
+        assert found.weights() == {} and store.find(e, weights=True) is None
+    assert len(files(there)) == 9
+
+
+def test_weights_travel_if_asked_for(tmp_path, elsewhere):
+    archives = packed(tmp_path, Parcel("a"), weights=True)
+    elsewhere()
+    parcels.unpack(archives)
+    assert torch.equal(store.find(Parcel("a"), weights=True).weights()["w"], torch.ones(3))
+
+
+def test_what_is_published_or_never_will_be_or_is_older_stays(tmp_path, shelves):
+    old, shown, private, new = Parcel("old"), Parcel("shown"), Private("private"), Parcel("new")
+    for e in (old, shown, private, new):
+        store.run(e)
+    store.publish(shown)
+    file = store._folder(old, "local") / "record.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | dict(time="2020-01-31T12:00:00Z")))
+
+    def names(archives):
+        return sorted(name.split("/")[1] for f in archives for name in zipfile.ZipFile(f).namelist() if name.endswith("record.json"))
+
+    assert names(parcels.pack(tmp_path / "all").files) == sorted([old.key, new.key])
+    both = [new.key, old.key]
+    for text, expected in (("2020-01-31T12:00:01Z", [new.key]), ("2020-01-31", both), ("2020-01-31T13:30:00+01:30", both)):
+        assert names(parcels.pack(tmp_path / text, since=parcels.time(text)).files) == sorted(expected)
+    assert names(parcels.pack(tmp_path / "one", [store._folder(new, "local")]).files) == [new.key]
+
+
+def test_the_same_records_are_the_same_bytes(tmp_path):
+    packed(tmp_path, Parcel("a"), Parcel("b"))
+    parcels.pack(tmp_path / "again")
+    assert files(tmp_path / "out") == files(tmp_path / "again")
+
+
+def test_nothing_to_pack_writes_nothing(tmp_path):
+    assert parcels.pack(tmp_path / "out") == parcels.Packed((), 0) and not (tmp_path / "out").exists()
+
+
+def test_a_second_unpacking_takes_nothing(tmp_path, elsewhere):
+    archives = packed(tmp_path, Parcel("a"))
+    there = elsewhere()
+    parcels.unpack(archives)
+    before = files(there)
+    assert parcels.unpack([*archives, *archives]) == parcels.Taken((), (f"Parcel/{Parcel('a').key}",) * 2)
+    assert files(there) == before
+
+
+# Sizes
+
+
+def test_files_hold_no_more_than_their_limit_and_the_oldest_go_first(tmp_path, monkeypatch, elsewhere):
+    monkeypatch.setattr(parcels, "LIMIT", 50_000)
+    plan = [Parcel(n, 20_000) for n in ("a", "bb", "ccc", "dddd", "eeeee")]
+    archives = packed(tmp_path, *plan)
+    assert [f.name for f in archives] == ["records-1.zip", "records-2.zip", "records-3.zip"]
+    assert max(f.stat().st_size for f in archives) <= 50_000
+    elsewhere()
+    assert len(parcels.unpack(archives).new) == 5 and all(store.find(e) for e in plan)
+
+
+def test_the_limits_are_eight_files_of_16_megabytes():
+    assert (parcels.LIMIT, parcels.FILES) == (16_000_000, 8)
+
+
+def test_what_needs_more_files_is_said_and_can_be_packed_afterwards(tmp_path, monkeypatch, capsys, elsewhere):
+    monkeypatch.setattr(parcels, "LIMIT", 30_000)
+    monkeypatch.setattr(parcels, "FILES", 2)
+    plan = [Parcel(n, 20_000) for n in ("a", "bb", "ccc", "dddd")]
+    for k, e in enumerate(plan):
+        store.run(e)
+        file = store._folder(e, "local") / "record.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | dict(time=f"2026-01-0{k + 1}T00:00:00Z")))
+    assert main(["pack", str(tmp_path / "first")]) == 0
+    out = capsys.readouterr().out
+    assert "2 records packed" in out and "2 records need more than 2 files of 0 MB" in out and "--since 2026-01-03T00:00:00Z" in out
+    assert main(["pack", str(tmp_path / "second"), "--since", "2026-01-03T00:00:00Z"]) == 0
+    elsewhere()
+    parcels.unpack([*(tmp_path / "first").iterdir(), *(tmp_path / "second").iterdir()])
+    assert all(store.find(e) for e in plan)
+
+
+def test_a_record_that_no_file_can_hold_is_named_and_the_others_are_packed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(parcels, "LIMIT", 30_000)
+    for e in (Parcel("a"), Parcel("large", 40_000)):
+        store.run(e)
+    assert main(["pack", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert f"left out: Parcel/{Parcel('large', 40_000).key}: 0.0 MB in one record" in out and "1 records packed" in out
+
+
+def test_a_broken_record_is_named_and_left_out(tmp_path, capsys, shelves):
+    store.run(Parcel("a"))
+    store.run(Parcel("b"))
+    (store._folder(Parcel("a"), "local") / "table.csv").write_text("x\n9\n")
+    (shelves / "Parcel" / "odd").mkdir()
+    (shelves / "Parcel" / "odd" / "record.json").write_text("[" * 100_000)
+    assert main(["pack", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert f"left out: Parcel/{Parcel('a').key}: table.csv is missing or not what record.json says" in out
+    assert "left out: Parcel/odd: record.json is missing or broken" in out and "1 records packed" in out
+
+
+def test_a_folder_that_holds_packed_records_is_left_alone(tmp_path, capsys):
+    packed(tmp_path, Parcel("a"))
+    before = files(tmp_path / "out")
+    assert main(["pack", str(tmp_path / "out")]) == 2
+    assert "holds packed records already" in capsys.readouterr().err and files(tmp_path / "out") == before
+    (tmp_path / "file").write_text("mine")
+    assert main(["pack", str(tmp_path / "file")]) == 2 and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_time_that_is_none_is_one_line(tmp_path, capsys):
+    assert main(["pack", str(tmp_path / "out"), "--since", "yesterday"]) == 2
+    assert capsys.readouterr().err == "pruning_lab: 'yesterday' is no time: expected one such as 2026-01-31T12:00:00Z or 2026-01-31\n"
+
+
+# What must not be taken
+
+
+def refused(archives, says, there):
+    before = files(there) if there.exists() else {}
+    with pytest.raises(ValueError, match=says):
+        parcels.unpack(archives)
+    assert (files(there) if there.exists() else {}) == before and not list(there.rglob(".part*"))
+
+
+def test_every_byte_of_a_packed_file_counts(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    whole, there = file.read_bytes(), elsewhere()
+    wrong = 0
+    for k in range(0, len(whole), 7):
+        file.write_bytes(whole[:k] + bytes([whole[k] ^ 0x55]) + whole[k + 1 :])
+        try:
+            parcels.unpack([file])
+        except ValueError:
+            wrong += 1
+        else:  # a byte that says nothing, such as a date
+            assert store.find(Parcel("a")) is not None
+            shutil.rmtree(there)
+        assert not [f for f in files(there)] if there.exists() else True
+    assert wrong > len(whole) // 7 * 0.6
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"\x80\x04N."], ids=["empty", "two bytes", "text", "pickle"])
+def test_what_is_no_archive_is_refused(tmp_path, elsewhere, content):
+    (tmp_path / "a.zip").write_bytes(content)
+    refused([tmp_path / "a.zip"], "a.zip is not taken, nor any other", elsewhere())
+
+
+def test_a_file_cut_short_or_missing_is_refused_and_no_other_is_taken(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    (tmp_path / "cut.zip").write_bytes(file.read_bytes()[:-40])
+    there = elsewhere()
+    refused([file, tmp_path / "cut.zip"], "cut.zip is not taken, nor any other", there)
+    refused([file, tmp_path / "none.zip"], "there is no file .*none.zip", there)
+
+
+EVIL = [
+    "../evil", "/evil", "Parcel/../../evil", "Parcel/key/../../../table.csv", "C:\\evil", "Parcel\\key\\table.csv", "Parcel/key/run.py",
+    "Parcel/key/deep/table.csv", "Parcel/.part-x/table.csv", "/Parcel/key/table.csv", "Parcel//table.csv", "locks/k/table.csv/",
+    "~/x/table.csv", "Parcel/a\nb/table.csv", "Parcel/" + 300 * "k" + "/table.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVIL, ids=range(len(EVIL)))
+def test_names_that_lead_elsewhere_are_refused(tmp_path, elsewhere, name):
+    [file] = packed(tmp_path, Parcel("a"))
+    there = elsewhere()
+    around = set(tmp_path.parent.iterdir())
+    refused([rewritten(file, lambda members: members | {name: b"x"})], "is no name of a record's file|is no plain file", there)
+    assert set(tmp_path.parent.iterdir()) == around and not Path("/evil").exists()
+
+
+def test_links_and_devices_are_refused(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    whole, there = file.read_bytes(), elsewhere()
+    for kind in (stat.S_IFLNK, stat.S_IFIFO, stat.S_IFDIR):
+        file.write_bytes(whole)
+        with zipfile.ZipFile(file, "a") as z:
+            info = zipfile.ZipInfo("Parcel/link/table.csv")
+            info.external_attr = (kind | 0o777) << 16
+            z.writestr(info, "/etc/passwd")
+        refused([file], "is no plain file", there)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_is_refused(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    with zipfile.ZipFile(file, "a") as z:
+        z.writestr(z.namelist()[1], "x")
+    refused([file], "is in it twice", elsewhere())
+
+
+def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_path, elsewhere, monkeypatch):
+    monkeypatch.setattr(parcels, "UNPACKED", 1_000_000)
+    [file] = packed(tmp_path, Parcel("a"))
+    stream = io.BytesIO(file.read_bytes())
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("Parcel/bomb/table.csv", b"0" * 2_000_000)
+    file.write_bytes(stream.getvalue())
+    refused([file], "it would take 2,0.* bytes, at most 1,000,000 are read", elsewhere())
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (dict(format=2), "its format is 2, this library reads 1"),
+        (dict(version=7), "it is of version 7 of Parcel, this library's is 1"),
+        (dict(key="other"), "it says that it is Parcel/other"),
+        (dict(experiment="Train"), "it says that it is Train/a-"),
+        (dict(files={}), "record.json does not list its files"),
+        (dict(files={"table.csv": "0", "arrays.npz": "0"}), "is missing or not what record.json says"),
+        (dict(files="x"), "record.json does not list its files"),
+        (dict(time=None), "it does not say when it was made"),
+        (dict(time="soon"), "it does not say when it was made"),
+    ],
+    ids=str,
+)
+def test_records_that_this_library_cannot_trust_are_refused(tmp_path, elsewhere, change, says):
+    [file] = packed(tmp_path, Parcel("a"))
+    refused([rewritten(file, with_meta(**change))], says, elsewhere())
+
+
+def test_a_record_without_one_of_its_files_or_with_one_more_is_refused(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    whole, there = file.read_bytes(), elsewhere()
+    for name in ("table.csv", "arrays.npz", "record.json"):
+        file.write_bytes(whole)
+        rewritten(file, lambda members, name=name: {k: v for k, v in members.items() if not k.endswith(name)})
+        refused([file], "is missing or", there)
+    file.write_bytes(whole)
+    with zipfile.ZipFile(file, "a") as z:
+        z.writestr("Parcel/a/table.csv", "x")
+    refused([file], "its members are not those that parcel.json lists", there)
+
+
+def test_a_file_of_another_format_is_refused(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    for contents in (b'{"format": 2}', b"[]", b"no json", b'"x"'):
+        with zipfile.ZipFile(tmp_path / "other.zip", "w") as z:
+            z.writestr("parcel.json", contents)
+        refused([tmp_path / "other.zip"], "other.zip is not taken", elsewhere())
+    with zipfile.ZipFile(tmp_path / "none.zip", "w") as z:
+        z.writestr("Parcel/a/table.csv", "x")
+    refused([tmp_path / "none.zip"], "it has no parcel.json", elsewhere())
+
+
+# What is here
+
+
+def test_a_sound_record_that_is_here_is_never_overwritten(tmp_path, elsewhere, capsys):
+    archives = packed(tmp_path, Parcel("a"), Parcel("b"))
+    there = elsewhere()
+    store.run(Parcel("a"), weights=True)
+    before = files(there / "Parcel" / Parcel("a").key)
+    assert main(["unpack", *map(str, archives)]) == 0
+    assert files(there / "Parcel" / Parcel("a").key) == before and store.find(Parcel("a"), weights=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"here already, left as it is: Parcel/{Parcel('a').key}", "1 records taken, 1 were here already"]
+
+
+def test_what_is_published_here_is_not_taken_again(tmp_path, elsewhere):
+    archives = packed(tmp_path, Parcel("a"))
+    store.publish(Parcel("a"))
+    there = elsewhere()
+    assert parcels.unpack(archives).here == (f"Parcel/{Parcel('a').key}",) and not files(there)
+
+
+@pytest.mark.parametrize("spoil", ["table.csv", "arrays.npz", "record.json"])
+def test_a_broken_record_that_is_here_makes_way(tmp_path, elsewhere, spoil):
+    archives = packed(tmp_path, Parcel("a"))
+    elsewhere()
+    store.run(Parcel("a"))
+    (store._folder(Parcel("a"), "local") / spoil).write_bytes(b"broken")
+    assert parcels.unpack(archives).new == (f"Parcel/{Parcel('a').key}",)
+    store._load.cache_clear()
+    assert store.find(Parcel("a")) is not None
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, elsewhere, monkeypatch, capsys):
+    archives = packed(tmp_path, Parcel("a"))
+    there, write = elsewhere(), Path.write_bytes
+
+    def full(self, content):
+        if self.name == "table.csv":
+            raise OSError(28, "No space left on device")
+        return write(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["unpack", *map(str, archives)]) == 2
+    assert "no space left" in capsys.readouterr().err and not files(there) and not list(there.rglob(".part*"))
+
+
+def test_packing_on_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch, capsys):
+    store.run(Parcel("a"))
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["pack", str(tmp_path / "out")]) == 2
+    assert "no space left" in capsys.readouterr().err and not list((tmp_path / "out").iterdir())
