@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 import torch
 
-from . import chapters, environment, store, sweeps
+from . import chapters, disk, environment, store, sweeps
 from .cluster import ClusterError
 from .experiment import Experiment, lineage
 
@@ -50,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command(_list, "list", "chapters and profiles: records stored, time they took", chapter=False)
-    plan = command(_estimate, "plan", "what of a chapter is stored and missing, and what that takes: time and memory on this device")
+    plan = command(_estimate, "plan", "what of chapters is stored and missing, and what that takes on this device", several="+")
     plan.add_argument("--workers", type=int, default=1, help="also with so many worker processes, of one CPU thread each")
     plan.add_argument("--fresh", action="store_true", help="as if nothing were stored")
     run = command(_run, "run", "execute a chapter with papermill")
@@ -62,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     where = sweep.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
     where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
-    command(_publish, "publish", "copy a chapter's local records to the published shelf")
+    smoke = command(_smoke, "smoke", "one of every kind of experiment, tiny: does this device do it, and how fast", chapter=False)
+    smoke.add_argument("--device", help="cpu, cuda or mps (default: PRUNING_LAB_DEVICE, else the best there is)")
+    command(_publish, "publish", "copy the local records of chapters to the published shelf", several="+")
     pack = command(_pack, "pack", "write new local records to a few files, to carry them to another machine", chapter=False)
     pack.add_argument("out", type=Path, help="a new folder")
     pack.add_argument("chapter", nargs="*", help="of these chapters only (default: all new records)")
@@ -164,21 +165,35 @@ def _publish(args: argparse.Namespace) -> None:
     wanted = [e for e in lineage(_plan(args)) if e.published]
     local = [e for e in wanted if (r := store.find(e)) is not None and r.shelf == "local"]
     _room(local)
+    failed = []
     for e in local:
-        print(store.publish(e).relative_to(environment.published_shelf()))
-    print(f"{len(local)} records published; the shelf holds {_size(environment.published_shelf()) / 1e6:.1f} MB")
+        try:
+            print(store.publish(e).relative_to(environment.published_shelf()))
+        except (ValueError, LookupError, FileNotFoundError) as error:  # it is too large, or went meanwhile
+            failed.append(f"{type(e).__name__} {e.key}: {error}")
+    print(f"{len(local) - len(failed)} records published; the shelf holds {disk.size(environment.published_shelf()) / 1e6:.1f} MB")
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(local)} were not published: {'; '.join(failed)}")
 
 
 def _room(experiments: Sequence[Experiment]) -> None:
     """Refuse to publish what does not fit the shelf."""
     folders = [r.folder for e in experiments if (r := store.find(e)) is not None]
-    total = _size(environment.published_shelf()) + sum(_size(f) for f in folders) - sum(_size(f / "weights.safetensors") for f in folders)
+    weights = sum(disk.size(f / "weights.safetensors") for f in folders)  # these stay here
+    total = disk.size(environment.published_shelf()) + sum(map(disk.size, folders)) - weights
     if total > store.SHELF_LIMIT:
         raise ValueError(f"the published shelf would hold {total / 1e6:.1f} MB; at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git")
 
 
-def _size(place: Path) -> int:
-    return place.stat().st_size if place.is_file() else sum(f.stat().st_size for f in place.rglob("*") if f.is_file())
+def _smoke(args: argparse.Namespace) -> None:
+    from . import smoke
+
+    said = smoke.run(args.device or str(environment.device()), lambda words: print(words, flush=True))
+    bad = [s for s in said if s.failure]
+    print(f"{len(said) - len(bad)} of {len(said)} work, {sum(s.seconds for s in said):.0f} s")
+    if bad:
+        failed = ", ".join(f"{type(s.experiment).__name__} {s.experiment.key}" for s in bad)
+        raise ValueError(f"{len(bad)} of {len(said)} failed: {failed}")
 
 
 def _pack(args: argparse.Namespace) -> None:
@@ -232,7 +247,7 @@ def _certify(args: argparse.Namespace) -> None:
 
 
 _PLACES = {
-    "records": lambda: sorted({p.parents[1] for p in environment.local_shelf().glob("*/*/record.json")}),
+    "records": lambda: sorted({folder.parent for folder in disk.records(environment.local_shelf())}),
     "checkpoints": lambda: [environment.local_shelf() / "checkpoints"],
     "locks": lambda: [environment.local_shelf() / "locks"],
     "data": lambda: [environment.cache_folder() / "data"],  # what was downloaded there; never a folder of the user's
@@ -243,10 +258,10 @@ _PLACES = {
 def _clean(args: argparse.Namespace) -> None:
     for name, places in _PLACES.items():
         found = [p for p in places() if p.exists()]
-        size = sum(map(_size, found))
+        size = sum(map(disk.size, found))
         emptied = name in args.what
         for place in found if emptied else ():
-            shutil.rmtree(place)
+            disk.remove(place)
         print(f"{name:12} {size / 1e6:10.1f} MB{'  emptied' if emptied else ''}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,37 @@ def room(what: str, folder: Path, half: Path) -> Iterator[None]:
             raise
         half.unlink(missing_ok=True)
         raise DiskFull(f"{why}: {what} cannot be stored in {folder}{_free(folder)}; nothing half-written stays. {WAYS}") from error
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """What stands directly in a folder, in order; nothing where it is none, cannot be read or goes while one looks."""
+    with suppress(OSError):
+        yield from sorted(folder.iterdir())
+
+
+def records(shelf: Path) -> list[Path]:
+    """The folders of a shelf, `<experiment>/<key>`, that hold a `record.json`."""
+    return [folder for kind in below(shelf) for folder in below(kind) if (folder / "record.json").is_file()]
+
+
+def size(place: Path) -> int:
+    """Bytes of a file, or of all files below a folder; what goes while one looks counts nothing."""
+    places = [place] if place.is_file() else (Path(top, name) for top, _, names in os.walk(place) for name in names)
+    total = 0
+    for file in places:
+        with suppress(OSError):
+            total += file.lstat().st_size
+    return total
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder with all that is in it, as far as nobody else does so meanwhile. OSError: it cannot be deleted."""
+
+    def failed(_: object, __: str, info: tuple) -> None:
+        if not isinstance(info[1], FileNotFoundError):
+            raise info[1]
+
+    shutil.rmtree(folder, onerror=failed)
 
 
 WAYS = (

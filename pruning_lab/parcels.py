@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from . import environment, store
-from .disk import room
+from .disk import records, room
 from .experiment import Experiment
 
 FORMAT = 1
@@ -83,9 +83,9 @@ def pack(target: Path, folders: Iterable[Path] | None = None, since: datetime | 
     return Packed(tuple(files), sum(map(len, boxes)), tuple(left_out), tuple(folder for _, folder in rest), rest[0][0] if rest else "")
 
 
-def local() -> Iterator[Path]:
-    """Folders of the local shelf that hold a record."""
-    return (file.parent for file in environment.local_shelf().glob(f"*/*/{RECORD}") if not file.parent.name.startswith("."))
+def local() -> list[Path]:
+    """Folders of the local shelf that hold a record, but those that are being written."""
+    return [folder for folder in records(environment.local_shelf()) if folder.name[0] != "."]
 
 
 def unpack(files: Sequence[Path]) -> Taken:

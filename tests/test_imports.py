@@ -42,10 +42,8 @@ ALLOWED = {
     "units": "models criteria precision surgery",
     "train": "literal precision data recipe checkpoint",
     "experiments": "environment models architectures criteria weight_criteria precision metrics gradients masks structure recipe checkpoint"
-    " source data experiment store units train",
-    "syntax": "source",
-    "twins": "experiment",
-    "certify": "environment source certificates provenance recipe experiment record experiments syntax twins",
+    " provenance data experiment store units train",
+    "smoke": "environment criteria recipe experiment store experiments",
     "estimate": "environment data experiment store sweeps train",
     "budget": "checkpoint provenance experiment store sweeps estimate",
     "publish": "environment experiment store sweeps chapters",
