@@ -36,8 +36,8 @@ from .experiments import (
 from .recipe import Recipe
 from .store import Record
 
-WIDTHS = dict(lenet_300_100=12, mlp=8, conv_2=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8)
-SIDES = dict(conv_2=16, vgg19=32, vgg19_bn=32)  # pixels; else 8, as digits come
+WIDTHS = dict(lenet_300_100=12, mlp=8, conv_2=4, conv_4=4, conv_6=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8)
+SIDES = dict(conv_2=16, conv_4=16, conv_6=16, vgg19=32, vgg19_bn=32)  # pixels; else 8, as digits come
 IMAGES, STEPS, EPOCHS = 96, 6, (0, 1, 2)  # 3 steps an epoch
 COMPARED = ("train_loss", "test_loss", "test_accuracy", "loss", "accuracy", "coherence")
 CLOSE = 0.2  # how far the mean of such a column may be from the CPU's, plus as much of its size: a wrong kernel is further off

@@ -1,0 +1,88 @@
+"""The page for contributors: its commands are commands, and a sweep, a smoke and a parcel need no Jupyter and no drawing."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pruning_lab.__main__ import _parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("CONTRIBUTING.md", "README.md")
+COMMAND = re.compile(r"^python -m pruning_lab ([^#\n]+)", re.M)
+ABSENT = ("plotly", "papermill", "nbformat", "nbclient", "ipykernel", "IPython", "jupyter_client", "jupyter_core", "torchvision",
+          "ipywidgets", "anywidget", "sphinx", "yaml", "distributed", "matplotlib")  # fmt: skip
+RUN = f"""
+import sys
+
+class Absent:
+    def find_spec(name, *_):
+        if name.partition(".")[0] in {ABSENT!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent)
+from pruning_lab.__main__ import main
+"""
+
+
+def run(words, before="", expected=0, **own):
+    """What a command says, its exit code the expected one, where the packages of `ABSENT` cannot be imported."""
+    code = f"{RUN}{before}\nsys.exit(main({words!r}))"
+    own |= dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", PRUNING_LAB_DEVICE="cpu")
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | own, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_the_pages_are_commands(page):
+    found = [words.split() for words in COMMAND.findall((ROOT / page).read_text(encoding="utf-8"))]
+    assert len(found) > 3
+    for words in found:
+        assert _parser().parse_args(words).command, words
+
+
+def test_the_lines_that_cut_a_set_make_one(tmp_path):
+    import numpy as np
+
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"python - <<'EOF'\n(.*?)EOF", text, re.S)
+    (tmp_path / "cifar10").mkdir()
+    for half, n in (("train", 15_010), ("test", 4_010)):
+        images = np.zeros((n, 2, 2, 3), np.uint8)
+        images[:, 0, 0, 0] = np.arange(n) % 251
+        np.savez(tmp_path / "cifar10" / f"{half}.npz", images=images, labels=np.arange(n) % 10, classes=np.array(list("abcdefghij")))
+    settings = os.environ | dict(PRUNING_LAB_DATA=str(tmp_path), PRUNING_LAB_DEVICE="cpu", PYTHONPATH=str(ROOT))
+    more = "\nfrom pruning_lab import data\nprint(len(data.load('cifar10_cut', 'train')), len(data.load('cifar10_cut', 'test')))"
+    done = subprocess.run([sys.executable, "-c", code + more], env=settings, capture_output=True, text=True)
+    assert done.stdout.split() == ["15000", "4000"], done.stderr
+
+
+def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatch):
+    """The lines of the page, at a size for tests."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+
+    def there(*words):
+        return run(list(words), PRUNING_LAB_STORE=str(tmp_path / "store"))
+
+    def at_home(*words):
+        return run(list(words), PRUNING_LAB_STORE=str(tmp_path / "home"))
+
+    swept = there("sweep", "01", "02", "--profile", "smoke", "-p", "seeds", "1", "--budget", "200")
+    [(stored, asked)] = re.findall(r"^(\d+) of (\d+) are stored after", swept, re.M)
+    assert int(stored) > 3
+    packed = there("pack", str(tmp_path / "out"))
+    [count] = re.findall(r"^(\d+) records packed$", packed, re.M)
+    taken = at_home("unpack", *map(str, sorted((tmp_path / "out").iterdir())))
+    assert taken == f"{count} records taken, 0 were here already\n" and int(count) > 3
+    assert "01_frame_potential" in at_home("list")
+
+
+def test_a_machine_without_jupyter_has_its_smoke():
+    before = "from pruning_lab import smoke; smoke.experiments = lambda: [smoke.net('vit'), smoke.net('vgg19_bn'), smoke.net('resnet50')]"
+    assert "3 of 3 work, " in run(["smoke"], before.replace("resnet50", "conv_2"))
+    said = run(["smoke"], before, expected=2)  # the page says that ResNet50 needs torchvision
+    assert "2 of 3 work, " in said and [line.split()[0] for line in said.splitlines()[:3]] == ["ok", "ok", "FAILED"]
