@@ -1,9 +1,10 @@
 """A sweep inside a time limit: what decides most per second first, and nothing begun that cannot be finished.
 
-A **line** is what a figure or a verdict draws from: one experiment's settings under several seeds. Three nets decide a line, so
-the third net of a line is worth 3, the second 2, the first 1, a further one a half; a net of a line for which the plan has
-fewer than three, 1. What an experiment costs is its own time and that of the missing runs that it builds on, each shared with
-the others that wait for it. The best ratio begins first, if it and all that it needs fit into the time that is left.
+A **line** is what a figure or a verdict draws from: one experiment's settings under several seeds. Three nets decide
+a line, so the third net of a line is worth 3, the second 2, the first 1, a further one a half; a net of a line for
+which the plan has fewer than three, 1. What an experiment costs is its own time and that of the missing runs that it
+builds on, each shared with the others that wait for it. The best ratio begins first, if it and all that it needs fit
+into the time that is left.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Budget(Limit):
     """A limit of so many seconds of wall-clock time; for one sweep."""
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no number of seconds above 0."""
+        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no seconds above 0."""
         if not (seconds > 0 and math.isfinite(seconds)):
             raise ValueError(f"a budget of {seconds:g} seconds: expected a number above 0")
         self.seconds = seconds
@@ -114,9 +115,14 @@ class Budget(Limit):
         begun = state.costs.keys() - state.stored - state.failed.keys() - state.waiting.keys()
         state.stored |= {e for e in begun if store.find(e, e.has_weights) is not None}  # it ended as the time did
         used = time.monotonic() - self.since
-        print(f"{len(state.stored)} of {len(state.costs)} are stored after {used:.0f} s of {self.seconds:g} s", flush=True)
+        print(
+            f"{len(state.stored)} of {len(state.costs)} are stored after {used:.0f} s of {self.seconds:g} s", flush=True
+        )
         for e in sorted(begun - state.stored, key=lambda e: e.key):
-            print(f"stopped on its way: {type(e).__name__} {e.key}; the same command goes on from its last checkpoint", flush=True)
+            print(
+                f"stopped on its way: {type(e).__name__} {e.key}; the same command goes on from its last checkpoint",
+                flush=True,
+            )
         if state.waiting:
             self._say_waiting(list(state.waiting))
 
@@ -134,11 +140,14 @@ class Budget(Limit):
         if len(kinds) > SHOWN:
             print(f"  and {len(kinds) - SHOWN} kinds more", flush=True)
         if long := [e for e in waiting if ROOM * seconds[e] > self.seconds]:
-            print(f"{len(long)} of them take longer than such a budget, up to {duration(max(seconds[e] for e in long))}", flush=True)
+            print(
+                f"{len(long)} of them take longer than such a budget, up to {duration(max(seconds[e] for e in long))}",
+                flush=True,
+            )
 
     @contextmanager
     def _alarm(self) -> Iterator[None]:
-        """Raise OutOfTime in the block once the time is over; in another thread than the main one nothing can, before or after it."""
+        """Raise OutOfTime in the block once the time is over, which only a main thread can."""
         if self.left() <= 0:
             raise OutOfTime
         if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
@@ -148,7 +157,11 @@ class Budget(Limit):
         def over(*_: Any) -> None:
             raise OutOfTime
 
-        handler, timer, began = signal.signal(signal.SIGALRM, over), signal.getitimer(signal.ITIMER_REAL), time.monotonic()
+        handler, timer, began = (
+            signal.signal(signal.SIGALRM, over),
+            signal.getitimer(signal.ITIMER_REAL),
+            time.monotonic(),
+        )
         signal.setitimer(signal.ITIMER_REAL, self.left(), AGAIN)
         try:
             yield
@@ -160,17 +173,19 @@ class Budget(Limit):
 
 
 class Forecast:
-    """Seconds that runs take here: measured steps, or `cost()` where the time to measure was over, corrected by what runs took."""
+    """Seconds that runs take here: by measured steps, else by `cost()`, and corrected by what others took."""
 
     def __init__(self, runs: Iterable[Experiment], patience: float, longest: float) -> None:
-        """Measure for at most about `patience` seconds, cheapest first, and nothing that takes far longer than `longest`."""
+        """Measure for about `patience` seconds, cheapest first, and nothing that takes far longer than `longest`."""
         self.measured: dict[Any, Any] = {}
         self.runs = {e: 0.0 for e in runs}
         self.sums: dict[Any, tuple[float, float]] = {}  # of a kind: seconds that runs took, and those expected of them
         start, before = time.monotonic(), estimate._clock()
         late = []
         for e in sorted(self.runs, key=lambda e: e.cost()):
-            if self._known(e) or (time.monotonic() - start < patience and estimate.rough_seconds(e, self.measured) < 10 * longest):
+            if self._known(e) or (
+                time.monotonic() - start < patience and estimate.rough_seconds(e, self.measured) < 10 * longest
+            ):
                 self.runs[e] = estimate.run_seconds(e, self.measured)
             else:
                 late.append(e)
@@ -206,7 +221,11 @@ class Forecast:
             if e in self.runs or kind(e) not in to_come or not (e.training() is None or self._known(e)):
                 continue
             record = store.find(e)
-            if record is not None and record.shelf == "local" and record.meta["device"]["name"] == provenance.device()["name"]:
+            if (
+                record is not None
+                and record.shelf == "local"
+                and record.meta["device"]["name"] == provenance.device()["name"]
+            ):
                 expected = self.load * estimate.run_seconds(e, self.measured) + OVERHEAD
                 self.learn(e, float(record.meta["seconds"]) + OVERHEAD, expected)
 
@@ -256,7 +275,9 @@ class _Lines:
     def count(self, begun: Iterable[Experiment]) -> Counter[str]:
         """Nets of each line that are stored, or will be by what has begun."""
         begun = set(begun)
-        return Counter(name for e, name in self.of.items() if begun.intersection(self.makers.get(e, ())) or e not in self.makers)
+        return Counter(
+            name for e, name in self.of.items() if begun.intersection(self.makers.get(e, ())) or e not in self.makers
+        )
 
     def worth(self, e: Experiment, have: Counter[str]) -> float:
         """What this net is worth to its line."""

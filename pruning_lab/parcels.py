@@ -1,4 +1,4 @@
-"""Records on the way from one machine to another: a few files of limited size, each checked before anything is taken from it.
+"""Records on the way from one machine to another: a few files of limited size, checked before anything is taken.
 
 A file is a zip: `parcel.json` with the sha256 of every member, then `<experiment>/<key>/<file>`. Nothing is a pickle.
 """
@@ -52,8 +52,10 @@ class Taken:
     here: tuple[str, ...]
 
 
-def pack(target: Path, folders: Iterable[Path] | None = None, since: datetime | None = None, weights: bool = False) -> Packed:
-    """Write local records that are not on the published shelf and may be published there to files in a folder, the oldest first.
+def pack(
+    target: Path, folders: Iterable[Path] | None = None, since: datetime | None = None, weights: bool = False
+) -> Packed:
+    """Write local records that may be published and are not yet to files in a folder, the oldest first.
 
     Args:
         folders: of the records; None: all of the local shelf. since: only those made at this time or later.
@@ -80,7 +82,13 @@ def pack(target: Path, folders: Iterable[Path] | None = None, since: datetime | 
     files = []
     for k, box in enumerate(boxes, 1):
         files.append(_write(target / f"records-{k}.zip", _zipped([folder for folder, _ in box], weights)))
-    return Packed(tuple(files), sum(map(len, boxes)), tuple(left_out), tuple(folder for _, folder in rest), rest[0][0] if rest else "")
+    return Packed(
+        tuple(files),
+        sum(map(len, boxes)),
+        tuple(left_out),
+        tuple(folder for _, folder in rest),
+        rest[0][0] if rest else "",
+    )
 
 
 def local() -> list[Path]:
@@ -109,7 +117,7 @@ def unpack(files: Sequence[Path]) -> Taken:
 
 
 def time(text: str) -> datetime:
-    """A time as records say it, `2026-01-31T12:00:00Z`, or a date; UTC unless it says otherwise. ValueError: it is none."""
+    """A time as records say it, `2026-01-31T12:00:00Z`, or a date; in UTC by default. ValueError: it is none."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -122,7 +130,9 @@ def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple
     kinds, found, left_out = _kinds(), [], []
     for folder in sorted(set(folders)):
         try:
-            meta = check({file.name: file.read_bytes() for file in folder.iterdir() if file.name in NAMES}, *folder.parts[-2:])
+            meta = check(
+                {file.name: file.read_bytes() for file in folder.iterdir() if file.name in NAMES}, *folder.parts[-2:]
+            )
         except FileNotFoundError:
             continue  # it went while one looked
         except (ValueError, OSError) as error:
@@ -136,7 +146,7 @@ def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple
 
 
 def check(files: dict[str, bytes], experiment: str, key: str) -> dict[str, Any]:
-    """The `record.json` among the files of a record, if these are whole and of that experiment and key. ValueError: why not."""
+    """The `record.json` of a record's files, if these are whole and of that name. ValueError: why not."""
     try:
         meta = json.loads(files[RECORD])
     except (KeyError, ValueError, RecursionError) as error:
@@ -148,7 +158,9 @@ def check(files: dict[str, bytes], experiment: str, key: str) -> dict[str, Any]:
         raise ValueError(f"it says that it is {meta.get('experiment')}/{meta.get('key')}")
     kind = _kinds().get(experiment)
     if kind is not None and meta.get("version", 1) != kind.version:
-        raise ValueError(f"it is of version {meta.get('version', 1)!r} of {experiment}, this library's is {kind.version}")
+        raise ValueError(
+            f"it is of version {meta.get('version', 1)!r} of {experiment}, this library's is {kind.version}"
+        )
     _check_files(meta, files)
     try:
         time(meta["time"])
@@ -185,9 +197,13 @@ def _name(folder: Path) -> str:
 
 def _zipped(folders: Sequence[Path], weights: bool) -> bytes:
     """A packed file of these records, as bytes."""
-    files = [f for folder in folders for f in sorted(folder.iterdir()) if f.name in NAMES and (weights or f.name != WEIGHTS)]
+    files = [
+        f for folder in folders for f in sorted(folder.iterdir()) if f.name in NAMES and (weights or f.name != WEIGHTS)
+    ]
     members = {f"{_name(f.parent)}/{f.name}": f.read_bytes() for f in files}
-    contents = dict(format=FORMAT, records=len(folders), sha256={n: hashlib.sha256(b).hexdigest() for n, b in members.items()})
+    contents = dict(
+        format=FORMAT, records=len(folders), sha256={n: hashlib.sha256(b).hexdigest() for n, b in members.items()}
+    )
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as z:
         for name, content in ({CONTENTS: (json.dumps(contents) + "\n").encode()} | members).items():
@@ -233,7 +249,7 @@ def _read(file: Path) -> dict[str, dict[str, bytes]]:
 
 
 def _members(file: Path) -> dict[str, bytes]:
-    """Everything in a zip, by name. ValueError: a name that is not `parcel.json` or `<experiment>/<key>/<file>`, a link, a size."""
+    """Everything in a zip, by name. ValueError: a name that no record's file has, a link, too many bytes."""
     with zipfile.ZipFile(file) as z:
         names = [info.filename for info in z.infolist()]
         if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -1,4 +1,4 @@
-"""One of every kind of experiment at a tiny size, on a device that nothing is known of yet: what works there, and how fast.
+"""One of every kind of experiment, tiny, on a device that nothing is known of yet: what works there, and how fast.
 
 Everything is computed on scikit-learn's digits, which need no data folder, and stored in a folder that goes afterwards.
 """
@@ -36,11 +36,13 @@ from .experiments import (
 from .recipe import Recipe
 from .store import Record
 
-WIDTHS = dict(lenet_300_100=12, mlp=8, conv_2=4, conv_4=4, conv_6=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8)
+WIDTHS = dict(
+    lenet_300_100=12, mlp=8, conv_2=4, conv_4=4, conv_6=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8
+)
 SIDES = dict(conv_2=16, conv_4=16, conv_6=16, vgg19=32, vgg19_bn=32)  # pixels; else 8, as digits come
 IMAGES, STEPS, EPOCHS = 96, 6, (0, 1, 2)  # 3 steps an epoch
 COMPARED = ("train_loss", "test_loss", "test_accuracy", "loss", "accuracy", "coherence")
-CLOSE = 0.2  # how far the mean of such a column may be from the CPU's, plus as much of its size: a wrong kernel is further off
+CLOSE = 0.2  # how far the mean of such a column may be from the CPU's, absolute or relative: a wrong kernel is further
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,27 @@ def net(model: str, **recipe: object) -> Train:
 
 
 def experiments() -> list[Experiment]:
-    """One of every kind, on every family of nets where a kind takes all; every precision, criterion and way to mask; all tiny."""
+    """One of every kind, on each family of nets; every precision, criterion and way to mask; all tiny."""
     return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), _speed()]
 
 
 def _nets() -> list[Experiment]:
     plain = [net(model) for model in WIDTHS]
     precise = [net(model, precision=p) for model in ("conv_2", "vit") for p in ("tf32", "bfloat16")]
-    other = [net("conv_2", augmentation="crop_flip", drops=(3,)), net("mlp", holdout=10, keep="lowest_validation_loss", shuffle=False)]
-    noise = Train("gaussian:digits", "mlp", net("mlp").recipe, width=8, limit=IMAGES, scale="standardised", init="glorot", start=net("mlp"))
+    other = [
+        net("conv_2", augmentation="crop_flip", drops=(3,)),
+        net("mlp", holdout=10, keep="lowest_validation_loss", shuffle=False),
+    ]
+    noise = Train(
+        "gaussian:digits",
+        "mlp",
+        net("mlp").recipe,
+        width=8,
+        limit=IMAGES,
+        scale="standardised",
+        init="glorot",
+        start=net("mlp"),
+    )
     return [*plain, *precise, *other, noise]
 
 
@@ -102,7 +116,9 @@ def _masks() -> list[Experiment]:
         dict(criterion="random", scope="erk"),
     ]
     children = [MaskedTraining(parents[0], density=0.3, **how) for how in ways]
-    children += [MaskedTraining(parent, c, density=0.3, sample=32) for parent in parents[1:] for c in ("magnitude", "diff")]
+    children += [
+        MaskedTraining(parent, c, density=0.3, sample=32) for parent in parents[1:] for c in ("magnitude", "diff")
+    ]
     return [*sources, *children]
 
 
@@ -111,7 +127,7 @@ def _speed() -> Experiment:
 
 
 def run(device: str, say: Callable[[str], None] = print) -> list[Said]:
-    """Compute all of `experiments` on a device, each by itself, and say of each how it went; one that fails stops no other.
+    """Compute all of `experiments` on a device and say of each how it went; one that fails stops no other.
 
     On another device than the CPU the CPU computes them too, and losses, accuracies and coherence must be close.
     """
@@ -131,7 +147,9 @@ def _one(e: Experiment, beside: Record | None, compare: bool, say: Callable[[str
     found = _record(e)
     seconds = time.perf_counter() - start
     if isinstance(found, Record):
-        failure = strange(found.table) or (compare and difference(found.table, beside.table if beside else None)) or None
+        failure = (
+            strange(found.table) or (compare and difference(found.table, beside.table if beside else None)) or None
+        )
     else:
         failure = f"{type(found).__name__}: {found}"
     training = e.training()
@@ -167,7 +185,8 @@ def difference(table: pd.DataFrame, beside: pd.DataFrame | None) -> str | None:
     if beside is None:
         return "it fails on the CPU, so that there is nothing to compare with"
     if table.shape != beside.shape:
-        return f"a table of {table.shape[0]} rows and {table.shape[1]} columns, on the CPU {beside.shape[0]} and {beside.shape[1]}"
+        (rows, columns), (others, more) = table.shape, beside.shape
+        return f"a table of {rows} rows and {columns} columns, on the CPU {others} and {more}"
     for column in table.columns.intersection(COMPARED):
         here, there = table[column].mean(), beside[column].mean()
         if not math.isclose(here, there, rel_tol=CLOSE, abs_tol=CLOSE):

@@ -153,7 +153,9 @@ def test_a_line_of_fewer_than_three_is_worth_one_a_net(as_foreseen):
     sweeps.sweep([*line, lone], limit=Budget(LONG))
     assert computed() == ["lone0", "line0", "line1", "line2"]
     assert budget.line(Net("a", 1)) == budget.line(Net("a", 2)) != budget.line(Net("b", 1))
-    assert budget.line(Curve(Net("a", 1))) == budget.line(Curve(Net("a", 2))) != budget.line(Curve(Net("a", 1), "other"))
+    assert (
+        budget.line(Curve(Net("a", 1))) == budget.line(Curve(Net("a", 2))) != budget.line(Curve(Net("a", 1), "other"))
+    )
 
 
 def test_what_many_wait_for_is_shared_among_them(as_foreseen):
@@ -267,7 +269,9 @@ def test_what_runs_when_the_time_is_over_is_stopped_and_the_rest_is_stored(capsy
     before = signal.getsignal(signal.SIGALRM)
     sweeps.sweep(plan, made, UntilOneIsEndless(LONG))
     assert sorted(computed())[:2] == ["a0", "b0"] and "never0" not in computed() and set(computed()) & {"e0", "f0"}
-    assert store.find(Net("a", 0, 0.001)) and store.find(Net("b", 0, 0.001)) and signal.getsignal(signal.SIGALRM) is before
+    assert (
+        store.find(Net("a", 0, 0.001)) and store.find(Net("b", 0, 0.001)) and signal.getsignal(signal.SIGALRM) is before
+    )
     out = capsys.readouterr().out
     assert "2 of 5 are stored after " in out and "not begun: " in out and "stopped on its way: Endless " in out
     assert f"stopped on its way: Endless {Endless('e').key}; the same command goes on from its last checkpoint" in out
@@ -382,7 +386,8 @@ def test_a_clock_that_somebody_else_set_goes_on():
 # The command
 
 PLAN = """from pruning_lab import Recipe, Train, UnitCurve
-nets = [Train("digits", "lenet_300_100", Recipe(lr=0.1, iterations=6), seed=s, width={width}, limit=64) for s in range(2)]
+recipe = Recipe(lr=0.1, iterations=6)
+nets = [Train("digits", "lenet_300_100", recipe, seed=s, width={width}, limit=64) for s in range(2)]
 experiments = [UnitCurve(net, "fc1", repeats=1, test_images=20) for net in nets] + {more}
 """
 ENDLESS = '[Train("digits", "lenet_300_100", Recipe(iterations=10**7), width=4, limit=64)]'

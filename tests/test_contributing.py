@@ -1,4 +1,4 @@
-"""The page for contributors: its commands are commands, and a sweep, a smoke and a parcel need no Jupyter and no drawing."""
+"""The page for contributors: its commands are commands, and need neither Jupyter nor drawing."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from pruning_lab.__main__ import _parser
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("CONTRIBUTING.md", "README.md")
 COMMAND = re.compile(r"^python -m pruning_lab ([^#\n]+)", re.M)
-ABSENT = ("plotly", "papermill", "nbformat", "nbclient", "ipykernel", "IPython", "jupyter_client", "jupyter_core", "torchvision",
-          "ipywidgets", "anywidget", "sphinx", "yaml", "distributed", "matplotlib")  # fmt: skip
+ABSENT = ("plotly", "papermill", "nbformat", "nbclient", "ipykernel", "IPython", "jupyter_client", "jupyter_core",
+          "torchvision", "ipywidgets", "anywidget", "sphinx", "yaml", "distributed", "matplotlib")  # fmt: skip
 RUN = f"""
 import sys
 
@@ -54,9 +54,14 @@ def test_the_lines_that_cut_a_set_make_one(tmp_path):
     for half, n in (("train", 15_010), ("test", 4_010)):
         images = np.zeros((n, 2, 2, 3), np.uint8)
         images[:, 0, 0, 0] = np.arange(n) % 251
-        np.savez(tmp_path / "cifar10" / f"{half}.npz", images=images, labels=np.arange(n) % 10, classes=np.array(list("abcdefghij")))
+        np.savez(
+            tmp_path / "cifar10" / f"{half}.npz",
+            images=images,
+            labels=np.arange(n) % 10,
+            classes=np.array(list("abcdefghij")),
+        )
     settings = os.environ | dict(PRUNING_LAB_DATA=str(tmp_path), PRUNING_LAB_DEVICE="cpu", PYTHONPATH=str(ROOT))
-    more = "\nfrom pruning_lab import data\nprint(len(data.load('cifar10_cut', 'train')), len(data.load('cifar10_cut', 'test')))"
+    more = "\nfrom pruning_lab import data\nprint(*(len(data.load('cifar10_cut', half)) for half in ('train', 'test')))"
     done = subprocess.run([sys.executable, "-c", code + more], env=settings, capture_output=True, text=True)
     assert done.stdout.split() == ["15000", "4000"], done.stderr
 
@@ -82,7 +87,8 @@ def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatc
 
 
 def test_a_machine_without_jupyter_has_its_smoke():
-    before = "from pruning_lab import smoke; smoke.experiments = lambda: [smoke.net('vit'), smoke.net('vgg19_bn'), smoke.net('resnet50')]"
+    nets = "[smoke.net(name) for name in ('vit', 'vgg19_bn', 'resnet50')]"
+    before = f"from pruning_lab import smoke; smoke.experiments = lambda: {nets}"
     assert "3 of 3 work, " in run(["smoke"], before.replace("resnet50", "conv_2"))
     said = run(["smoke"], before, expected=2)  # the page says that ResNet50 needs torchvision
     assert "2 of 3 work, " in said and [line.split()[0] for line in said.splitlines()[:3]] == ["ok", "ok", "FAILED"]

@@ -1,4 +1,4 @@
-"""Shelves with odd records, files that go while one looks, folders that cannot be read: commands go on, and say what is not used."""
+"""Shelves with odd records, files that go while one looks, folders that cannot be read: commands go on."""
 
 import json
 import shutil
@@ -18,7 +18,8 @@ CURVE = UnitCurve(NET, "fc1", repeats=1, test_images=20)
 
 # Records whose `record.json` is judged as a whole, and data bytes that are compared, come with certificates.
 with_certificates = pytest.mark.skipif(
-    not Path(store.__file__).with_name("record.py").exists(), reason="the store here does not yet judge a record as a whole"
+    not Path(store.__file__).with_name("record.py").exists(),
+    reason="the store here does not yet judge a record as a whole",
 )
 
 
@@ -59,7 +60,7 @@ def spoil(e, text=None, **change):
 
 
 def goes_on(chapter, capsys):
-    """Whether list, plan, pack, sweep and publish end well over a spoilt curve, which is missing until the sweep made it again."""
+    """Whether list, plan, sweep and publish end well over a spoilt curve, which is missing until it is made again."""
     capsys.readouterr()
     assert main(["list"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("01_toy ")]
@@ -79,9 +80,9 @@ def test_a_record_that_is_none_stops_nothing(chapter, capsys, text):
 
 
 ODD = [
-    dict(versions={}), dict(versions=None), dict(device={}), dict(device={"name": 3}), dict(files={}), dict(files={"table.csv": 3}),
-    dict(files=None), dict(data={"digits/train": 3}), dict(parents=None), dict(code={"UnitCurve": []}), dict(seconds="x"),
-    dict(seconds=None), dict(config=[]), dict(config={"parent": 3}), dict(format="1"),
+    dict(versions={}), dict(versions=None), dict(device={}), dict(device={"name": 3}), dict(files={}),
+    dict(files={"table.csv": 3}), dict(files=None), dict(data={"digits/train": 3}), dict(parents=None),
+    dict(code={"UnitCurve": []}), dict(seconds="x"), dict(seconds=None), dict(config=[]), dict(config={"parent": 3}), dict(format="1"),
 ]  # fmt: skip
 
 
@@ -93,7 +94,9 @@ def test_a_record_with_one_odd_entry_stops_nothing(chapter, capsys, change):
 
 
 @with_certificates
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "NaN"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "NaN"]
+)
 def test_a_record_that_cannot_even_be_parsed_stops_nothing(chapter, capsys, text):
     spoil(CURVE, text)
     goes_on(chapter, capsys)

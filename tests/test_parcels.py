@@ -1,4 +1,4 @@
-"""Records carried from machine to machine: round trips, limits, and files that were damaged or made by somebody else."""
+"""Records carried from machine to machine: round trips, limits, files that are damaged or somebody else's."""
 
 import hashlib
 import io
@@ -128,11 +128,20 @@ def test_what_is_published_or_never_will_be_or_is_older_stays(tmp_path, shelves)
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(time="2020-01-31T12:00:00Z")))
 
     def names(archives):
-        return sorted(name.split("/")[1] for f in archives for name in zipfile.ZipFile(f).namelist() if name.endswith("record.json"))
+        return sorted(
+            name.split("/")[1]
+            for f in archives
+            for name in zipfile.ZipFile(f).namelist()
+            if name.endswith("record.json")
+        )
 
     assert names(parcels.pack(tmp_path / "all").files) == sorted([old.key, new.key])
     both = [new.key, old.key]
-    for text, expected in (("2020-01-31T12:00:01Z", [new.key]), ("2020-01-31", both), ("2020-01-31T13:30:00+01:30", both)):
+    for text, expected in (
+        ("2020-01-31T12:00:01Z", [new.key]),
+        ("2020-01-31", both),
+        ("2020-01-31T13:30:00+01:30", both),
+    ):
         assert names(parcels.pack(tmp_path / text, since=parcels.time(text)).files) == sorted(expected)
     assert names(parcels.pack(tmp_path / "one", [store._folder(new, "local")]).files) == [new.key]
 
@@ -183,7 +192,11 @@ def test_what_needs_more_files_is_said_and_can_be_packed_afterwards(tmp_path, mo
         file.write_text(json.dumps(json.loads(file.read_text()) | dict(time=f"2026-01-0{k + 1}T00:00:00Z")))
     assert main(["pack", str(tmp_path / "first")]) == 0
     out = capsys.readouterr().out
-    assert "2 records packed" in out and "2 records need more than 2 files of 0 MB" in out and "--since 2026-01-03T00:00:00Z" in out
+    assert (
+        "2 records packed" in out
+        and "2 records need more than 2 files of 0 MB" in out
+        and "--since 2026-01-03T00:00:00Z" in out
+    )
     assert main(["pack", str(tmp_path / "second"), "--since", "2026-01-03T00:00:00Z"]) == 0
     elsewhere()
     parcels.unpack([*(tmp_path / "first").iterdir(), *(tmp_path / "second").iterdir()])
@@ -222,7 +235,10 @@ def test_a_folder_that_holds_packed_records_is_left_alone(tmp_path, capsys):
 
 def test_a_time_that_is_none_is_one_line(tmp_path, capsys):
     assert main(["pack", str(tmp_path / "out"), "--since", "yesterday"]) == 2
-    assert capsys.readouterr().err == "pruning_lab: 'yesterday' is no time: expected one such as 2026-01-31T12:00:00Z or 2026-01-31\n"
+    assert (
+        capsys.readouterr().err
+        == "pruning_lab: 'yesterday' is no time: expected one such as 2026-01-31T12:00:00Z or 2026-01-31\n"
+    )
 
 
 # What must not be taken
@@ -252,7 +268,9 @@ def test_every_byte_of_a_packed_file_counts(tmp_path, elsewhere):
     assert wrong > len(whole) // 7 * 0.6
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"no archive", b"\x80\x04N."], ids=["empty", "two bytes", "text", "pickle"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"no archive", b"\x80\x04N."], ids=["empty", "two bytes", "text", "pickle"]
+)
 def test_what_is_no_archive_is_refused(tmp_path, elsewhere, content):
     (tmp_path / "a.zip").write_bytes(content)
     refused([tmp_path / "a.zip"], "a.zip is not taken, nor any other", elsewhere())
@@ -267,9 +285,10 @@ def test_a_file_cut_short_or_missing_is_refused_and_no_other_is_taken(tmp_path, 
 
 
 EVIL = [
-    "../evil", "/evil", "Parcel/../../evil", "Parcel/key/../../../table.csv", "C:\\evil", "Parcel\\key\\table.csv", "Parcel/key/run.py",
-    "Parcel/key/deep/table.csv", "Parcel/.part-x/table.csv", "/Parcel/key/table.csv", "Parcel//table.csv", "locks/k/table.csv/",
-    "~/x/table.csv", "Parcel/a\nb/table.csv", "Parcel/" + 300 * "k" + "/table.csv",
+    "../evil", "/evil", "Parcel/../../evil", "Parcel/key/../../../table.csv", "C:\\evil", "Parcel\\key\\table.csv",
+    "Parcel/key/run.py", "Parcel/key/deep/table.csv", "Parcel/.part-x/table.csv", "/Parcel/key/table.csv",
+    "Parcel//table.csv",
+    "locks/k/table.csv/", "~/x/table.csv", "Parcel/a\nb/table.csv", "Parcel/" + 300 * "k" + "/table.csv",
 ]  # fmt: skip
 
 
@@ -278,7 +297,11 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, elsewhere, name):
     [file] = packed(tmp_path, Parcel("a"))
     there = elsewhere()
     around = set(tmp_path.parent.iterdir())
-    refused([rewritten(file, lambda members: members | {name: b"x"})], "is no name of a record's file|is no plain file", there)
+    refused(
+        [rewritten(file, lambda members: members | {name: b"x"})],
+        "is no name of a record's file|is no plain file",
+        there,
+    )
     assert set(tmp_path.parent.iterdir()) == around and not Path("/evil").exists()
 
 

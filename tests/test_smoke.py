@@ -1,4 +1,4 @@
-"""One of every kind of experiment: that it is every kind, what is said of one that fails, and the comparison with the CPU."""
+"""One of every kind of experiment: that it is every kind, what is said of one that fails, how the CPU compares."""
 
 import inspect
 import os
@@ -37,10 +37,19 @@ def test_it_has_every_kind_of_experiment_net_recipe_and_criterion():
     nets = [e for e in plan if isinstance(e, experiments.Train)]
     own = {name for name, made in models.MODELS.items() if inspect.getmodule(made).__name__.startswith("pruning_lab.")}
     assert {e.model for e in nets} == set(smoke.WIDTHS) == own
-    for field, known in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("augmentation", AUGMENTATIONS), ("keep", KEEPS)):
+    for field, known in (
+        ("optimizer", OPTIMIZERS),
+        ("precision", PRECISIONS),
+        ("augmentation", AUGMENTATIONS),
+        ("keep", KEEPS),
+    ):
         assert {getattr(e.recipe, field) for e in nets} == set(known), field
     masked = [e for e in plan if isinstance(e, experiments.MaskedTraining)]
-    assert {e.criterion for e in masked} == set(criteria.WEIGHT) and {e.scope for e in masked} == {"global", "local", "erk"}
+    assert {e.criterion for e in masked} == set(criteria.WEIGHT) and {e.scope for e in masked} == {
+        "global",
+        "local",
+        "erk",
+    }
     assert {name for e in plan if isinstance(e, experiments.UnitCurve) for name in e.group} == set(criteria.UNIT)
     assert smoke.experiments() == smoke.experiments() and len(set(plan)) == len(plan)
 
@@ -81,7 +90,11 @@ def test_answers_that_cannot_be_are_failures(few, capsys, monkeypatch):
     assert main(["smoke", "--device", "cpu"]) == 2
     assert "test_accuracy from 1.5 to 1.5" in capsys.readouterr().out
     assert smoke.strange(pd.DataFrame()) == "it has no rows"
-    assert smoke.strange(pd.DataFrame(dict(loss=[1.0, np.inf]))) == smoke.strange(pd.DataFrame(dict(loss=[np.nan]))) == "loss is not finite"
+    assert (
+        smoke.strange(pd.DataFrame(dict(loss=[1.0, np.inf])))
+        == smoke.strange(pd.DataFrame(dict(loss=[np.nan])))
+        == "loss is not finite"
+    )
     assert smoke.strange(pd.DataFrame(dict(coherence=[np.nan, 0.1], accuracy=[0.0, 1.0]))) is None
 
 
