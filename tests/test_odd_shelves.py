@@ -82,7 +82,8 @@ def test_a_record_that_is_none_stops_nothing(chapter, capsys, text):
 ODD = [
     dict(versions={}), dict(versions=None), dict(device={}), dict(device={"name": 3}), dict(files={}),
     dict(files={"table.csv": 3}), dict(files=None), dict(data={"digits/train": 3}), dict(parents=None),
-    dict(code={"UnitCurve": []}), dict(seconds="x"), dict(seconds=None), dict(config=[]), dict(config={"parent": 3}), dict(format="1"),
+    dict(code={"UnitCurve": []}), dict(seconds="x"), dict(seconds=None), dict(config=[]),
+    dict(config={"parent": 3}), dict(format="1"),
 ]  # fmt: skip
 
 
