@@ -22,12 +22,11 @@ import numpy as np
 from . import certificates, environment, experiments, provenance, record, source, syntax
 from .experiment import Experiment, lineage
 from .recipe import Recipe
+from .smoke import SIDES, WIDTHS
 from .source import state
 from .twins import rebuild
 
 ROOT = source.PACKAGE.parent
-WIDTHS = dict(lenet_300_100=12, conv_2=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8, mlp=8)
-SIDES = dict(vgg19=32, vgg19_bn=32, conv_2=16)
 SMALL = dict(at=(0, 6), epochs=(0, 1, 2), sample=32, test_images=50, seed=0, followed=50, ends=3, repeats=2, density=0.3)
 
 

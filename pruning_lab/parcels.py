@@ -12,24 +12,24 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from . import environment, store
-from .disk import records, room
+from . import environment, record
+from .disk import reason, records, room
 from .experiment import Experiment
+from .twins import rebuild
 
 FORMAT = 1
 LIMIT = 16_000_000  # bytes of one file
 FILES = 8
 UNPACKED = 512_000_000  # bytes of all members of one file, at most
-CONTENTS, RECORD, WEIGHTS = "parcel.json", "record.json", "weights.safetensors"
-NAMES = {RECORD, "table.csv", "arrays.npz", WEIGHTS}
+CONTENTS = "parcel.json"
+NAMES = {record.META, record.TABLE, record.ARRAYS, record.WEIGHTS}
 MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]{0,250})/([a-z]+\.[a-z]+)")
 
 
@@ -105,14 +105,17 @@ def unpack(files: Sequence[Path]) -> Taken:
         ValueError: a file is not what `pack` writes, is damaged, or holds records that this library cannot read.
         DiskFull: no room.
     """
-    parcels = [_read(file) for file in files]
-    new: list[str] = []
-    here: list[str] = []
-    for parcel in parcels:
-        for name, members in parcel.items():
-            (here if _sound(name) else new).append(name)
-            if here[-1:] != [name]:
-                _place(name, members)
+    shelf = environment.local_shelf()
+    new, here = [], []
+    with room("what is packed", shelf, shelf / "none"), _folder_beside(shelf) as place:
+        for name in dict.fromkeys(name for file in files for name in _laid_out(file, place)):
+            folder = shelf / name
+            with record.lock(folder):
+                if _sound(environment.published_shelf() / name) or _sound(folder):
+                    here.append(name)
+                    continue
+                record.place(folder, lambda part, name=name: _move(place / name, part))
+            new.append(name)
     return Taken(tuple(new), tuple(here))
 
 
@@ -130,56 +133,36 @@ def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple
     kinds, found, left_out = _kinds(), [], []
     for folder in sorted(set(folders)):
         try:
-            meta = check(
-                {file.name: file.read_bytes() for file in folder.iterdir() if file.name in NAMES}, *folder.parts[-2:]
-            )
+            meta = check(folder)
         except FileNotFoundError:
             continue  # it went while one looked
         except (ValueError, OSError) as error:
             left_out.append(f"{_name(folder)}: {error}")
             continue
         kind = kinds.get(folder.parent.name)
-        published = (environment.published_shelf() / _name(folder) / RECORD).is_file()
+        published = (environment.published_shelf() / _name(folder) / record.META).is_file()
         if not published and (kind is None or kind.published) and (since is None or time(meta["time"]) >= since):
             found.append((meta["time"], folder))
     return sorted(found), left_out
 
 
-def check(files: dict[str, bytes], experiment: str, key: str) -> dict[str, Any]:
-    """The `record.json` of a record's files, if these are whole and of that name. ValueError: why not."""
-    try:
-        meta = json.loads(files[RECORD])
-    except (KeyError, ValueError, RecursionError) as error:
-        raise ValueError(f"{RECORD} is missing or broken ({type(error).__name__})") from error
-    if not isinstance(meta, dict) or meta.get("format") != store.FORMAT:
-        said = meta.get("format") if isinstance(meta, dict) else meta
-        raise ValueError(f"its format is {said!r}, this library reads {store.FORMAT}")
-    if (meta.get("experiment"), meta.get("key")) != (experiment, key):
-        raise ValueError(f"it says that it is {meta.get('experiment')}/{meta.get('key')}")
-    kind = _kinds().get(experiment)
-    if kind is not None and meta.get("version", 1) != kind.version:
-        raise ValueError(
-            f"it is of version {meta.get('version', 1)!r} of {experiment}, this library's is {kind.version}"
-        )
-    _check_files(meta, files)
-    try:
-        time(meta["time"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError("it does not say when it was made") from error
+def check(folder: Path) -> dict[str, Any]:
+    """The `record.json` of a record's folder, if it is sound, of that name and of today's version.
+
+    ValueError, OSError: why not.
+    """
+    meta = dict(record.read(folder).meta)
+    if (meta["experiment"], meta["key"]) != folder.parts[-2:]:
+        raise ValueError(f"it says that it is {meta['experiment']}/{meta['key']}")
+    if (kind := _kinds().get(meta["experiment"])) is not None:
+        try:
+            today = rebuild(kind, meta["config"]).version
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"its settings are none of {kind.__name__} ({error})") from error
+        if meta.get("version", 1) != today:
+            raise ValueError(f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {today}")
+    time(meta["time"])
     return meta
-
-
-def _check_files(meta: dict[str, Any], files: dict[str, bytes]) -> None:
-    listed = meta.get("files")
-    if not isinstance(listed, dict) or not {"table.csv", "arrays.npz"} <= listed.keys() <= NAMES - {RECORD}:
-        raise ValueError(f"{RECORD} does not list its files")
-    if extra := files.keys() - listed.keys() - {RECORD}:
-        raise ValueError(f"{', '.join(sorted(extra))} is not listed in {RECORD}")
-    for name, checksum in listed.items():
-        if name == WEIGHTS and name not in files:
-            continue
-        if name not in files or hashlib.sha256(files[name]).hexdigest() != checksum:
-            raise ValueError(f"{name} is missing or not what {RECORD} says")
 
 
 def _kinds() -> dict[str, type[Experiment]]:
@@ -198,7 +181,7 @@ def _name(folder: Path) -> str:
 def _zipped(folders: Sequence[Path], weights: bool) -> bytes:
     """A packed file of these records, as bytes."""
     files = [
-        f for folder in folders for f in sorted(folder.iterdir()) if f.name in NAMES and (weights or f.name != WEIGHTS)
+        f for folder in folders for f in sorted(folder.iterdir()) if f.name in NAMES and (weights or f.name != record.WEIGHTS)
     ]
     members = {f"{_name(f.parent)}/{f.name}": f.read_bytes() for f in files}
     contents = dict(
@@ -223,8 +206,8 @@ def _write(file: Path, content: bytes) -> Path:
             raise
 
 
-def _read(file: Path) -> dict[str, dict[str, bytes]]:
-    """The records of a packed file, name -> files, all checked. ValueError: what is wrong with it."""
+def _laid_out(file: Path, place: Path) -> list[str]:
+    """Names of the records of a packed file, checked and laid out in a folder. ValueError: what is wrong with it."""
     try:
         members = _members(file)
         contents = json.loads(members.pop(CONTENTS))
@@ -232,20 +215,22 @@ def _read(file: Path) -> dict[str, dict[str, bytes]]:
             raise ValueError(f"its format is {contents.get('format')!r}, this library reads {FORMAT}")
         if contents.get("sha256") != {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}:
             raise ValueError(f"its members are not those that {CONTENTS} lists")
-        records: dict[str, dict[str, bytes]] = {}
         for name, content in members.items():
-            folder, _, own = name.rpartition("/")
-            records.setdefault(folder, {})[own] = content
-        for name, files in records.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(content)
+        names = list(dict.fromkeys(name.rpartition("/")[0] for name in members))
+        for name in names:
             try:
-                check(files, *name.split("/"))
-            except ValueError as error:
+                check(place / name)
+            except (ValueError, FileNotFoundError) as error:
                 raise ValueError(f"{name}: {error}") from error
     except FileNotFoundError:
         raise ValueError(f"there is no file {file}") from None
     except Exception as error:  # zipfile, zlib, json and the file system each have their own
+        if reason(error):
+            raise  # the disk is full, which is no fault of the file
         raise ValueError(f"{file.name} is not taken, nor any other: {error or type(error).__name__}") from error
-    return records
+    return names
 
 
 def _members(file: Path) -> dict[str, bytes]:
@@ -267,34 +252,23 @@ def _members(file: Path) -> dict[str, bytes]:
         return {name: z.read(name) for name in names}
 
 
-def _sound(name: str) -> bool:
-    """Whether a sound record of that name is on either shelf."""
-    for shelf in (environment.published_shelf(), environment.local_shelf()):
-        folder = shelf / name
-        try:
-            check({f.name: f.read_bytes() for f in folder.iterdir() if f.name in NAMES}, *name.split("/"))
-        except (ValueError, OSError):
-            continue
-        return True
-    return False
+def _sound(folder: Path) -> bool:
+    """Whether there is a sound record."""
+    try:
+        check(folder)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
-def _place(name: str, files: dict[str, bytes]) -> None:
-    """Put a record on the local shelf, whole or not at all; a broken one of that name makes way."""
-    folder = environment.local_shelf() / name
-    lock = environment.local_shelf() / "locks" / f"{name.replace('/', '-')}.lock"
-    with room(name, environment.local_shelf(), lock.with_suffix(".part")):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.parent.mkdir(exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".part-{folder.name}-"))
-        try:
-            for own, content in files.items():
-                (part / own).write_bytes(content)
-            part.chmod(0o755)
-            with FileLock(lock):
-                if folder.exists():
-                    shutil.rmtree(folder)
-                part.rename(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+def _move(source: Path, target: Path) -> None:
+    for file in source.iterdir():
+        shutil.copyfile(file, target / file.name)
+
+
+@contextmanager
+def _folder_beside(shelf: Path) -> Iterator[Path]:
+    """An empty folder on the shelf's disk, which goes in the end."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=shelf, prefix=".unpack-") as folder:
+        yield Path(folder)

@@ -11,11 +11,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 FORMAT = 1
 TABLE, ARRAYS, WEIGHTS, META = "table.csv", "arrays.npz", "weights.safetensors", "record.json"
@@ -85,6 +87,8 @@ _CACHE = _Cache()
 
 
 def _read(folder: Path) -> Stored:
+    if not (folder / META).is_file():
+        raise ValueError(f"{META} is missing")
     meta = _meta(folder / META)
     files = meta["files"]
     here = {f.name for f in folder.iterdir()} - {META}
@@ -134,6 +138,13 @@ def _number(found: Any) -> bool:
     return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found) and found >= 0
 
 
+def _time(found: Any) -> bool:
+    try:
+        return isinstance(found, str) and bool(datetime.fromisoformat(found))
+    except ValueError:
+        return False
+
+
 def _data(found: Mapping[str, Any]) -> bool:
     return all(isinstance(d, dict) and isinstance(d.get("digest"), str) and _count(d.get("lossy")) for d in found.values())
 
@@ -151,7 +162,7 @@ _SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "`versions` has no torch": lambda m: _texts(m["versions"]) and "torch" in m["versions"],
     "`seconds` is no number of seconds": lambda m: _number(m.get("seconds")),
     "`peak_memory_bytes` is no number of bytes": lambda m: _number(m.get("peak_memory_bytes")),
-    "`time` is no time": lambda m: isinstance(m.get("time"), str),
+    "`time` is no time": lambda m: _time(m.get("time")),
     "`key` or `experiment` is no name": lambda m: isinstance(m.get("key"), str) and isinstance(m.get("experiment"), str),
 }
 
@@ -159,6 +170,13 @@ _SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 def checksum(file: Path) -> str:
     """sha256 of a file's bytes, hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def lock(folder: Path, timeout: float = -1) -> FileLock:
+    """Held by the one process that makes the record of a local folder, or puts it there."""
+    file = folder.parents[1] / "locks" / f"{folder.parent.name}-{folder.name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file, timeout=timeout)
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> Path:

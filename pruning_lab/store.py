@@ -222,9 +222,7 @@ def _compute(e: Experiment) -> None:
 
 def _lock(e: Experiment, timeout: float = -1) -> FileLock:
     """Held by the one process that computes an experiment."""
-    file = environment.local_shelf() / "locks" / f"{type(e).__name__}-{e.key}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(file, timeout=timeout)
+    return record.lock(_folder(e, "local"), timeout)
 
 
 def _recover(e: Experiment) -> None:

@@ -116,7 +116,6 @@ def shelves(store_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("SWEEP_LOG", str(tmp_path / "log"))
     monkeypatch.setattr(estimate, "speed", lambda: estimate.SPEED)
-    store._load.cache_clear()
     return store_folder
 
 
@@ -221,7 +220,6 @@ def test_times_of_records_that_this_device_made_before_are_learnt_from(monkeypat
 
     def foreseen(**change):
         file.write_text(json.dumps(meta | change))
-        store._load.cache_clear()
         found = budget.Forecast([new], 10.0, LONG)
         before = found.seconds(new)
         found.remember([old, new])

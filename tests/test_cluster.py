@@ -213,7 +213,7 @@ def test_workers_make_again_what_other_code_made(client):
     store.run(net, weights=True)
     file = store._folder(net, "local") / "record.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(code=dict(Net="000000000000"))))
-    store._load.cache_clear()
+    store.forget()
     sweeps.sweep([Curve(net, "first")], client)
     assert [name for _, name in noted()] == ["old", "old", "first of old"]
 

@@ -24,7 +24,7 @@ PUBLISHED = Path(__file__).resolve().parents[1] / "book" / "results"
 def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
-    store._load.cache_clear()
+    store.forget()
 
 
 def same(a, b):

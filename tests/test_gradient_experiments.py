@@ -23,7 +23,7 @@ NORMED = Train("digits", "resnet50_cifar", Recipe(lr=0.05, batch=32, epochs=1), 
 def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
-    store._load.cache_clear()
+    store.forget()
 
 
 def trained_to(epoch):

@@ -35,17 +35,20 @@ ALLOWED = {
     "record": "",
     "store": "environment source certificates provenance data experiment disk record",
     "workers": "disk",
-    "parcels": "environment experiment disk store",
     "cluster": "environment models experiment store",
     "sweeps": "environment experiment disk store workers cluster",
     "chapters": "experiment",
     "units": "models criteria precision surgery",
     "train": "literal precision data recipe checkpoint",
     "experiments": "environment models architectures criteria weight_criteria precision metrics gradients masks structure recipe checkpoint"
-    " provenance data experiment store units train",
+    " source data experiment store units train",
+    "syntax": "source",
+    "twins": "experiment",
     "smoke": "environment criteria recipe experiment store experiments",
     "estimate": "environment data experiment store sweeps train",
     "budget": "checkpoint provenance experiment store sweeps estimate",
+    "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
+    "parcels": "environment experiment disk record twins",
     "publish": "environment experiment store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

@@ -43,7 +43,6 @@ class Private(Parcel):
 def shelves(store_folder, tmp_path, monkeypatch):
     """Two empty shelves."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
-    store._load.cache_clear()
     return store_folder
 
 
@@ -161,7 +160,7 @@ def test_a_second_unpacking_takes_nothing(tmp_path, elsewhere):
     there = elsewhere()
     parcels.unpack(archives)
     before = files(there)
-    assert parcels.unpack([*archives, *archives]) == parcels.Taken((), (f"Parcel/{Parcel('a').key}",) * 2)
+    assert parcels.unpack([*archives, *archives]) == parcels.Taken((), (f"Parcel/{Parcel('a').key}",))
     assert files(there) == before
 
 
@@ -221,7 +220,7 @@ def test_a_broken_record_is_named_and_left_out(tmp_path, capsys, shelves):
     assert main(["pack", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert f"left out: Parcel/{Parcel('a').key}: table.csv is missing or not what record.json says" in out
-    assert "left out: Parcel/odd: record.json is missing or broken" in out and "1 records packed" in out
+    assert "left out: Parcel/odd: record.json is nested too deeply" in out and "1 records packed" in out
 
 
 def test_a_folder_that_holds_packed_records_is_left_alone(tmp_path, capsys):
@@ -342,11 +341,11 @@ def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_p
         (dict(version=7), "it is of version 7 of Parcel, this library's is 1"),
         (dict(key="other"), "it says that it is Parcel/other"),
         (dict(experiment="Train"), "it says that it is Train/a-"),
-        (dict(files={}), "record.json does not list its files"),
+        (dict(files={}), "record.json has no checksum of arrays.npz, table.csv"),
         (dict(files={"table.csv": "0", "arrays.npz": "0"}), "is missing or not what record.json says"),
-        (dict(files="x"), "record.json does not list its files"),
-        (dict(time=None), "it does not say when it was made"),
-        (dict(time="soon"), "it does not say when it was made"),
+        (dict(files="x"), "record.json lacks files"),
+        (dict(time=None), "`time` is no time"),
+        (dict(time="soon"), "`time` is no time"),
     ],
     ids=str,
 )
@@ -361,7 +360,7 @@ def test_a_record_without_one_of_its_files_or_with_one_more_is_refused(tmp_path,
     for name in ("table.csv", "arrays.npz", "record.json"):
         file.write_bytes(whole)
         rewritten(file, lambda members, name=name: {k: v for k, v in members.items() if not k.endswith(name)})
-        refused([file], "is missing or", there)
+        refused([file], "is missing", there)
     file.write_bytes(whole)
     with zipfile.ZipFile(file, "a") as z:
         z.writestr("Parcel/a/table.csv", "x")
@@ -407,7 +406,6 @@ def test_a_broken_record_that_is_here_makes_way(tmp_path, elsewhere, spoil):
     store.run(Parcel("a"))
     (store._folder(Parcel("a"), "local") / spoil).write_bytes(b"broken")
     assert parcels.unpack(archives).new == (f"Parcel/{Parcel('a').key}",)
-    store._load.cache_clear()
     assert store.find(Parcel("a")) is not None
 
 
