@@ -8,6 +8,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, figure_rows
+from pruning_lab.publish import build, evidence, figure_rows
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,6 +208,30 @@ def test_a_heatmap_has_rows_and_a_table():
     drawn = figure({"type": "heatmap", "z": [[1, 2], [3, 4]], "x": ["p", "q"]})
     assert figure_rows.rows_csv(drawn).splitlines()[1:] == ["map 1,p,0,1", "map 1,q,0,2", "map 1,p,1,3", "map 1,q,1,4"]
     assert figure_rows.table(drawn).count("<td>") == 6
+
+
+# What is handed to the prose
+
+
+@pytest.mark.parametrize("value", ["0.5 %", 3, 2.5, np.float64(0.1), "two\nlines, 'quoted'"])
+def test_what_is_glued_is_what_myst_would_glue(value, monkeypatch):
+    import IPython.display
+    import myst_nb.ext.glue
+
+    shown = []
+    for module in (IPython.display, myst_nb.ext.glue):
+        monkeypatch.setattr(module, "display" if module is IPython.display else "ipy_display", lambda *a, **k: shown.append((a, k)))
+    evidence.glue(name=value)
+    myst_nb.glue("name", value.item() if isinstance(value, np.generic) else value, display=False)
+    assert shown[0] == shown[1] and "scrapbook" in shown[0][1]["metadata"]
+
+
+def test_a_chapter_imports_nothing_that_checks_notebooks():
+    """The schemas of the notebook format take a kernel some seconds to import."""
+    code = "import sys; from pruning_lab import figures; from pruning_lab.publish import claims, evidence; evidence.glue(a=1);"
+    code += "print({'nbformat', 'jsonschema', 'myst_nb'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr
 
 
 # The build

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..store import Record, find, gather
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
 SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 SMALLEST_FIRST = ("night", "gpu", "paper")
+GLUED = "application/papermill.record/"  # before the kind of what is handed to the prose
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class Evidence:
     def of(self, kind: type[Experiment], **settings: Any) -> list[Experiment]:
         """The experiments of one class whose settings are those given."""
         wanted = settings.items()
-        return [e for e in self.experiments if type(e) is kind and all(flat(e).get(k) == v for k, v in wanted)]
+        return [e for e in self.experiments if type(e) is kind and all(_flat(e).get(k) == v for k, v in wanted)]
 
     def data(self, model: str | None = None) -> str:
         """The data that the nets of one model, or of all, were trained on (Gaussian twins aside), as makers write it; "and" between."""
         names = {s["dataset"].removeprefix("gaussian:") for e in self.experiments
-                 if "dataset" in (s := flat(e)) and model in (None, s["model"])}  # fmt: skip
+                 if "dataset" in (s := _flat(e)) and model in (None, s["model"])}  # fmt: skip
         return " and ".join(sorted(SPELLED.get(name, name) for name in names))
 
     def apart(self, sizes: Mapping[str, str], model: str | None = None, source: str = "CIFAR-10") -> str:
@@ -106,6 +108,12 @@ def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence
     return Evidence(profile, have, tuple(dict.fromkeys(short)))
 
 
+@lru_cache(maxsize=65_536)
+def _flat(e: Experiment) -> dict[str, Any]:
+    """The settings of an experiment, kept: a page asks for the same ones at every figure. Not to be changed."""
+    return flat(e)
+
+
 def _net(e: Experiment) -> Experiment:
     while not e.is_net and e.parts():
         e = e.parts()[0]
@@ -119,7 +127,7 @@ def _names(experiments: Iterable[Experiment]) -> dict[Experiment, str]:
         several.setdefault(_label(e), []).append(e)
     names = {}
     for label, alike in several.items():
-        told = [{k: v for k, v in flat(e).items() if k.rpartition(".")[2] != "seed"} for e in alike]
+        told = [{k: v for k, v in _flat(e).items() if k.rpartition(".")[2] != "seed"} for e in alike]
         vary = [k for k in dict.fromkeys(k for t in told for k in t) if len({repr(t.get(k)) for t in told}) > 1]
         for e, t in zip(alike, told, strict=True):
             own = ", ".join(k.rpartition(".")[2] + f" {t.get(k)}" for k in vary)
@@ -129,21 +137,27 @@ def _names(experiments: Iterable[Experiment]) -> dict[Experiment, str]:
 
 def _label(e: Experiment) -> str:
     """The readable part of a key without its seed, and the width that it leaves out."""
-    width = flat(e).get("width")
+    width = _flat(e).get("width")
     return re.sub(r"-s\d+(?=-|$)", "", e.label()) + (f" ({width} wide)" if width else "")
 
 
 def line(e: Experiment) -> str:
     """The name of the line that an experiment is one seed of: its class and settings without the seed."""
-    return f"{type(e).__name__} " + ", ".join(f"{k}={v}" for k, v in flat(e).items() if k.rpartition(".")[2] != "seed" and v is not None)
+    return f"{type(e).__name__} " + ", ".join(f"{k}={v}" for k, v in _flat(e).items() if k.rpartition(".")[2] != "seed" and v is not None)
 
 
 def glue(**numbers: Any) -> None:
-    """Hand numbers and words to the page's prose (`{glue:text}`) under their names."""
-    from myst_nb import glue as hand
+    """Hand numbers and words to the page's prose (`{glue:text}`) under their names.
+
+    As `myst_nb.glue` hands them on; to import that takes each kernel some seconds for the notebook format's schemas.
+    """
+    from IPython.core.formatters import format_display_data
+    from IPython.display import display
 
     for name, value in numbers.items():
-        hand(name, value.item() if hasattr(value, "item") else value, display=False)
+        said, more = format_display_data(value.item() if hasattr(value, "item") else value)
+        handed = {"scrapbook": {"name": name, "mime_prefix": GLUED}}
+        display({GLUED + kind: text for kind, text in said.items()}, raw=True, metadata=more | handed)
 
 
 def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
