@@ -1,8 +1,9 @@
 """Notebooks executed by papermill, several at a time, in kernels that end with this process and can be stopped from another thread."""
 
+import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from . import tied
 
 STARTS = 3  # of a kernel: its ports are chosen before it takes them, and another program may be quicker
 DIED = "Kernel died before replying to kernel_info"  # what jupyter_client says then
+
+logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the build says what failed, and nothing of kernels that it stopped
 
 
 class Stopped(Exception):
@@ -51,10 +54,10 @@ class Kernels:
                     raise
         raise AssertionError("unreachable")
 
-    def execute_in_thread(self, call, *args: Any) -> Any:
+    def execute_in_thread(self, call: Callable, *args: Any, **options: Any) -> Any:
         """Call what executes notebooks, in a thread that may end afterwards."""
         try:
-            return call(*args)
+            return call(*args, **options)
         finally:
             ensure_event_loop().close()  # jupyter_client made it for this thread
 
