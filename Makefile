@@ -11,11 +11,12 @@ VENV    := .venv
 PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.complete
 
-.PHONY: help env book test serve bench clean distclean
+.PHONY: help env book test soak serve bench clean distclean
 
 help:
 	@echo "make book    the HTML book, in _build/html (PROFILE=smoke|laptop|night|gpu|paper)"
-	@echo "make test    all tests"
+	@echo "make test    all tests but those that soak"
+	@echo "make soak    the tests that take long"
 	@echo "make serve   the built book on http://127.0.0.1:$(PORT)"
 	@echo "make bench   speed against what a user would otherwise do"
 	@echo "make clean   what was built; make distclean: the environment too"
@@ -39,6 +40,10 @@ book: $(STAMP)
 test: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m pytest $(WORKERS) $(ARGS)
+
+# The last -m counts: pyproject.toml leaves these out.
+soak: $(STAMP)
+	$(PY) -m pytest $(WORKERS) -m soak $(ARGS)
 
 serve: $(STAMP)
 	@test -f _build/html/index.html || { echo "There is no book yet: make book"; exit 1; }

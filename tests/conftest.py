@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 READ_THE_BOOK = ("test_browser.py", "test_chapters.py")
+CHAPTER_SECONDS, BOOK_SECONDS = 1800, 3600  # a hundred times what it takes: other programs may compute, too
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -35,11 +36,12 @@ def require():
 
 
 def pytest_collection_modifyitems(items):
-    """The first test that reads the book builds it."""
-    for item in items:
-        if "book" in item.fixturenames:
-            assert item.path.name in READ_THE_BOOK, f"{item.path.name} reads the book: say so in READ_THE_BOOK"
-            item.add_marker(pytest.mark.timeout(900))
+    """What needs one executed chapter comes before what needs the built book, each with a limit of its own."""
+    reads = {item: {"book", "executed"} & set(item.fixturenames) for item in items}
+    for item in filter(reads.get, items):
+        assert item.path.name in READ_THE_BOOK, f"{item.path.name} reads the book: say so in READ_THE_BOOK"
+        item.add_marker(pytest.mark.timeout(BOOK_SECONDS if "book" in reads[item] else CHAPTER_SECONDS))
+    items.sort(key=lambda item: "book" in reads[item])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,11 +99,29 @@ def store_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def book(tmp_path_factory):
-    """The folder of the book, built once at the smoke profile."""
-    from pruning_lab.publish.build import build
+def executed(tmp_path_factory):
+    """A function chapter -> its copy in the folder of the book, executed once at the smoke profile."""
+    from pruning_lab.publish import build
 
-    return build("smoke", folder=tmp_path_factory.mktemp("book"))
+    folder, copies = tmp_path_factory.mktemp("book"), {}
+
+    def copy(path):
+        if path not in copies:
+            copies[path] = build.execute(path, "smoke", force=True, folder=folder)
+        return copies[path]
+
+    copy.folder, copy.copies = folder, copies
+    return copy
+
+
+@pytest.fixture(scope="session")
+def book(executed):
+    """The folder of the book, built once at the smoke profile, from the chapters that tests executed and from the others."""
+    from pruning_lab.publish import build
+
+    for path, copy in executed.copies.items():  # other tests stored records since
+        executed.copies[path] = copy.replace(build.executed(path, "smoke", folder=executed.folder))
+    return build.build("smoke", folder=executed.folder)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -127,7 +147,7 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM, timeout=120_000)
+        running = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM, timeout=600_000)
         yield running
         running.close()
 

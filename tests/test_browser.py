@@ -30,6 +30,7 @@ CROWDED = """plots => plots.flatMap(plot => { const edge = plot.getBoundingClien
 def visit(browser, address, **options):
     """A page with all its figures drawn; whatever went wrong on it is an error when it closes."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | options)
+    context.set_default_timeout(600_000)
     page, wrong, host = context.new_page(), [], re.match(r"\w+://[^/]*/", address)[0]
     page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
@@ -40,7 +41,7 @@ def visit(browser, address, **options):
     page.goto(address, wait_until="load")
     for figure in page.locator(FIGURE).all() if options.get("java_script_enabled", True) else []:
         figure.scroll_into_view_if_needed()
-        figure.locator(".lab-plot[data-drawn] svg.main-svg").first.wait_for(timeout=30_000)
+        figure.locator(".lab-plot[data-drawn] svg.main-svg").first.wait_for()
     yield page
     context.close()
     assert not wrong, "\n".join(wrong)

@@ -17,10 +17,9 @@ PLOTLY = "application/vnd.plotly.v1+json"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_chapter_runs_at_smoke(book, chapter):
-    """The copy that the build of the book executed: by papermill, in a kernel of its own, at the root of the project."""
-    [done] = (book.parent / "executed").glob(f"{chapter.stem}-smoke-*.ipynb")
-    outputs = [output for cell in nbformat.read(done, as_version=4).cells for output in cell.get("outputs", [])]
+def test_chapter_runs_at_smoke(executed, chapter):
+    """As the build of the book executes it: by papermill, in a kernel of its own, at the root of the project."""
+    outputs = [output for cell in nbformat.read(executed(chapter), as_version=4).cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     figures = [output.data[PLOTLY] for output in outputs if PLOTLY in output.get("data", {})]
     assert figures

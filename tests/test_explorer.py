@@ -293,7 +293,7 @@ def page(browser, explorer_site):
 
 def marked(test):
     """A test that needs the page in a browser."""
-    return pytest.mark.browser(pytest.mark.timeout(300)(test))
+    return pytest.mark.browser(pytest.mark.timeout(3600)(test))
 
 
 @marked
