@@ -250,7 +250,7 @@ class Chart:
     def __init__(self, page, number=0):
         self.page, self.box = page, page.locator(".pl-explorer").nth(number)
         self.svg = self.box.locator(".ex-drawing > svg")
-        self.box.locator(".ex-drawing > svg[data-drawn]").wait_for(timeout=30_000)
+        self.box.locator(".ex-drawing > svg[data-drawn]").wait_for(timeout=300_000)
         self.svg.scroll_into_view_if_needed()
         self.card = self.box.locator(".ex-card")
 
