@@ -454,6 +454,8 @@ def test_a_record_that_is_only_being_written_changes_no_key(write, tmp_path):
         ("/data", "/database /data-set /data.csv /data_1", False),
         ("/app", "https://a.b/app, /apple, my/app, /application", False),
         ("/app", "<code>/app/book</code>", True),
+        ("/code", "<code>x</code> <main></main>", False),
+        ("/code", "<code>/code/book</code>", True),
         ("/home/me/lab", "/home/me/lab2 /home/me/lab-old", False),
         ("/home/me/lab", "/home/me/lab/book", True),
         ("/", "a / b", False),

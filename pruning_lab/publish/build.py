@@ -435,7 +435,7 @@ def machine_paths(html: Path) -> list[str]:
 
 def _whole(folder: str) -> re.Pattern:
     """Finds a folder where it is a path of its own or begins one, not where it is a part of another path or of an address."""
-    before = r"(?:(?<=file://)|(?<=\\n)|(?<=\\r)|(?<=\\t)|(?<![\w./~$}%-]))"  # line ends as JSON writes them
+    before = r"(?:(?<=file://)|(?<=\\n)|(?<=\\r)|(?<=\\t)|(?<![\w./~$}%<-]))"  # line ends as JSON writes them
     return re.compile(before + re.escape(folder) + ("" if folder.endswith("/") else r"(?![\w-]|\.\w)"))
 
 
