@@ -269,7 +269,7 @@ def surroundings() -> dict:
         "plugins": {name: _bytes_of(_source_of(name)) for name in plugins},
         "versions": [sys.version, *(f"{name} {names.get(name)}" for name in PACKAGES)],
         "device": os.environ.get("PRUNING_LAB_DEVICE", ""),
-        "records": _bytes_of(_below(environment.published_shelf(), "record.json")),
+        "records": _bytes_of(_below(environment.published_shelf(), ".json")),  # certificates too: they take marks off pages
         "files": [[str(path), size, date] for path, size, date in _dated([*local, *data])],
     }
 
