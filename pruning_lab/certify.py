@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ class Said:
     errors: list[str | None]
     ran: Mapping[str, set[int]]
     tests: int
+    words: str
     folder: Path
 
     def lines(self) -> list[syntax.Line]:
@@ -153,7 +155,7 @@ def _said(tree: Path, folder: Path, code: int, words: str) -> Said:
     said = json.loads((folder / "said.json").read_text(encoding="utf-8"))
     library = tree / "pruning_lab"
     ran = {source.name_in(library / name, library): set(rows) for name, rows in said["ran"].items()}
-    return Said(library, said["codes"], said["errors"], ran, said.get("tests", 0), folder)
+    return Said(library, said["codes"], said["errors"], ran, said.get("tests", 0), words, folder)
 
 
 # what came out
@@ -284,7 +286,8 @@ def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> 
     say(f"{len(named)} tests for {len(missed)} changed lines that no twin ran")
     [ran] = ask([ROOT], dict(tests=named), out / "tests")
     if ran.tests:
-        raise Refused(f"tests that waive lines fail (pytest ended with {ran.tests}): {', '.join(named)}")
+        failed = re.findall(r"^(?:FAILED|ERROR) .*", ran.words, re.MULTILINE) or [ran.words[-2000:]]
+        raise Refused("\n  ".join(["tests that waive lines fail:", *failed]))
     today = set(ran.lines())
     if left := [line for line in missed if line in today and not line.ran(ran.ran) and not line.on_device]:
         raise Refused(f"lines that the tests named for them do not run:\n{_listed(left)}")

@@ -49,7 +49,7 @@ ALLOWED = {
     "budget": "checkpoint provenance experiment store sweeps estimate",
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
     "parcels": "environment experiment disk record twins",
-    "publish": "environment experiment store sweeps chapters",
+    "publish": "environment experiment disk store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 
