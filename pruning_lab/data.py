@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -278,6 +278,11 @@ def _marks(values: torch.Tensor) -> list[int]:
     weights = _weights(values.device)
     if values.device.type == "cpu":
         return [int(torch.dot(part, weights[: len(part)])) for part in stretches]  # modulo 2^32: exact
+    return _summed(stretches, weights)
+
+
+def _summed(stretches: Sequence[torch.Tensor], weights: torch.Tensor) -> list[int]:
+    """Inner products modulo 2^32 of each stretch with the weights, where `dot` takes no whole numbers."""
     return torch.stack([(part * weights[: len(part)]).sum(dtype=torch.int32) for part in stretches]).tolist()
 
 

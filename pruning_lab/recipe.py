@@ -67,3 +67,10 @@ def optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Opt
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=fused)
     return torch.optim.Adam(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+
+
+def moments_of(recipe: Recipe) -> set[str]:
+    """The names of what the recipe's optimiser remembers of a parameter."""
+    if recipe.optimizer == "adam":
+        return {"step", "exp_avg", "exp_avg_sq"}
+    return {"momentum_buffer"} if recipe.momentum else set()

@@ -23,7 +23,7 @@ from . import checkpoint
 from .data import Split
 from .literal import plain
 from .precision import tensor_float_32
-from .recipe import Recipe, optimizer
+from .recipe import Recipe, moments_of, optimizer
 
 Hook = Callable[[int, nn.Module], Mapping[str, float | torch.Tensor | np.ndarray]]
 
@@ -395,7 +395,7 @@ class _Run:
                 raise ValueError(f"a row lacks {', '.join(lacking)}")
 
     def restore_optimizer(self, moments: Mapping[str, torch.Tensor]) -> None:
-        """Give the optimiser its moments, `<number of the parameter>.<name>` -> tensor. ValueError: a wrong shape."""
+        """Give the optimiser its moments, `<number of the parameter>.<name>` -> tensor. ValueError: others than it has, or a wrong shape."""
         state: dict[int, dict[str, torch.Tensor]] = {}
         parameters = list(self.model.parameters())
         for name, stored in moments.items():
@@ -405,6 +405,8 @@ class _Run:
                 raise ValueError(f"{moment} of parameter {k} has shape {list(stored.shape)}, not {list(expected)}")
             # a fused step walks the memory of weights and moments side by side, so their strides must be the same
             state.setdefault(int(k), {})[moment] = torch.empty_like(like, requires_grad=False).copy_(stored)
+        if other := [k for k, held in state.items() if held.keys() != moments_of(self.recipe)]:
+            raise ValueError(f"moments of parameter {other[0]} are {sorted(state[other[0]])}")
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from pruning_lab import checkpoint, data, models
 from pruning_lab.recipe import Recipe
-from pruning_lab.train import derived_seed, evaluate, fit
+from pruning_lab.train import _inventory, derived_seed, evaluate, fit
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAM = Recipe(optimizer="adam", lr=1e-2, batch=32, epochs=3, drops=(5,), holdout=30, keep="lowest_validation_loss")
@@ -245,6 +245,32 @@ CASES += [(name, words) for name in MOMENTS for words in MOMENTS[name]]
 def test_an_edited_checkpoint_with_a_right_digest_is_named_and_changes_no_answer(left, name, words, tmp_path, capsys):
     edit = (EDITS | MOMENTS[name])[words]
     assert resumed(left, name, edited(edit), tmp_path, capsys)
+
+
+DEEPER = {
+    "no best weights": drop("best"),
+    "a row without its loss": drop("rows", 1, "test_loss"),
+    "a moment of another shape": set_in("optimizer", "0.exp_avg", to=lambda t: t.flatten()),
+    "weights of another shape": set_in("model", "4.weight", to=lambda t: t.T.contiguous()),
+    "a moment less": drop("optimizer", "2.exp_avg_sq"),
+    "a row more": set_in("rows", to=lambda rows: [*rows, rows[-1]]),
+}
+
+
+@pytest.mark.parametrize("words", DEEPER)
+def test_an_edit_that_says_what_it_holds_is_named_too(left, words, tmp_path, capsys):
+    def edit(groups, values):
+        DEEPER[words](groups, values)
+        values["holds"] = _inventory(groups, values["rows"], values["snapshots"])
+
+    assert resumed(left, "adam", edited(edit), tmp_path, capsys)
+
+
+@pytest.mark.parametrize("values", [[], 3, "x", None])
+def test_values_with_a_right_digest_that_are_no_names_are_broken(tmp_path, capsys, values):
+    checkpoint.save(tmp_path / "c.ckpt", {"model": {"w": torch.zeros(2)}}, values)
+    assert checkpoint.load(tmp_path / "c.ckpt") is None
+    assert f"its values are {type(values).__name__}: expected names with values" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"x"', "null", "{", "[" * 10_000 + "]" * 10_000], ids=lambda t: t[:5])

@@ -900,3 +900,32 @@ def test_a_clone_that_changes_line_ends_keeps_the_bytes_of_records(tmp_path):
     git("clone", "-q", "-c", "core.autocrlf=true", str(there), str(here), cwd=tmp_path)
     assert (here / "README.md").read_bytes() == b"a\r\nb\r\n"  # it does change line ends
     assert {name: (here / name).read_bytes() for name in files} == files | {Path("README.md"): b"a\r\nb\r\n"}
+
+
+def test_bytes_are_summed_alike_on_every_device():
+    stretches = torch.arange(-(2**31), 2**31 - 1, 4_000_037).int().split(400)
+    weights = data._weights(torch.device("cpu"))
+    assert data._summed(stretches, weights) == [int(torch.dot(s, weights[: len(s)])) for s in stretches] and len(stretches) == 3
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path, monkeypatch):
+    file = tmp_path / "train.npz"
+    np.savez(file, images=np.zeros((4, 8, 8, 1), np.uint8), labels=np.arange(4))
+    arrays = npz._arrays
+    monkeypatch.setattr(npz, "_arrays", lambda file, names: {k: v[:2] for k, v in arrays(file, names).items()})
+    with pytest.raises(ValueError, match="train.npz was changed while it was read; load it again"):
+        npz.read(file)
+
+
+def test_an_array_that_goes_on_behind_its_end_is_named(tmp_path):
+    file = tmp_path / "train.npz"
+    np.savez(file, images=np.zeros((4, 8, 8, 1), np.uint8), labels=np.arange(4))
+    with zipfile.ZipFile(file) as z:
+        members = {name: z.read(name) for name in z.namelist()}
+    with zipfile.ZipFile(file, "w") as z:
+        for name, content in members.items():
+            z.writestr(name, content + b"more" * (name == "labels.npy"))
+    with pytest.raises(ValueError, match="train.npz"):
+        npz.read(file)
+    with pytest.raises(ValueError, match="goes on behind its end"):
+        npz._arrays(file, ("labels",))

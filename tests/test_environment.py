@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -148,3 +149,15 @@ def test_without_glibc_memory_stays_as_it_is(monkeypatch):
     environment.reuse_memory.cache_clear()
     assert environment.reuse_memory() is False
     environment.reuse_memory.cache_clear()
+
+
+def test_the_age_of_a_process_counts_its_imports():
+    code = "import time; time.sleep(0.3); from pruning_lab import environment; print(environment.age(), time.process_time())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    age, computed = map(float, done.stdout.split())
+    assert age > 0.3 and environment.age() > 0.3 and computed > 0
+
+
+def test_where_the_system_does_not_say_the_age_what_was_computed_counts(monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda self: "nothing of that kind")
+    assert 0 < environment.age() <= time.process_time()

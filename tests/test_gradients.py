@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab import gradients, models
 from pruning_lab.gradients import engine, free, other, parts, plan, sums
+from pruning_lab.gradients.silent import heard_rows
 
 CLASSES, TOKENS = 4, 11
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -1148,3 +1149,8 @@ def test_the_same_on_cuda(name):
     found = gradients.statistics(copy.deepcopy(model).cuda(), test)
     assert found.coherence() == pytest.approx(coherence(list(rows.values())), rel=1e-4)
     assert all(torch.allclose(found.mean[k].cpu().double(), g.mean(0), atol=1e-5) for k, g in rows.items())
+
+
+def test_one_number_a_sample_is_never_silent():
+    rows = torch.tensor([1e-30, -3.0, 0.0])
+    assert torch.equal(heard_rows(rows, 8), rows)

@@ -448,3 +448,10 @@ def test_chapters_take_a_criterion_of_ones_own(monkeypatch, name):
     before = planned()
     monkeypatch.setitem(criteria.WEIGHT, "mine", lambda weight: weight.abs())
     assert planned() - before == {"mine"} and {"magnitude", "diff", "random"} <= before
+
+
+def test_one_look_can_be_tried_by_itself_and_leaves_no_file(tmp_path):
+    training = MaskSources(PARENT, (0, 1), 64).training()
+    before = set(store.scratch(PARENT).parent.glob("*"))
+    row = training.look(4, PARENT.untrained())
+    assert 0 <= row["coherence"] <= 1 and row["epoch"] == 1 and set(store.scratch(PARENT).parent.glob("*")) == before

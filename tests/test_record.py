@@ -281,3 +281,16 @@ def test_a_result_is_replaced_whole():
     made = store.provenance.here() | store._used(TOY, TOY.code()) | dict(seconds=1)
     store.write(TOY, replace(TOY.compute(), table=pd.DataFrame(dict(x=[1]))), made)
     assert list(store.find(TOY).table) == ["x"] and leftovers() == []
+
+
+@pytest.mark.parametrize("text", ["{", '{"files": 3}', "[]", "{}", '{"files": {"weights.safetensors": 4}}'])
+def test_a_broken_published_parent_stops_neither_notes_nor_publishing(monkeypatch, text):
+    store.run(Child(TOY))
+    store.run(TOY, weights=True)
+    store.publish(TOY)
+    (folder(TOY, "published") / "record.json").write_text(text)
+    assert store.find(Child(TOY)).notes == ()  # of a broken parent nothing is known, which is said where it is read
+    monkeypatch.setattr(Toy, "version", 2)
+    store.run(TOY)
+    store.publish(TOY)
+    assert len(list(folder(TOY, "published").parent.iterdir())) == 2 and store.superseded(TOY) == []

@@ -189,3 +189,7 @@ def test_the_source_of_every_file_of_the_library_can_be_read():
     files = sorted(source.PACKAGE.rglob("*.py"))
     assert len({source.name_in(f, source.PACKAGE) for f in files}) == len(files) > 80
     assert all(Path(f).is_file() for file in files for f in source.closure(file.resolve()))
+
+
+def test_what_has_no_file_has_no_source_file():
+    assert source._file_of(int) is None and source._file_of(type("Made", (), dict(__module__="nowhere"))) is None
