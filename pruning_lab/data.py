@@ -276,13 +276,17 @@ def _marks(values: torch.Tensor) -> list[int]:
     """A whole number for each stretch of a tensor, which changes with any one number of it and with their order."""
     stretches = values.contiguous().view(-1).view(torch.int32).split(_STRETCH)
     weights = _weights(values.device)
-    if values.device.type == "cpu":
-        return [int(torch.dot(part, weights[: len(part)])) for part in stretches]  # modulo 2^32: exact
-    return _summed(stretches, weights)
+    product = _dotted if values.device.type == "cpu" else _summed
+    return product(stretches, weights)
+
+
+def _dotted(stretches: Sequence[torch.Tensor], weights: torch.Tensor) -> list[int]:
+    """Inner products of each stretch with the weights, modulo 2^32: exact."""
+    return [int(torch.dot(part, weights[: len(part)])) for part in stretches]
 
 
 def _summed(stretches: Sequence[torch.Tensor], weights: torch.Tensor) -> list[int]:
-    """Inner products modulo 2^32 of each stretch with the weights, where `dot` takes no whole numbers."""
+    """As `_dotted`, on devices whose `dot` takes no whole numbers."""
     return torch.stack([(part * weights[: len(part)]).sum(dtype=torch.int32) for part in stretches]).tolist()
 
 

@@ -395,7 +395,7 @@ class _Run:
                 raise ValueError(f"a row lacks {', '.join(lacking)}")
 
     def restore_optimizer(self, moments: Mapping[str, torch.Tensor]) -> None:
-        """Give the optimiser its moments, `<number of the parameter>.<name>` -> tensor. ValueError: others than it has, or a wrong shape."""
+        """Give the optimiser its moments, `<number of the parameter>.<name>` -> tensor. ValueError: it has others."""
         state: dict[int, dict[str, torch.Tensor]] = {}
         parameters = list(self.model.parameters())
         for name, stored in moments.items():
