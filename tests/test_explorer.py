@@ -500,3 +500,16 @@ def test_without_scripts_and_on_paper_there_is_the_still(browser, explorer_site)
         assert not page.locator(".lab-still").is_visible()
         page.emulate_media(media="print")
         assert page.locator(".lab-still > svg").is_visible() and not page.locator(".pl-explorer").first.is_visible()
+
+
+@marked
+def test_no_cell_of_the_rows_that_a_widget_saves_is_a_formula(browser):
+    """As the rows that pages offer; the source of both widgets' bundles is asked, which hold the same expression."""
+    root = Path(__file__).resolve().parents[1]
+    with served(root / "js" / "shared") as address, browser.new_page() as page:
+        page.goto(f"{address}/")
+        given = ["=1+1", "@x", "-x", "\t1", "a,b", "-0.5", "+5", "1e-5", "fc1", -3]
+        said = page.evaluate("rows => import('/files.js').then(module => module.table(rows))", [given])
+    assert said == "'=1+1,'@x,'-x,'\t1,\"a,b\",-0.5,+5,1e-5,fc1,-3\n"
+    for name in ("explorer.js", "force_graph.js"):
+        assert "infinity|nan" in (root / "pruning_lab" / "widgets" / "static" / name).read_text(encoding="utf-8")

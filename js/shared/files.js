@@ -8,8 +8,13 @@ export function save(name, content) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+// No spreadsheet takes a cell for a formula: an apostrophe stands before what could be one; numbers stay.
+const formula = /^(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])/;
+const number = /^[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)$/i;
+const inert = (text) => (formula.test(text) && !number.test(text) ? `'${text}` : text);
+
 const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-export const table = (rows) => rows.map((row) => row.map(cell).join(",") + "\n").join("");
+export const table = (rows) => rows.map((row) => row.map((value) => cell(inert(String(value)))).join(",") + "\n").join("");
 
 // What is drawn in a canvas or an image, on paper of the page's colour, as PNG.
 export function picture(drawn, width, height, paper, name) {
