@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, evidence, figure_rows
+from pruning_lab.publish import build, claims, evidence, figure_rows
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -232,6 +232,15 @@ def test_a_chapter_imports_nothing_that_checks_notebooks():
     code += "print({'nbformat', 'jsonschema', 'myst_nb'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr
+
+
+def test_claims_are_read_anew_where_the_file_changed_and_nobody_can_change_them_for_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "FILE", tmp_path / "claims.yml")
+    row = dict(id="A1", chapter="a", source="s", where="w", claim="one", measure="m", expect="e")
+    for words in ("one", "two"):
+        claims.FILE.write_text(yaml.safe_dump([row | dict(claim=words)]))
+        claims.load().clear()
+        assert claims.load()["A1"].claim == words
 
 
 # The build

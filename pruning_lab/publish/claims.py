@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -48,9 +49,15 @@ def load() -> dict[str, Claim]:
     Raises:
         ValueError: an unknown kind, or two rows with one id.
     """
+    return dict(_claims(FILE.read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=4)
+def _claims(text: str) -> dict[str, Claim]:
+    """What `load` returns, of the file's text: a page asks for it a dozen times, and YAML is slow to read."""
     import yaml
 
-    rows = [Claim(**row) for row in yaml.safe_load(FILE.read_text(encoding="utf-8"))]
+    rows = [Claim(**row) for row in yaml.safe_load(text)]
     claims = {row.id: row for row in rows}
     if len(claims) != len(rows) or any(row.kind not in KINDS for row in rows):
         raise ValueError(f"{FILE.name}: ids must differ and kinds be among {KINDS}")
