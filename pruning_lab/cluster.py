@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import environment, models
+from . import environment, models, source
 from .experiment import Experiment, Training, lineage
 from .store import find
 
@@ -177,9 +177,9 @@ def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:
         return f"has {threads} threads, which would draw from one generator: start it with --nthreads 1 --nworkers {threads}"
     if lacking := set(client["plugins"]) - set(environment.plugins()):
         return f"does not load {', '.join(sorted(lacking))}: start it with PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
-    code = e.code()
-    if other := sorted(k for k in code.keys() | client["code"].keys() if code.get(k) != client["code"].get(k)):
-        return f"has other code than this sweep ({', '.join(other)}): install the same version on all machines and start it again"
+    if e.code() != client["code"]:
+        other = source.differing(client["code"], e.code())
+        return f"has other code than this sweep ({other}): install the same version on all machines and start it again"
     if e.key != client["key"]:
         return f"knows {type(e).__name__} {client['key']} as {e.key}: install the same version on all machines and start it again"
     if not (environment.local_shelf() / "locks" / client["token"]).is_file():

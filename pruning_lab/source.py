@@ -47,6 +47,12 @@ def state(code: Mapping[str, str]) -> str:
     return _hash(repr(sorted(code.items())))
 
 
+def differing(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """The names of the files that do not say the same: of those that both have, else of all; five at most."""
+    names = sorted(k for k in old.keys() & new.keys() if old[k] != new[k]) or sorted(old.keys() ^ new.keys())
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def files_digest(folder: Path) -> str:
     """Digest of all Python files below a folder."""
     return state({f.relative_to(folder).as_posix(): _file_digest(f) for f in folder.rglob("*.py")})

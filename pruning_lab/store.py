@@ -120,15 +120,9 @@ def _stale(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[st
         return f"local records made on other data bytes than today's do not count ({', '.join(other)})"
     if standing == "unverified" and meta["code"] != _used(e, e.code())["code"]:  # else it is a published parent that is
         how = "`python -m pruning_lab certify` tells whether the answers are the same"
-        return f"local records of {type(e).__name__} made by other code than today's do not count ({_changed(e, meta)}); {how}"
+        other_code = source.differing(meta["code"], e.code())
+        return f"local records of {type(e).__name__} made by other code than today's do not count ({other_code}); {how}"
     return None
-
-
-def _changed(e: Experiment, meta: Mapping[str, Any]) -> str:
-    """The names of the files that say something else today than when a record was made."""
-    old, new = meta["code"], e.code()
-    names = sorted(k for k in old.keys() & new.keys() if old[k] != new[k]) or sorted(old.keys() ^ new.keys())
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 @lru_cache
@@ -139,7 +133,8 @@ def _say(words: str) -> None:
 
 def _notes(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[str]) -> Iterator[str]:
     if standing == "unverified":
-        yield f"made by other code than today's ({_changed(e, meta)})"
+        other_code = source.differing(meta["code"], e.code())
+        yield f"made by other code than today's ({other_code})"
     if any(meta["parents"].get(p.key, trained) != trained for p in e.parents() if (trained := _published_weights(p))):
         yield "made from another training of its parent than the published one"
     if other:

@@ -35,7 +35,7 @@ ALLOWED = {
     "record": "",
     "store": "environment source certificates provenance data experiment disk record",
     "workers": "disk",
-    "cluster": "environment models experiment store",
+    "cluster": "environment models source experiment store",
     "sweeps": "environment experiment disk store workers cluster",
     "chapters": "experiment",
     "units": "models criteria precision surgery",
