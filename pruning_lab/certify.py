@@ -318,12 +318,16 @@ def _verified(found: Sequence[Mapping[str, Any]], shelf: Sequence[tuple[str, Map
 
 
 def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count: int) -> list[Experiment]:
-    """The published experiments that took least, what they build on included, at their full size."""
+    """The published experiments that took least, what they build on included, at their full size, on data that are here."""
     if not count:
-        return []  # what it would cost asks for the data sets
+        return []
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
-    every = [e for e in seconds if not any(part.alone for part in lineage([e]))]
-    return sorted(every, key=lambda e: sum(seconds.get(part, part.cost()) for part in lineage([e])))[:count]
+    here = [e for _, meta, e in shelf if not e.alone and e.data_read().keys() == meta["data"].keys()]
+
+    def took(e: Experiment) -> float:
+        return sum(seconds[part] if part in seconds else part.cost() for part in lineage([e]))
+
+    return sorted(here, key=took)[:count]
 
 
 def unverified() -> list[str]:

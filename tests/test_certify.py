@@ -318,3 +318,14 @@ def test_gradients_of_twins_reach_every_layer_that_histories_name():
     """What a history says of travel and paths is said of its twin too: a decile of fewer than one weight would hide it."""
     shelf = {certify.experiment_of(meta) for _, meta in certify.published() if meta["experiment"] == "GradientHistory"}
     assert all(isinstance(e, GradientHistory) and certify.small(e).snapshots.followed == 50 for e in shelf)
+
+
+def test_the_cheapest_full_records_are_those_whose_data_are_here(monkeypatch, tmp_path):
+    shelf = [(folder, meta, certify.experiment_of(meta)) for folder, meta in certify.published()]
+    monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
+    assert certify.cheapest(shelf, 5) == [] == certify.cheapest(shelf, 0)
+    seconds = {e: meta["seconds"] for _, meta, e in shelf}
+    monkeypatch.setattr(Train, "data_read", lambda self: dict.fromkeys((f"{self.dataset}/train", f"{self.dataset}/test")))
+    plain = [(folder, meta, e) for folder, meta, e in shelf if isinstance(e, Train)]
+    chosen = certify.cheapest(plain, 3)
+    assert len(chosen) == 3 and seconds[chosen[0]] <= min(seconds[e] for e in seconds if isinstance(e, Train) and e.start is None)
