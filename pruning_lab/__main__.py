@@ -95,15 +95,18 @@ def _parameters(args: argparse.Namespace) -> dict[str, Any]:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
 def _seconds(text: str) -> float:
-    seconds = _literal(text)
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
-    return float(seconds)
+    return seconds
 
 
 def _plan(args: argparse.Namespace) -> list[Experiment]:
@@ -231,8 +234,9 @@ def _build(args: argparse.Namespace) -> None:
 def _certify(args: argparse.Namespace) -> None:
     from . import certify  # here: nothing else needs git
 
-    waivers = certify.Waivers.read(args.waive)
-    bounds = {kind: float(bound) for kind, bound in args.rounding}
+    waivers, bounds = certify.Waivers.read(args.waive), certify.bounds(args.rounding)
+    if args.spot < 0:
+        raise ValueError(f"--spot {args.spot}: expected a number of records, 0 or more")
     try:
         made = certify.certify(args.since or certify.reference(), waivers, bounds, args.spot)
     except certify.Refused as refused:

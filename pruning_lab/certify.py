@@ -79,6 +79,22 @@ class Waivers:
         return found
 
 
+def bounds(words: Iterable[tuple[str, str]]) -> dict[str, float]:
+    """Kind of measurement -> how far it may move; ValueError: no such kind, a training, or no number above 0."""
+    found = {}
+    for kind, text in words:
+        known = getattr(experiments, kind, None)
+        if kind not in experiments.__all__ or known.is_net:
+            raise ValueError(f"--rounding {kind}: expected a kind of measurement, one of {', '.join(experiments.__all__)}, and no training")
+        try:
+            found[kind] = float(text)
+        except ValueError:
+            found[kind] = float("nan")
+        if not 0 < found[kind] < 1:
+            raise ValueError(f"--rounding {kind} {text}: expected a number above 0 and below 1")
+    return found
+
+
 # twins
 
 
@@ -98,7 +114,7 @@ def small(e: Any) -> Any:
     if isinstance(e, Recipe):
         short = dict(iterations=6) if e.iterations else dict(epochs=2)
         held = dict(drops=(3,) if e.drops else (), holdout=10 if e.holdout else 0)
-        return replace(e, batch=32, lr=min(e.lr, 0.05), **short, **held)
+        return replace(e, batch=min(e.batch, 32), **short, **held)
     if isinstance(e, experiments.InferenceSpeed):
         return replace(e, width=4, shape=(1, 8, 8), batches=(1, 8), rounds=2, density=0.3)
     given = {f.name: getattr(e, f.name) for f in fields(e)}
@@ -217,8 +233,8 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
 def unseen(old: Said, new: Said) -> list[syntax.Line]:
     """The lines that changed and that no twin ran: of the new tree, and of the old one what is gone from it."""
     before, after = old.lines(), new.lines()
-    values = set(syntax.revalued(before, after))
-    fresh = [line for line in syntax.changed(before, after) if line in values or not line.ran(new.ran)]
+    unproved = set(syntax.unproved(before, after))
+    fresh = [line for line in syntax.changed(before, after) if line in unproved or not line.ran(new.ran)]
     return fresh + [line for line in syntax.changed(after, before) if not line.ran(old.ran)]
 
 
@@ -250,6 +266,9 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         found = states(*ask([tree, ROOT], dict(codes=[_described(e) for e in asked_for]), Path(out) / "codes"))
         if not found:
             return None
+        stand = _verified([*certificates.stored(), dict(devices="all", states=found)], [(type(e).__name__, m, e) for _, m, e in shelf])
+        if lost := [f.name for (f, _, e), stands in zip(shelf, stand, strict=True) if e.key == f.name and not stands]:
+            raise Refused(f"{len(lost)} published records did not stand at {since} ({lost[0]}, ...): name an older commit with --since")
         asked = twins(asked_for) + cheapest(shelf, spot)
         say(f"{len(asked)} twins of {len(asked_for)} published records, on {since} and on today's code")
         old, new = ask([tree, ROOT], dict(twins=[_described(e) for e in asked]), Path(out) / "twins")
@@ -258,11 +277,15 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         if differ and not bounds:
             named = (f"  {type(asked[k]).__name__} {asked[k].key}: {why}" for k, why in differ.items())
             raise Refused("\n".join(["answers differ:", *named]))
+        silent = {type(e).__name__ for e in asked} - {type(e).__name__ for e, error in zip(asked, new.errors, strict=True) if not error}
+        if silent:
+            raise Refused(f"no twin of {', '.join(sorted(silent))} gives an answer here: {next(filter(None, new.errors))}")
         missed = covered(unseen(old, new), waivers, Path(out), say)
         device = [line for line in syntax.changed(old.lines(), new.lines()) if line.on_device and not waivers.of(line)]
     made = provenance.here()
     certificate = dict(
         kind="rounding" if told else "bits", since=since, date=provenance.now(), twins=len(asked) - spot, spot=spot,
+        refusals=sum(error is not None for error in new.errors),
         devices="cpu" if device else "all", torch=made["versions"]["torch"], processor=made["device"]["name"],
         instructions=made["device"]["instructions"], states=found, rounding=told, waived=missed,
         on_device=sorted({line.place for line in device}),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import source
@@ -21,7 +22,9 @@ class Line:
     where: str  # the functions and classes around it, dots between; "" at the top
     text: str  # without comments, layout and annotations
     rows: range
-    name: str = ""  # of a value that a module or a class gives a name: that name
+    name: str = ""  # of a value that a module or a class gives a name, or a default of a parameter: that name
+    under: str = ""  # the heads of the compound statements around it, within its function
+    at_import: bool = False  # of a module or a class, and no name given to a value, function or class
 
     @property
     def place(self) -> str:
@@ -40,20 +43,27 @@ class Line:
 
 def statements(files: Iterable[Path], library: Path) -> list[Line]:
     """All statements of some files of a library, imports and docstrings aside."""
-    return [line for f in sorted(files) for line in _body(_parsed(f).body, source.name_in(f, library), (), True)]
+    return [line for f in sorted(files) for line in _body(_parsed(f).body, _Place(source.name_in(f, library)))]
 
 
 def changed(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
-    """The new statements that say what no old one says, and those that give a name another value than it had in that file."""
-    old = list(old)
-    texts, values = {line.text for line in old}, _values(old)
-    return [line for line in new if line.text not in texts or _differs(line, values)]
+    """The new statements that their function did not have, or not as often, under the same heads, in whatever file it stands.
 
-
-def revalued(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
-    """The new statements in which a module or class gives a name another value: that they ran says nothing of what it does."""
+    Those that give a name another value than it had in that file are among them.
+    """
+    old, new = list(old), list(new)
+    before, after = (Counter((line.where, line.under, line.text) for line in lines) for lines in (old, new))
     values = _values(old)
-    return [line for line in new if _differs(line, values)]
+    more = {key for key, count in after.items() if count > before[key]}
+    return [line for line in new if (line.where, line.under, line.text) in more or _differs(line, values)]
+
+
+def unproved(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
+    """The changed statements of which it says nothing that they ran: other values of names and defaults, and what a module does
+    when it is imported."""
+    old, new = list(old), list(new)
+    values = _values(old)
+    return [line for line in changed(old, new) if line.at_import or _differs(line, values)]
 
 
 def _values(lines: Iterable[Line]) -> dict[tuple[str, str, str], str]:
@@ -74,37 +84,76 @@ def _parsed(file: Path) -> ast.Module:
     return tree
 
 
-def _body(body: list[ast.stmt], file: str, where: tuple[str, ...], named: bool) -> Iterator[Line]:
+@dataclass(frozen=True)
+class _Place:
+    """Where statements stand: their file, the functions and classes around them, the heads within these."""
+
+    file: str
+    where: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    in_function: bool = False
+
+    def line(self, text: str, rows: range, name: str = "", at_import: bool = False) -> Line:
+        return Line(self.file, ".".join(self.where), text, rows, name, " ".join(self.heads), at_import and not self.in_function)
+
+    def inside(self, head: str) -> _Place:
+        return replace(self, heads=(*self.heads, head))
+
+
+def _body(body: list[ast.stmt], place: _Place) -> Iterator[Line]:
     for node in body:
         if not isinstance(node, ast.Import | ast.ImportFrom) and not _is_text(node):
-            yield from _statement(node, file, where, named)
+            yield from _statement(node, place)
 
 
-def _statement(node: ast.stmt, file: str, where: tuple[str, ...], named: bool) -> Iterator[Line]:
-    here = ".".join(where)
+def _statement(node: ast.stmt, place: _Place) -> Iterator[Line]:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            inside = (*where, node.name)
-            yield Line(file, ".".join(inside), _head(node), range(node.body[0].lineno, node.end_lineno + 1))
-            yield from _body(node.body, file, inside, isinstance(node, ast.ClassDef))
+            yield from _definition(node, place)
         case ast.Try() | ast.TryStar():
-            yield from _body(node.body, file, where, named)
+            yield from _body(node.body, place.inside("try:"))
             for handler in node.handlers:
                 caught = f"except {ast.unparse(handler.type) if handler.type else ''} as {handler.name}"
-                yield Line(file, here, caught, range(handler.lineno, handler.body[0].lineno))
-                yield from _body(handler.body, file, where, named)
-            yield from _body(node.orelse + node.finalbody, file, where, named)
+                yield place.line(caught, range(handler.lineno, handler.body[0].lineno))
+                yield from _body(handler.body, place.inside(caught))
+            yield from _body(node.orelse, place.inside("try's else:"))
+            yield from _body(node.finalbody, place.inside("finally:"))
         case ast.Match():
-            yield Line(file, here, f"match {ast.unparse(node.subject)}", range(node.lineno, node.subject.end_lineno + 1))
+            subject = f"match {ast.unparse(node.subject)}"
+            yield place.line(subject, range(node.lineno, node.subject.end_lineno + 1))
             for case in node.cases:
                 guard = f" if {ast.unparse(case.guard)}" if case.guard else ""
-                yield Line(file, here, f"case {ast.unparse(case.pattern)}{guard}", range(case.pattern.lineno, case.body[0].lineno + 1))
-                yield from _body(case.body, file, where, named)
+                head = f"case {ast.unparse(case.pattern)}{guard}"
+                yield place.line(head, range(case.pattern.lineno, case.body[0].lineno + 1))
+                yield from _body(case.body, place.inside(subject).inside(head))
         case _ if hasattr(node, "body"):
-            yield Line(file, here, _head(node), range(node.lineno, max(node.lineno + 1, node.body[0].lineno)))
-            yield from _body(node.body + getattr(node, "orelse", []), file, where, named)
+            head = _head(node)
+            yield place.line(head, range(node.lineno, max(node.lineno + 1, node.body[0].lineno)))
+            yield from _body(node.body, place.inside(head))
+            yield from _body(getattr(node, "orelse", []), place.inside(f"{head} else:"))
         case _:
-            yield Line(file, here, ast.unparse(node), range(node.lineno, node.end_lineno + 1), _target(node) if named else "")
+            name = "" if place.in_function else _target(node)
+            rows = range(node.lineno, node.end_lineno + 1)
+            yield place.line(ast.unparse(node), rows, name, at_import=not _names_values(node))
+
+
+def _definition(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, place: _Place) -> Iterator[Line]:
+    is_class = isinstance(node, ast.ClassDef)
+    inside = _Place(place.file, (*place.where, node.name), (), place.in_function or not is_class)
+    rows = range(node.body[0].lineno, node.end_lineno + 1)
+    yield inside.line(_head(node), rows)
+    for name, default in () if is_class else _defaults(node.args):
+        yield inside.line(f"{name}={default}", rows, name)
+    yield from _body(node.body, inside)
+
+
+def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, str]]:
+    positional = arguments.posonlyargs + arguments.args
+    for argument, default in zip(positional[::-1], arguments.defaults[::-1], strict=False):
+        yield argument.arg, ast.unparse(default)
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if default is not None:
+            yield argument.arg, ast.unparse(default)
 
 
 def _head(node: ast.stmt) -> str:
@@ -119,8 +168,17 @@ def _head(node: ast.stmt) -> str:
     return text
 
 
+def _names_values(node: ast.stmt) -> bool:
+    """Whether a statement gives values names, and nothing else: an entry of a registry is no name."""
+    return bool(found := _targets(node)) and all(isinstance(part, ast.Name | ast.Tuple) for part in found)
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+
+
 def _target(node: ast.stmt) -> str:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    targets = _targets(node)
     names = ", ".join(map(ast.unparse, targets))
     return "" if names == "version" or names.startswith("__") else names  # a raised version is in every key
 

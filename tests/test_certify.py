@@ -95,12 +95,12 @@ def lines(tmp_path, text, name="m"):
 def test_all_statements_are_seen_with_their_places(tmp_path):
     found = lines(tmp_path, OLD)
     assert [line.text for line in found] == [
-        "EDGE = 10", "class A:", "size: int = 3", "version = 1", "def f(self, x=1):", "if x > EDGE:", "return x + 1", "y = 2",
+        "EDGE = 10", "class A:", "size: int = 3", "version = 1", "def f(self, x=1):", "x=1", "if x > EDGE:", "return x + 1", "y = 2",
         "except (ValueError, KeyError) as error", "raise TypeError('long') from error", "for i in range(3):", "y += i", "y = 7", "match y",
         "case 1", "return 0", "return y", "def g():", "return [i for i in range(3)]",
     ]  # fmt: skip
     assert {line.place for line in found} == {"m", "m:A", "m:A.f", "m:g"}
-    assert [line.name for line in found if line.name] == ["EDGE", "size"]
+    assert [line.name for line in found if line.name] == ["EDGE", "size", "x"]
 
 
 @pytest.mark.parametrize(
@@ -135,17 +135,43 @@ def test_a_function_that_moves_changes_nothing(tmp_path):
 )
 def test_what_says_something_else_is_seen(tmp_path, old, new, text):
     before, after = lines(tmp_path, OLD), lines(tmp_path, OLD.replace(old, new))
-    assert [line.text for line in syntax.changed(before, after)] == [text] and OLD.count(old) == 1
+    assert text in [line.text for line in syntax.changed(before, after)] and OLD.count(old) == 1
 
 
 def test_another_value_of_a_name_is_never_proved_by_its_having_run(tmp_path):
     before = lines(tmp_path, OLD + "\nOTHER = 10\n")
-    for text in ("EDGE = 11", "EDGE = 2 * 5"):
-        assert [line.text for line in syntax.revalued(before, lines(tmp_path, OLD.replace("EDGE = 10", text)))] == [text]
-    assert syntax.revalued(before, lines(tmp_path, OLD.replace("version = 1", "version = 2"))) == []  # it is in every key
-    assert syntax.revalued(before, lines(tmp_path, OLD + "\nNEW = 1\n")) == []
+    for old, text in (("EDGE = 10", "EDGE = 11"), ("EDGE = 10", "EDGE = 2 * 5"), ("size: int = 3", "size: int = 4")):
+        assert [line.text for line in syntax.unproved(before, lines(tmp_path, OLD.replace(old, text)))] == [text]
+    assert [line.text for line in syntax.unproved(before, lines(tmp_path, OLD.replace("x: int = 1", "x: int = 2")))] == ["x=2"]
+    assert syntax.unproved(before, lines(tmp_path, OLD.replace("x: int = 1", "x: int = 1, z=3"))) == []  # a new one
+    assert syntax.unproved(before, lines(tmp_path, OLD.replace("version = 1", "version = 2"))) == []  # it is in every key
+    assert syntax.unproved(before, lines(tmp_path, OLD + "\nNEW = 1\n")) == []
     swapped = OLD.replace("EDGE = 10", "EDGE = 3").replace("= 3\n    version", "= 10\n    version")
-    assert len(syntax.revalued(before, lines(tmp_path, swapped))) == 2
+    assert len(syntax.unproved(before, lines(tmp_path, swapped))) == 2
+
+
+@pytest.mark.parametrize("text", ["EDGE *= 2", "g()", "A.size = 7", "REGISTRY['x'] = g"])
+def test_what_a_module_does_when_it_is_imported_is_never_proved_by_its_having_run(tmp_path, text):
+    [line] = syntax.changed(lines(tmp_path, OLD), found := lines(tmp_path, OLD + f"\n{text}\n"))
+    assert line.text == text and syntax.unproved(lines(tmp_path, OLD), found) == [line]
+
+
+@pytest.mark.parametrize(
+    "old, new, texts",
+    [("        return y\n", "        return y\n        return y\n", ["return y", "return y"]),  # another of the same, somewhere
+     ("            return x + 1\n", "            return x + 1\n            return y\n", ["return y"]),
+     ("            y = 2\n", "            y = 2\n            y = 7\n", ["y = 7"]),  # where `else` has one, but not `try`
+     ("        else:\n            y = 7\n", "        y = 7\n", ["y = 7"])],
+)  # fmt: skip
+def test_a_statement_counts_where_it_stands_and_as_often(tmp_path, old, new, texts):
+    assert OLD.count(old) == 1
+    assert [line.text for line in syntax.changed(lines(tmp_path, OLD), lines(tmp_path, OLD.replace(old, new)))] == texts
+
+
+def test_a_statement_that_goes_is_seen_from_the_other_side(tmp_path):
+    twice = OLD.replace("        return y\n", "        return y\n        return y\n")
+    assert [line.text for line in syntax.changed(lines(tmp_path, OLD), lines(tmp_path, twice))] == ["return y", "return y"]
+    assert syntax.changed(lines(tmp_path, twice), lines(tmp_path, OLD)) == []
 
 
 def test_lines_that_ran_are_noted_and_no_others(tmp_path):
@@ -302,7 +328,7 @@ def test_a_measurement_may_move_by_rounding_within_its_bound_and_a_training_neve
     assert "bound" in certified(tree, "--rounding", "GradientHistory", "1e-9")[0]
     file.write_text(text)
     edit(tree, "a boundary")
-    said, code = certified(tree, "--rounding", "Train", "1")
+    said, code = certified(tree, "--rounding", "GradientHistory", "0.9")
     assert code == 2 and "no certificate: Train" in said
 
 
@@ -329,3 +355,13 @@ def test_the_cheapest_full_records_are_those_whose_data_are_here(monkeypatch, tm
     plain = [(folder, meta, e) for folder, meta, e in shelf if isinstance(e, Train)]
     chosen = certify.cheapest(plain, 3)
     assert len(chosen) == 3 and seconds[chosen[0]] <= min(seconds[e] for e in seconds if isinstance(e, Train) and e.start is None)
+
+
+WRONG = [("Train", "1e-6"), ("Nothing", "1e-6"), ("GradientHistory", "x"), ("UnitCurve", "0"), ("UnitCurve", "nan")]
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_only_a_measurement_may_move_and_by_a_number(words):
+    with pytest.raises(ValueError, match="--rounding"):
+        certify.bounds([words])
+    assert certify.bounds([("UnitCurve", "1e-6")]) == {"UnitCurve": 1e-6}
