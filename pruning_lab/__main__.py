@@ -222,6 +222,8 @@ def _unpack(args: argparse.Namespace) -> None:
     for name in taken.here:
         print(f"here already, left as it is: {name}")
     print(f"{len(taken.new)} records taken, {len(taken.here)} were here already")
+    if taken.idle:
+        print(f"{len(taken.idle)} of those taken are not used here: made by other code or on other data, such as {taken.idle[0]}")
 
 
 def _build(args: argparse.Namespace) -> None:

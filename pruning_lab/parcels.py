@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import environment, record
+from . import environment, record, store
 from .disk import reason, records, room
 from .experiment import Experiment
 from .twins import rebuild
@@ -50,6 +50,7 @@ class Taken:
 
     new: tuple[str, ...]
     here: tuple[str, ...]
+    idle: tuple[str, ...] = ()  # of the new ones those that are not used here: made by other code, or on other data bytes
 
 
 def pack(
@@ -111,12 +112,12 @@ def unpack(files: Sequence[Path]) -> Taken:
         for name in dict.fromkeys(name for file in files for name in _laid_out(file, place)):
             folder = shelf / name
             with record.lock(folder):
-                if _sound(environment.published_shelf() / name) or _sound(folder):
+                if _sound(environment.published_shelf() / name) or _counts(folder):
                     here.append(name)
                     continue
                 record.place(folder, lambda part, name=name: _move(place / name, part))
             new.append(name)
-    return Taken(tuple(new), tuple(here))
+    return Taken(tuple(new), tuple(here), tuple(name for name in new if not _counts(shelf / name)))
 
 
 def time(text: str) -> datetime:
@@ -241,7 +242,7 @@ def _members(file: Path) -> dict[str, bytes]:
             raise ValueError(f"{twice[0]!r} is in it twice")
         for info in z.infolist():
             match = MEMBER.fullmatch(info.filename)
-            if info.filename != CONTENTS and (match is None or match[3] not in NAMES):
+            if info.filename != CONTENTS and (match is None or match[3] not in NAMES or match[1] in ("locks", "checkpoints")):
                 raise ValueError(f"{info.filename!r} is no name of a record's file: expected EXPERIMENT/KEY/FILE")
             if info.external_attr >> 28 not in (0, 8) or info.is_dir():
                 raise ValueError(f"{info.filename!r} is no plain file")
@@ -259,6 +260,16 @@ def _sound(folder: Path) -> bool:
     except (ValueError, OSError):
         return False
     return True
+
+
+def _counts(folder: Path) -> bool:
+    """Whether there is a sound record that is used here: of today's code or certified, on the data bytes that are here."""
+    try:
+        meta = check(folder)
+        kind = _kinds().get(meta["experiment"])
+        return kind is None or store.find(rebuild(kind, meta["config"])) is not None
+    except (ValueError, OSError):
+        return False
 
 
 def _move(source: Path, target: Path) -> None:

@@ -48,7 +48,7 @@ ALLOWED = {
     "estimate": "environment data experiment store sweeps train",
     "budget": "checkpoint provenance experiment store sweeps estimate",
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
-    "parcels": "environment experiment disk record twins",
+    "parcels": "environment experiment disk record store twins",
     "publish": "environment experiment disk store sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

@@ -286,7 +286,7 @@ def test_a_file_cut_short_or_missing_is_refused_and_no_other_is_taken(tmp_path, 
 EVIL = [
     "../evil", "/evil", "Parcel/../../evil", "Parcel/key/../../../table.csv", "C:\\evil", "Parcel\\key\\table.csv",
     "Parcel/key/run.py", "Parcel/key/deep/table.csv", "Parcel/.part-x/table.csv", "/Parcel/key/table.csv",
-    "Parcel//table.csv",
+    "Parcel//table.csv", "locks/x/record.json", "checkpoints/x/table.csv",
     "locks/k/table.csv/", "~/x/table.csv", "Parcel/a\nb/table.csv", "Parcel/" + 300 * "k" + "/table.csv",
 ]  # fmt: skip
 
@@ -432,3 +432,25 @@ def test_packing_on_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(Path, "write_bytes", full)
     assert main(["pack", str(tmp_path / "out")]) == 2
     assert "no space left" in capsys.readouterr().err and not list((tmp_path / "out").iterdir())
+
+
+def test_a_record_that_does_not_count_makes_way_for_one_that_does_and_one_that_does_not_is_named(tmp_path, elsewhere, capsys):
+    archives = packed(tmp_path, Parcel("a"), Parcel("b"))
+    there = elsewhere()
+    parcels.unpack(archives)
+    stale = there / "Parcel" / Parcel("a").key / "record.json"
+    stale.write_text(json.dumps(json.loads(stale.read_text()) | dict(code={"train": "000000000000"})))
+    assert store.find(Parcel("a")) is None
+    taken = parcels.unpack(archives)
+    assert taken.new == (f"Parcel/{Parcel('a').key}",) and taken.here == (f"Parcel/{Parcel('b').key}",) and not taken.idle
+    assert store.find(Parcel("a")) is not None
+    other = {"train": "000000000000"}
+
+    def of_other_code(members):
+        metas = {name: json.loads(content) | dict(code=other) for name, content in members.items() if name.endswith("record.json")}
+        return members | {name: json.dumps(meta).encode() for name, meta in metas.items()}
+
+    rewritten(archives[0], of_other_code)
+    shutil.rmtree(there / "Parcel" / Parcel("a").key)
+    assert main(["unpack", *map(str, archives)]) == 0
+    assert "of those taken are not used here: made by other code or on other data" in capsys.readouterr().out
