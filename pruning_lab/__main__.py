@@ -130,8 +130,7 @@ def _list(_: argparse.Namespace) -> None:
 def _estimate(args: argparse.Namespace) -> None:
     from . import estimate  # here: a sweep needs none of it
 
-    if args.workers > 1:
-        torch.set_num_threads(1)
+    torch.set_num_threads(store.THREADS)  # as every run computes
     found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
     print(found.text(args.workers))
 
