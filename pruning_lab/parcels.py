@@ -1,6 +1,8 @@
 """Records on the way from one machine to another: a few files of limited size, checked before anything is taken.
 
-A file is a zip: `parcel.json` with the sha256 of every member, then `<experiment>/<key>/<file>`. Nothing is a pickle.
+A file is a zip: `parcel.json` with the sha256 of every member, then `<experiment>/<key>/<file>`. Nothing is a pickle. What a
+file, a member or an array would take is read from headers before it is read itself, and no header is believed: whatever is
+read ends where it said that it would.
 """
 
 from __future__ import annotations
@@ -8,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import re
 import shutil
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,18 +23,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import environment, record, store
 from .disk import reason, records, room
-from .experiment import Experiment
+from .experiment import Experiment, lineage
 from .twins import rebuild
 
 FORMAT = 1
 LIMIT = 16_000_000  # bytes of one file
 FILES = 8
 UNPACKED = 512_000_000  # bytes of all members of one file, at most
+MEMBERS = 50_000  # of one file
+IN_MEMORY = 256_000_000  # bytes of all arrays of one record
+COLUMNS = 1_000  # of a table
 CONTENTS = "parcel.json"
+MOST = {CONTENTS: 16_000_000, record.META: 1_000_000, record.TABLE: 16_000_000, record.ARRAYS: 64_000_000}  # bytes of a member
 NAMES = {record.META, record.TABLE, record.ARRAYS, record.WEIGHTS}
-MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]{0,250})/([a-z]+\.[a-z]+)")
+MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]*)/([a-z]+\.[a-z]+)")
+LONGEST_NAME = 235  # bytes of `<experiment>-<key>`, which is a part of the names of other files
+CHUNK = 1 << 20  # bytes that are read at once
+
+
+class TooLarge(ValueError):
+    """More than is read, or than its own header says; no record that `pack` writes is."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,7 @@ class Taken:
     new: tuple[str, ...]
     here: tuple[str, ...]
     idle: tuple[str, ...] = ()  # of the new ones those that are not used here: made by other code, or on other data bytes
+    left_out: tuple[str, ...] = ()  # records that are not sound, or that this library cannot read, and why
 
 
 def pack(
@@ -100,24 +117,29 @@ def local() -> list[Path]:
 def unpack(files: Sequence[Path]) -> Taken:
     """Put the records of packed files on the local shelf; a sound record that is here stays as it is.
 
-    Every file is checked whole before anything of any is taken.
+    Every file is checked whole before anything of any is taken. A record that this library cannot trust or read is left out.
 
     Raises:
-        ValueError: a file is not what `pack` writes, is damaged, or holds records that this library cannot read.
+        ValueError: a file is not what `pack` writes, is damaged, or would take more than `UNPACKED`, `MOST` or `IN_MEMORY`.
         DiskFull: no room.
     """
     shelf = environment.local_shelf()
-    new, here = [], []
-    with room("what is packed", shelf, shelf / "none"), _folder_beside(shelf) as place:
-        for name in dict.fromkeys(name for file in files for name in _laid_out(file, place)):
+    new, here, left_out = [], [], []
+    with room("what is packed", shelf, shelf / "none"), _folder_beside(shelf) as beside:
+        found: dict[str, Path] = {}
+        for k, file in enumerate(files):
+            sound, odd = _laid_out(file, beside / str(k))
+            found = {name: beside / str(k) for name in sound} | found
+            left_out += odd
+        for name, place in found.items():
             folder = shelf / name
             with record.lock(folder):
                 if _sound(environment.published_shelf() / name) or _counts(folder):
                     here.append(name)
                     continue
-                record.place(folder, lambda part, name=name: _move(place / name, part))
+                record.place(folder, lambda part, name=name, place=place: _move(place / name, part))
             new.append(name)
-    return Taken(tuple(new), tuple(here), tuple(name for name in new if not _counts(shelf / name)))
+    return Taken(tuple(new), tuple(here), tuple(name for name in new if not _counts(shelf / name)), tuple(dict.fromkeys(left_out)))
 
 
 def time(text: str) -> datetime:
@@ -138,7 +160,7 @@ def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple
         except FileNotFoundError:
             continue  # it went while one looked
         except (ValueError, OSError) as error:
-            left_out.append(f"{_name(folder)}: {error}")
+            left_out.append(_told(f"{_name(folder)}: {error}"))
             continue
         kind = kinds.get(folder.parent.name)
         published = (environment.published_shelf() / _name(folder) / record.META).is_file()
@@ -150,20 +172,91 @@ def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple
 def check(folder: Path) -> dict[str, Any]:
     """The `record.json` of a record's folder, if it is sound, of that name and of today's version.
 
-    ValueError, OSError: why not.
+    ValueError, OSError: why not, whatever it is.
     """
+    try:
+        _fits(folder)
+        return _checked(folder)
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # a number that no float holds, settings that its class cannot compute with, no memory
+        raise ValueError(f"it is broken ({type(error).__name__}: {error})") from error
+
+
+def _checked(folder: Path) -> dict[str, Any]:
     meta = dict(record.read(folder).meta)
     if (meta["experiment"], meta["key"]) != folder.parts[-2:]:
         raise ValueError(f"it says that it is {meta['experiment']}/{meta['key']}")
     if (kind := _kinds().get(meta["experiment"])) is not None:
         try:
-            today = rebuild(kind, meta["config"]).version
+            e = rebuild(kind, meta["config"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"its settings are none of {kind.__name__} ({error})") from error
-        if meta.get("version", 1) != today:
-            raise ValueError(f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {today}")
+        if meta.get("version", 1) != e.version:
+            raise ValueError(f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {e.version}")
+        if e.key != meta["key"] and not any(part.sources() for part in lineage([e])):  # else a plug-in's code may be another
+            raise ValueError(f"its settings are those of {e.key}")
     time(meta["time"])
     return meta
+
+
+def _fits(folder: Path) -> None:
+    """Refuse a record whose files would take more than is read, by their sizes and headers alone. TooLarge, ValueError: which."""
+    for name, most in MOST.items():
+        if (folder / name).is_file() and (size := (folder / name).stat().st_size) > most:
+            raise TooLarge(f"{name} holds {size:,} bytes, at most {most:,} are read")
+    if (folder / record.TABLE).is_file():
+        with (folder / record.TABLE).open("rb") as stream:
+            if (columns := 1 + max((row.count(b",") for row in stream), default=0)) > COLUMNS:
+                raise TooLarge(f"{record.TABLE} has {columns:,} columns, at most {COLUMNS:,} are read")
+    if (folder / record.ARRAYS).is_file():
+        try:
+            with zipfile.ZipFile(folder / record.ARRAYS) as z:
+                _fit_in_memory(z)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{record.ARRAYS} is broken ({error})") from error
+
+
+def _fit_in_memory(z: zipfile.ZipFile) -> None:
+    """Refuse arrays that take more than `IN_MEMORY`, or other than their headers say."""
+    size, largest = sum(info.file_size for info in z.infolist()), max(z.infolist(), key=lambda i: i.file_size, default=None)
+    if size > IN_MEMORY:
+        raise TooLarge(f"{record.ARRAYS} would take {size:,} bytes, most of them {largest.filename!r}; at most {IN_MEMORY:,} are read")
+    for info in z.infolist():
+        _check_method(info)
+        try:
+            with z.open(info) as stream:
+                told = _told_bytes(stream)
+                while stream.read(CHUNK):
+                    pass  # to its end, where the zip compares its checksum
+        except zipfile.BadZipFile as error:
+            raise TooLarge(f"{record.ARRAYS}: {info.filename!r} is not what its header says ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"{record.ARRAYS}: {info.filename!r} is no array ({error})") from error
+        if told != info.file_size:
+            raise TooLarge(f"{record.ARRAYS}: {info.filename!r} has {info.file_size:,} bytes, its header tells of {told:,}")
+
+
+def _told_bytes(stream: Any) -> int:
+    """Bytes of a stored array, its header among them, as that tells. ValueError: it is no array."""
+    version = np.lib.format.read_magic(stream)
+    first = version == (1, 0)
+    shape, _, dtype = (np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0)(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return stream.tell() + math.prod(shape) * dtype.itemsize
+
+
+def _check_method(info: zipfile.ZipInfo) -> None:
+    """Refuse a member that is packed in a way in which it cannot be read piece by piece."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise TooLarge(f"{info.filename!r} is packed by method {info.compress_type}; expected stored or deflated")
+
+
+def _told(text: str) -> str:
+    """The text in one line that any terminal shows, not too long."""
+    plain = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+    return plain if len(plain) <= 400 else f"{plain[:397]}..."
 
 
 def _kinds() -> dict[str, type[Experiment]]:
@@ -207,50 +300,90 @@ def _write(file: Path, content: bytes) -> Path:
             raise
 
 
-def _laid_out(file: Path, place: Path) -> list[str]:
-    """Names of the records of a packed file, checked and laid out in a folder. ValueError: what is wrong with it."""
+def _laid_out(file: Path, place: Path) -> tuple[list[str], list[str]]:
+    """Names of the sound records of a packed file, laid out in a folder, and what is said of the others.
+
+    ValueError: what is wrong with the file.
+    """
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
     try:
-        members = _members(file)
-        contents = json.loads(members.pop(CONTENTS))
-        if contents.get("format") != FORMAT:
-            raise ValueError(f"its format is {contents.get('format')!r}, this library reads {FORMAT}")
-        if contents.get("sha256") != {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}:
-            raise ValueError(f"its members are not those that {CONTENTS} lists")
-        for name, content in members.items():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(content)
-        names = list(dict.fromkeys(name.rpartition("/")[0] for name in members))
-        for name in names:
-            try:
-                check(place / name)
-            except (ValueError, FileNotFoundError) as error:
-                raise ValueError(f"{name}: {error}") from error
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {file}") from None
+        with zipfile.ZipFile(file) as z:
+            names = _write_members(z, place)
+        return _sorted_out(names, place)
     except Exception as error:  # zipfile, zlib, json and the file system each have their own
         if reason(error):
             raise  # the disk is full, which is no fault of the file
-        raise ValueError(f"{file.name} is not taken, nor any other: {error or type(error).__name__}") from error
-    return names
+        raise ValueError(_told(f"{file.name} is not taken, nor any other: {error or type(error).__name__}")) from error
 
 
-def _members(file: Path) -> dict[str, bytes]:
-    """Everything in a zip, by name. ValueError: a name that no record's file has, a link, too many bytes."""
-    with zipfile.ZipFile(file) as z:
-        names = [info.filename for info in z.infolist()]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{twice[0]!r} is in it twice")
-        for info in z.infolist():
-            match = MEMBER.fullmatch(info.filename)
-            if info.filename != CONTENTS and (match is None or match[3] not in NAMES or match[1] in ("locks", "checkpoints")):
-                raise ValueError(f"{info.filename!r} is no name of a record's file: expected EXPERIMENT/KEY/FILE")
-            if info.external_attr >> 28 not in (0, 8) or info.is_dir():
-                raise ValueError(f"{info.filename!r} is no plain file")
-        if (size := sum(info.file_size for info in z.infolist())) > UNPACKED:
-            raise ValueError(f"it would take {size:,} bytes, at most {UNPACKED:,} are read")
-        if CONTENTS not in names:
-            raise ValueError(f"it has no {CONTENTS}")
-        return {name: z.read(name) for name in names}
+def _write_members(z: zipfile.ZipFile, place: Path) -> list[str]:
+    """Write the members of a zip below a folder, each as its list of contents says; names of the records."""
+    _check_members(z.infolist())
+    contents = json.loads(_content(z, z.getinfo(CONTENTS)))
+    if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+        found = contents.get("format") if isinstance(contents, dict) else contents
+        raise ValueError(f"its format is {found!r}, this library reads {FORMAT}")
+    sums, members = contents.get("sha256"), [info for info in z.infolist() if info.filename != CONTENTS]
+    if not isinstance(sums, dict) or sums.keys() != {info.filename for info in members}:
+        raise ValueError(f"its members are not those that {CONTENTS} lists")
+    for info in members:
+        if hashlib.sha256(content := _content(z, info)).hexdigest() != sums[info.filename]:
+            raise ValueError(f"its members are not those that {CONTENTS} lists: {info.filename!r} is another")
+        (place / info.filename).parent.mkdir(parents=True, exist_ok=True)
+        (place / info.filename).write_bytes(content)
+    return list(dict.fromkeys(info.filename.rpartition("/")[0] for info in members))
+
+
+def _sorted_out(names: Iterable[str], place: Path) -> tuple[list[str], list[str]]:
+    """Names of the sound records below a folder, and what is said of the others. TooLarge: one would take too much."""
+    sound, odd = [], []
+    for name in names:
+        try:
+            check(place / name)
+        except TooLarge as error:
+            raise TooLarge(f"{name}: {error}") from error
+        except (ValueError, FileNotFoundError) as error:
+            odd.append(_told(f"{name}: {error}"))
+        else:
+            sound.append(name)
+    return sound, odd
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse a zip by what its members are said to be: a name that no record's file has, a link, too many, too many bytes."""
+    if len(members) > MEMBERS:
+        raise TooLarge(f"it has {len(members):,} members, at most {MEMBERS:,} are read")
+    if twice := sorted(name for name, n in Counter(info.filename for info in members).items() if n > 1):
+        raise ValueError(f"{twice[0]!r} is in it twice")
+    for info in members:
+        if info.filename != CONTENTS and not _is_name(info.filename):
+            raise ValueError(f"{info.filename!r} is no name of a record's file: expected EXPERIMENT/KEY/FILE, not too long")
+        if info.external_attr >> 28 not in (0, 8) or info.is_dir():
+            raise ValueError(f"{info.filename!r} is no plain file")
+        _check_method(info)
+    if (size := sum(info.file_size for info in members)) > UNPACKED:
+        largest = max(members, key=lambda info: info.file_size)
+        raise TooLarge(f"it would take {size:,} bytes, at most {UNPACKED:,} are read; most of them are {largest.filename!r}")
+    for info in members:
+        if info.file_size > (most := MOST.get(info.filename.rpartition("/")[2], UNPACKED)):
+            raise TooLarge(f"{info.filename!r} would take {info.file_size:,} bytes, at most {most:,} are read")
+    if all(info.filename != CONTENTS for info in members):
+        raise ValueError(f"it has no {CONTENTS}")
+
+
+def _is_name(name: str) -> bool:
+    """Whether it is `<experiment>/<key>/<file>`, as a record's file is named, and no longer than file systems take."""
+    match = MEMBER.fullmatch(name)
+    if match is None or match[3] not in NAMES or match[1] in ("locks", "checkpoints"):
+        return False
+    return len(f"{match[1]}-{match[2]}".encode(errors="replace")) <= LONGEST_NAME
+
+
+def _content(z: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A member's bytes, never more than its header says: what goes on behind that is found by its checksum."""
+    with z.open(info) as stream:
+        return b"".join(iter(lambda: stream.read(CHUNK), b""))
 
 
 def _sound(folder: Path) -> bool:
@@ -268,7 +401,7 @@ def _counts(folder: Path) -> bool:
         meta = check(folder)
         kind = _kinds().get(meta["experiment"])
         return kind is None or store.find(rebuild(kind, meta["config"])) is not None
-    except (ValueError, OSError):
+    except Exception:  # whatever is wrong with it, it is not used
         return False
 
 

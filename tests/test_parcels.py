@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import stat
+import tracemalloc
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +52,9 @@ def shelves(store_folder, tmp_path, monkeypatch):
 def elsewhere(tmp_path, monkeypatch):
     """A function that makes this another machine, with an empty shelf, and gives its folder."""
 
-    def move():
-        monkeypatch.setenv("PRUNING_LAB_STORE", str(tmp_path / "elsewhere"))
-        return tmp_path / "elsewhere"
+    def move(name=""):
+        monkeypatch.setenv("PRUNING_LAB_STORE", str(tmp_path / f"elsewhere{name}"))
+        return tmp_path / f"elsewhere{name}"
 
     return move
 
@@ -250,6 +252,13 @@ def refused(archives, says, there):
     assert (files(there) if there.exists() else {}) == before and not list(there.rglob(".part*"))
 
 
+def left_out(archives, says, there):
+    """The one record of these files is left out, with such words, and nothing of it stays."""
+    taken = parcels.unpack(archives)
+    assert taken.new == taken.here == () and re.search(says, taken.left_out[0]) and len(taken.left_out) == 1
+    assert not files(there) and not list(there.rglob(".part*")) and not list(there.glob(".unpack*"))
+
+
 def test_every_byte_of_a_packed_file_counts(tmp_path, elsewhere):
     [file] = packed(tmp_path, Parcel("a"))
     whole, there = file.read_bytes(), elsewhere()
@@ -257,7 +266,7 @@ def test_every_byte_of_a_packed_file_counts(tmp_path, elsewhere):
     for k in range(0, len(whole), 7):
         file.write_bytes(whole[:k] + bytes([whole[k] ^ 0x55]) + whole[k + 1 :])
         try:
-            parcels.unpack([file])
+            assert not parcels.unpack([file]).left_out
         except ValueError:
             wrong += 1
         else:  # a byte that says nothing, such as a date
@@ -331,7 +340,173 @@ def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_p
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as z:
         z.writestr("Parcel/bomb/table.csv", b"0" * 2_000_000)
     file.write_bytes(stream.getvalue())
-    refused([file], "it would take 2,0.* bytes, at most 1,000,000 are read", elsewhere())
+    refused([file], "it would take 2,0.* bytes, at most 1,000,000 are read; most of them are 'Parcel/bomb/table.csv'", elsewhere())
+
+
+def npz(method=zipfile.ZIP_DEFLATED, **members):
+    """An archive of arrays as NumPy writes it; of a member given as bytes just these."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as z:
+        for name, content in members.items():
+            if not isinstance(content, bytes):
+                part = io.BytesIO()
+                np.save(part, content)
+                content = part.getvalue()
+            z.writestr(f"{name}.npy", content)
+    return stream.getvalue()
+
+
+def with_file(name, content):
+    """A change of a packed file: another file in its record, which `record.json` agrees with."""
+
+    def changed(members):
+        [place] = [member for member in members if member.endswith("record.json")]
+        meta = json.loads(members[place])
+        meta["files"][name] = hashlib.sha256(content).hexdigest()
+        return members | {place: json.dumps(meta).encode(), place.replace("record.json", name): content}
+
+    return changed
+
+
+def header(shape, dtype="|u1"):
+    """The beginning of a stored array, which tells of a shape."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, dict(descr=dtype, fortran_order=False, shape=shape))
+    return stream.getvalue()
+
+
+def lying(archive, declared):
+    """The same zip; both of its headers of the first member declare so many bytes."""
+    [info] = zipfile.ZipFile(io.BytesIO(archive)).infolist()[:1]
+    true = info.file_size.to_bytes(4, "little")
+    assert archive.count(true) == 2
+    return archive.replace(true, declared.to_bytes(4, "little"))
+
+
+def peak(call):
+    """Bytes of Python's and NumPy's memory at the peak of a call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+ZEROS = np.zeros(40_000_000, np.uint8)
+BOMBS = {
+    "arrays that are too large": (
+        lambda: npz(noise=ZEROS), "Parcel/.*: arrays.npz would take 40,000,128 bytes, most of them 'noise.npy'; at most 9,000,000"),
+    "many arrays that are too large together": (
+        lambda: npz(**{f"n{k}": ZEROS[:1_000_000] for k in range(10)}), "arrays.npz would take 10,001,280 bytes"),
+    "a member that is larger than it says": (
+        lambda: lying(npz(noise=ZEROS), 1128), "arrays.npz: 'noise.npy' is not what its header says"),
+    "an array that is smaller than it says": (
+        lambda: npz(noise=header((10**12,)) + b"x"), "'noise.npy' has 129 bytes, its header tells of 1,000,000,000,128"),
+    "an array that is larger than it says": (
+        lambda: npz(noise=header((5,)) + bytes(2_000_000)), "'noise.npy' has 2,000,128 bytes, its header tells of 133"),
+    "a shape of many digits": (lambda: npz(noise=header((10**300, 10**300))), "'noise.npy' has .* bytes, its header tells of"),
+    "another way of packing": (lambda: npz(zipfile.ZIP_BZIP2, noise=ZEROS[:1_000_000]), "'noise.npy' is packed by method 12"),
+    "and one more": (lambda: npz(zipfile.ZIP_LZMA, noise=ZEROS[:1_000_000]), "'noise.npy' is packed by method 14"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_arrays_that_would_fill_the_memory_are_refused_by_their_headers(tmp_path, elsewhere, monkeypatch, bomb):
+    make, says = BOMBS[bomb]
+    [file] = packed(tmp_path, Parcel("a"))
+    rewritten(file, with_file("arrays.npz", make()))
+    there = elsewhere()
+    monkeypatch.setattr(parcels, "IN_MEMORY", 9_000_000)
+    assert peak(lambda: refused([file], says, there)) < 20_000_000
+
+
+def test_the_limit_of_arrays_is_far_above_what_is_published():
+    assert parcels.IN_MEMORY == 256_000_000 and parcels.UNPACKED == 512_000_000
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no zip", npz(noise=b"no array"), npz(noise=np.array([None, {}]))], ids=range(5))
+def test_arrays_that_are_none_are_a_broken_record(tmp_path, elsewhere, content):
+    [file] = packed(tmp_path, Parcel("a"))
+    left_out([rewritten(file, with_file("arrays.npz", content))], "arrays.npz", elsewhere())
+
+
+@pytest.mark.parametrize("name, declared", [("table.csv", 100), ("record.json", 50), ("parcel.json", 50)])
+def test_no_more_is_read_of_a_member_than_its_header_says(tmp_path, elsewhere, name, declared):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr(name if name == "parcel.json" else f"Parcel/a/{name}", b"0" * 50_000_000)
+        if name != "parcel.json":
+            z.writestr("parcel.json", json.dumps(dict(format=1, sha256={f"Parcel/a/{name}": "0"})))
+    (tmp_path / "a.zip").write_bytes(lying(stream.getvalue(), declared))
+    there = elsewhere()
+    assert peak(lambda: refused([tmp_path / "a.zip"], f"a.zip is not taken, nor any other: .*{name}", there)) < 20_000_000
+
+
+@pytest.mark.parametrize("name, most", [("table.csv", 16), ("record.json", 1), ("parcel.json", 16), ("arrays.npz", 64)])
+def test_a_member_that_is_too_large_is_named_before_it_is_read(tmp_path, elsewhere, name, most):
+    member = name if name == "parcel.json" else f"Parcel/a/{name}"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as z:
+        with z.open(member, "w") as stream:
+            for _ in range(most + 1):
+                stream.write(b"0" * 1_000_000)
+        if name != "parcel.json":
+            z.writestr("parcel.json", "{}")
+    there = elsewhere()
+    says = f"{member}' would take {most + 1},000,000 bytes, at most {most},000,000 are read"
+    assert peak(lambda: refused([tmp_path / "a.zip"], says, there)) < 20_000_000
+
+
+@pytest.mark.parametrize(
+    "table", ["x" + ",x" * 100_000 + "\n1\n", "x\n" + "1," * 100_000, "x\n1\n" + "," * 100_000], ids=["header", "first", "later"]
+)
+def test_a_table_of_very_many_columns_is_refused(tmp_path, elsewhere, table):
+    [file] = packed(tmp_path, Parcel("a"))
+    refused([rewritten(file, with_file("table.csv", table.encode()))], "table.csv has 100,001 columns, at most 1,000", elsewhere())
+
+
+def test_very_many_members_are_refused_at_once(tmp_path, elsewhere):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        for k in range(parcels.MEMBERS + 1):
+            z.writestr(f"Parcel/{k}/table.csv", b"")
+    refused([tmp_path / "a.zip"], "it has 50,001 members, at most 50,000", elsewhere())
+
+
+@pytest.mark.parametrize("name", ["E" * 300 + "/k", "Parcel/" + "\u00e9" * 130, "P" * 120 + "/" + "k" * 120], ids=range(3))
+def test_names_that_no_file_system_takes_are_refused(tmp_path, elsewhere, name):
+    [file] = packed(tmp_path, Parcel("a"))
+    refused([rewritten(file, lambda members: members | {f"{name}/table.csv": b"x"})], "is no name of a record's file", elsewhere())
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5_000, b"\xff", b"null", b'"x"'], ids=range(6))
+def test_json_that_is_odd_is_one_line(tmp_path, elsewhere, content, capsys):
+    [file] = packed(tmp_path, Parcel("a"), Parcel("b"))
+    name = f"Parcel/{Parcel('a').key}/record.json"
+    rewritten(file, lambda members: members | {name: content})
+    elsewhere()
+    assert main(["unpack", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and out.count("left out: Parcel/a-") == 1 and store.find(Parcel("b")) is not None
+    with zipfile.ZipFile(file, "w") as z:
+        z.writestr("parcel.json", content)
+    assert main(["unpack", str(file)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_too_large_to_be_unpacked_is_not_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr(parcels, "IN_MEMORY", 1_000_000)
+    store.run(Parcel("large", 2_000_000))
+    [said] = parcels.pack(tmp_path / "out").left_out
+    assert "arrays.npz would take 2,000,128 bytes" in said and not (tmp_path / "out").exists()
+
+
+def test_a_record_that_is_odd_in_one_file_is_taken_from_another(tmp_path, elsewhere):
+    [file] = packed(tmp_path, Parcel("a"))
+    shutil.copy(file, tmp_path / "odd.zip")
+    rewritten(tmp_path / "odd.zip", with_meta(seconds="x"))
+    elsewhere()
+    taken = parcels.unpack([tmp_path / "odd.zip", file])
+    assert taken.new == (f"Parcel/{Parcel('a').key}",) and len(taken.left_out) == 1 and store.find(Parcel("a")) is not None
 
 
 @pytest.mark.parametrize(
@@ -349,9 +524,65 @@ def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_p
     ],
     ids=str,
 )
-def test_records_that_this_library_cannot_trust_are_refused(tmp_path, elsewhere, change, says):
+def test_records_that_this_library_cannot_trust_are_left_out(tmp_path, elsewhere, change, says):
     [file] = packed(tmp_path, Parcel("a"))
-    refused([rewritten(file, with_meta(**change))], says, elsewhere())
+    left_out([rewritten(file, with_meta(**change))], says, elsewhere())
+
+
+ODD = {
+    "seconds": [10**400, float("nan"), float("inf"), -1, "5", True, None, [], {}],
+    "peak_memory_bytes": [10**400, float("nan"), "x", None],
+    "version": [10**400, "1", None, [1], {}],
+    "time": ["0001-01-01T00:00:00+14:00", 5, "", "\ud800"],
+    "config": [{}, {"name": 10**400}, {"name": "b"}, {"name": "a", "size": "x", "more": 1}, [], "x", {"name": {"deep": {}}}],
+    "device": [{}, {"type": 1}, None, "cpu"],
+    "data": [{"digits/train": 5}, [], None],
+    "key": [5, None, "\ud800", "a\nb", "\x1b[31m", "k" * 100_000],
+    "experiment": [5, None, "\x1b[2J", "Train"],
+    "parents": [{"a": 5}, None],
+    "code": [{"train": 5}, None],
+    "versions": [{}, {"torch": 2}, None],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_record_is_named_and_left_out_and_the_others_are_taken(tmp_path, elsewhere, capsys, what):
+    [file] = packed(tmp_path, Parcel("a"), Parcel("b"))
+    whole, odd = file.read_bytes(), f"Parcel/{Parcel('a').key}"
+    for number, value in enumerate(ODD[what]):
+        file.write_bytes(whole)
+
+        def changed(members, value=value):
+            name = f"{odd}/record.json"
+            return members | {name: json.dumps(json.loads(members[name]) | {what: value}).encode()}
+
+        there = elsewhere(str(number))
+        code = main(["unpack", str(rewritten(file, changed))])
+        out, err = capsys.readouterr()
+        assert store.find(Parcel("b")) is not None, (what, value)
+        if code == 0:  # it says nothing that is wrong
+            assert what in ("time", "version", "data"), (what, value)
+            continue
+        assert code == 2 and store.find(Parcel("a")) is None and err.count("\n") == 1, (what, value)
+        said = [line for line in out.splitlines() if line.startswith(f"left out: {odd}: ")]
+        assert len(said) == 1 and len(said[0]) < 500 and said[0].isprintable() and "1 records taken, 0 were here" in out
+        assert f"1 records were left out: the first is {odd}: " in err
+        assert {name.split("/")[1] for name in files(there)} == {Parcel("b").key}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_record_that_is_here_is_left_out_of_what_is_packed_and_makes_way(tmp_path, elsewhere, shelves, what):
+    archives = packed(tmp_path, Parcel("a"))
+    file = store._folder(Parcel("a"), "local") / "record.json"
+    sound = file.read_text()
+    for number, value in enumerate(ODD[what]):
+        file.write_text(json.dumps(json.loads(sound) | {what: value}))
+        done = parcels.pack(tmp_path / f"again-{number}")
+        if not done.left_out:
+            assert what in ("time", "version", "data"), (what, value)
+            continue
+        assert done.records == 0 and f"Parcel/{Parcel('a').key}: " in done.left_out[0]
+        assert parcels.unpack(archives).new == (f"Parcel/{Parcel('a').key}",) and file.read_text() == sound
 
 
 def test_a_record_without_one_of_its_files_or_with_one_more_is_refused(tmp_path, elsewhere):
@@ -360,7 +591,7 @@ def test_a_record_without_one_of_its_files_or_with_one_more_is_refused(tmp_path,
     for name in ("table.csv", "arrays.npz", "record.json"):
         file.write_bytes(whole)
         rewritten(file, lambda members, name=name: {k: v for k, v in members.items() if not k.endswith(name)})
-        refused([file], "is missing", there)
+        left_out([file], "is missing", there)
     file.write_bytes(whole)
     with zipfile.ZipFile(file, "a") as z:
         z.writestr("Parcel/a/table.csv", "x")
