@@ -9,8 +9,6 @@ into the time that is left.
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 import statistics
 import threading
@@ -21,16 +19,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from . import checkpoint, estimate, provenance, store
 from .experiment import Experiment, lineage
-from .sweeps import Limit, OutOfTime, duration
+from .lines import ENOUGH, line
+from .sweeps import LONGEST, Limit, OutOfTime, duration
+from .workers import one_thread
 
 if TYPE_CHECKING:
     from .sweeps import _Sweep
 
-ENOUGH = 3  # nets that decide a line
 ENDING = 5.0  # seconds kept for the end of the process, at most a tenth of the budget
 MEASURING = 0.1  # of the budget, after which no further kind of net is measured
 OVERHEAD = 0.1  # seconds that any run takes beside what it computes: records read and written
@@ -44,9 +41,9 @@ class Budget(Limit):
     """A limit of so many seconds of wall-clock time; for one sweep."""
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no seconds above 0."""
-        if not (seconds > 0 and math.isfinite(seconds)):
-            raise ValueError(f"a budget of {seconds:g} seconds: expected a number above 0")
+        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no seconds above 0, or more than a year."""
+        if not 0 < seconds <= LONGEST:
+            raise ValueError(f"a budget of {seconds:g} seconds: expected a number above 0, at most {LONGEST:,}")
         self.seconds = seconds
         self.since = time.monotonic() if since is None else since
         self.end = self.since + seconds - min(ENDING, seconds / 10)
@@ -61,7 +58,7 @@ class Budget(Limit):
         """Estimate what is missing, by a tenth of the time at most."""
         self.lines = _Lines(experiments, state.waiting)
         self.slots = getattr(state.executor, "slots", 1)
-        with self._alarm(), _one_thread():
+        with self._alarm(), one_thread():
             self.forecast = Forecast(state.waiting, self.left() * MEASURING, self.left())
             self.forecast.remember(lineage(experiments))
 
@@ -251,15 +248,6 @@ def done(e: Experiment) -> float:
     return min(0.99, max(0.0, found[1].get("iteration", 0) / estimate.iterations(training)))
 
 
-def line(e: Experiment) -> str:
-    """What an experiment has in common with those of its line: all but its seeds."""
-
-    def seedless(value: Any) -> Any:
-        return {k: seedless(v) for k, v in value.items() if k != "seed"} if isinstance(value, dict) else value
-
-    return json.dumps([type(e).__name__, seedless(e.config())], sort_keys=True)
-
-
 class _Lines:
     """The lines of a plan: which run stores a missing experiment, and what one more net is worth to its line."""
 
@@ -317,14 +305,3 @@ def _words(e: Experiment) -> str:
         if (t := part.training()) is not None
     )
     return " ".join([type(e).__name__, ", ".join(nets)]).strip()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """As workers compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from .disk import DiskFull
+from .store import THREADS
 
 
 class Pool(ProcessPoolExecutor):
@@ -49,9 +52,20 @@ def pool(workers: int) -> Pool:
     return Pool(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, this process computes as a worker does; afterwards with as many threads as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _begin_worker() -> None:
     """One CPU thread; no word of its own on Ctrl-C; and an end with the pool's process, also where that is killed."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a process that is ended leaves behind

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..experiment import Experiment, flat, lineage
+from ..lines import ENOUGH, line
 from ..store import Record, find, gather
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
@@ -74,7 +75,7 @@ class Evidence:
         return "; ".join(p for p in parts if p)
 
 
-def largest(plans: Mapping[str, Sequence[Experiment]], least: int = 3) -> Evidence:
+def largest(plans: Mapping[str, Sequence[Experiment]], least: int = ENOUGH) -> Evidence:
     """The stored part of the profile whose lines all have at least `least` seeds; of several the one with most records.
 
     Where none is whole, the one with the most whole lines. Of profiles with the same records stored the smallest, and of
@@ -92,7 +93,7 @@ def largest(plans: Mapping[str, Sequence[Experiment]], least: int = 3) -> Eviden
     return best
 
 
-def stored(profile: str, plan: Sequence[Experiment], least: int = 3) -> Evidence:
+def stored(profile: str, plan: Sequence[Experiment], least: int = ENOUGH) -> Evidence:
     """What of a plan is stored, and what has fewer than `least` seeds: a net, or else what is measured on it."""
     have = tuple(e for e in dict.fromkeys(plan) if find(e) is not None)
     planned = {line(e): e for e in plan}
@@ -139,11 +140,6 @@ def _label(e: Experiment) -> str:
     """The readable part of a key without its seed, and the width that it leaves out."""
     width = _flat(e).get("width")
     return re.sub(r"-s\d+(?=-|$)", "", e.label()) + (f" ({width} wide)" if width else "")
-
-
-def line(e: Experiment) -> str:
-    """The name of the line that an experiment is one seed of: its class and settings without the seed."""
-    return f"{type(e).__name__} " + ", ".join(f"{k}={v}" for k, v in _flat(e).items() if k.rpartition(".")[2] != "seed" and v is not None)
 
 
 def glue(**numbers: Any) -> None:

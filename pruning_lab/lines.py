@@ -1,0 +1,16 @@
+"""Lines: what a figure or a verdict draws from, one experiment's settings under several seeds."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from .experiment import Experiment, settings
+
+ENOUGH = 3  # nets that decide a line
+
+
+@lru_cache(maxsize=65_536)
+def line(e: Experiment) -> str:
+    """The name of the line that an experiment is one seed of: its class and settings, all seeds aside, its own and its parts'."""
+    told = [f"{short}={value!r}" for short, full, value in settings(e) if full.rpartition(".")[2] != "seed" and value is not None]
+    return f"{type(e).__name__} {', '.join(told)}"
