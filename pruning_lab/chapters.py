@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .experiment import Experiment
+from .parameters import check as check_parameters
 
 FOLDER = Path(__file__).parents[1] / "book"
 
@@ -36,13 +37,12 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
     """The experiments of a chapter at a profile: its `parameters` cell, then the overrides, then its `plan` cells.
 
     Raises:
-        ValueError: the chapter has no such parameter or profile, or its plan does not end in a list `experiments`.
+        ValueError: the chapter has no such parameter or profile, a parameter is of another kind or range than it may be (see
+            `parameters.check`), or the plan does not end in a list `experiments`. FileNotFoundError: no such notebook.
     """
-    names: dict[str, Any] = {"__name__": f"plan of {path.stem}"}
-    _execute(path, "parameters", names)
     given = {"profile": profile, **(parameters or {})}
-    if unknown := given.keys() - names.keys():
-        raise ValueError(f"{path.stem} has no parameter {sorted(unknown)}; it has {sorted(k for k in names if not k.startswith('__'))}")
+    names = defaults(path)
+    check_parameters(path.stem, names, given)
     names |= given
     try:
         _execute(path, "plan", names)
@@ -56,7 +56,26 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
     return list(dict.fromkeys(found))
 
 
+def defaults(path: Path) -> dict[str, Any]:
+    """What a chapter's `parameters` cell leaves behind, name -> value; of a notebook without one no parameter."""
+    names: dict[str, Any] = {"__name__": f"plan of {path.stem}"}
+    _execute(path, "parameters", names)
+    return names
+
+
 def _execute(path: Path, tag: str, names: dict[str, Any]) -> None:
-    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
-        if cell["cell_type"] == "code" and tag in cell["metadata"].get("tags", []):
-            exec(compile("".join(cell["source"]), f"{path.name}, cell {number + 1}", "exec"), names)
+    for number, source in _cells(path, tag):
+        exec(compile(source, f"{path.name}, cell {number}", "exec"), names)
+
+
+def _cells(path: Path, tag: str) -> list[tuple[int, str]]:
+    """Number, from 1, and source of the code cells with a tag. ValueError: it is no notebook."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return [
+            (number, "".join(cell["source"]))
+            for number, cell in enumerate(cells, 1)
+            if cell["cell_type"] == "code" and tag in cell["metadata"].get("tags", [])
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is no notebook ({type(error).__name__}: {error})") from error

@@ -14,12 +14,13 @@ from . import cluster, environment
 from .cluster import ClusterError
 from .disk import DiskFull
 from .experiment import Experiment
+from .parameters import PROFILES, check_notebook
 from .store import find, run
 from .workers import Pool, pool
 
 __all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "sweep"]
 
-PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
+LONGEST = 366 * 86_400  # seconds of a budget: clocks take no number, however large
 
 
 class Future(Protocol):
@@ -89,7 +90,9 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
 
     Raises:
         SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
+        ValueError: the notebook that calls was given a parameter that it does not have, or of another kind or range.
     """
+    check_notebook()
     experiments = list(dict.fromkeys(experiments))
     levels = missing(experiments)
     if not levels:

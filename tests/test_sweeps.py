@@ -418,6 +418,10 @@ def test_plans_that_cannot_be_made_are_refused(tmp_path, toy):
     path = notebook(tmp_path, ("parameters", PARAMETERS), ("plan", "dict()['other']"))
     with pytest.raises(KeyError, match="other"):
         chapters.plan(path, "smoke")
+    for text in ("", "no json", "[]", '{"cells": 5}', '{"cells": [5]}', "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"07_toy.ipynb is no notebook \("):
+            chapters.plan(path, "smoke")
 
 
 def test_the_same_experiment_twice_is_one(tmp_path):
@@ -442,7 +446,7 @@ def test_list_names_chapters_profiles_and_what_is_stored(capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[0][:3] == ["chapter", "profile", "records"]
     assert [r[1] for r in rows[1:] if r[0] == "01_frame_potential"] == list(PROFILES)
-    assert all(r[2].startswith("0/") and r[3] == "0" and r[4] == "-" for r in rows[1:])
+    assert all(r[2].startswith("0/") and r[3] == ("never" if r[1] in PROFILES[:2] else "0") and r[4] == "-" for r in rows[1:])
 
 
 def test_sweep_publish_and_clean(toy, capsys, tmp_path):

@@ -1,0 +1,155 @@
+"""Parameters of a chapter: which values they may have, told by those that its `parameters` cell gives them.
+
+Whoever calls a chapter, the same function checks what it is given: `run`, `sweep`, `plan` and `pack` before anything runs; in
+a notebook that papermill or a reader executes, the first sweep.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
+PRIVATE = PROFILES[:2]  # whose records are never published
+MOST_SEEDS = 1000
+PLAIN = (type(None), bool, int, float, str, tuple, list, dict)  # what a parameter is; else a cell's name is a function, a module
+SHOWN = 60  # characters of a value that an error shows
+
+Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
+
+
+def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse what a chapter is given if one of its parameters has another name, kind or range.
+
+    Args:
+        where: the chapter's name, for the message. defaults: the names and values of its `parameters` cell.
+
+    Raises:
+        ValueError: names the parameter, its value and what is expected.
+    """
+    known = {name: value for name, value in defaults.items() if name[0] != "_" and isinstance(value, PLAIN)}
+    if unknown := given.keys() - known.keys():
+        raise ValueError(f"{where} has no parameter {sorted(unknown)}; it has {sorted(known)}")
+    for name, value in given.items():
+        words, fits = _rule(name, known[name])
+        if not (known[name] is None and value is None) and not fits(value):
+            raise ValueError(f"{where}: {name}={_short(value)}: expected {words}{' or None' if known[name] is None else ''}")
+
+
+def check_notebook() -> None:
+    """The same for the notebook whose kernel this is, by its cells that begin with `# parameters` and, from papermill,
+    `# Parameters`; nothing outside a notebook. ValueError: as `check`."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    check_cells(shell.user_ns.get("In", ()) if shell else ())
+
+
+def check_cells(sources: Sequence[str]) -> None:
+    """The same for cells in the order in which they were executed; the last `parameters` cell counts."""
+    starts = [k for k, source in enumerate(sources) if source.startswith("# parameters\n")]
+    if not starts:
+        return
+    defaults, given = _assigned(sources[starts[-1]]), {}
+    for source in sources[starts[-1] + 1 :]:
+        if source.startswith("# Parameters\n"):
+            given |= _assigned(source)
+    own = {name: defaults[name] for name in ("dataset", "seeds") if name in defaults}  # as somebody may have typed them there
+    check("this notebook", dict.fromkeys(own), own)
+    check("this notebook", defaults, given)
+
+
+def _assigned(source: str) -> dict[str, Any]:
+    """Names and plain values that a cell assigns; none where it is not Python alone."""
+    found = {}
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return {}
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and (value := _value(node.value)) is not NotImplemented:
+                    found[target.id] = value
+    return found
+
+
+def _value(node: ast.expr | None) -> Any:
+    """The value of a literal; NotImplemented: it is none. `float('inf')` and `float('nan')` are what papermill writes."""
+    try:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "float" and len(node.args) == 1:
+            return float(ast.literal_eval(node.args[0]))
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return NotImplemented
+
+
+def _rule(name: str, default: Any) -> Rule:
+    """What a parameter may be: by its name, where all chapters mean the same by it, else by the kind and range of its default."""
+    if name in _OF_ALL and (default is None or _OF_ALL[name][1](default)):
+        return _OF_ALL[name]
+    for kind, rule in _OF_KIND.items():
+        if isinstance(default, kind):
+            return rule(default)
+    return "a plain value", lambda value: isinstance(value, PLAIN)
+
+
+def _of_number(default: float) -> Rule:
+    least = -math.inf if default < 0 else 0
+    words = "a number" + (", 0 or more" if least == 0 else "")
+    return words, lambda value: _finite(value) and value >= least
+
+
+def _of_whole(default: int) -> Rule:
+    least = -math.inf if default < 0 else min(default, 1)
+    words = "a whole number" + (f", {least} or more" if least >= 0 else "")
+    return words, lambda value: _whole(value) and _finite(value) and value >= least
+
+
+def _of_several(default: Sequence[Any]) -> Rule:
+    """As many as one likes, but some where the default has some, each of the kind of the default's first."""
+    words, fits = _rule("", default[0]) if default else ("anything", lambda _: True)
+    some = bool(default)
+    told = f"a list, each of it {words}" if some else "a list"
+    return told, lambda value: isinstance(value, tuple | list) and len(value) >= some and all(map(fits, value))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False  # a whole number that no float holds
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+_OF_ALL: dict[str, Rule] = {
+    "profile": (f"one of {', '.join(PROFILES)}", lambda value: isinstance(value, str) and value in PROFILES),
+    "dataset": ("the name of a data set", _named),
+    "seeds": (f"a whole number from 1 to {MOST_SEEDS:,}", lambda value: _whole(value) and 1 <= value <= MOST_SEEDS),
+}
+_OF_KIND: dict[type, Callable[[Any], Rule]] = {
+    bool: lambda _: ("True or False", lambda value: isinstance(value, bool)),
+    int: _of_whole,
+    float: _of_number,
+    str: lambda _: ("a name", _named),
+    tuple: _of_several,
+    list: _of_several,
+    dict: lambda _: ("a dictionary", lambda value: isinstance(value, dict)),
+}
+
+
+def _short(value: Any) -> str:
+    """A value in one line of an error."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits to be written, a list within lists
+        text = f"{type(value).__name__} too large to show"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

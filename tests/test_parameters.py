@@ -1,0 +1,232 @@
+"""What a chapter may be given: checked before anything runs, by the same rules whichever way it is called."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from pruning_lab import chapters, parameters, sweeps
+from pruning_lab.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[1]
+CELL = """# parameters
+profile = "laptop"
+dataset = None
+seeds = None
+ours = False
+rate = 0.1
+shift = -1.5
+width = 4
+offset = 0
+name = "mlp"
+widths = (4, 8)
+more = []
+extra = {}
+anything = None
+"""
+PLAN = """from pruning_lab import Recipe, Train
+nets = [Train(dataset or "digits", name, Recipe(lr=rate, iterations=3), seed=s, width=width, limit=64) for s in range(seeds or 1)]
+experiments = {"smoke": nets, "laptop": nets}[profile]
+"""
+WRONG = {
+    "profile": ["3", "huge", "None", "['smoke']", "True", "''"],
+    "dataset": ["5", "['mnist']", "''", "' '", "0", "True", "1e3", "{}", "b'x'"],
+    "seeds": ["'x'", "x", "0", "-1", "2.5", "five", "[]", "[1]", "True", "1e3", "1001", "nan", "''", "{}"],
+    "ours": ["1", "yes", "'True'", "None", "0", "[]"],
+    "rate": ["-0.1", "fast", "nan", "1e999", "None", "True", "9" * 400, "1j", "[]"],
+    "shift": ["x", "None", "1e999", "9" * 400, "False"],
+    "width": ["0", "-4", "4.0", "x", "None", "True", "9" * 400],
+    "offset": ["-1", "0.5", "x"],
+    "name": ["5", "None", "''", "[]"],
+    "widths": ["4", "[]", "(4, 'x')", "[4, 0]", "None", "'48'"],
+    "more": ["5", "None", "'x'"],
+    "extra": ["5", "[]", "None"],
+    "anything": ["1j", "{1, 2}", "..."],
+}
+RIGHT = {
+    "profile": ["smoke", "gpu"], "dataset": ["None", "mnist", "gaussian:digits"], "seeds": ["1", "5", "1000", "None"],
+    "ours": ["True", "False"], "rate": ["0", "0.5", "1", "1e-5"], "shift": ["-3", "0", "2.5"], "width": ["1", "300"], "offset": ["0", "7"],
+    "name": ["vit"], "widths": ["[4]", "(4, 8, 16)"], "more": ["[]", "[1, 'x']"], "extra": ["{}", "{'a': 1}"],
+    "anything": ["5", "x", "None", "[1]"],
+}  # fmt: skip
+WRONG["seeds"] += ["9" * 300, "9" * 5000, "10**400"]
+GIVEN = [(name, value) for name, values in WRONG.items() for value in values]
+ODD = [("sedes", "3"), ("", "3"), ("__name__", "x"), ("__builtins__", "{}"), ("Seeds", "3"), ("seeds ", "3")]
+
+
+@pytest.fixture(autouse=True)
+def shelves(store_folder, tmp_path, monkeypatch):
+    """Two empty shelves."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+    return store_folder
+
+
+def notebook(folder, *cells, name="07_toy.ipynb"):
+    path = folder / name
+    found = [
+        dict(cell_type="code", metadata=dict(tags=[tag]), source=text.splitlines(True), id=f"c{k}", outputs=[], execution_count=None)
+        for k, (tag, text) in enumerate(cells)
+    ]
+    kernel = dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"))
+    path.write_text(json.dumps(dict(cells=found, metadata=kernel, nbformat=4, nbformat_minor=5)))
+    return path
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return notebook(tmp_path, ("parameters", CELL), ("plan", PLAN), ("", "from pruning_lab import sweep\n\nsweep(experiments)"))
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep", "run", "publish", "pack"])
+def test_a_value_that_a_parameter_cannot_have_is_one_line_and_exit_code_2(toy, tmp_path, shelves, capsys, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "papermill", None)  # nothing comes so far
+    words = [command, *[str(tmp_path / "out")] * (command == "pack"), str(toy)]
+    words += ["--profile", "night"] * (command == "publish")
+    for name, value in GIVEN:
+        assert main([*words, "-p", name, value]) == 2, (name, value)
+        out, err = capsys.readouterr()
+        assert err.startswith(f"pruning_lab: 07_toy: {name}=") and ": expected " in err, (name, value, err)
+        assert err.count("\n") == 1 and len(err) < 250 and out == "", (name, value, err)
+    for name, value in ODD:
+        assert main([*words, "-p", name, value]) == 2, name
+        err = capsys.readouterr().err
+        assert f"07_toy has no parameter [{name!r}]; it has ['anything', 'dataset'," in err and err.count("\n") == 1
+    assert not shelves.exists() and not (tmp_path / "out").exists()
+
+
+def test_values_that_a_parameter_can_have_are_taken(toy):
+    from pruning_lab.__main__ import _literal
+
+    defaults = chapters.defaults(toy)
+    for name, values in RIGHT.items():
+        for value in values:
+            parameters.check("toy", defaults, {name: _literal(value)})
+
+
+@pytest.mark.parametrize(
+    "name, value, expected",
+    [
+        ("profile", 3, "one of smoke, laptop, night, gpu, paper"),
+        ("dataset", 5, "the name of a data set or None"),
+        ("seeds", "x", "a whole number from 1 to 1,000 or None"),
+        ("ours", 1, "True or False"),
+        ("rate", "x", "a number, 0 or more"),
+        ("shift", "x", "a number"),
+        ("width", 0, "a whole number, 1 or more"),
+        ("offset", -1, "a whole number, 0 or more"),
+        ("name", 5, "a name"),
+        ("widths", [0], "a list, each of it a whole number, 1 or more"),
+        ("more", 5, "a list"),
+        ("extra", 5, "a dictionary"),
+        ("anything", 1j, "a plain value or None"),
+    ],
+)
+def test_the_words_say_what_is_expected(toy, name, value, expected):
+    with pytest.raises(ValueError) as caught:
+        parameters.check("toy", chapters.defaults(toy), {name: value})
+    assert str(caught.value) == f"toy: {name}={value!r}: expected {expected}"
+
+
+def test_a_value_that_cannot_be_shown_is_named_by_its_kind(toy):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value, shown in ((10**5000, "int too large to show"), (deep, "list too large to show"), ("x" * 999, "'x{56}\\.\\.\\.")):
+        with pytest.raises(ValueError, match=f"^toy: seeds={shown}: expected a whole number from 1 to 1,000 or None$"):
+            parameters.check("toy", chapters.defaults(toy), dict(seeds=value))
+
+
+@pytest.mark.parametrize("path", chapters.chapters(), ids=lambda path: path.stem)
+def test_every_chapter_refuses_what_its_parameters_cannot_be(path, capsys):
+    for name, value in [("seeds", '"x"'), ("seeds", "[]"), ("seeds", "0"), ("profile", "3"), ("dataset", "5")]:
+        for command in ("plan", "sweep", "run"):
+            assert main([command, str(path), "-p", name, value]) == 2
+            err = capsys.readouterr().err
+            assert err.startswith(f"pruning_lab: {path.stem}: {name}=") and err.count("\n") == 1
+    own = chapters.defaults(path)
+    parameters.check(path.stem, own, {name: value for name, value in own.items() if name[0] != "_"})
+
+
+def test_a_chapter_of_one_s_own_has_profiles_of_its_own(tmp_path):
+    cell, plan = 'profile = "tiny"\ndataset = ["a", "b"]\n', "experiments = []\n"
+    path = notebook(tmp_path, ("parameters", cell), ("plan", plan))
+    assert chapters.plan(path, "huge", dict(dataset=["c"])) == []
+    with pytest.raises(ValueError, match=r"dataset='c': expected a list, each of it a name"):
+        chapters.plan(path, "huge", dict(dataset="c"))
+
+
+@pytest.mark.parametrize("cell", ["1 / 0", "nosuch", "[][3]", "{}['x']", "range('x')", "import nosuch", "raise RuntimeError('no')"])
+@pytest.mark.parametrize("tag", ["parameters", "plan"])
+def test_cells_that_fail_are_one_line(tmp_path, capsys, cell, tag):
+    cells = dict(parameters='profile = "laptop"\n', plan="experiments = []\n")
+    cells[tag] += cell
+    path = notebook(tmp_path, *cells.items())
+    for command in ("plan", "sweep", *["run"] * (tag == "parameters")):
+        assert main([command, str(path), "-p", "profile", "smoke"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("pruning_lab: the plan of 07_toy fails with --profile laptop -p profile smoke: ")
+        assert "Error: " in err and err.count("\n") == 1
+
+
+def test_a_page_without_parameters_is_run_without_any_and_has_none(tmp_path, capsys, monkeypatch):
+    import papermill
+
+    path, got = notebook(tmp_path, ("", "1 + 1")), []
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, parameters, **__: got.append(parameters))
+    assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb")]) == 0 and got == [{}]
+    assert main(["run", str(path), "-p", "seeds", "3"]) == 2
+    assert "07_toy has no parameter ['seeds']; it has []" in capsys.readouterr().err
+
+
+# In a notebook
+
+
+def injected(**given):
+    return "# Parameters\n" + "".join(f"{name} = {value}\n" for name, value in given.items())
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        (dict(sedes="3"), r"this notebook has no parameter \['sedes'\]; it has \['anything', 'dataset',"),
+        (dict(seeds="0"), "this notebook: seeds=0: expected a whole number from 1 to 1,000 or None"),
+        (dict(seeds='"five"'), "this notebook: seeds='five'"),
+        (dict(rate="float('nan')"), "this notebook: rate=nan"),
+        (dict(rate="float('-inf')"), "this notebook: rate=-inf"),
+        (dict(dataset="5"), "this notebook: dataset=5"),
+    ],
+    ids=str,
+)
+def test_cells_that_papermill_has_filled_in_are_checked(given, says):
+    before, after = ["", "import pruning_lab"], ["experiments = []", "sweep(experiments)"]
+    with pytest.raises(ValueError, match=says):
+        parameters.check_cells([*before, CELL, injected(**given), *after])
+    parameters.check_cells([*before, CELL, injected(seeds="3", dataset="None"), *after])
+    parameters.check_cells([*before, CELL, injected(**given), CELL, *after])  # the reader went back to the cell of the chapter
+
+
+def test_what_a_reader_types_into_the_cell_itself_is_checked():
+    for typed in ("seeds = 0", "seeds = 'five'", "dataset = 5", "seeds: int = -1"):
+        with pytest.raises(ValueError, match=f"this notebook: {typed.partition(' ')[0].strip(':')}="):
+            parameters.check_cells([f"{CELL}\n{typed}\n"])
+    parameters.check_cells([f"{CELL}\nseeds = 5\ndataset = 'mnist'\nother = range(3)\n"])
+
+
+def test_notebooks_and_programs_of_other_kinds_are_left_alone():
+    parameters.check_cells([])
+    parameters.check_cells(["seeds = 0", "# Parameters\nseeds = 0\n"])
+    parameters.check_cells(["# parameters\n%matplotlib inline\nseeds = 0\n"])
+    parameters.check_notebook()
+    sweeps.sweep([])
+
+
+def test_papermill_s_own_command_ends_at_the_first_sweep(toy, tmp_path, shelves):
+    given = ["-p", "profile", "smoke", "-p", "sedes", "3"]
+    command = [sys.executable, "-m", "papermill", str(toy), str(tmp_path / "out.ipynb"), *given, "--no-progress-bar"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "this notebook has no parameter ['sedes']; it has [" in done.stderr
+    ended = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.cell_type == "code"][-1]
+    assert [output.ename for output in ended.outputs] == ["ValueError"] and not list(shelves.glob("*/*/record.json"))
