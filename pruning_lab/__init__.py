@@ -1,7 +1,6 @@
 """Where the redundancy of neural networks comes from: models, criteria, metrics, and records of what was measured."""
 
 from dataclasses import replace
-from importlib import import_module
 
 from . import criteria, data, environment, gradients, masks, metrics, models, units
 from .criteria import unit_criterion, weight_criterion
@@ -10,6 +9,7 @@ from .experiments import GradientHistory, GradientSnapshots, LayerGraph, LayerSt
 from .experiments.gradients import snapshot_epochs
 from .experiments.speed import InferenceSpeed
 from .experiments.units import UnitCurve, UnitImportance
+from .plugins import load as _load
 from .recipe import Recipe
 from .store import Record, find, gather, run
 from .sweeps import PROFILES, pool, sweep
@@ -23,5 +23,4 @@ __all__ = [
     "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip
 
-for _plugin in environment.plugins():
-    import_module(_plugin)
+_load(environment.plugins())
