@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from . import chapters, disk, environment, store, sweeps
+from . import chapters, disk, environment, folders, parameters, store, sweeps
 from .cluster import ClusterError
 from .experiment import Experiment, lineage
+from .workers import one_thread
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -24,8 +25,9 @@ def main(words: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(words)
     args.began = time.monotonic() - (environment.age() if words is None else 0.0)  # when the command began
     try:
+        folders.settle(*args.writes)
         args.command(args)
-    except (ValueError, LookupError, OSError, sweeps.SweepError, ClusterError) as error:
+    except (ValueError, LookupError, OSError, ImportError, sweeps.SweepError, ClusterError) as error:
         print(f"pruning_lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -37,9 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pruning_lab", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(function: Any, name: str, words: str, chapter: bool = True, several: str | None = None) -> argparse.ArgumentParser:
+    def command(
+        function: Any, name: str, words: str, chapter: bool = True, several: str | None = None, writes: str | None = None
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words, description=words)
-        sub.set_defaults(command=function)
+        sub.set_defaults(command=function, writes=[f"PRUNING_LAB_{writes}"] if writes else [])
         if chapter:
             sub.add_argument("chapter", nargs=several, help="number, name or path of a notebook")
             sub.add_argument("--profile", default="laptop", choices=sweeps.PROFILES)
@@ -50,20 +54,20 @@ def _parser() -> argparse.ArgumentParser:
 
     command(_list, "list", "chapters and profiles: records stored, time they took", chapter=False)
     plan = command(_estimate, "plan", "what of chapters is stored and missing, and what that takes on this device", several="+")
-    plan.add_argument("--workers", type=int, default=1, help="also with so many worker processes, of one CPU thread each")
+    plan.add_argument("--workers", type=_workers, default=1, help="also with so many worker processes, of one CPU thread each")
     plan.add_argument("--fresh", action="store_true", help="as if nothing were stored")
-    run = command(_run, "run", "execute a chapter with papermill")
+    run = command(_run, "run", "execute a chapter with papermill", writes="STORE")
     run.add_argument("-o", "--output", type=Path, help="executed notebook (default: _build/run/<chapter>-<profile>.ipynb)")
-    sweep = command(_sweep, "sweep", "compute the missing records of chapters; needs no Jupyter", several="+")
+    sweep = command(_sweep, "sweep", "compute the missing records of chapters; needs no Jupyter", several="+", writes="STORE")
     sweep.add_argument(
         "--budget", type=_seconds, metavar="SECONDS", help="end inside this time; what decides most per second comes first (default: none)"
     )
     where = sweep.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, default=1, help="worker processes, one CPU thread each (default: in this process)")
+    where.add_argument("--workers", type=_workers, default=1, help="worker processes, one CPU thread each (default: in this process)")
     where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
     smoke = command(_smoke, "smoke", "one of every kind of experiment, tiny: does this device do it, and how fast", chapter=False)
     smoke.add_argument("--device", help="cpu, cuda or mps (default: PRUNING_LAB_DEVICE, else the best there is)")
-    command(_publish, "publish", "copy the local records of chapters to the published shelf", several="+")
+    command(_publish, "publish", "copy the local records of chapters to the published shelf", several="+", writes="RESULTS")
     pack = command(_pack, "pack", "write new local records to a few files, to carry them to another machine", chapter=False)
     pack.add_argument("out", type=Path, help="a new folder")
     pack.add_argument("chapter", nargs="*", help="of these chapters only (default: all new records)")
@@ -71,10 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of them")
     pack.add_argument("--since", metavar="TIME", help="made then or later, such as 2026-01-31T12:00:00Z")
     pack.add_argument("--weights", action="store_true", help="with trained weights")
-    unpack = command(_unpack, "unpack", "put packed records on the local shelf; none that is there is overwritten", chapter=False)
+    words = "put packed records on the local shelf; none that is there is overwritten"
+    unpack = command(_unpack, "unpack", words, chapter=False, writes="STORE")
     unpack.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    build = command(_build, "build", "build the book", chapter=False)
-    build.add_argument("--profile", default=os.environ.get("PROFILE", "laptop"), choices=sweeps.PROFILES)
+    build = command(_build, "build", "build the book", chapter=False, writes="STORE")
+    build.add_argument("--profile", default=os.environ.get("PROFILE") or "laptop", choices=sweeps.PROFILES)
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
     words = "show by small twins that today's code answers as that which made the published records"
     certify = command(_certify, "certify", words, chapter=False)
@@ -82,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     certify.add_argument("--waive", action="append", default=[], metavar="FILE:FUNCTION=TEST", help="a test that covers lines no twin ran")
     certify.add_argument("--rounding", nargs=2, action="append", default=[], metavar=("KIND", "BOUND"),
                          help="a kind of measurement that may move by rounding, and how far, relative to its largest number")  # fmt: skip
-    certify.add_argument("--spot", type=int, default=0, metavar="N", help="also remake the N cheapest full records on both")
+    certify.add_argument("--spot", type=_count, default=0, metavar="N", help="also remake the N cheapest full records on both")
     clean = command(_clean, "clean", "sizes of this machine's shelf and caches; empties what is named", chapter=False)
     clean.add_argument("what", nargs="*", choices=[[], *_PLACES], help="what to empty")
     return parser
@@ -104,16 +109,41 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = float("nan")
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
+    if not 0 < seconds <= sweeps.LONGEST:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: expected a number of seconds above 0, at most {sweeps.LONGEST:,} (a year)")
     return seconds
+
+
+def _whole(text: str, least: int, most: int, of: str) -> int:
+    if not re.fullmatch("[+]?[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text[:60]!r}: expected a number of {of} from {least:,} to {most:,}")
+    return int(text)
+
+
+_workers = partial(_whole, least=1, most=1024, of="workers")
+_count = partial(_whole, least=0, most=100_000, of="records")
 
 
 def _plan(args: argparse.Namespace) -> list[Experiment]:
     """The experiments of the chapter, or of all the chapters, that were named."""
     names = [args.chapter] if isinstance(args.chapter, str) else args.chapter
-    plans = [chapters.plan(chapters.chapter(name), args.profile, _parameters(args)) for name in names]
-    return list(dict.fromkeys(e for plan in plans for e in plan))
+    found: dict[Experiment, None] = {}
+    for path in map(chapters.chapter, names):
+        with _cells_of(path, args):
+            found |= dict.fromkeys(chapters.plan(path, args.profile, _parameters(args)))
+    return list(found)
+
+
+@contextmanager
+def _cells_of(path: Path, args: argparse.Namespace) -> Iterator[None]:
+    """Whatever the `parameters` and `plan` cells of a chapter raise inside is told in one line."""
+    try:
+        yield
+    except (ValueError, OSError):
+        raise
+    except Exception as error:
+        given = " ".join(["", *(f"-p {name} {value}" for name, value in args.given)])
+        raise ValueError(f"the plan of {path.stem} fails with --profile {args.profile}{given}: {type(error).__name__}: {error}") from error
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -123,25 +153,28 @@ def _list(_: argparse.Namespace) -> None:
             plan = lineage(chapters.plan(path, profile))
             found = [r for e in plan if (r := store.find(e)) is not None]
             seconds = sum(r.meta["seconds"] for r in found)
-            published = sum(r.shelf == "published" for r in found)
-            print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:9} {f'{seconds:,.0f} s' if found else '-':>13}")
+            published = "never" if profile in parameters.PRIVATE else sum(r.shelf == "published" for r in found)
+            print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:>9} {f'{seconds:,.0f} s' if found else '-':>13}")
 
 
 def _estimate(args: argparse.Namespace) -> None:
     from . import estimate  # here: a sweep needs none of it
 
-    torch.set_num_threads(store.THREADS)  # as every run computes
-    found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
-    print(found.text(args.workers))
+    with one_thread():  # as every run computes
+        found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
+        print(found.text(args.workers))
 
 
 def _run(args: argparse.Namespace) -> None:
+    path = chapters.chapter(args.chapter)
+    with _cells_of(path, args):
+        known = chapters.defaults(path)
+    given = ({"profile": args.profile} if "profile" in known else {}) | _parameters(args)  # a page of the book may have no profile
+    parameters.check(path.stem, known, given)
     import papermill
 
-    path = chapters.chapter(args.chapter)
     output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
-    given = {"profile": args.profile, **_parameters(args)}
     try:
         papermill.execute_notebook(path, output, parameters=given, kernel_name="python3", extra_arguments=["--log-level=50"])
     except papermill.PapermillExecutionError as error:
@@ -162,7 +195,7 @@ def _sweep(args: argparse.Namespace) -> None:
 
 
 def _publish(args: argparse.Namespace) -> None:
-    if args.profile in ("smoke", "laptop"):
+    if args.profile in parameters.PRIVATE:
         raise ValueError(f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper")
     wanted = [e for e in lineage(_plan(args)) if e.published]
     local = [e for e in wanted if (r := store.find(e)) is not None and r.shelf == "local"]
@@ -220,9 +253,13 @@ def _unpack(args: argparse.Namespace) -> None:
     taken = parcels.unpack(args.files)
     for name in taken.here:
         print(f"here already, left as it is: {name}")
+    for words in taken.left_out:
+        print(f"left out: {words}")
     print(f"{len(taken.new)} records taken, {len(taken.here)} were here already")
     if taken.idle:
         print(f"{len(taken.idle)} of those taken are not used here: made by other code or on other data, such as {taken.idle[0]}")
+    if taken.left_out:
+        raise ValueError(f"{len(taken.left_out)} records were left out: the first is {taken.left_out[0]}")
 
 
 def _build(args: argparse.Namespace) -> None:
@@ -236,8 +273,6 @@ def _certify(args: argparse.Namespace) -> None:
     from . import certify  # here: nothing else needs git
 
     waivers, bounds = certify.Waivers.read(args.waive), certify.bounds(args.rounding)
-    if args.spot < 0:
-        raise ValueError(f"--spot {args.spot}: expected a number of records, 0 or more")
     try:
         made = certify.certify(args.since or certify.reference(), waivers, bounds, args.spot)
     except certify.Refused as refused:

@@ -65,7 +65,12 @@ class Estimate:
         return row | dict(seconds=self.seconds[e], bytes=self.memory[e])
 
     def total(self, workers: int = 1) -> tuple[float, int]:
-        """Seconds and peak bytes with so many workers that do not slow each other down, `BASE` for each process included."""
+        """Seconds and peak bytes with so many workers that do not slow each other down, `BASE` for each process included.
+
+        ValueError: no workers.
+        """
+        if workers < 1:
+            raise ValueError(f"{workers} workers: expected 1 or more")
         largest = sorted(self.memory.values(), reverse=True)[:workers]
         return _makespan(self.seconds, self.waits, workers), sum(largest) + BASE * max(1, len(largest))
 

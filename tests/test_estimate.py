@@ -181,11 +181,11 @@ def test_the_table_has_a_row_a_kind(measured):
 
 
 def test_the_command_says_what_is_missing_and_what_it_takes(measured, capsys, monkeypatch):
-    threads = []
+    threads, before = [], torch.get_num_threads()
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     assert main(["plan", "05", "--profile", "smoke", "--workers", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "0 of 5 experiments are stored; 10 runs are missing, what these build on included" and threads == [1]
+    assert lines[0] == "0 of 5 experiments are stored; 10 runs are missing, what these build on included" and threads == [1, before]
     assert [line.split()[0] for line in lines[2:-2]] == ["GradientSnapshots"] * 5 + ["GradientHistory"]
     assert lines[-2].startswith("in one process: about ") and lines[-1].startswith("with 3 workers that do not slow each other down: ")
     assert main(["plan", "05", "--profile", "smoke", "-p", "sedes", "3"]) == 2

@@ -34,10 +34,14 @@ ALLOWED = {
     "disk": "",
     "record": "",
     "store": "environment source certificates provenance data experiment disk record",
-    "workers": "disk",
+    "workers": "disk store",
     "cluster": "environment models source experiment store",
-    "sweeps": "environment experiment disk store workers cluster",
-    "chapters": "experiment",
+    "lines": "experiment",
+    "parameters": "",
+    "plugins": "",
+    "folders": "environment",
+    "sweeps": "environment experiment disk store workers cluster parameters",
+    "chapters": "experiment parameters",
     "units": "models criteria precision surgery",
     "train": "literal precision data recipe checkpoint",
     "experiments": "environment models architectures criteria weight_criteria precision metrics gradients masks structure recipe checkpoint"
@@ -46,10 +50,10 @@ ALLOWED = {
     "twins": "experiment",
     "smoke": "environment criteria recipe experiment store experiments",
     "estimate": "environment data experiment store sweeps train",
-    "budget": "checkpoint provenance experiment store sweeps estimate",
+    "budget": "checkpoint provenance experiment store workers lines sweeps estimate",
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
     "parcels": "environment experiment disk record store twins",
-    "publish": "environment experiment disk store sweeps chapters",
+    "publish": "environment experiment disk store lines folders sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 

@@ -23,7 +23,7 @@ import nbformat
 import yaml
 from filelock import FileLock
 
-from .. import disk, environment
+from .. import disk, environment, folders
 from ..disk import DiskFull
 from ..sweeps import PROFILES
 from . import beside, tied
@@ -283,10 +283,10 @@ def _in(folder: Path) -> list[Path]:
 def _below(folder: Path, end: str = "", deep: int | None = None) -> list[Path]:
     """The files below a folder, `deep` folders down, whose names end so, in order. A folder that goes while one looks is empty."""
     found = []
-    for where, folders, names in os.walk(folder):  # passes over what it cannot read
+    for where, inside, names in os.walk(folder):  # passes over what it cannot read
         depth = len(Path(where).relative_to(folder).parts)
         if depth == deep:
-            folders.clear()
+            inside.clear()
         found += [Path(where, name) for name in names if name.endswith(end) and deep in (None, depth)]
     return sorted(found)
 
@@ -458,6 +458,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default=os.environ.get("PROFILE") or "laptop", help=", ".join(PROFILES))
     parser.add_argument("--force", action="store_true", help="execute chapters again that have not changed")
     chosen = parser.parse_args(arguments)
+    try:
+        folders.settle("PRUNING_LAB_STORE")
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     start = time.perf_counter()
     print(f"Building the book, profile {chosen.profile}", flush=True)
     try:

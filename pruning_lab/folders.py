@@ -1,0 +1,73 @@
+"""The folders that the environment names, looked at before a command begins: said in one sentence what is wrong with one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from . import environment
+
+NAMES = ("PRUNING_LAB_STORE", "PRUNING_LAB_RESULTS", "PRUNING_LAB_DATA")
+
+
+def settle(*written: str) -> None:
+    """Make the folders that settings name absolute, for this process and all that it starts, `~` expanded.
+
+    Args:
+        written: the settings whose folders will be written to.
+
+    Raises:
+        ValueError: a setting names no folder, or one that cannot be written to; names the setting.
+    """
+    for name in NAMES:
+        if text := os.environ.get(name):  # an empty one is as none
+            os.environ[name] = str(_folder(name, text))
+    for name, place in _places().items():
+        if name in written:
+            _try(name, place)
+    try:
+        environment.workers()
+    except ValueError:
+        text = os.environ["PRUNING_LAB_WORKERS"]
+        raise ValueError(f"PRUNING_LAB_WORKERS={text!r}: expected a number of worker processes, at least 1") from None
+
+
+def _folder(name: str, text: str) -> Path:
+    """The absolute path that a setting means: of a folder, or of one that can come to be."""
+    wrong = f"{name}={text!r} is no folder: name one that is there or can be made, or unset {name}"
+    try:
+        path = Path(text).expanduser().absolute()
+        nearest = _nearest(path)
+    except (OSError, RuntimeError, ValueError) as error:  # too long, in a folder that may not be read, no such user
+        raise ValueError(f"{wrong} ({getattr(error, 'strerror', None) or error})") from None
+    if not text.strip() or not nearest.is_dir():
+        raise ValueError(wrong)
+    return path
+
+
+def _nearest(path: Path) -> Path:
+    """A path, or the nearest above it where something stands, a link that leads nowhere included. OSError: it cannot be looked at."""
+    for place in (path, *path.parents):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.lstat()
+            return place
+    raise FileNotFoundError(str(path))
+
+
+def _places() -> dict[str, Path]:
+    """Setting -> the folder that holds today. ValueError: there is none, for the user has no home folder."""
+    try:
+        return dict(zip(NAMES, (environment.local_shelf(), environment.published_shelf(), environment.data_root()), strict=True))
+    except RuntimeError as error:
+        raise ValueError(f"{error}: set PRUNING_LAB_STORE and PRUNING_LAB_DATA to folders of yours") from None
+
+
+def _try(name: str, place: Path) -> None:
+    """Write nothing to the nearest folder that is there."""
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(place)):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name}: nothing can be written to {place} ({error.strerror}); name another folder") from None
