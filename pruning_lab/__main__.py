@@ -16,7 +16,7 @@ from typing import Any
 
 from . import chapters, disk, environment, folders, parameters, store, sweeps
 from .cluster import ClusterError
-from .experiment import Experiment, lineage
+from .experiment import Experiment, lineage, named, odd
 from .workers import one_thread
 
 
@@ -146,12 +146,39 @@ def _cells_of(path: Path, args: argparse.Namespace) -> Iterator[None]:
         raise ValueError(f"the plan of {path.stem} fails with --profile {args.profile}{given}: {type(error).__name__}: {error}") from error
 
 
+def _told(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """All that experiments are made of, themselves included; one that cannot say what it is is named and left out."""
+    bad = odd(experiments)
+    for e, error in bad.items():
+        _left_out(named(e), error)
+    return lineage([e for e in experiments if e not in bad])
+
+
+def _found(experiments: Sequence[Experiment]) -> list[tuple[Experiment, store.Record]]:
+    """Those that are stored, and their records; one that cannot be looked for is named and left out."""
+    found = []
+    for e in experiments:
+        try:
+            found += [(e, record)] if (record := store.find(e)) is not None else []
+        except Exception as error:  # whatever a class of somebody else's may raise
+            _left_out(named(e), error)
+    return found
+
+
+def _left_out(what: str, error: Exception) -> None:
+    print(f"left out: {what}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+
 def _list(_: argparse.Namespace) -> None:
     print(f"{'chapter':28} {'profile':8} {'records':>9} {'published':>9} {'time to make':>13}")
     for path in chapters.chapters():
         for profile in sweeps.PROFILES:
-            plan = lineage(chapters.plan(path, profile))
-            found = [r for e in plan if (r := store.find(e)) is not None]
+            try:
+                plan = _told(chapters.plan(path, profile))
+            except Exception as error:  # whatever the cells of one chapter may raise
+                _left_out(f"{path.stem} {profile}", error)
+                continue
+            found = [r for _, r in _found(plan)]
             seconds = sum(r.meta["seconds"] for r in found)
             published = "never" if profile in parameters.PRIVATE else sum(r.shelf == "published" for r in found)
             print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:>9} {f'{seconds:,.0f} s' if found else '-':>13}")
@@ -163,6 +190,9 @@ def _estimate(args: argparse.Namespace) -> None:
     with one_thread():  # as every run computes
         found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
         print(found.text(args.workers))
+    if found.left_out:
+        first = next(iter(found.left_out.values()))
+        raise ValueError(f"of {len(found.left_out)} runs it cannot be told what they take; the first: {first}")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -197,9 +227,10 @@ def _sweep(args: argparse.Namespace) -> None:
 def _publish(args: argparse.Namespace) -> None:
     if args.profile in parameters.PRIVATE:
         raise ValueError(f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper")
-    wanted = [e for e in lineage(_plan(args)) if e.published]
-    local = [e for e in wanted if (r := store.find(e)) is not None and r.shelf == "local"]
-    _room(local)
+    wanted = [e for e in _told(_plan(args)) if e.published]
+    found = [(e, record) for e, record in _found(wanted) if record.shelf == "local"]
+    local = [e for e, _ in found]
+    _room([record.folder for _, record in found])
     failed = []
     for e in local:
         try:
@@ -211,9 +242,8 @@ def _publish(args: argparse.Namespace) -> None:
         raise ValueError(f"{len(failed)} of {len(local)} were not published: {'; '.join(failed)}")
 
 
-def _room(experiments: Sequence[Experiment]) -> None:
+def _room(folders: Sequence[Path]) -> None:
     """Refuse to publish what does not fit the shelf."""
-    folders = [r.folder for e in experiments if (r := store.find(e)) is not None]
     weights = sum(disk.size(f / "weights.safetensors") for f in folders)  # these stay here
     total = disk.size(environment.published_shelf()) + sum(map(disk.size, folders)) - weights
     if total > store.SHELF_LIMIT:
@@ -235,7 +265,7 @@ def _pack(args: argparse.Namespace) -> None:
     from . import parcels
 
     since = parcels.time(args.since) if args.since else None
-    found = [r for e in lineage(_plan(args)) if (r := store.find(e)) is not None and r.shelf == "local"]
+    found = [record for _, record in _found(_told(_plan(args))) if record.shelf == "local"]
     packed = parcels.pack(args.out, [r.folder for r in found] if args.chapter else None, since, args.weights)
     for file in packed.files:
         print(f"{file.name} {file.stat().st_size / 1e6:.1f} MB")

@@ -20,9 +20,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoint, estimate, provenance, store
-from .experiment import Experiment, lineage
+from .experiment import Experiment, lineage, named, odd
 from .lines import ENOUGH, line
-from .sweeps import LONGEST, Limit, OutOfTime, duration
+from .sweeps import LONGEST, Limit, OutOfTime, duration, price, told
 from .workers import one_thread
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Budget(Limit):
         self.slots = getattr(state.executor, "slots", 1)
         with self._alarm(), one_thread():
             self.forecast = Forecast(state.waiting, self.left() * MEASURING, self.left())
-            self.forecast.remember(lineage(experiments))
+            bad = odd(experiments)
+            self.forecast.remember(lineage([e for e in experiments if e not in bad]))
 
     def choose(self, state: _Sweep) -> list[Experiment]:
         """The run to begin now, if a worker is free and there is one that fits."""
@@ -110,16 +111,13 @@ class Budget(Limit):
     def close(self, state: _Sweep) -> None:
         """Say what is stored, what was stopped on its way, and what was not begun, by kind."""
         begun = state.costs.keys() - state.stored - state.failed.keys() - state.waiting.keys()
-        state.stored |= {e for e in begun if store.find(e, e.has_weights) is not None}  # it ended as the time did
+        state.stored |= {e for e in begun if told(lambda e=e: store.find(e, e.has_weights), None)}  # it ended as the time did
         used = time.monotonic() - self.since
         print(
             f"{len(state.stored)} of {len(state.costs)} are stored after {used:.0f} s of {self.seconds:g} s", flush=True
         )
-        for e in sorted(begun - state.stored, key=lambda e: e.key):
-            print(
-                f"stopped on its way: {type(e).__name__} {e.key}; the same command goes on from its last checkpoint",
-                flush=True,
-            )
+        for e in sorted(begun - state.stored, key=named):
+            print(f"stopped on its way: {named(e)}; the same command goes on from its last checkpoint", flush=True)
         if state.waiting:
             self._say_waiting(list(state.waiting))
 
@@ -130,7 +128,7 @@ class Budget(Limit):
         seconds = {e: self.forecast.seconds(e) for e in waiting}
         kinds: dict[str, list[float]] = {}
         for e in waiting:
-            kinds.setdefault(_words(e), []).append(seconds[e])
+            kinds.setdefault(told(lambda e=e: _words(e), type(e).__name__), []).append(seconds[e])
         print(f"not begun: {len(waiting)}, about {duration(sum(seconds.values()))} one after another", flush=True)
         for words, each in sorted(kinds.items(), key=lambda item: -sum(item[1]))[:SHOWN]:
             print(f"  {len(each)} x {words}: about {duration(sum(each))}", flush=True)
@@ -173,24 +171,30 @@ class Forecast:
     """Seconds that runs take here: by measured steps, else by `cost()`, and corrected by what others took."""
 
     def __init__(self, runs: Iterable[Experiment], patience: float, longest: float) -> None:
-        """Measure for about `patience` seconds, cheapest first, and nothing that takes far longer than `longest`."""
+        """Measure for about `patience` seconds, cheapest first, and nothing that takes far longer than `longest`.
+
+        What cannot be told of, such as a net whose data are not here, takes nothing: it fails when its turn comes.
+        """
         self.measured: dict[Any, Any] = {}
         self.runs = {e: 0.0 for e in runs}
         self.sums: dict[Any, tuple[float, float]] = {}  # of a kind: seconds that runs took, and those expected of them
         start, before = time.monotonic(), estimate._clock()
         late = []
-        for e in sorted(self.runs, key=lambda e: e.cost()):
-            if self._known(e) or (
-                time.monotonic() - start < patience and estimate.rough_seconds(e, self.measured) < 10 * longest
+        for e in sorted(self.runs, key=price):
+            if told(lambda e=e: self._known(e), False) or (
+                time.monotonic() - start < patience and self._rough(e) < 10 * longest
             ):
-                self.runs[e] = estimate.run_seconds(e, self.measured)
+                self.runs[e] = told(lambda e=e: estimate.run_seconds(e, self.measured), 0.0)
             else:
                 late.append(e)
         self.load = _load(before, estimate._clock())
         ratio = self._ratio()
         for e in late:
-            self.runs[e] = ratio * estimate.rough_seconds(e, self.measured)
-        self.runs = {e: (self.load * s + OVERHEAD) * (1 - done(e)) for e, s in self.runs.items()}
+            self.runs[e] = ratio * self._rough(e)
+        self.runs = {e: (self.load * s + OVERHEAD) * (1 - told(lambda e=e: done(e), 0.0)) for e, s in self.runs.items()}
+
+    def _rough(self, e: Experiment) -> float:
+        return told(lambda: estimate.rough_seconds(e, self.measured), 0.0)
 
     def _known(self, e: Experiment) -> bool:
         training = e.training()
@@ -236,14 +240,18 @@ def _load(before: tuple[float, float], after: tuple[float, float]) -> float:
 @lru_cache(maxsize=10_000)
 def kind(e: Experiment) -> tuple:
     """What two runs share whose times go together: the class, and the nets that they train or are made of."""
+    return type(e).__name__, *told(lambda: _nets(e), [e])
+
+
+def _nets(e: Experiment) -> list[tuple]:
     trainings = [t for part in lineage([e]) if (t := part.training()) is not None]
-    return (type(e).__name__, *dict.fromkeys(map(estimate.signature, trainings)))
+    return list(dict.fromkeys(map(estimate.signature, trainings)))
 
 
 def done(e: Experiment) -> float:
     """The fraction of a training that an earlier call has behind it, by its checkpoint."""
-    training, file = e.training(), store.scratch(e)
-    if training is None or not file.is_file() or (found := checkpoint.load(file)) is None:
+    training, file = e.training(), store.half_done(e)
+    if training is None or file is None or (found := checkpoint.load(file)) is None:
         return 0.0
     return min(0.99, max(0.0, found[1].get("iteration", 0) / estimate.iterations(training)))
 

@@ -45,6 +45,18 @@ def standing(kind: str, code: Mapping[str, str], today: Mapping[str, str], devic
     return "certified" if state(today) in reached(kind, state(code), stored(), device) else "unverified"
 
 
+def leads_here(kind: str, digits: str, today: Mapping[str, str], device: str = "cpu") -> bool:
+    """Whether a state of the code, by the first digits of its digest, is today's, or certificates lead from it to that.
+
+    False where digits are those of several states of which one does not lead here.
+    """
+    if (here := state(today)).startswith(digits):
+        return True
+    known = stored()
+    olds = {old for c in known for old in c["states"].get(kind, {}) if old.startswith(digits)}
+    return bool(olds) and all(here in reached(kind, old, known, device) for old in olds)
+
+
 def reached(kind: str, old: str, certificates: Iterable[Mapping[str, Any]], device: str = "cpu") -> set[str]:
     """The states of the code to which certificates lead from an old one, itself included."""
     steps = [

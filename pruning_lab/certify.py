@@ -345,7 +345,7 @@ def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count:
     if not count:
         return []
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
-    here = [e for _, meta, e in shelf if not e.alone and e.data_read().keys() == meta["data"].keys()]
+    here = [e for _, meta, e in shelf if not e.alone and meta["data"].keys() <= e.data_read().keys()]
 
     def took(e: Experiment) -> float:
         return sum(seconds[part] if part in seconds else part.cost() for part in lineage([e]))

@@ -40,6 +40,7 @@ class Split:
     name: str
     digest: str  # sha256 of pixels and labels as stored, before scaling; first 16 hexadecimal digits
     lossy: int = 0  # images whose pixels are known not to be the published ones
+    scaled_by: str = ""  # digest of the whole training half whose mean and sd scaled the pixels; empty: none did
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,7 +96,7 @@ def shared(
 
 
 class Changed(RuntimeError):
-    """Shared images or labels were written to while something was computed from them."""
+    """Shared images or labels were written to, or their file was replaced, while something was computed from them."""
 
 
 @contextmanager
@@ -142,6 +143,15 @@ def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, st
         return None
     key = (name, split, limit, root, _stamp(base, root))
     return dict(digest=_stored_digest(*key), lossy=_lossy(*key))
+
+
+def scaled_by(name: str, scale: str) -> str | None:
+    """The set by whose mean and sd, those of its whole training half, images of a set are scaled; None: they are not.
+
+    A limit takes none of these images away, so that the digest of the first few says nothing of them.
+    """
+    gaussian = name.startswith("gaussian:")
+    return name.removeprefix("gaussian:") if gaussian != (scale == "standardised") else None
 
 
 _Stamp = tuple[tuple[int, ...] | None, ...]  # of the files on which a set depends; empty for an embedded one
@@ -321,12 +331,14 @@ def _made(
     raw = _raw(base, split, root, stamp)
     n = min(limit or len(raw.labels), len(raw.labels))
     images = _normal(raw, size, split)[:n] if gaussian else _pixels(raw, size, slice(n))
-    if gaussian != (scale == "standardised"):
+    moments = ""
+    if scaled_by(name, scale) is not None:
+        moments = _stored_digest(base, "train", None, root, stamp)
         mean, sd = _moments(base, size, root, stamp)
         images = images * sd + mean if gaussian else (images - mean) / sd
     labels = torch.tensor(raw.labels[:n], device=device)  # a copy: what is kept of a file is never handed out
     key = (name, split, limit, root, stamp)
-    return Split(images.to(device), labels, raw.classes, name, _stored_digest(*key), _lossy(*key))
+    return Split(images.to(device), labels, raw.classes, name, _stored_digest(*key), _lossy(*key), moments)
 
 
 def _pixels(raw: _Raw, size: int | None, rows: slice) -> torch.Tensor:
@@ -379,7 +391,7 @@ def _bring(name: str, split: str, root: Path) -> None:
             f"unknown data set {name!r}; known here: {', '.join(names())}. Your own: put images uint8 "
             f"[N, H, W, C] and labels [N] into {file.parent}{os.sep}train.npz and test.npz"
         )
-    npz.write(file, _download(name, split, root, file))
+    npz.write(file, _download_once(name, split, root))
 
 
 def _digits(split: str) -> _Raw:
@@ -393,6 +405,23 @@ def _digits(split: str) -> _Raw:
         rank[labels == k] = np.arange((labels == k).sum())
     here = (rank % 4 == 3) == (split == "test")
     return _Raw(bunch.images[here, :, :, None].astype(np.uint8), labels[here], tuple("0123456789"), white=16.0)
+
+
+def _download_once(name: str, split: str, root: Path) -> _Raw:
+    """The set, unless it could not be had a moment ago: who lists a hundred runs on it does not wait for each."""
+    key = name, split, root, _DOWNLOADS[name]
+    when, why = _FAILED.get(key, (-np.inf, ""))
+    if time.monotonic() - when > _PATIENCE:
+        try:
+            return _download(name, split, root, _file(name, split, root))
+        except FileNotFoundError as error:
+            _FAILED[key] = time.monotonic(), str(error)
+            raise
+    raise FileNotFoundError(why)
+
+
+_PATIENCE = 60.0  # seconds after which a download that failed is tried again
+_FAILED: dict[tuple, tuple[float, str]] = {}  # when, and how
 
 
 def _download(name: str, split: str, root: Path, file: Path) -> _Raw:

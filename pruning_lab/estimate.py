@@ -8,7 +8,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pandas as pd
@@ -17,9 +17,9 @@ from torch import nn
 
 from . import environment
 from .data import Split
-from .experiment import Experiment, Training
+from .experiment import Experiment, Training, named
 from .store import find
-from .sweeps import duration, makers, missing
+from .sweeps import duration, makers, missing, told
 from .train import evaluate, fit
 
 BASE = 500_000_000  # bytes of a process that has loaded Python and torch, on a GPU those of its context
@@ -46,6 +46,7 @@ class Estimate:
     steps: dict[Experiment, Step]  # of those that train
     asked: int
     stored: int
+    left_out: dict[Experiment, str] = field(default_factory=dict)  # of which this cannot be told, and why
 
     def table(self) -> pd.DataFrame:
         """A row for each kind of run: what, model, width, data, batch, iterations; runs, step_ms, seconds in all, bytes of one."""
@@ -79,6 +80,7 @@ class Estimate:
         where = f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}" if _cpu() else str(environment.device())
         head = f"{self.stored} of {self.asked} experiments are stored; {len(self.seconds)} runs are missing, what these build on included"
         lines = [head, *self._lines()] if self.seconds else [head]
+        lines += [f"left out: {named(e)}: {why}" for e, why in self.left_out.items()]
         for n in sorted({1, workers}) if self.seconds else ():
             seconds, memory = self.total(n)
             who = "in one process" if n == 1 else f"with {n} workers that do not slow each other down"
@@ -111,20 +113,40 @@ def estimate(
         fresh: as if nothing were stored.
         measured: what earlier calls in this process measured, and this one adds to. say: told what is being measured.
 
-    Raises:
-        ValueError, FileNotFoundError: a data set is not here (see `data.load`).
+    One that cannot be estimated, such as a net whose data are not here, is left out with its error, and what builds on it.
     """
     measured = {} if measured is None else measured
     environment.reuse_memory()  # as a sweep does
     waits = makers(missing(experiments, fresh))
-    seconds, memory, steps = {}, {}, {}
-    for e in waits:
-        seconds[e], memory[e] = run_seconds(e, measured, say), 0
-        if training := e.training():
-            steps[e] = measured[signature(training)]
-            memory[e] = _once(measured, ("memory", signature(training), training.net.limit), lambda t=training: peak_bytes(t))
-    stored = 0 if fresh else sum(find(e) is not None for e in experiments)
-    return Estimate(seconds, memory, waits, steps, len(experiments), stored)
+    seconds, memory, steps, left_out = {}, {}, {}, {}
+    for e, groups in waits.items():
+        try:
+            _check_makers(groups, left_out)
+            seconds[e], memory[e], step = _one(e, measured, say)
+        except Exception as error:  # whatever an experiment may raise: the others are none the worse
+            left_out[e] = f"{type(error).__name__}: {error}"
+        else:
+            steps |= {e: step} if step else {}
+    waits = {e: [[maker for maker in group if maker in seconds] for group in waits[e]] for e in seconds}
+    stored = 0 if fresh else sum(told(lambda e=e: find(e), None) is not None for e in experiments)
+    return Estimate(seconds, memory, waits, steps, len(experiments), stored, left_out)
+
+
+def _one(e: Experiment, measured: dict[Any, Any], say: Callable[[str], None]) -> tuple[float, int, Step | None]:
+    """Seconds and bytes of one run, and its step if it trains."""
+    _ = e.key  # without one it can never be stored
+    seconds, training = run_seconds(e, measured, say), e.training()
+    if training is None:
+        return seconds, 0, None
+    sign = signature(training)
+    return seconds, _once(measured, ("memory", sign, training.net.limit), lambda: peak_bytes(training)), measured[sign]
+
+
+def _check_makers(groups: Sequence[Sequence[Experiment]], left_out: dict[Experiment, str]) -> None:
+    """LookupError: nobody stores what it builds on."""
+    for group in groups:
+        if left_out.keys() >= set(group):
+            raise LookupError(f"it builds on {named(group[0])}")
 
 
 def run_seconds(e: Experiment, measured: dict[Any, Any], say: Callable[[str], None] = lambda _: None) -> float:

@@ -121,6 +121,29 @@ def lineage(experiments: Iterable[Experiment]) -> list[Experiment]:
     return list(found)
 
 
+def odd(experiments: Iterable[Experiment]) -> dict[Experiment, Exception]:
+    """Those that cannot say what they are: whose key, parts, parents or leaves are an error, and that error.
+
+    A plan may hold one whose data, criterion or model is not on this machine.
+    """
+    found = {}
+    for e in experiments:
+        try:
+            for part in lineage([e]):
+                _ = part.key, part.parents(), part.leaves()
+        except Exception as error:  # whatever a class of somebody else's may raise
+            found[e] = error
+    return found
+
+
+def named(e: Experiment) -> str:
+    """Class and key; of one that has no key here, its class and settings."""
+    try:
+        return f"{type(e).__name__} {e.key}"
+    except Exception:  # it is an odd one, see above
+        return f"{e!r:.200}"
+
+
 def changed(instance: Any) -> dict[str, Any]:
     """Fields of a dataclass that differ from their defaults, nested ones likewise, as plain values."""
     out = {}

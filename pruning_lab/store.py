@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from glob import escape
@@ -28,7 +29,7 @@ from .disk import room
 from .experiment import Experiment, Result, same, settings
 from .record import FORMAT, WEIGHTS, Stored, forget
 
-__all__ = ["FORMAT", "Record", "find", "forget", "gather", "publish", "put", "run", "scratch", "write"]
+__all__ = ["FORMAT", "Record", "find", "forget", "gather", "half_done", "publish", "put", "run", "scratch", "write"]
 
 ARRAY_LIMIT = 1_000_000  # bytes of one published array file
 SHELF_LIMIT = 30_000_000  # bytes of the published shelf
@@ -63,6 +64,26 @@ def _folder(e: Experiment, shelf: str) -> Path:
 def scratch(e: Experiment) -> Path:
     """A file in which an experiment may keep its state while it runs, other code another file; removed once the record is stored."""
     return _checkpoints() / f"{type(e).__name__}-{e.key}-{source.state(e.code())[:8]}.safetensors"
+
+
+def half_done(e: Experiment) -> Path | None:
+    """The file in which a run that did not end left its state, by today's code or by code that is certified."""
+    if (own := scratch(e)).is_file():
+        return own
+    begin, device = f"{type(e).__name__}-{e.key}-", environment.device().type
+    left = [f for f in _checkpoints().glob(f"{escape(begin)}{'[0-9a-f]' * 8}.safetensors") if f.is_file()]
+    sound = [f for f in left if certificates.leads_here(type(e).__name__, f.stem.removeprefix(begin), e.code(), device)]
+    return max(sound, key=lambda f: f.stat().st_mtime_ns, default=None)
+
+
+def _adopt(e: Experiment) -> None:
+    """Give what such a run left the names that today's code looks for; the caller holds the experiment's lock."""
+    found, own = half_done(e), scratch(e)
+    if found is None or found == own:
+        return
+    for beside in sorted(found.parent.glob(f"{escape(found.stem)}.*.safetensors")):  # first: a death leaves the state
+        beside.replace(own.with_name(own.stem + beside.name.removeprefix(found.stem)))
+    found.replace(own)
 
 
 def _checkpoints() -> Path:
@@ -110,13 +131,23 @@ def _standing(e: Experiment, meta: Mapping[str, Any]) -> str:
 
 def _other_data(e: Experiment, meta: Mapping[str, Any]) -> list[str]:
     """Names of the splits whose bytes here are not those that the answer was made on."""
-    today = e.data_read()
+    today = _data_here(e)
     return sorted(k for k in today if meta["data"].get(k, today[k]) != today[k])
+
+
+def _data_here(e: Experiment) -> dict[str, dict[str, Any]]:
+    """What an experiment reads, as far as that is here and can be read; that it cannot is said."""
+    try:
+        return e.data_read()
+    except Exception as error:  # one broken file is no reason to stop a list, a plan or a page
+        _say(f"records cannot be compared with their data: {error}")
+        return {}
 
 
 def _stale(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[str]) -> str | None:
     """Why a local record does not count, in words for all of its kind; None if it does."""
-    if other:
+    used = _data_used(e, _data_here(e)) if other else {}
+    if any(meta["data"][k] != used[k] for k in other):  # else it is a published parent that was made on them
         return f"local records made on other data bytes than today's do not count ({', '.join(other)})"
     if standing == "unverified" and meta["code"] != _used(e, e.code())["code"]:  # else it is a published parent that is
         how = "`python -m pruning_lab certify` tells whether the answers are the same"
@@ -192,6 +223,7 @@ def run(e: Experiment, weights: bool = False) -> Record:
     with room(f"{type(e).__name__} {e.key}", environment.local_shelf(), scratch(e).with_suffix(".part")), _lock(e):
         if found := find(e, weights):
             return found
+        _adopt(e)
         with _threads(e):
             _compute(e)
     found = find(e, weights)
@@ -204,15 +236,49 @@ def _compute(e: Experiment) -> None:
     provenance.count_memory()
     own, made, start = e.code(), provenance.here(), time.perf_counter()
     try:
-        with data.watched():
+        with _reading(e) as read, data.watched():
             result = e.compute()
     except Exception as error:
         if isinstance(error, data.Changed):
             _clear(e)  # what was trained on such images is not gone on with
         error.add_note(f"while computing {type(e).__name__} {e.key}")
         raise
-    write(e, result, made | _used(e, own) | dict(seconds=round(result.seconds or time.perf_counter() - start, 3)))
+    seconds = round(result.seconds or time.perf_counter() - start, 3)
+    write(e, result, made | _used(e, own) | dict(data=_data_used(e, read), seconds=seconds))
     _clear(e)
+
+
+_RUNNING: ContextVar[tuple[tuple[Experiment, Mapping[str, Any]], ...]] = ContextVar("running", default=())
+
+
+@contextmanager
+def _reading(e: Experiment) -> Iterator[dict[str, Any]]:
+    """The data that an experiment reads, as they are before the block; after it also what came here meanwhile.
+
+    Raises:
+        Changed: in the end, if a file was replaced.
+    """
+    before = e.data_read()
+    read = dict(before)
+    token = _RUNNING.set((*_RUNNING.get(), (e, before)))
+    try:
+        yield read
+    finally:
+        _RUNNING.reset(token)
+    read |= {k: f for k, f in _as_before(e, before).items() if k not in before}
+
+
+def _as_before(e: Experiment, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that an experiment reads, now. Changed: they are others than before; what is gone is not."""
+    lost = f"while {e.key} was computed from them, so that the answer does not count"
+    try:
+        now = e.data_read()
+    except (ValueError, OSError) as error:
+        raise data.Changed(f"data files became unreadable {lost}: {error}") from error
+    if other := sorted(k for k in before if now.get(k, before[k]) != before[k]):
+        again = "run it again, and leave data files alone meanwhile"
+        raise data.Changed(f"the files of {', '.join(other)} were replaced {lost}: {again}")
+    return now
 
 
 def _lock(e: Experiment, timeout: float = -1) -> FileLock:
@@ -257,7 +323,11 @@ def put(e: Experiment, result: Result) -> None:
     """
     with _lock(e):
         if find(e, weights=e.has_weights) is None:
-            write(e, result, provenance.here() | _used(e, e.code()) | dict(seconds=round(result.seconds, 3)))
+            read = e.data_read()
+            for running, before in _RUNNING.get():  # what is put rests on what they read since they began
+                _as_before(running, before)
+            rests = _used(e, e.code()) | dict(data=_data_used(e, read))
+            write(e, result, provenance.here() | rests | dict(seconds=round(result.seconds, 3)))
 
 
 def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
@@ -273,15 +343,28 @@ def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
     return dict(code=dict(sorted(code.items())), parents=parents)
 
 
+def _data_used(e: Experiment, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that an answer did rest on: its own and, of what a parent reads as well, those in the parent's record."""
+    read = dict(own)
+    for parent in e.parents():
+        found, today = find(parent, weights=parent.has_weights), _data_here(parent)
+        read |= {k: f for k, f in (found.meta["data"] if found else {}).items() if own.get(k) == today.get(k)}
+    return read
+
+
 def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
-    """Store a result and how it was `made` on the local shelf, whole or not at all; the caller holds the experiment's lock."""
+    """Store a result and how it was `made` on the local shelf, whole or not at all; the data are today's if `made` has none.
+
+    The caller holds the experiment's lock.
+    """
 
     def fill(part: Path) -> None:
         result.table.to_csv(part / record.TABLE, index=False)
         np.savez_compressed(part / record.ARRAYS, **result.arrays)
         if result.weights:
             save_file({k: v.detach().cpu().contiguous() for k, v in result.weights.items()}, part / WEIGHTS)
-        what = dict(format=FORMAT, experiment=type(e).__name__, version=e.version, key=e.key, config=e.config(), data=e.data_read())
+        what = dict(format=FORMAT, experiment=type(e).__name__, version=e.version, key=e.key, config=e.config())
+        what |= dict(data=made["data"] if "data" in made else e.data_read())
         files = {f.name: record.checksum(f) for f in sorted(part.iterdir())}
         end = dict(peak_memory_bytes=provenance.peak_memory(), time=provenance.now(), files=files)
         (part / record.META).write_text(json.dumps(what | dict(made) | end, indent=1) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -10,15 +11,15 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from . import cluster, environment
+from . import certificates, cluster, environment
 from .cluster import ClusterError
 from .disk import DiskFull
-from .experiment import Experiment
+from .experiment import Experiment, named
 from .parameters import PROFILES, check_notebook
 from .store import find, run
 from .workers import Pool, pool
 
-__all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "sweep"]
+__all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "price", "sweep"]
 
 LONGEST = 366 * 86_400  # seconds of a budget: clocks take no number, however large
 
@@ -94,6 +95,7 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
     """
     check_notebook()
     experiments = list(dict.fromkeys(experiments))
+    environment.device(), certificates.stored()  # what would fail them all is said before anything begins
     levels = missing(experiments)
     if not levels:
         print(f"all {len(experiments)} records are stored", flush=True)
@@ -105,6 +107,8 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
 def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list[Experiment]]:
     """What has to be computed, in levels of which each needs only those before it; the cheapest of a level first.
 
+    One of which something cannot be told, such as the price of a net whose data are not here, comes last in its level.
+
     Args:
         fresh: as if nothing were stored.
     """
@@ -112,17 +116,30 @@ def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list
 
     def visit(e: Experiment, weights: bool) -> int:
         if e not in depth:
-            if not fresh and find(e, weights and e.has_weights) is not None:
+            if not fresh and told(lambda: find(e, weights and e.has_weights), None) is not None:
                 return -1
-            depth[e] = 1 + max((visit(p, True) for p in e.parents()), default=-1)
+            depth[e] = 1 + max((visit(p, True) for p in told(e.parents, [])), default=-1)
         return depth[e]
 
     for e in experiments:
         visit(e, False)
-    left = {other for e in depth for other in e.leaves()}
+    left = {other for e in depth for other in told(e.leaves, [])}
     depth = {e: d for e, d in depth.items() if e not in left}
     levels = [[e for e in depth if depth[e] == d] for d in range(max(depth.values(), default=-1) + 1)]
-    return [sorted(level, key=lambda e: e.cost()) for level in levels]
+    return [sorted(level, key=price) for level in levels]
+
+
+def price(e: Experiment) -> float:
+    """Its `cost()`; infinite where that cannot be told."""
+    return told(e.cost, math.inf)
+
+
+def told(question: Callable[[], Any], otherwise: Any) -> Any:
+    """The answer of an experiment, or what to go on with: what is wrong with it is said when its turn comes."""
+    try:
+        return question()
+    except Exception:  # whatever it may raise: the others are none the worse
+        return otherwise
 
 
 def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list[Experiment]]]:
@@ -130,9 +147,9 @@ def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list
     found: dict[Experiment, list[list[Experiment]]] = {e: [] for level in levels for e in level}
     store: dict[Experiment, list[Experiment]] = {}
     for e in found:
-        for made in (e, *e.leaves()):
+        for made in (e, *told(e.leaves, [])):
             store.setdefault(made, []).append(e)
-    return {e: [store[p] for p in e.parents() if p in store] for e in found}
+    return {e: [store[p] for p in told(e.parents, []) if p in store] for e in found}
 
 
 def duration(seconds: float) -> str:
@@ -151,7 +168,7 @@ class _Sweep:
     def __init__(self, levels: list[list[Experiment]], executor: Executor | None, limit: Limit) -> None:
         self.executor, self.limit = executor, limit
         self.waiting = makers(levels)
-        self.costs = {e: e.cost() for e in self.waiting}
+        self.costs = {e: p if math.isfinite(p := price(e)) else 0.0 for e in self.waiting}  # it may well fail at once
         self.running: dict[Experiment, Future] = {}
         self.finished: SimpleQueue[tuple[Experiment, Future]] = SimpleQueue()
         self.stored: set[Experiment] = set()
@@ -237,11 +254,11 @@ class _Sweep:
             raise
         except Exception as error:  # whatever an experiment may raise: the others are none the worse
             self.failed[e] = error
-            print(f"failed: {type(e).__name__} {e.key}: {type(error).__name__}: {error}", flush=True)
+            print(f"failed: {named(e)}: {type(error).__name__}: {error}", flush=True)
             return
         self.stored.add(e)
         self.limit.took(e, seconds)
-        done = f"{len(self.stored)}/{len(self.costs)} {type(e).__name__} {e.key}: {seconds:.1f} s"
+        done = f"{len(self.stored)}/{len(self.costs)} {named(e)}: {seconds:.1f} s"
         print(f"{done}, {self.limit.ahead(self)}", flush=True)
 
     def left(self) -> float:

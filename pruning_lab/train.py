@@ -189,6 +189,7 @@ class _Run:
             raise ValueError(f"mask for {sorted(unknown)}, which the model does not have; it has {sorted(parameters)}")
         self.masked = {n: (parameters[n], ~m.to(parameters[n].device)) for n, m in mask.items()}
         self.apply_mask()
+        self.begins = checkpoint.digest(model.state_dict()) if checkpoint_file else ""
         self.snapshot, self.snapshot_at = None, frozenset[int]()
         self.saved_at = self.began = time.monotonic()
         self.start()
@@ -329,9 +330,11 @@ class _Run:
         gone = hashlib.sha256()
         for name in sorted(self.masked):
             gone.update(f"\n{name}\n".encode() + np.packbits(self.masked[name][1].cpu().numpy()).tobytes())
-        who = dict(recipe=asdict(self.recipe), seed=self.seed, shapes=shapes, masked=gone.hexdigest())
+        net = dict(shapes=shapes, masked=gone.hexdigest(), begins=self.begins)
         seen = dict(data=self.train.digest, test=self.test.digest, snapshot_at=sorted(self.snapshot_at))
-        return json.loads(json.dumps(who | seen))
+        scaled = dict(scaled_by=[self.train.scaled_by, self.test.scaled_by], image=list(self.train.images.shape[1:]))
+        where = dict(device=self.train.images.device.type, torch=torch.__version__)  # sums round otherwise on others
+        return json.loads(json.dumps(dict(recipe=asdict(self.recipe), seed=self.seed) | net | seen | scaled | where))
 
     def resume(self) -> None:
         """Go on from the checkpoint if there is a sound one of this run; any other is named, and leaves no trace."""
@@ -341,8 +344,9 @@ class _Run:
         if (found := checkpoint.load(self.file)) is None:
             return
         groups, values = found
-        if any(values.get(k) != v for k, v in self.identity().items()):
-            print(f"checkpoint {self.file.name} belongs to another run; training starts over", file=sys.stderr)
+        if other := [k for k, v in self.identity().items() if values.get(k) != v]:
+            words = f"belongs to another run; training starts over (not the same: {', '.join(other)})"
+            print(f"checkpoint {self.file.name} {words}", file=sys.stderr)
             return
         clean = {k: v.clone() for k, v in self.model.state_dict().items()}
         try:

@@ -341,7 +341,7 @@ def test_a_resume_that_fails_leaves_the_run_as_it_was(left, name, words, tmp_pat
     recipe, whole, _ = left[name]
     (tmp_path / "c.ckpt").write_bytes(whole)
     edited(EDITS[words])(tmp_path / "c.ckpt")
-    model = net(7)
+    model = net()
     run = train._Run(model, *SPLITS, recipe, 1, {}, tmp_path / "c.ckpt")
     run.watch(look, (0, 2, 4, 5, 8, 9))
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -395,6 +395,61 @@ def test_a_checkpoint_measured_on_other_test_images_is_anothers(tmp_path, capsys
     found = fit(net(), SPLITS[0], other, SGD, checkpoint_file=tmp_path / "c", save_every=1e9)
     assert "checkpoint c belongs to another run" in capsys.readouterr().err
     assert found.rows == fit(net(), SPLITS[0], other, SGD).rows
+
+
+@pytest.mark.parametrize("name", ["0.weight", "1.bias", "1.running_mean", "1.num_batches_tracked"])
+def test_a_checkpoint_of_a_run_that_began_elsewhere_is_anothers(tmp_path, capsys, name):
+    def begin(more):
+        model = net()
+        model.state_dict()[name].view(-1)[0] += more
+        return model
+
+    fit(begin(0), *SPLITS, SGD, checkpoint_file=tmp_path / "c", save_every=0)
+    resumed, alone = begin(1), begin(1)
+    found = fit(resumed, *SPLITS, SGD, checkpoint_file=tmp_path / "c", save_every=1e9)
+    assert "checkpoint c belongs to another run; training starts over (not the same: begins)" in capsys.readouterr().err
+    assert found.rows == fit(alone, *SPLITS, SGD).rows
+    assert all(torch.equal(v, alone.state_dict()[k]) for k, v in resumed.state_dict().items())
+    fit(begin(0), *SPLITS, SGD, checkpoint_file=tmp_path / "c", save_every=1e9)
+    assert not capsys.readouterr().err  # its own
+
+
+def test_weights_that_a_mask_removes_anyway_are_no_other_beginning(tmp_path, capsys):
+    mask = {"4.weight": torch.arange(720).view(10, 72) % 3 > 0}
+    fit(net(), *SPLITS, SGD, mask=mask, checkpoint_file=tmp_path / "c", save_every=0)
+    model = net()
+    model[4].weight.data[~mask["4.weight"]] = 5.0
+    fit(model, *SPLITS, SGD, mask=mask, checkpoint_file=tmp_path / "c", save_every=1e9)
+    assert not capsys.readouterr().err
+
+
+ELSEWHERE = dict(device="cuda", torch="2.0.1", image=[1, 9, 9], scaled_by=["", "0" * 16])
+
+
+@pytest.mark.parametrize("what, there", ELSEWHERE.items(), ids=ELSEWHERE)
+def test_a_checkpoint_made_elsewhere_is_named_and_the_run_starts_over(left, tmp_path, capsys, what, there):
+    recipe, whole, expected = left["adam"]
+    file = tmp_path / "c.ckpt"
+    file.write_bytes(whole)
+    edited(set_in(what, to=there))(file)
+    assert answer(recipe, file, every=1e9) == expected
+    said = f"checkpoint c.ckpt belongs to another run; training starts over (not the same: {what})\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("what", ["begins", *ELSEWHERE])
+def test_a_checkpoint_that_does_not_say_where_it_is_from_is_anothers(left, tmp_path, capsys, what):
+    assert resumed(left, "sgd", edited(drop(what)), tmp_path, capsys)
+
+
+def test_images_scaled_by_others_are_other_images(tmp_path, capsys):
+    def halves(scale):
+        return [data.load("digits", s, limit=n, scale=scale, device="cpu") for s, n in (("train", 126), ("test", 40))]
+
+    fit(net(), *halves("unit"), SGD, checkpoint_file=tmp_path / "c", save_every=0)
+    found = fit(net(), *halves("standardised"), SGD, checkpoint_file=tmp_path / "c", save_every=1e9)
+    assert "(not the same: scaled_by)" in capsys.readouterr().err
+    assert found.rows == fit(net(), *halves("standardised"), SGD).rows
 
 
 def twins():

@@ -1,19 +1,21 @@
 """Image sets: fixed splits, the layouts that are read, digests, scales, and one clear error for each kind of bad input."""
 
 import io
+import json
 import os
 import shutil
 import socket
 import subprocess
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pruning_lab import Recipe, Train, data, environment, npz, store
+from pruning_lab import Recipe, Snapshots, Train, UnitCurve, data, environment, npz, store
 
 
 @pytest.fixture
@@ -440,6 +442,200 @@ def test_a_set_that_goes_is_missed(root):
     assert data.fingerprint("own", "train") is None
 
 
+# what a record says of its data
+
+OWN = Train("own", "lenet_300_100", Recipe(lr=0.1, batch=4, epochs=2), width=5)
+
+
+def new_pixels(root, split="train", **change):
+    """Write a half anew with the same labels."""
+    return put(root, split=split, images=np.full((12, 5, 4, 3), 9, np.uint8), **change)
+
+
+@pytest.fixture
+def halves(root, store_folder, tmp_path, monkeypatch):
+    """A small set of two halves and two empty shelves."""
+    monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
+    store.forget()
+    return [put(root, split=split) for split in ("train", "test")]
+
+
+def while_it_trains(monkeypatch, does, when):
+    """The net's training does something on its way: before it reads, or when it has ended."""
+
+    def compute(net, was=Train.compute):
+        if when == "before":
+            does()
+        result = was(net)
+        if when == "after":
+            does()
+        return result
+
+    monkeypatch.setattr(Train, "compute", compute)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_file_replaced_while_a_net_trains_leaves_no_record(halves, root, monkeypatch, split, when):
+    def replaces():
+        new_pixels(root, split)
+        store.scratch(OWN).parent.mkdir(parents=True, exist_ok=True)
+        store.scratch(OWN).write_bytes(b"as a checkpoint of that training would lie there")
+
+    with monkeypatch.context() as patch:
+        while_it_trains(patch, replaces, when)
+        with pytest.raises(data.Changed, match=f"files of own/{split} were replaced while .* run it again"):
+            store.run(OWN)
+    assert not list(store._folder(OWN, "local").parent.glob("*")) and not store.scratch(OWN).exists()
+    assert store.run(OWN).meta["data"][f"own/{split}"] == data.fingerprint("own", split)
+
+
+def test_a_file_that_becomes_unreadable_while_a_net_trains_leaves_no_record(halves, monkeypatch):
+    while_it_trains(monkeypatch, lambda: halves[0].write_bytes(b"half a file"), "after")
+    with pytest.raises(data.Changed, match="data files became unreadable while .*cannot be read as .npz"):
+        store.run(OWN)
+    assert not store._folder(OWN, "local").exists()
+
+
+def test_a_file_written_anew_with_the_same_bytes_or_gone_meanwhile_is_the_one_that_was_read(halves, root, monkeypatch):
+    read = OWN.data_read()
+    with monkeypatch.context() as patch:
+        while_it_trains(patch, lambda: put(root), "after")
+        assert store.run(OWN).meta["data"] == read
+    other = replace(OWN, seed=1)
+    while_it_trains(monkeypatch, halves[0].unlink, "after")
+    assert store.run(other).meta["data"] == read and store.find(other).notes == ()
+
+
+def test_a_set_that_a_run_downloads_is_the_one_that_it_read(halves, monkeypatch):
+    net = replace(OWN, dataset="mnist")
+    pixels = np.arange(240, dtype=np.uint8).reshape(12, 5, 4, 1)
+    monkeypatch.setitem(data._DOWNLOADS, "mnist", lambda *_: data._Raw(pixels, np.arange(12) % 3, ("x", "y", "z")))
+    assert net.data_read() == {}
+    assert store.run(net).meta["data"] == net.data_read() and net.data_read().keys() == {"mnist/train", "mnist/test"}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_run_stores_on_its_way_is_refused_with_it(halves, root, monkeypatch, when):
+    look, put_before = Snapshots(OWN, ("fc1",), (0, 6), sample=5), store.put
+
+    def late(e, result):
+        if when == "before":
+            new_pixels(root)
+        put_before(e, result)
+        assert store.find(e).meta["data"] == e.data_read()
+        if when == "after":
+            new_pixels(root)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "put", late)
+        with pytest.raises(data.Changed, match="own/train were replaced while"):
+            store.run(look)
+    assert store.find(look) is None and store.find(OWN) is None
+    assert store._folder(OWN, "local").exists() == (when == "after")  # what was stored before is sound, of those bytes
+    store.run(look)
+    assert store.find(OWN).meta["data"] == OWN.data_read()
+
+
+def test_a_broken_data_file_stops_no_look_at_records_and_is_said_once(halves, capsys):
+    store.run(OWN)
+    halves[1].write_bytes(b"half a file")
+    store._say.cache_clear()
+    capsys.readouterr()
+    assert store.find(OWN).notes == () and store.find(OWN) is not None
+    out = capsys.readouterr().out
+    assert out.startswith("records cannot be compared with their data: ") and str(halves[1]) in out
+    assert out.count("\n") == 1
+    with pytest.raises(ValueError, match="cannot be read as .npz"):
+        store.run(replace(OWN, seed=1))
+
+
+SCALED = [("own", "standardised", 4), ("gaussian:own", "unit", 4), ("gaussian:own", "unit", None)]
+
+
+@pytest.mark.parametrize("name, scale, limit", SCALED)
+def test_the_images_that_give_mean_and_sd_are_in_the_record_whatever_the_limit(halves, root, name, scale, limit):
+    net = replace(OWN, dataset=name, scale=scale, limit=limit)
+    read, whole = net.data_read(), "own/train, whole"
+    assert read == {
+        f"{name}/train": data.fingerprint(name, "train", limit),
+        f"{name}/test": data.fingerprint(name, "test"),
+        whole: data.fingerprint("own", "train"),
+    }
+    before = store.run(net)
+    assert before.meta["data"] == read and before.notes == ()
+    images = np.load(halves[0])["images"].copy()
+    images[7] = 3
+    put(root, images=images)  # beyond the limit
+    now = net.data_read()
+    assert {k for k in now if now[k] != read[k]} == {whole} and store.find(net) is None
+    again = store.run(net)
+    assert again.table.train_loss[0] != before.table.train_loss[0] and again.meta["data"] == now
+
+
+UNSCALED = [("own", "unit", 4), ("gaussian:own", "standardised", 4)]
+
+
+@pytest.mark.parametrize("name, scale, limit", [*UNSCALED, ("own", "standardised", None)])
+def test_the_whole_half_is_named_only_where_the_others_do_not_say_it(halves, name, scale, limit):
+    net = replace(OWN, dataset=name, scale=scale, limit=limit)
+    assert net.data_read().keys() == {f"{name}/train", f"{name}/test"}
+
+
+def test_a_record_of_before_that_does_not_name_the_whole_half_counts(halves, root):
+    net = replace(OWN, scale="standardised", limit=4)
+    store.run(net)
+    file = store._folder(net, "local") / "record.json"
+    meta = json.loads(file.read_text())
+    del meta["data"]["own/train, whole"]
+    file.write_text(json.dumps(meta))
+    assert store.find(net).notes == () and store.run(net).meta["data"].keys() == {"own/train", "own/test"}
+
+
+@pytest.mark.parametrize("name, scale, limit", [*SCALED, *UNSCALED, ("own", "standardised", None)])
+def test_a_split_says_by_which_images_it_was_scaled(halves, name, scale, limit):
+    base = data.scaled_by(name, scale)
+    expected = data.fingerprint(base, "train")["digest"] if base else ""
+    for read in (data.load, data.shared):
+        for split in ("train", "test"):
+            assert read(name, split, scale=scale, limit=limit).scaled_by == expected
+    assert bool(expected) == ((name, scale) in {("own", "standardised"), ("gaussian:own", "unit")})
+
+
+def test_images_that_are_looked_at_beyond_those_trained_on_are_in_the_record(halves, root):
+    few = replace(OWN, limit=4)
+    curve, plain = (UnitCurve(few, "fc1", (name,), repeats=1, sample=8) for name in ("activation", "norm"))
+    look, first = Snapshots(few, ("fc1",), (0,), sample=8), "own/train, first 8"
+    for e in (curve, look):
+        assert e.data_read() == few.data_read() | {first: data.fingerprint("own", "train", 8)}
+    assert plain.data_read() == few.data_read() == replace(curve, sample=4).data_read()
+    whole = replace(few, limit=None)
+    assert replace(curve, parent=whole).data_read() == whole.data_read() and whole.seen(None) == {}
+    assert few.seen(None) == {"own/train, whole": data.fingerprint("own", "train")}
+    scaled = replace(few, scale="standardised")
+    assert replace(curve, parent=scaled).data_read() == scaled.data_read()  # which names the whole half
+    assert store.run(curve).meta["data"].keys() == {"own/train", "own/test", first}
+    images = np.load(halves[0])["images"].copy()
+    images[7] = 3
+    put(root, images=images)
+    assert store.find(curve) is None and store.find(few) is not None
+
+
+def test_a_net_names_the_data_of_the_net_that_it_starts_from(halves, root):
+    put(root, "other"), put(root, "other", "test", images=np.zeros((12, 5, 4, 3), np.uint8))
+    first = replace(OWN, dataset="other")
+    later, same, fewer = (replace(OWN, start=s) for s in (first, OWN, replace(OWN, limit=4)))
+    assert later.data_read() == OWN.data_read() | {
+        "other/test, of its start": data.fingerprint("other", "test"),
+        "other/train, of its start": data.fingerprint("other", "train"),
+    }
+    assert same.data_read() == OWN.data_read()
+    assert fewer.data_read() == OWN.data_read() | {"own/train, of its start": data.fingerprint("own", "train", 4)}
+    assert store.run(fewer).meta["data"] == fewer.data_read() and store.run(later).meta["data"] == later.data_read()
+    put(root, "other", images=np.full((12, 5, 4, 3), 9, np.uint8))
+    assert store.find(later) is None and store.find(fewer) is not None
+
+
 # gaussian:
 
 
@@ -812,6 +1008,28 @@ def test_what_was_downloaded_is_kept_as_npz(root, monkeypatch):
     assert calls == ["train"] and torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
     assert first.digest == again.digest and first.classes == again.classes
     assert [f.name for f in (root / "mnist").iterdir()] == ["train.npz"]
+
+
+def test_a_download_that_failed_is_not_tried_again_for_a_while(root, monkeypatch):
+    tried = []
+
+    def fails(*_):
+        tried.append(1)
+        raise OSError("no network")
+
+    monkeypatch.setitem(data._DOWNLOADS, "mnist", fails)
+    words = set()
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError, match="could not be downloaded .no network.") as caught:
+            data.load("mnist", "train")
+        words.add(str(caught.value))
+    assert len(tried) == len(words) == 1
+    monkeypatch.setattr(data, "_PATIENCE", 0.0)
+    with pytest.raises(FileNotFoundError):
+        data.size("mnist", "train")
+    assert len(tried) == 2
+    put(root, "mnist")
+    assert len(data.load("mnist", "train")) == 12
 
 
 def test_a_write_that_fails_leaves_nothing(root, monkeypatch):

@@ -40,7 +40,7 @@ ALLOWED = {
     "parameters": "",
     "plugins": "",
     "folders": "environment",
-    "sweeps": "environment experiment disk store workers cluster parameters",
+    "sweeps": "environment certificates experiment disk store workers cluster parameters",
     "chapters": "experiment parameters",
     "units": "models criteria precision surgery",
     "train": "literal precision data recipe checkpoint",

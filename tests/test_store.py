@@ -326,6 +326,46 @@ def test_a_local_record_made_on_other_data_bytes_does_not_count_and_that_is_said
     assert store.run(Toy("a")).notes == () and computed() == 3
 
 
+def reading(monkeypatch, digest):
+    """Experiments that build on others read a split with this digest; None: it is not here."""
+    seen = {} if digest is None else {"digits/train": dict(digest=digest, lossy=0)}
+    for kind in (Child, Grandchild):
+        monkeypatch.setattr(kind, "data_read", lambda self: seen)
+    return seen
+
+
+def test_what_is_made_from_a_parent_on_other_data_names_those_and_is_marked(monkeypatch, capsys):
+    child, old = Child(Toy("a")), reading(monkeypatch, "0123")
+    store.run(child)
+    store.publish(child)
+    shutil.rmtree(folder(child))
+    reading(monkeypatch, "4567")
+    made = store.run(Grandchild(child))
+    assert made.meta["data"] == old and made.shelf == "local"
+    assert made.notes == ("made on other data bytes (digits/train)",)
+    shutil.rmtree(folder(child, "published"))
+    assert store.find(Grandchild(child)) is None
+    again = store.run(Grandchild(child))
+    assert again.notes == () and again.meta["data"]["digits/train"]["digest"] == "4567"
+
+
+def test_what_is_made_from_a_parent_whose_data_are_not_here_names_them(monkeypatch):
+    child, old = Child(Toy("a")), reading(monkeypatch, "0123")
+    store.run(child)
+    reading(monkeypatch, None)
+    assert store.run(Grandchild(child)).meta["data"] == old
+    reading(monkeypatch, "4567")
+    assert store.find(Grandchild(child)) is None
+
+
+def test_data_of_a_parent_that_its_child_reads_otherwise_are_not_the_childs(monkeypatch):
+    child = Child(Toy("a"))
+    reading(monkeypatch, "0123")
+    few = {"digits/train": dict(digest="8901", lossy=0)}  # as of the first so many images
+    monkeypatch.setattr(Grandchild, "data_read", lambda self: few)
+    assert store.run(Grandchild(child)).meta["data"] == few and store.find(Grandchild(child)).notes == ()
+
+
 def test_other_versions_and_devices_are_said():
     store.run(Toy("a"))
     meta = json.loads((folder(Toy("a")) / "record.json").read_text())

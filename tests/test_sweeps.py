@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +18,25 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import PROFILES, Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, estimate, models, store, sweeps, units
+from pruning_lab import (
+    PROFILES,
+    MaskedTraining,
+    Recipe,
+    Snapshots,
+    Train,
+    UnitCurve,
+    UnitImportance,
+    budget,
+    certificates,
+    chapters,
+    criteria,
+    data,
+    estimate,
+    models,
+    store,
+    sweeps,
+    units,
+)
 from pruning_lab.__main__ import main
 from pruning_lab.experiment import lineage
 from pruning_lab.store import Experiment, Result
@@ -307,6 +325,138 @@ def test_every_failure_is_named_and_the_next_sweep_tries_them_again(capsys, monk
     monkeypatch.setattr(Broken, "compute", lambda self: Result(pd.DataFrame(dict(x=[1]))))
     sweeps.sweep(plan)
     assert capsys.readouterr().out.count("2/2 Broken") == 1 and computed() == ["a"] and not sweeps.missing(plan)
+
+
+# one that cannot even be asked
+
+
+def no_network(*_):
+    raise OSError("no network")
+
+
+@pytest.fixture
+def absent(tmp_path, monkeypatch):
+    """A net on a set that is not here and cannot be had."""
+    monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path / "data"))
+    monkeypatch.setitem(data._DOWNLOADS, "mnist", no_network)
+    return replace(NET, dataset="mnist")
+
+
+@pytest.mark.parametrize("limit", [None, 300], ids=["all", "in a budget"])
+def test_a_net_whose_data_are_not_here_fails_alone(absent, capsys, limit):
+    bad = [absent, UnitCurve(absent, "fc1"), MaskedTraining(absent), MaskedTraining(absent, criterion="diff")]
+    bad += [Snapshots(absent, ("fc1",), (0,))]
+    good = [NET, UnitCurve(NET, "fc1", test_images=20), Parent("a")]
+    assert len([e for level in sweeps.missing([*bad, *good]) for e in level]) == len(bad) + len(good)
+    with pytest.raises(sweeps.SweepError, match="could not be downloaded"):
+        sweeps.sweep([*bad, *good], limit=limit and budget.Budget(limit))
+    assert all(store.find(e) for e in good)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
+    assert lines and all("FileNotFoundError: mnist is not in" in line for line in lines)
+    assert len([line for line in lines if line.startswith(f"failed: Train {absent.key}: ")]) == 1
+
+
+def test_a_net_whose_data_are_not_here_is_left_out_of_a_plan_and_named(absent, capsys, monkeypatch):
+    curve = UnitCurve(absent, "fc1")
+    bad = [absent, curve, MaskedTraining(absent, criterion="diff", begin=3)]
+    monkeypatch.setattr(estimate, "measure", lambda t, say: estimate.Step(0.01, 1e-4))
+    found = estimate.estimate([*bad, NET, Child(Parent("a"))])
+    assert set(found.seconds) == {NET, Parent("a"), Child(Parent("a"))} == set(found.waits)
+    assert set(found.left_out) >= set(bad)
+    lines = found.text(2).splitlines()
+    assert len([line for line in lines if line.startswith("left out: ")]) == len(found.left_out)
+    assert lines[-1].startswith("with 2 workers")
+    assert any(line.startswith(f"left out: Train {absent.key}: FileNotFoundError: mnist is not in") for line in lines)
+    monkeypatch.setattr(chapters, "plan", lambda *_: [*bad, NET])
+    assert main(["plan", "01"]) == 2
+    out, err = capsys.readouterr()
+    assert "lenet_300_100 8" in out and f"left out: UnitCurve {curve.key}: " in out
+    assert err.splitlines()[-1].startswith("pruning_lab: of ")
+    assert "runs it cannot be told what they take; the first: FileNotFoundError: " in err
+
+
+def test_what_builds_on_what_is_left_out_is_left_out(absent):
+    @dataclass(frozen=True)
+    class Reads(Experiment):
+        net: Train
+
+        def compute(self):
+            return Result(pd.DataFrame(dict(x=[1])))
+
+    found = estimate.estimate([Reads(absent), Reads(NET)])
+    assert found.left_out[Reads(absent)] == f"LookupError: it builds on Train {absent.key}"
+    assert Reads(NET) in found.seconds
+    assert found.total()[0] > 0
+
+
+class Odd(Parent):
+    """Says what it is by an error, in one of its methods."""
+
+
+ASKED = ["cost", "parents", "leaves", "parts", "sources", "label", "data_read", "training", "code", "config"]
+
+
+@pytest.fixture
+def odd(monkeypatch):
+    def make(what):
+        def raises(self):
+            raise ZeroDivisionError(what)
+
+        monkeypatch.setattr(Odd, what, raises)
+        return Odd("o")
+
+    return make
+
+
+@pytest.mark.parametrize("what", ASKED)
+@pytest.mark.parametrize("limit", [None, 300], ids=["all", "in a budget"])
+def test_one_odd_experiment_stops_no_sweep(odd, capsys, what, limit):
+    bad, good = odd(what), [Parent("a"), Child(Parent("b"))]
+    with suppress(sweeps.SweepError):
+        sweeps.sweep([bad, Child(bad, "lost"), *good], limit=limit and budget.Budget(limit))
+    assert all(store.find(e) for e in good) and {"a", "b", "child"} <= set(computed())
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: Odd")]
+    harmless = {"cost", "parents", "leaves", "parts", "training"}  # nothing that it takes to compute this one
+    expected = [] if what in harmless else [f"ZeroDivisionError: {what}"]
+    assert [line.split(": ", 2)[2] for line in failed] == expected, failed
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_one_odd_experiment_stops_no_plan_and_no_list(odd, capsys, monkeypatch, what):
+    bad, good = odd(what), [Parent("a"), Child(Parent("a"))]
+    monkeypatch.setattr(estimate, "speed", lambda: estimate.SPEED)
+    found = estimate.estimate([bad, *good])
+    assert {Parent("a"), Child(Parent("a"))} <= found.seconds.keys()
+    assert (bad in found.seconds) != (bad in found.left_out)
+    for e in lineage(good):
+        store.run(e)
+    monkeypatch.setattr(chapters, "chapters", lambda: [Path("07_toy.ipynb")])
+    monkeypatch.setattr(chapters, "plan", lambda *_: [bad, *good])
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.count(" 2/") == len(PROFILES)
+    assert main(["publish", "01", "--profile", "night"]) == 0
+    assert all(store.find(e).shelf == "published" for e in good)
+    assert main(["pack", "elsewhere", "01"]) == 0
+
+
+def test_a_chapter_whose_plan_cannot_be_made_is_named_in_the_list(capsys, monkeypatch):
+    real = chapters.plan
+
+    def plan(path, profile, *given):
+        return real(path, profile, *given) if path.stem.startswith("01") else {}[path.stem]
+
+    monkeypatch.setattr(chapters, "plan", plan)
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("01_frame_potential") == len(PROFILES) and "left out: 02_" in err and "KeyError" in err
+
+
+def test_what_would_fail_them_all_is_said_before_anything_begins(capsys):
+    certificates.save([])
+    certificates.file().write_text("{")
+    with pytest.raises(ValueError, match="certificates.json is broken"):
+        sweeps.sweep([Parent("a")])
+    assert computed() == []
 
 
 # the experiments

@@ -60,6 +60,9 @@ class Snapshots(WhileTraining):
     def training(self) -> Training:
         return Training(self.net, self.net.recipe, self._look, len(self.at))
 
+    def data_read(self) -> dict[str, dict[str, str | int]]:
+        return self.net.data_read() | self.net.seen(self.sample)
+
     def label(self) -> str:
         return f"{self.net.label()}-{'_'.join(self.layers)}"
 

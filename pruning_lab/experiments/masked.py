@@ -265,7 +265,7 @@ class MaskedTraining(Experiment):
         return found + ([self.early] if isinstance(self.begin, int) else [])
 
     def cost(self) -> float:
-        recipe, images = self._recipe(), len(self.parent.split("train", self.parent.limit))
+        recipe, images = self._recipe(), data.size(self.parent.dataset, "train", self.parent.limit)
         return 6e-11 * multiplications(self.parent) * recipe.batch * recipe.steps(images)
 
     def training(self) -> Training:

@@ -84,8 +84,25 @@ class Train(Experiment):
         return {} if build is None or source.is_ours(build) else {self.model: source.plugin_digest(build)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
-        found = {s: data.fingerprint(self.dataset, s, self.limit if s == "train" else None) for s in ("train", "test")}
-        return {f"{self.dataset}/{s}": f for s, f in found.items() if f}
+        halves = dict(train=self.limit, test=None)
+        asked = {f"{self.dataset}/{half}": (self.dataset, half, limit) for half, limit in halves.items()}
+        base = data.scaled_by(self.dataset, self.scale)
+        if base is not None and (base, self.limit) != (self.dataset, None):
+            asked[f"{base}/train, whole"] = base, "train", None
+        return self._start_read(_prints(asked))
+
+    def seen(self, images: int | None) -> dict[str, dict[str, str | int]]:
+        """The first so many training images (None: all), where those are more than `data_read` tells of."""
+        whole = self.limit is None or data.scaled_by(self.dataset, self.scale) is not None
+        if whole or (images is not None and images <= self.limit):
+            return {}
+        name = f"{self.dataset}/train, {'whole' if images is None else f'first {images}'}"
+        return _prints({name: (self.dataset, "train", images)})
+
+    def _start_read(self, own: dict[str, dict[str, str | int]]) -> dict[str, dict[str, str | int]]:
+        """Its own data, and those of the net that it starts from, where these are others."""
+        before = self.start.data_read() if self.start else {}
+        return own | {k if own.get(k) == f else f"{k}, of its start": f for k, f in before.items()}
 
     def _shape(self) -> tuple[tuple[int, int, int], int]:
         first = self.split("test", 1)
@@ -108,6 +125,12 @@ class WhileTraining(Experiment):
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         return self.net.data_read()
+
+
+def _prints(asked: dict[str, tuple[str, str, int | None]]) -> dict[str, dict[str, str | int]]:
+    """The fingerprints of what is on this machine, by the same names."""
+    found = {name: data.fingerprint(*split) for name, split in asked.items()}
+    return {name: f for name, f in found.items() if f}
 
 
 def multiplications(net: Train) -> int:

@@ -59,7 +59,8 @@ class UnitCurve(Experiment):
         return {name: source.plugin_digest(f) for name, f in found.items() if not source.is_ours(f)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.parent.data_read()
+        activations = any(r.startswith("activation") for criterion in self.group for r in criteria.needs(criterion))
+        return self.parent.data_read() | (self.parent.seen(self.sample) if activations else {})
 
 
 @dataclass(frozen=True)
