@@ -262,9 +262,9 @@ class _Lines:
     def __init__(self, experiments: Sequence[Experiment], waiting: Iterable[Experiment]) -> None:
         by_leaf: dict[Experiment, list[Experiment]] = {}
         for e in waiting:
-            for stored in (e, *e.leaves()):
+            for stored in (e, *told(e.leaves, [])):
                 by_leaf.setdefault(stored, []).append(e)
-        self.of = {e: line(e) for e in experiments}
+        self.of = {e: told(lambda e=e: line(e), repr(e)) for e in experiments}
         self.totals = Counter(self.of.values())
         self.makers = {e: [e] if e in by_leaf.get(e, ()) else by_leaf[e] for e in experiments if e in by_leaf}
 
