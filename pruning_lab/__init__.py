@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from . import source as _source  # before all else: it reads what the library says, and that is what runs
+
+# isort: split
 from . import criteria, data, environment, gradients, masks, metrics, models, units
 from .criteria import unit_criterion, weight_criterion
 from .experiment import Experiment, Result

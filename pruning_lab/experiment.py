@@ -53,6 +53,11 @@ class Experiment(ABC):
     alone: ClassVar[bool] = False  # whether it takes time, so that a sweep computes nothing beside it
     published: ClassVar[bool] = True  # whether its records may go to the published shelf; else only what builds on them does
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        """What the class rests on is read while it is defined."""
+        super().__init_subclass__(**named)
+        source.keep(cls)
+
     def __post_init__(self) -> None:
         """NumPy's numbers become plain ones; a subclass with a `__post_init__` of its own calls this one first."""
         settle(self)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
+
+from . import source
 
 
 class PluginError(ImportError):
@@ -22,7 +23,7 @@ def load(names: Iterable[str]) -> None:
     """
     for name in names:
         try:
-            import_module(name)
+            source.load(name)
         except (Exception, SystemExit) as error:  # whatever stands in it
             said = f"PRUNING_LAB_PLUGINS names {name!r}, which cannot be imported: {_why(name, error)}"
             if sys.argv[:1] == ["-m"]:  # what Python puts there until it has found the module

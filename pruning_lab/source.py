@@ -1,4 +1,8 @@
-"""What code an answer rests on: the files that a file imports, read from their text, and the digests of what they say."""
+"""What code an answer rests on: the files that a file imports, read from their text, and the digests of what they say.
+
+Digests are of the code that runs. So the texts of the library are read once, when this module is imported, and those of plug-ins
+when they are; a file that changes on disk later changes no digest, unless its module is loaded anew.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,20 @@ import ast
 import hashlib
 import inspect
 import io
+import linecache
+import sys
 import sysconfig
 import tokenize
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parent
+_HERE = PACKAGE.resolve()
 NOT_FOLLOWED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
 
 
@@ -55,7 +66,9 @@ def differing(old: Mapping[str, str], new: Mapping[str, str]) -> str:
 
 def files_digest(folder: Path) -> str:
     """Digest of all Python files below a folder."""
-    return state({f.relative_to(folder).as_posix(): _file_digest(f) for f in folder.rglob("*.py")})
+    folder = folder.resolve()
+    files = filter(_is_ours, _KEPT) if folder == _HERE else folder.rglob("*.py")
+    return state({f.relative_to(folder).as_posix(): _file_digest(f) for f in files})
 
 
 def code_of(kind: type, base: type) -> dict[str, str]:
@@ -64,13 +77,16 @@ def code_of(kind: type, base: type) -> dict[str, str]:
     Files of this library are named without their ending, such as "masks.ranking"; others, such as a plugin's, with it. Of a
     class from a notebook or a script its methods count, and those of its parents up to `base`, under its own name.
     """
+    _look()
     return dict(_code_of(kind, base))
 
 
 def plugin_digest(thing: type | Callable) -> str:
     """Digest of a class or function from outside this library: its own source, and that of its module with what this imports."""
+    _look()
     file = _file_of(thing)
-    own = digest(inspect.cleandoc("\n" + inspect.getsource(thing)))
+    _keep([file] if file else [], thing.__module__)
+    own = digest(inspect.cleandoc("\n" + _source(thing)))
     if file is None or thing.__module__ == "__main__":
         return own
     return _hash(own + state({name: d for name, d in _digests(file).items() if name.endswith(".py")}))
@@ -81,17 +97,52 @@ def is_ours(thing: type | Callable) -> bool:
     return getattr(thing, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
 
 
+def load(plugin: str) -> None:
+    """Import a module; its text, and those of the files that it imports of its own, are read just before. Raises what it raises."""
+    spec = None if plugin in sys.modules else find_spec(plugin)
+    if spec and str(spec.origin).endswith(".py") and Path(spec.origin).is_file():  # not from an archive
+        _keep(closure(Path(spec.origin).resolve()))
+    import_module(plugin)
+    _look()
+
+
+def keep(kind: type) -> None:
+    """Read, while a class from outside this library is defined, the files that it rests on: its digests are of what they say now."""
+    file = None if is_ours(kind) else _file_of(kind)
+    if file:
+        _keep([file], kind.__module__)
+        _keep(closure(file))
+    _look()
+
+
+def see_unchanged(kind: type, plugins: bool) -> None:
+    """See that no module that a class rests on, or any of plug-ins, would be loaded from another text than digests are of.
+
+    A file that changed after its module was loaded is none: what runs is what was read.
+
+    Raises:
+        ValueError: a file changed on disk before its module was loaded.
+    """
+    _look()
+    file = _file_of(kind)
+    files = {*(closure(file) if file else ()), *(f for f in _KEPT if plugins and not _is_ours(f))}
+    if late := sorted(_name(f) for f in files if f in _KEPT and not _KEPT[f].loaded and _on_disk(f) != _KEPT[f].text):
+        why = "its record would name other code than what ran"
+        raise ValueError(f"{', '.join(late)} changed on disk since this process began; start again: {why}")
+
+
 @lru_cache
 def closure(file: Path, library: Path = PACKAGE) -> frozenset[Path]:
     """A file and all files that it imports, and that these import: of the library in that folder, and of a plugin's own.
 
     Imports are read from the text, those inside functions too. `from package import name` leads to the module that the
-    package takes the name from. Installed packages are not followed.
+    package takes the name from; of a plugin's packages every `__init__.py` on the way to a module counts too. Installed packages
+    are not followed.
     """
     found, waiting = set(), {file.resolve()}
     while waiting:
         found.add(here := waiting.pop())
-        waiting |= set(_imported(here, library.resolve())) - found
+        waiting |= {*_imported(here, library.resolve()), *_run_before(here, library.resolve())} - found
     return frozenset(found)
 
 
@@ -116,13 +167,12 @@ def _digests(file: Path) -> dict[str, str]:
 
 
 def _name(file: Path) -> str:
-    package = PACKAGE.resolve()
-    return name_in(file, package) if file.is_relative_to(package) else ".".join(file.relative_to(_root(file)).parts)
+    return name_in(file, _HERE) if _is_ours(file) else ".".join(file.relative_to(_root(file)).parts)
 
 
 @lru_cache
 def _file_digest(file: Path) -> str:
-    return digest(file.read_text(encoding="utf-8"))
+    return digest(_text(file))
 
 
 def _file_of(thing: type | Callable) -> Path | None:
@@ -130,7 +180,16 @@ def _file_of(thing: type | Callable) -> Path | None:
         file = inspect.getsourcefile(thing)
     except (TypeError, OSError):
         return None
-    return Path(file).resolve() if file and Path(file).is_file() else None
+    return Path(file).resolve() if file and _is_file(Path(file).resolve()) else None
+
+
+def _source(thing: type | Callable) -> str:
+    """The source of a class or function, as its file's kept text has it."""
+    thing = inspect.unwrap(thing)
+    if kept := _KEPT.get(_file_of(thing)):
+        name = inspect.getsourcefile(thing)
+        linecache.cache[name] = len(kept.text), None, io.StringIO(kept.text).readlines(), name  # None: never looked for on disk
+    return inspect.getsource(thing)
 
 
 def _methods(kind: type, base: type) -> Iterator[str]:
@@ -138,15 +197,24 @@ def _methods(kind: type, base: type) -> Iterator[str]:
     for name, method in sorted(methods.items()):
         function = getattr(method, "fget", getattr(method, "__func__", method))
         if inspect.isfunction(function) and not name.startswith("__"):
-            yield digest(inspect.cleandoc("\n" + inspect.getsource(function)))
+            yield digest(inspect.cleandoc("\n" + _source(function)))
 
 
 def _root(file: Path) -> Path:
     """The folder from which a file is imported: the first above it that is no package."""
     folder = file.parent
-    while (folder / "__init__.py").is_file():
+    while _is_file(folder / "__init__.py"):
         folder = folder.parent
     return folder
+
+
+def _run_before(file: Path, library: Path) -> Iterator[Path]:
+    """Of the packages that a plugin's file lies in, each `__init__.py` that says something: Python runs it first."""
+    folder = file.parent
+    while not file.is_relative_to(library) and _is_file(init := folder / "__init__.py"):
+        if _file_digest(init) != digest(""):
+            yield init
+        folder = folder.parent
 
 
 def _imported(file: Path, library: Path) -> Iterator[Path]:
@@ -174,7 +242,7 @@ def _found(root: Path, module: str, name: str | None) -> Iterator[Path]:
 @lru_cache
 def _module(root: Path, name: str) -> Path | None:
     place = root.joinpath(*name.split("."))
-    return next((f for f in (place.with_name(place.name + ".py"), place / "__init__.py") if f.is_file()), None)
+    return next((f for f in (place.with_name(place.name + ".py"), place / "__init__.py") if _is_file(f)), None)
 
 
 @lru_cache
@@ -207,8 +275,77 @@ def _taken(init: Path) -> dict[str, tuple[str, str]]:
 
 @lru_cache
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return ast.parse(_text(file), filename=str(file))
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# what files said when their modules were loaded
+
+
+@dataclass
+class _Kept:
+    """What a file said when it was read, the module that it is, and whether that was loaded from this text, and by which spec."""
+
+    text: str
+    module: str
+    loaded: bool = False
+    spec: Any = None
+
+
+def _text(file: Path) -> str:
+    return _KEPT[file].text if file in _KEPT else _read(file)
+
+
+def _read(file: Path) -> str:
+    with tokenize.open(file) as stream:
+        return stream.read()
+
+
+def _on_disk(file: Path) -> str | None:
+    try:
+        return _read(file)
+    except (OSError, SyntaxError, UnicodeDecodeError):  # it is gone, or half written
+        return None
+
+
+def _is_file(file: Path) -> bool:
+    return file in _KEPT or (not _is_ours(file) and file.is_file())
+
+
+def _is_ours(file: Path) -> bool:
+    return file.is_relative_to(_HERE)
+
+
+def _keep(files: Iterable[Path], running: str = "") -> None:
+    """Keep what files say now, unless that is done; `running` names the module whose code runs, if it is theirs."""
+    for file in files:
+        if file not in _KEPT:
+            module = running or name_in(file, _root(file))
+            spec = getattr(sys.modules.get(module), "__spec__", None)
+            _KEPT[file] = _Kept(_read(file), module, bool(running or spec), spec)
+
+
+def _look() -> None:
+    """Note which modules are loaded by now, if still from the text that was kept; of one that was loaded anew that is read anew."""
+    for file, kept in list(_KEPT.items()):
+        spec = getattr(sys.modules.get(kept.module), "__spec__", None)
+        if spec is None or spec is kept.spec:
+            continue
+        text = _on_disk(file)
+        if kept.spec is None:
+            kept.loaded |= text == kept.text
+            kept.spec = spec if kept.loaded else None
+        elif text is not None:
+            kept.text, kept.spec = text, spec
+            _forget()
+
+
+def _forget() -> None:
+    for known in (closure, _code_of, _digests, _file_digest, _module, _names, _taken, _tree):
+        known.cache_clear()
+
+
+_KEPT = {f: _Kept(_read(f), name_in(f, _HERE.parent)) for f in _HERE.rglob("*.py") if f.is_file()}

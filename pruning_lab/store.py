@@ -234,6 +234,7 @@ def run(e: Experiment, weights: bool = False) -> Record:
 
 def _compute(e: Experiment) -> None:
     provenance.count_memory()
+    _see_unchanged(e)
     own, made, start = e.code(), provenance.here(), time.perf_counter()
     try:
         with _reading(e) as read, data.watched():
@@ -243,9 +244,15 @@ def _compute(e: Experiment) -> None:
             _clear(e)  # what was trained on such images is not gone on with
         error.add_note(f"while computing {type(e).__name__} {e.key}")
         raise
+    _see_unchanged(e)  # what it imported on its way, too
     seconds = round(result.seconds or time.perf_counter() - start, 3)
     write(e, result, made | _used(e, own) | dict(data=_data_used(e, read), seconds=seconds))
     _clear(e)
+
+
+def _see_unchanged(e: Experiment) -> None:
+    """See that what computes is the code that its record will name; ValueError: a file changed before its module was loaded."""
+    source.see_unchanged(type(e), plugins=bool(e.sources()))
 
 
 _RUNNING: ContextVar[tuple[tuple[Experiment, Mapping[str, Any]], ...]] = ContextVar("running", default=())
@@ -323,6 +330,7 @@ def put(e: Experiment, result: Result) -> None:
     """
     with _lock(e):
         if find(e, weights=e.has_weights) is None:
+            _see_unchanged(e)
             read = e.data_read()
             for running, before in _RUNNING.get():  # what is put rests on what they read since they began
                 _as_before(running, before)

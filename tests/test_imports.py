@@ -38,7 +38,7 @@ ALLOWED = {
     "cluster": "environment models source experiment store",
     "lines": "experiment",
     "parameters": "",
-    "plugins": "",
+    "plugins": "source",
     "folders": "environment",
     "sweeps": "environment certificates experiment disk store workers cluster parameters",
     "chapters": "experiment parameters",
