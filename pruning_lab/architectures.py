@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from . import environment, models
+from .models import register
 
 STEMS = ("imagenet", "cifar")
-
-
-def register(function: Callable[..., models.Layers]) -> Callable[..., models.Layers]:
-    """Makes a net known to `models.build` under the function's name."""
-    models.MODELS[function.__name__] = function
-    return function
 
 
 @register

@@ -59,13 +59,25 @@ def weight_criterion(function=None, *, ours=False):
 def _decorator(registry, function, ours):
     def register(f):
         needs(f)
-        if f.__name__ in registry:
-            raise ValueError(f"criterion {f.__name__!r} is registered already: give the new function another name")
+        _refuse_taken(f, registry)
         f.ours = ours
         registry[f.__name__] = f
         return f
 
     return register if function is None else register(function)
+
+
+def _refuse_taken(f, registry):
+    """ValueError: another function has the name; a module or a cell that runs again may replace its own, if it is not of ours."""
+    held = registry.get(f.__name__, f)
+    ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
+    if held is not f and (ours or (held.__module__, held.__qualname__) != (f.__module__, f.__qualname__)):
+        raise ValueError(f"criterion {f.__name__!r} is registered already, by {held.__module__}: give the new function another name")
+    other, kind = (WEIGHT, "weights") if registry is UNIT else (UNIT, "units")
+    same = other.get(f.__name__, f)
+    if needs(same) != needs(f):  # a name says what is read, whichever of the two is meant
+        what = f"by {same.__module__}, for {kind}, and reads {', '.join(needs(same))}"
+        raise ValueError(f"criterion {f.__name__!r} is registered already, {what}: give the new function another name")
 
 
 @unit_criterion

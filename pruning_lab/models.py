@@ -15,9 +15,19 @@ Layers = OrderedDict[str, nn.Module]
 MODELS: dict[str, Callable[..., Layers]] = {}
 
 
-def _model(function: Callable[..., Layers]) -> Callable[..., Layers]:
+def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
+    """Makes a net known to `build` under the function's name; a module or a cell that runs again may replace its own.
+
+    Raises:
+        ValueError: the name is another function's.
+    """
+    held = MODELS.get(function.__name__, function)
+    ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
+    if held is not function and (ours or (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__)):
+        raise ValueError(f"model {function.__name__!r} is registered already, by {held.__module__}: give the new function another name")
     MODELS[function.__name__] = function
     return function
+
 
 
 def build(
@@ -100,13 +110,13 @@ def _head(layers: Layers, inputs: int, widths: list[int], classes: int) -> Layer
     return layers
 
 
-@_model
+@register
 def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """LeNet-300-100 (LeCun et al. 1998)."""
     return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [_scaled(u, width, 300) for u in (300, 100)], classes)
 
 
-@_model
+@register
 def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden: int = 4) -> Layers:
     """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10."""
     return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [width or 512] * hidden, classes)
@@ -150,7 +160,7 @@ def _small_vgg(pairs: int) -> Callable[[tuple[int, int, int], int, int | None], 
     return layers
 
 
-conv_2, conv_4, conv_6 = (_model(_small_vgg(pairs)) for pairs in (1, 2, 3))
+conv_2, conv_4, conv_6 = (register(_small_vgg(pairs)) for pairs in (1, 2, 3))
 
 
 def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm: bool) -> Layers:
@@ -159,13 +169,13 @@ def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm
     return _vgg(in_shape, blocks, [units[-1]] * 2, classes, norm=norm, average=True)
 
 
-@_model
+@register
 def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """VGG19 for 32 x 32 images with the head of Heitmann's table: average pooling, 512, 512 (Simonyan & Zisserman 2014)."""
     return _vgg19(in_shape, classes, width, norm=False)
 
 
-@_model
+@register
 def vgg19_bn(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """`vgg19` with batch normalisation after every convolution."""
     return _vgg19(in_shape, classes, width, norm=True)

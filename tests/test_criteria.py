@@ -202,6 +202,50 @@ def test_a_name_cannot_be_taken_twice():
     assert criteria.UNIT["norm"] is not norm
 
 
+def again(module, qualname, parameter="weight"):
+    """A function as a module or a cell that runs once more defines it."""
+    names = {"__name__": module}
+    exec(f"def {qualname}({parameter}):\n    return {parameter}.flatten(1).norm(dim=1)", names)
+    return names[qualname]
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("register", [criteria.unit_criterion, criteria.weight_criterion])
+def test_a_module_or_a_cell_that_runs_again_replaces_its_own(register):
+    registry = criteria.UNIT if register is criteria.unit_criterion else criteria.WEIGHT
+    for parameter in ("weight", "weight", "gradient"):
+        register(mine := again("__main__", "mine", parameter))
+        assert registry["mine"] is mine
+    with pytest.raises(ValueError, match="'mine' is registered already, by __main__: give the new function another name"):
+        register(again("another", "mine"))
+    assert registry["mine"] is mine
+    assert register(mine) is mine
+
+
+@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("register, name", [(criteria.unit_criterion, n) for n in ("norm", "random", "taylor")]
+                         + [(criteria.weight_criterion, n) for n in ("magnitude", "random", "diff")])  # fmt: skip
+def test_what_the_library_holds_is_nobody_else_s(register, name):
+    registry = criteria.UNIT if register is criteria.unit_criterion else criteria.WEIGHT
+    held = registry[name]
+    for module in ("mine", "__main__", held.__module__):
+        with pytest.raises(ValueError, match=f"'{name}' is registered already, by pruning_lab"):
+            register(again(module, name))
+    assert registry[name] is held
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_name_reads_the_same_for_units_and_for_weights():
+    reads = {name: criteria.needs(name) for name in criteria.UNIT | criteria.WEIGHT}
+    with pytest.raises(ValueError, match="'norm' is registered already, by pruning_lab.criteria, for units, and reads weight: give"):
+        criteria.weight_criterion(again("mine", "norm", "gradient"))
+    with pytest.raises(ValueError, match="'diff' is registered already, by pruning_lab.weight_criteria, for weights, and reads diff: give"):
+        criteria.unit_criterion(again("mine", "diff"))
+    criteria.weight_criterion(again("mine", "norm"))
+    criteria.unit_criterion(again("mine", "magnitude"))
+    assert {name: criteria.needs(name) for name in criteria.UNIT | criteria.WEIGHT} == reads
+
+
 def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match="unknown criterion 'l2'.*frame_potential.*norm"):
         criteria.find("l2")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab import models
+from pruning_lab import architectures, models
 
 PLAIN = [name for name, function in models.MODELS.items() if function.__module__ == models.__name__]  # the rest: test_architectures
 CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
@@ -187,3 +187,26 @@ def test_images_too_small_for_the_pools_are_refused():
 def test_unknown_names_and_options_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
         models.build(**{"name": "lenet_300_100", "in_shape": MNIST, **options})
+
+
+def net_of(module, name="own"):
+    """A model as a module or a cell that runs once more defines it."""
+    names = {"__name__": module}
+    exec(f"def {name}(in_shape, classes, width):\n    return {{}}", names)
+    return names[name]
+
+
+def test_a_model_s_name_is_its_own(monkeypatch):
+    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
+    for _ in range(2):
+        own = models.register(net_of("mine"))
+        assert models.MODELS["own"] is own
+    with pytest.raises(ValueError, match="model 'own' is registered already, by mine: give the new function another name"):
+        models.register(net_of("another"))
+    for name in ("mlp", "conv_2", "vit"):
+        held = models.MODELS[name]
+        for module in ("mine", held.__module__):
+            with pytest.raises(ValueError, match=f"model '{name}' is registered already, by pruning_lab"):
+                architectures.register(net_of(module, name))
+        assert models.MODELS[name] is held
+    assert models.MODELS["own"] is own
