@@ -1,0 +1,51 @@
+"""Defaults of settings: records are found by what differs from them, so that one that changes gives old records another meaning."""
+
+from dataclasses import MISSING, fields
+
+import pytest
+
+from pruning_lab import Recipe, experiments
+
+GROUP = ("norm", "frame_potential", "random")
+DEFAULTS = {
+    "Recipe": dict(
+        optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.0, batch=64, iterations=None, epochs=None, drops=(), drop_factor=0.1,
+        shuffle=True, augmentation="none", precision="float32", holdout=0, keep="last",
+    ),
+    "Train": dict(seed=0, width=None, init="default", scale="unit", image_size=None, limit=None, start=None),
+    "UnitCurve": dict(group=GROUP, repeats=5, sample=1000, test_images=None),
+    "UnitImportance": dict(test_images=None),
+    "GradientSnapshots": dict(sample=None, followed=10_000),
+    "GradientHistory": dict(ends=10),
+    "Snapshots": dict(sample=1000),
+    "LayerStructure": dict(deviations=4.0, neighbours=5, at=None),
+    "LayerGraph": dict(at=None, orders=GROUP),
+    "MaskSources": dict(sample=None, density=0.1),
+    "MaskedTraining": dict(
+        criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None, begin="fresh", recipe=None,
+        sample=None, seed=0,
+    ),
+    "InferenceSpeed": dict(
+        ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
+    ),
+}  # fmt: skip
+KINDS = {kind.__name__: kind for kind in (Recipe, *(getattr(experiments, name) for name in experiments.__all__))}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_default_never_changes(name):
+    today = {f.name: f.default for f in fields(KINDS[name]) if f.default is not MISSING}
+    pinned = DEFAULTS.get(name, {})
+    assert all(f.default_factory is MISSING for f in fields(KINDS[name])), f"{name}: a default that is made anew cannot be held here"
+    moved = {k: (pinned[k], today.get(k, "none")) for k in pinned if repr(today.get(k, MISSING)) != repr(pinned[k])}
+    assert not moved, (
+        f"{name}: defaults were and are {moved}. A record's key names what differs from them, and a record that lacks a field has its "
+        f"default: every record of {name} would stand for other settings. Put the old default back, and give the new value in the "
+        f"chapters' plans; or raise `version` of {name} and of all that is made of it, and change this table, too"
+    )
+    new = sorted(today.keys() - pinned.keys())
+    assert not new, f"{name}: {new} are new. The default of a new field is what all records made before had: hold it in this table"
+
+
+def test_the_table_names_no_class_that_there_is_not():
+    assert DEFAULTS.keys() == KINDS.keys()
