@@ -302,17 +302,21 @@ def _build(args: argparse.Namespace) -> None:
 def _certify(args: argparse.Namespace) -> None:
     from . import certify  # here: nothing else needs git
 
-    waivers, bounds = certify.Waivers.read(args.waive), certify.bounds(args.rounding)
+    since = args.since or certify.reference()
+    waivers, bounds = certify.Waivers.read(args.waive, since), certify.bounds(args.rounding)
     try:
-        made = certify.certify(args.since or certify.reference(), waivers, bounds, args.spot)
+        made = certify.certify(since, waivers, bounds, args.spot)
     except certify.Refused as refused:
         raise ValueError(f"no certificate: {refused}") from None
-    if made is None:
+    left = certify.unverified()
+    if made is None and left:
+        print(f"nothing to certify: no code changed since {since} under published records that have the same keys today")
+    elif made is None:
         print("nothing to certify: the code says the same, comments and docstrings aside")
     else:
         how = f"certified ({made['kind']}; devices: {made['devices']})"
         print(f"{how}: {made['twins']} twins of {len(made['states'])} kinds answer as before")
-    if left := certify.unverified():
+    if left:
         raise ValueError("\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]]))
 
 

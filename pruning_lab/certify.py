@@ -6,6 +6,7 @@ that covers the line is named. `certificates.py` says what a certificate is good
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,52 @@ class Waivers:
         return self.tests.get(line.place) or self.tests.get(line.file) or []
 
     @classmethod
-    def read(cls, words: Iterable[str]) -> Waivers:
-        """From words such as "train:_Run.resume=tests/test_train.py::test_x"; ValueError for others."""
+    def read(cls, words: Iterable[str], since: str | None = None) -> Waivers:
+        """From words such as "train:_Run.resume=tests/test_train.py::test_x".
+
+        Raises:
+            ValueError: for others, and where neither the library of today nor that of the commit `since` has the file or the
+                function, or there is no such test.
+        """
         found = cls()
         for word in words:
             place, equals, test = word.partition("=")
-            if not equals or not (ROOT / test.partition("::")[0]).is_file():
+            if not equals or not place or not (ROOT / test.partition("::")[0]).is_file():
                 raise ValueError(f"waiver {word!r}: expected FILE:FUNCTION=TEST, or FILE=TEST, with a test that there is")
+            if lacking := _lacking(test):
+                raise ValueError(f"waiver {word!r}: {test.partition('::')[0]} has no {lacking}: expected a test that there is")
             found.tests.setdefault(place, []).append(test)
+        if found.tests:
+            _see_places(found.tests, since)
         return found
+
+
+def _lacking(test: str) -> str | None:
+    """The first name in the id of a test, such as "tests/test_x.py::TestX::test_y[1]", that its file does not have."""
+    file, *names = test.partition("[")[0].split("::")
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8")) if names else ast.Module([], [])
+    defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.alias)}
+    return next((name for name in names if name not in defined), None)
+
+
+def _see_places(named: Iterable[str], since: str | None) -> None:
+    """See that there are the files and functions that waivers name, today or in the commit; ValueError with the names there are."""
+    known = _places(source.PACKAGE)
+    if since and not known.issuperset(named):  # what is gone since may be waived, too
+        with checked_out(since) as tree:
+            known |= _places(tree / "pruning_lab")
+    for place in named:
+        file, colon, _ = place.partition(":")
+        if place not in known:
+            inside = colon and file in known
+            beside = sorted(p for p in known if (p.startswith(f"{file}:") if inside else ":" not in p))
+            raise ValueError(f"waiver of {place!r}: there is no such {'function' if inside else 'file'}; there are {', '.join(beside)}")
+
+
+def _places(library: Path) -> set[str]:
+    """The files and functions of a library, as waivers name them."""
+    files = sorted(library.rglob("*.py"))
+    return {source.name_in(f, library) for f in files} | {line.place for line in syntax.statements(files, library)}
 
 
 def bounds(words: Iterable[tuple[str, str]]) -> dict[str, float]:
@@ -249,7 +287,9 @@ def states(old: Said, new: Said) -> dict[str, dict[str, str]]:
 
 
 def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int = 0, say=print) -> Mapping[str, Any] | None:
-    """Make a certificate that today's code answers as that of a commit, and store it; None where it says the same.
+    """Make a certificate that today's code answers as that of a commit, and store it.
+
+    None where the code says the same that published records of today's keys rest on.
 
     Args:
         since: a commit whose code made the published records, or is certified to give their answers.
@@ -280,22 +320,26 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         silent = {type(e).__name__ for e in asked} - {type(e).__name__ for e, error in zip(asked, new.errors, strict=True) if not error}
         if silent:
             raise Refused(f"no twin of {', '.join(sorted(silent))} gives an answer here: {next(filter(None, new.errors))}")
-        missed = covered(unseen(old, new), waivers, Path(out), say)
+        missed = unseen(old, new)
+        covered(missed, waivers, Path(out), say)
+        settled = set(syntax.unproved(old.lines(), new.lines()))
         device = [line for line in syntax.changed(old.lines(), new.lines()) if line.on_device and not waivers.of(line)]
     made = provenance.here()
     certificate = dict(
         kind="rounding" if told else "bits", since=since, date=provenance.now(), twins=len(asked) - spot, spot=spot,
         refusals=sum(error is not None for error in new.errors),
         devices="cpu" if device else "all", torch=made["versions"]["torch"], processor=made["device"]["name"],
-        instructions=made["device"]["instructions"], states=found, rounding=told, waived=missed,
+        instructions=made["device"]["instructions"], states=found, rounding=told,
+        waived=_told((line for line in missed if line not in settled), waivers),
+        constants=_told((line for line in missed if line in settled), waivers),
         on_device=sorted({line.place for line in device}),
     )  # fmt: skip
     keep(certificate, [(type(e).__name__, meta, e) for _, meta, e in shelf])
     return certificate
 
 
-def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> dict[str, Any]:
-    """The lines that no twin ran, by function, with the tests that were named for them, passed, and ran them.
+def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> None:
+    """See that the tests that were named for the lines that no twin ran pass, and run them.
 
     Raises:
         Refused: a line is not waived, or its tests fail or do not run it.
@@ -305,7 +349,7 @@ def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> 
         raise Refused(f"changed lines that no twin ran; {how}:\n{_listed(left)}")
     named = sorted({test for line in missed for test in waivers.of(line)})
     if not named:
-        return {}
+        return
     say(f"{len(named)} tests for {len(missed)} changed lines that no twin ran")
     [ran] = ask([ROOT], dict(tests=named), out / "tests")
     if ran.tests:
@@ -314,7 +358,11 @@ def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> 
     today = set(ran.lines())
     if left := [line for line in missed if line in today and not line.ran(ran.ran) and not line.on_device]:
         raise Refused(f"lines that the tests named for them do not run:\n{_listed(left)}")
-    return {place: dict(lines=[line.text for line in lines], tests=waivers.of(lines[0])) for place, lines in _by_place(missed).items()}
+
+
+def _told(lines: Iterable[syntax.Line], waivers: Waivers) -> dict[str, Any]:
+    """What a certificate says of waived lines: by function, what they say and which tests were named for them."""
+    return {place: dict(lines=[line.text for line in of], tests=waivers.of(of[0])) for place, of in _by_place(lines).items()}
 
 
 def _by_place(lines: Iterable[syntax.Line]) -> dict[str, list[syntax.Line]]:
@@ -354,16 +402,53 @@ def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count:
 
 
 def unverified() -> list[str]:
-    """Published records that are neither current nor certified, or that a raised version supersedes: name and why."""
+    """Published records that are neither current nor certified, or whose settings have another key today: name and why."""
     found = []
     for folder, meta in published():
         e = experiment_of(meta)
         name = f"{folder.parent.name}/{folder.name}"
         if e.key != folder.name:
-            found.append(f"{name}: superseded by {e.key}; sweep and publish that")
+            found.append(f"{name}: {_moved(e, meta.get('version', 1), folder.name)}")
         elif certificates.standing(type(e).__name__, meta["code"], e.code(), meta["device"]["type"]) == "unverified":
             found.append(f"{name}: made by other code than today's")
     return found
+
+
+def _moved(e: Experiment, version: int, name: str) -> str:
+    """Why a published record of that version and name is not found under the name that its settings have today."""
+    if version == e.version:
+        for kind, setting, value in _given(e):
+            if _key_at_default(e, kind, setting, value) == name:
+                was = f"the default of {kind.__name__}.{setting} was {value!r} when it was made"
+                return f"{was}, so that its settings are {e.key} today; put the default back, or sweep and publish again"
+    return f"superseded by {e.key}; sweep and publish that"
+
+
+def _given(tree: Any) -> dict[tuple[type, str, Any], None]:
+    """Class, name and value of every setting that is not its default, nested ones included; values that can be hashed."""
+    found: dict[tuple[type, str, Any], None] = {}
+    for f in fields(tree):
+        value = getattr(tree, f.name)
+        if is_dataclass(value):
+            found |= _given(value)
+        elif value != f.default and f.default is not MISSING:
+            found[type(tree), f.name, value] = None
+    return found
+
+
+def _key_at_default(e: Experiment, *one: Any) -> str | None:
+    try:
+        return _at_default(e, *one).key
+    except ValueError:  # such settings are refused, so that no record has them
+        return None
+
+
+def _at_default(tree: Any, kind: type, setting: str, value: Any) -> Any:
+    """The same settings, but one of a kind, where it has that value, at its default."""
+    change = {f.name: _at_default(v, kind, setting, value) for f in fields(tree) if is_dataclass(v := getattr(tree, f.name))}
+    if type(tree) is kind and getattr(tree, setting) == value:
+        change[setting] = next(f.default for f in fields(tree) if f.name == setting)
+    return replace(tree, **change)
 
 
 def reference() -> str:

@@ -1,5 +1,6 @@
 """Making certificates: edits that change answers are refused, edits that do not are certified, and no changed line goes unseen."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -206,6 +207,41 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
         certify.Waivers.read([words])
 
 
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        ("trian:fit=tests/test_train.py", "waiver of 'trian:fit': there is no such file; there are .*, train, "),
+        ("trian=tests/test_train.py", "waiver of 'trian': there is no such file; there are __init__, "),
+        ("train.py=tests/test_train.py", "waiver of 'train.py': there is no such file"),
+        ("train:fti=tests/test_train.py", "waiver of 'train:fti': there is no such function; there are .*train:_Run, .*train:fit"),
+        ("train:_Run.nothing=tests/test_train.py", "there is no such function; .*train:_Run.resume"),
+        ("train:fit=tests/test_train.py::test_no_such", "tests/test_train.py has no test_no_such: expected a test that there is"),
+        ("train:fit=tests/test_train.py::Nothing::test_x[1]", "tests/test_train.py has no Nothing"),
+    ],
+)
+def test_a_waiver_of_what_there_is_not_names_what_there_is(words, says):
+    with pytest.raises(ValueError, match=says):
+        certify.Waivers.read([words])
+
+
+def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_path, monkeypatch):
+    test = f"tests/test_certify.py::{test_a_twin_is_small_and_keeps_what_does_not_make_it_large.__name__}"
+    places = ("train", "train:fit", "train:_Run.resume", "masks.ranking", "masks", "gradients.engine")
+    assert certify.Waivers.read(f"{place}={test}" for place in places).tests.keys() == set(places)
+    (tmp_path / "pruning_lab").mkdir()
+    (tmp_path / "pruning_lab" / "gone.py").write_text("def f():\n    return 1\n")
+
+    @contextlib.contextmanager
+    def checked_out(commit):
+        assert commit == "before"
+        yield tmp_path
+
+    monkeypatch.setattr(certify, "checked_out", checked_out)
+    assert certify.Waivers.read([f"gone:f={test}[1]", f"train={test}"], "before").tests.keys() == {"gone:f", "train"}
+    with pytest.raises(ValueError, match="'gone:g': there is no such function; there are gone:f"):
+        certify.Waivers.read([f"gone:g={test}"], "before")
+
+
 # whole trees
 
 SQUARE = "    return (rows @ rows.T).square()"
@@ -330,6 +366,31 @@ def test_a_measurement_may_move_by_rounding_within_its_bound_and_a_training_neve
     edit(tree, "a boundary")
     said, code = certified(tree, "--rounding", "GradientHistory", "0.9")
     assert code == 2 and "no certificate: Train" in said
+
+
+@pytest.mark.timeout(900)
+def test_a_default_that_changed_is_named_and_is_not_called_nothing(tree):
+    file = tree / "pruning_lab" / "recipe.py"
+    file.write_text(file.read_text().replace("drop_factor: float = 0.1", "drop_factor: float = 0.2"))
+    said, code = certified(tree)
+    assert code == 2 and "nothing to certify: no code changed since HEAD under published records that have the same keys" in said, said
+    assert "3 published records are still neither" in said and said.count("the default of Recipe.drop_factor was 0.1 when it was made") == 3
+    assert "comments and docstrings aside" not in said and "superseded" not in said
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_another_value_of_a_constant_is_waived_apart(tree):
+    file = tree / "pruning_lab" / "recipe.py"
+    file.write_text(file.read_text().replace('"lowest_validation_loss")\n', '"lowest_validation_loss", "best")\n'))
+    (tree / "tests").mkdir()
+    (tree / "tests" / "test_it.py").write_text("def test_it():\n    from pruning_lab.recipe import KEEPS\n    assert KEEPS[2] == 'best'\n")
+    said, code = certified(tree)
+    assert code == 2 and "changed lines that no twin ran" in said and "KEEPS" in said
+    said, code = certified(tree, "--waive", "recipe=tests/test_it.py::test_it")
+    assert code == 0, said
+    [made] = json.loads((tree / "book" / "results" / "certificates.json").read_text())["certificates"]
+    assert made["waived"] == {} and made["constants"]["recipe"]["tests"] == ["tests/test_it.py::test_it"]
 
 
 def test_a_commit_that_there_is_not_is_one_sentence(tree):
