@@ -313,7 +313,7 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         say(f"{len(asked)} twins of {len(asked_for)} published records, on {since} and on today's code")
         old, new = ask([tree, ROOT], dict(twins=[_described(e) for e in asked]), Path(out) / "twins")
         differ = differing(old, new, asked)
-        told = rounded(asked, differ, bounds, old, new, Path(out)) if bounds else {}
+        moved = rounded(asked, differ, bounds, old, new, Path(out)) if bounds else {}
         if differ and not bounds:
             named = (f"  {type(asked[k]).__name__} {asked[k].key}: {why}" for k, why in differ.items())
             raise Refused("\n".join(["answers differ:", *named]))
@@ -322,16 +322,14 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
             raise Refused(f"no twin of {', '.join(sorted(silent))} gives an answer here: {next(filter(None, new.errors))}")
         missed = unseen(old, new)
         covered(missed, waivers, Path(out), say)
-        settled = set(syntax.unproved(old.lines(), new.lines()))
+        waived = told(missed, syntax.unproved(old.lines(), new.lines()), waivers)
         device = [line for line in syntax.changed(old.lines(), new.lines()) if line.on_device and not waivers.of(line)]
     made = provenance.here()
     certificate = dict(
-        kind="rounding" if told else "bits", since=since, date=provenance.now(), twins=len(asked) - spot, spot=spot,
+        kind="rounding" if moved else "bits", since=since, date=provenance.now(), twins=len(asked) - spot, spot=spot,
         refusals=sum(error is not None for error in new.errors),
         devices="cpu" if device else "all", torch=made["versions"]["torch"], processor=made["device"]["name"],
-        instructions=made["device"]["instructions"], states=found, rounding=told,
-        waived=_told((line for line in missed if line not in settled), waivers),
-        constants=_told((line for line in missed if line in settled), waivers),
+        instructions=made["device"]["instructions"], states=found, rounding=moved, **waived,
         on_device=sorted({line.place for line in device}),
     )  # fmt: skip
     keep(certificate, [(type(e).__name__, meta, e) for _, meta, e in shelf])
@@ -360,9 +358,17 @@ def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> 
         raise Refused(f"lines that the tests named for them do not run:\n{_listed(left)}")
 
 
-def _told(lines: Iterable[syntax.Line], waivers: Waivers) -> dict[str, Any]:
-    """What a certificate says of waived lines: by function, what they say and which tests were named for them."""
-    return {place: dict(lines=[line.text for line in of], tests=waivers.of(of[0])) for place, of in _by_place(lines).items()}
+def told(missed: Iterable[syntax.Line], unproved: Iterable[syntax.Line], waivers: Waivers) -> dict[str, Any]:
+    """What a certificate says of waived lines: by function, what they say and which tests were named for them.
+
+    `constants` are those, apart, that run at import whatever a test does: that their tests would notice, a person has said.
+    """
+    found: dict[str, dict[str, Any]] = dict(waived={}, constants={})
+    settled = set(unproved)
+    for line in missed:
+        under = found["constants" if line in settled else "waived"]
+        under.setdefault(line.place, dict(lines=[], tests=waivers.of(line)))["lines"].append(line.text)
+    return found
 
 
 def _by_place(lines: Iterable[syntax.Line]) -> dict[str, list[syntax.Line]]:

@@ -378,6 +378,22 @@ def test_a_default_that_changed_is_named_and_is_not_called_nothing(tree):
     assert "comments and docstrings aside" not in said and "superseded" not in said
 
 
+def test_a_certificate_lists_waived_constants_apart(tmp_path):
+    edits = [("EDGE = 10", "EDGE = 11"), ('"long"', '"longer"'), ("x: int = 1", "x: int = 2"), ("def g", "g = 1\nprint(g)\n\n\ndef g")]
+    text = OLD
+    for old, new in edits:
+        text = text.replace(old, new)
+    before, after = lines(tmp_path, OLD), lines(tmp_path, text)
+    waivers = certify.Waivers({"m": ["tests/test_x.py"], "m:A.f": ["tests/test_f.py"]})
+    found = certify.told(syntax.changed(before, after), syntax.unproved(before, after), waivers)
+    assert found == dict(
+        waived={"m": dict(lines=["g = 1"], tests=["tests/test_x.py"]),
+                "m:A.f": dict(lines=["def f(self, x=2):", "raise TypeError('longer') from error"], tests=["tests/test_f.py"])},
+        constants={"m": dict(lines=["EDGE = 11", "print(g)"], tests=["tests/test_x.py"]),
+                   "m:A.f": dict(lines=["x=2"], tests=["tests/test_f.py"])},
+    )  # fmt: skip
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_another_value_of_a_constant_is_waived_apart(tree):
