@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from . import source as _source  # before all else: it reads what the library says, and that is what runs
+from .plugins import load as _load  # before all else: `source` reads what the library says, and that is what runs
 
 # isort: split
 from . import criteria, data, environment, gradients, masks, metrics, models, units
@@ -12,7 +12,6 @@ from .experiments import GradientHistory, GradientSnapshots, LayerGraph, LayerSt
 from .experiments.gradients import snapshot_epochs
 from .experiments.speed import InferenceSpeed
 from .experiments.units import UnitCurve, UnitImportance
-from .plugins import load as _load
 from .recipe import Recipe
 from .store import Record, find, gather, run
 from .sweeps import PROFILES, pool, sweep
