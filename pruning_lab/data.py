@@ -132,15 +132,22 @@ def size(name: str, split: str, limit: int | None = None) -> int:
     return min(limit or n, n)
 
 
+def is_here(name: str, split: str) -> bool:
+    """Whether `load` needs no download. ValueError: as `load` has it, but for a name that nobody knows."""
+    _check(name, split, None)
+    base = name.removeprefix("gaussian:")
+    return base == "digits" or _file(base, split, environment.data_root()).is_file()
+
+
 def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, str | int] | None:
     """`digest` and `lossy` as `load` would give them; None: the set is not on this machine. Nothing is downloaded.
 
     ValueError: as `load` has it.
     """
     _check(name, split, limit)
-    base, root = name.removeprefix("gaussian:"), environment.data_root()
-    if base != "digits" and not _file(base, split, root).is_file():
+    if not is_here(name, split):
         return None
+    base, root = name.removeprefix("gaussian:"), environment.data_root()
     key = (name, split, limit, root, _stamp(base, root))
     return dict(digest=_stored_digest(*key), lossy=_lossy(*key))
 

@@ -168,3 +168,19 @@ def browser(book):
     """Headless Chromium; closed with the module: it keeps an event loop running."""
     with chromium() as running:
         yield running
+
+
+@pytest.fixture
+def made_up(store_folder):
+    """A function that stores a made-up answer of an experiment: rows of its table, and its arrays."""
+    import pandas as pd
+
+    from pruning_lab import store
+    from pruning_lab.store import Result
+
+    def put(e, rows, **arrays):
+        table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+        store.put(e, Result(table, arrays, seconds=1.0))
+        return e
+
+    return put

@@ -45,6 +45,24 @@ def test_the_command_of_a_reader_sets_what_a_chapter_runs(tmp_path):
     assert profile == "smoke" and list(dict.fromkeys(keys)) == planned and planned
 
 
+def code_of(chapter):
+    """The code cells of a chapter: their tags, and their lines that are not blank."""
+    cells = [cell for cell in nbformat.read(chapter, as_version=4).cells if cell.cell_type == "code"]
+    return [(set(cell.metadata.get("tags", [])), [line for line in cell.source.splitlines() if line.strip()]) for cell in cells]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_is_short_and_what_it_needs_between_records_and_figures_is_in_the_library(chapter):
+    cells = code_of(chapter)
+    assert sum(len(lines) for _, lines in cells) <= 150
+    assert max(len(lines) for _, lines in cells) <= 15
+    for tags, lines in cells:
+        tree = ast.parse("\n".join(lines))
+        functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+        assert not functions or "plan" in tags, f"{functions[0].name} is defined outside the plan"
+        assert max(map(len, lines), default=0) <= 120
+
+
 def test_built_pages_name_no_script_style_or_picture_elsewhere(book):
     for path in book.rglob("*.html"):
         for tag, attributes in Page(path.read_text(encoding="utf-8")).tags:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import curves
+from pruning_lab.report import curves
 
 SIZES = st.lists(st.integers(1, 10_000), min_size=2, max_size=7, unique=True).map(sorted)
 

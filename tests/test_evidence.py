@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pruning_lab import Recipe, Train, metrics, store
-from pruning_lab.publish import claims, evidence
+from pruning_lab.report import claims, evidence
 from pruning_lab.store import Experiment, Result
 from pruning_lab.widgets import still
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import criteria, figures
-from pruning_lab.publish import claims
+from pruning_lab.report import claims
 
 SAYS = dict(title="What is drawn", alt="A picture in words.", file="rows.csv", command="papermill chapter.ipynb out.ipynb")
 PAIRS = [("norm", "lowest"), ("norm", "highest"), ("frame_potential", "lowest"), ("taylor", "lowest"), ("random", "lowest")]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from pruning_lab import GradientHistory, GradientSnapshots, MaskSources, Recipe, Train, gradients, snapshot_epochs, store, sweeps
+from pruning_lab import GradientHistory, GradientSnapshots, MaskSources, Recipe, Train, data, gradients, snapshot_epochs, store, sweeps
 from pruning_lab.experiments import gradients as module
 from pruning_lab.gradients import summary
 from pruning_lab.train import evaluate
@@ -154,4 +154,15 @@ def test_paths_begin_at_zero_and_belong_to_the_ends():
 def test_a_limited_net_is_differentiated_on_its_own_images_only():
     assert GradientSnapshots(NET, (0,), sample=500)._images() == 100 and GradientSnapshots(NET, (0,))._images() == 100
     assert GradientSnapshots(replace(NET, limit=None), (0,), sample=500)._images() == 500
+
+
+def test_images_are_counted_as_they_are_there(tmp_path, monkeypatch):
+    whole = len(replace(NET, limit=None).split("train"))
+    asked = {(None, None): whole, (None, 50): 50, (100, 50): 50, (100, 500): 100, (None, 5_000): whole, (9_999, 5_000): whole}
+    for (limit, sample), images in asked.items():
+        for name in ("digits", "gaussian:digits"):
+            assert GradientSnapshots(replace(NET, limit=limit, dataset=name), (0,), sample).images == images
+    monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))  # published records are read where their data are not
+    assert GradientSnapshots(replace(NET, limit=None, dataset="cifar10"), (0,), 5_000).images == 5_000
+    assert not data.is_here("cifar10", "train") and data.is_here("gaussian:digits", "test")
     assert GradientSnapshots(replace(NET, limit=None), (0,))._images() is None

@@ -53,7 +53,8 @@ ALLOWED = {
     "budget": "checkpoint provenance experiment store workers lines sweeps estimate",
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
     "parcels": "environment experiment disk record store twins",
-    "publish": "environment experiment disk store lines folders sweeps chapters",
+    "report": "experiment store lines sweeps experiments widgets",
+    "publish": "environment disk store folders sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 

@@ -21,8 +21,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, claims, evidence, figure_rows
+from pruning_lab.publish import build, figure_rows
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
+from pruning_lab.report import claims, evidence
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -228,7 +229,7 @@ def test_what_is_glued_is_what_myst_would_glue(value, monkeypatch):
 
 def test_a_chapter_imports_nothing_that_checks_notebooks():
     """The schemas of the notebook format take a kernel some seconds to import."""
-    code = "import sys; from pruning_lab import figures; from pruning_lab.publish import claims, evidence; evidence.glue(a=1);"
+    code = "import sys; from pruning_lab import figures; from pruning_lab.report import claims, evidence; evidence.glue(a=1);"
     code += "print({'nbformat', 'jsonschema', 'myst_nb'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr

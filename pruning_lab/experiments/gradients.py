@@ -68,6 +68,12 @@ class GradientSnapshots(WhileTraining):
         arrays = summary.rows(model, found) | dict(magnitudes=summary.magnitudes(model))
         return numbers | arrays | summary.followed(model, found, self.followed)
 
+    @property
+    def images(self) -> int:
+        """How many images are differentiated; where the set is not on this machine, as many as were asked for."""
+        asked, name = self._images(), self.net.dataset
+        return asked if asked is not None and not data.is_here(name, "train") else data.size(name, "train", asked)
+
     def _images(self) -> int | None:
         return self.sample if self.net.limit is None else min(self.net.limit, self.sample or self.net.limit)
 

@@ -1,1 +1,1 @@
-"""From executed chapters to the HTML book: build, the Sphinx side, figures, claims."""
+"""From executed chapters to the HTML book: build, the Sphinx side, figures and their rows."""

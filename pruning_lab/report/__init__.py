@@ -1,0 +1,9 @@
+"""What chapters call between records and figures: the page, its evidence and claims, and readings of records."""
+
+from . import claims, curves, evidence
+from .claims import scoreboard
+from .evidence import plain
+from .numbers import side, spelled, spoken
+from .page import Page, show
+
+__all__ = ["Page", "claims", "curves", "evidence", "plain", "scoreboard", "show", "side", "spelled", "spoken"]

@@ -1,0 +1,252 @@
+"""The force graph in numbers: records of layers while their nets train -> tidy tables, films and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..experiments import LayerGraph, LayerStructure, Train, UnitCurve
+from ..store import find, run
+from ..widgets import ForceGraph
+from . import claims
+from .evidence import Evidence
+from .numbers import counted, side, spelled, spoken
+from .page import Page
+
+NAMES = {"lenet_300_100": "LeNet", "conv_2": "Conv-2", "vgg19_bn": "VGG19"}
+SOURCE = dict(init="default", deviations=4.0, neighbours=5)  # what the pages measure unless they say otherwise
+MEASURES = {
+    "pairs": "pairs nearer than chance, share",
+    "component": "largest component, share of units",
+    "modularity": "modularity",
+    "communities": "communities of three or more",
+    "largest": "largest community, share of units",
+    "spread": "spread of norms",
+}
+CLASSES = {"agreement": "agreement with classes"}
+GAINS = {
+    "pairs": "pairs nearer than chance",
+    "component": "largest component",
+    "modularity": "modularity",
+    "spread": "spread of norms",
+}
+CHOICES = {
+    "as above": {},
+    "cut-off of 5 deviations": dict(deviations=5.0),
+    "3 pairs a unit": dict(neighbours=3),
+    "10 pairs a unit": dict(neighbours=10),
+    "Glorot's initialisation": dict(init="glorot"),
+}
+CROWDING = {  # side of the interval of the correlation at the end -> what the page says
+    "none": "",
+    "few": "{layer} has too few nets to tell.",
+    "above": "In {layer}, large units crowd at the end.",
+    "below": "In {layer}, large units spread at the end.",
+    "open": "In {layer}, large units do neither for sure at the end.",
+}
+Where = tuple[str, str]  # a model and one of its layers
+
+
+def place(found: Evidence, model: str, layer: str) -> str:
+    """A layer and the data of its nets, such as "Conv-2 fc1, CIFAR-10"."""
+    return ", ".join(filter(None, (f"{NAMES[model]} {layer}", found.data(model))))
+
+
+def about(page: Page, found: Evidence, model: str, layer: str, part: str = "") -> dict[str, str]:
+    """What a figure of one layer's history carries."""
+    where = place(found, model, layer)
+    alt = f"{where}: measures of the layer's graph by iteration, trained and permuted."
+    return page.about(f"{model}-{layer}-{found.profile}", title=", ".join(filter(None, (where, part))), alt=alt, found=found)
+
+
+def history(found: Evidence, model: str, layer: str, **choice: object) -> pd.DataFrame:
+    """Rows of `LayerStructure` of one layer, a row an iteration, a seed and trained or permuted `weights`; empty if not run."""
+    return found.table(LayerStructure, model=model, layer=layer, **(SOURCE | choice))
+
+
+def ends(table: pd.DataFrame, weights: str = "trained") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of a history the rows of iteration 0 and of the last, by seed."""
+    part = table[table.weights == weights].set_index("seed")
+    return part[part.iteration == 0], part[part.iteration == table.iteration.max()]
+
+
+def gain(table: pd.DataFrame, column: str) -> list[float]:
+    """How far a measure stands above its permuted null at the end, minus the same at the start, in hundredths; one a net."""
+    if table.empty:
+        return []
+    start, end = (trained[column] - null[column] for trained, null in zip(ends(table), ends(table, "permuted"), strict=True))
+    return (100 * (end - start)).dropna().tolist()
+
+
+def growth(table: pd.DataFrame) -> list[float]:
+    """Growth of the mean norm from start to end in per cent, one a net."""
+    if table.empty:
+        return []
+    start, end = ends(table)
+    return (100 * (end.norm / start.norm - 1)).tolist()
+
+
+def parts(found: Evidence, model: str, layer: str, columns: Iterable[str], grows: bool = False) -> dict[str, list[float]]:
+    """Parts of a claim on one layer: the gain in each of these measures, and, if asked, the growth of the mean norm."""
+    table, name = history(found, model, layer), f"{NAMES[model]} {layer}"
+    gains = {f"{name}: {GAINS[column]}": gain(table, column) for column in columns}
+    return gains | ({f"{name}: growth of the mean norm": growth(table)} if grows else {})
+
+
+def crowding(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
+    """Rank correlation of a unit's norm with the mean cosine of its nearest units, at both ends, a row a layer that was run."""
+    rows = []
+    for model, layer in where:
+        if len(table := history(found, model, layer)):
+            spans = {name: spoken(part.crowding, 2) for name, part in zip(("start", "end"), ends(table), strict=True)}
+            rows.append({"layer": place(found, model, layer), **spans, "nets": len(ends(table)[1])})
+    return pd.DataFrame(rows)
+
+
+def choices(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
+    """The gains under every choice that the source leaves open, a row a layer and choice that was run."""
+    rows = []
+    for model, layer in where:
+        for name, choice in CHOICES.items():
+            if len(table := history(found, model, layer, **choice)):
+                gains = {words: spoken(gain(table, column)) for column, words in GAINS.items()}
+                rows.append({"layer": f"{NAMES[model]} {layer}", "choice": name, **gains, "nets": table.seed.nunique()})
+    return pd.DataFrame(rows)
+
+
+def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | None:
+    """The graph of one net's layer, with the accuracy along each order of removal where that was measured; None: not run."""
+    drawn = found.of(LayerGraph, model=model, layer=layer)
+    if not drawn:
+        return None
+    record, net = run(drawn[0]), drawn[0].snapshots.net
+    curves = [run(e).table for e in found.of(UnitCurve) if e.parent == net and e.layer == layer]
+    lowest = curves[0].query("remove == 'lowest' and repeat == 0") if curves else pd.DataFrame(columns=["criterion", "accuracy"])
+    accuracy = {criterion: rows.accuracy.tolist() for criterion, rows in lowest.groupby("criterion")}
+    title = f"{place(found, model, layer)}: weight vectors of one net"
+    return ForceGraph.from_layer(record.table, record.arrays, accuracy, name=name, snapshot=-1, title=title)
+
+
+def merged(found: Evidence, model: str, layer: str) -> ForceGraph | None:
+    """Two nets that differ in their seed in one graph, at the start and the end; None where two have no weights on this machine."""
+    watched = [e.snapshots.net for e in found.of(LayerStructure, model=model, layer=layer, **SOURCE)]
+    two = [net for net in watched if find(net, weights=True)][:2]  # published records have no weights
+    if len(two) < 2:
+        return None
+    told = dict(name="merged", time="snapshot", snapshot=-1, title=f"{NAMES[model]} {layer}: two nets in one graph")
+    return ForceGraph.from_snapshots({f"seed {net.seed}": _both_ends(net, layer) for net in two}, ["start", "end"], **told)
+
+
+def _both_ends(net: Train, layer: str) -> np.ndarray:
+    """Weights at the start and at the end, [2, units, inputs]."""
+    return np.stack([model.get_submodule(layer).weight.detach().cpu() for model in (net.untrained(), net.trained())])
+
+
+def across(drawn: ForceGraph) -> tuple[int, float]:
+    """Of the edges in sight at the end of a graph of two nets: how many, and the share that joins different nets (0 without any)."""
+    i, j, cosines = drawn.edges(1)
+    size, seen = drawn.meta["nets"][0][1], cosines >= drawn.cutoff
+    return int(seen.sum()), float(((i < size) != (j < size))[seen].mean()) if seen.any() else 0.0
+
+
+def sentences(page: Page, where: Mapping[str, Where], verdicts: pd.DataFrame, two: ForceGraph | None) -> dict[str, str]:
+    """What the page says, by the names that its prose has for it; `where` names a layer for each of its figures."""
+    found, told = page.shown, {}
+    for name, (model, layer) in where.items():
+        told[f"{name}_words"] = introduced(found, model, layer)
+        told[f"{name}_read"] = f"{moved(found, model, layer)}."
+        told[f"{name}_numbers"] = measured(found, model, layer)
+    first = next((place for place in where.values() if len(history(found, *place))), next(iter(where.values())))
+    told["answer_fg1"], told["fg1_parts"] = moved(found, *first), tally(verdicts[verdicts.claim == "FG1"], page.is_source)
+    told["answer_fg2"], told["class_read"] = clustered(found, *where["vgg19"])
+    return told | dict(merged_read=mixed(two), plain_vgg=without_norms(found))
+
+
+def introduced(found: Evidence, model: str, layer: str) -> str:
+    """What a film shows."""
+    drawn = found.of(LayerGraph, model=model, layer=layer)
+    if not drawn:
+        return f"{NAMES[model]} {layer}; it has not been run at this size."
+    units = run(drawn[0]).arrays["norms"].shape[1]
+    return f"{place(found, model, layer)}: {units} units; the picture is one net, seed {drawn[0].snapshots.net.seed}."
+
+
+def moved(found: Evidence, model: str, layer: str) -> str:
+    """How many pairs come nearer than chance, and how the mean norm changes."""
+    table = history(found, model, layer)
+    if table.empty:
+        return f"{NAMES[model]} {layer} has not been run at this size"
+    (start, end), (_, null) = ends(table), ends(table, "permuted")
+    return (
+        f"In {NAMES[model]} {layer} on {found.data(model)}, {100 * start.pairs.mean():.2f} % of all pairs are nearer than "
+        f"chance at the start and {100 * end.pairs.mean():.1f} % at the end "
+        f"(permuted: {100 * null.pairs.mean():.2f} %); the mean norm changes by {np.mean(growth(table)):+.0f} %"
+    )
+
+
+def measured(found: Evidence, model: str, layer: str) -> str:
+    """Component, modularity and spread of norms at both ends."""
+    table = history(found, model, layer)
+    if table.empty:
+        return "Not run at this size yet."
+    (start, end), (_, null) = ends(table), ends(table, "permuted")
+    return (
+        f"The largest component holds {100 * start.component.mean():.1f} % of the units at the start and "
+        f"{100 * end.component.mean():.1f} % at the end (permuted: {100 * null.component.mean():.1f} %). Modularity goes from "
+        f"{start.modularity.mean():.2f} to {end.modularity.mean():.2f} (permuted: {null.modularity.mean():.2f}), the spread of norms "
+        f"from {start.spread.mean():.2f} to {end.spread.mean():.2f} (permuted: {null.spread.mean():.2f})."
+    )
+
+
+def clustered(found: Evidence, model: str, layer: str) -> tuple[str, str]:
+    """Modularity at both ends, and how far communities follow the classes."""
+    table = history(found, model, layer)
+    if table.empty:
+        return f"{NAMES[model]} has not been run at this size yet", ""
+    (start, end), (_, null) = ends(table), ends(table, "permuted")
+    told = (
+        f"In {NAMES[model]}'s last convolution, modularity goes from {start.modularity.mean():.2f} to {end.modularity.mean():.2f} "
+        f"(permuted: {null.modularity.mean():.2f})"
+    )
+    agreement = spelled(*claims.interval(end.agreement.dropna()), 2)
+    return told, (
+        f"Do the communities follow the classes? Agreement is {agreement} at the end, {start.agreement.mean():+.2f} at the start; "
+        "0 is chance, 1 is one community a class."
+    )
+
+
+def crowded(found: Evidence, where: Iterable[Where]) -> str:
+    """Whether large units crowd or spread at the end, a sentence a layer that was run."""
+    said = []
+    for model, layer in where:
+        table = history(found, model, layer)
+        word = side(ends(table)[1].crowding) if len(table) else "none"
+        said.append(CROWDING[word].format(layer=f"{NAMES[model]} {layer}"))
+    return " ".join(filter(None, said))
+
+
+def mixed(two: ForceGraph | None) -> str:
+    """How many edges join units of different nets."""
+    if two is None:
+        return "It needs the weights of two nets that were trained on this machine."
+    seen, share = across(two)
+    return f"Of the {seen} edges in sight at the end, {100 * share:.0f} % join units of different nets; of all pairs, half do."
+
+
+def without_norms(found: Evidence) -> str:
+    """How VGG19 ends as the source's table has it, without batch normalisation."""
+    nets = [run(e).table.test_accuracy for e in found.of(Train)]
+    if not nets:
+        return "none was run at this size."
+    last, best = 100 * nets[0].iloc[-1], 100 * nets[0].max()
+    return f"one net of the same training on {found.data('vgg19')} ends at {last:.1f} % of the test images (best epoch {best:.1f} %)."
+
+
+def tally(verdicts: pd.DataFrame, is_source: bool) -> str:
+    """How many parts hold on each net, such as "reproduced: 5 of 5 parts on LeNet fc1 (5 nets)"."""
+    nets = verdicts.assign(net=verdicts.part.str.split(":").str[0]).groupby("net", sort=False)
+    held = {net: rows.verdict.str.contains("^reproduced|^holds").sum() for net, rows in nets}
+    said = [f"{held[net]} of {len(rows)} parts on {net} ({counted(rows.n.min(), 'net')})" for net, rows in nets]
+    return f"{'reproduced' if is_source else 'holds'}: {', '.join(said)}"

@@ -1,0 +1,33 @@
+"""Numbers in prose and tables: one way to write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .claims import interval
+
+
+def spoken(values: Sequence[float], digits: int = 1, unit: str = "") -> str:
+    """The mean over nets with its 95 % interval, such as "+1.2 points (+0.3 to +2.1)"; "not run" without any net."""
+    return "not run" if len(values) == 0 else spelled(*interval(values), digits, unit)
+
+
+def spelled(mean: float, low: float, high: float, digits: int = 1, unit: str = "") -> str:
+    """A mean and the ends of its interval as `spoken` writes them; ends that are not known are left out."""
+    ends = f" ({low:+.{digits}f} to {high:+.{digits}f})" if np.isfinite(low) else ""
+    return f"{mean:+.{digits}f}" + (f" {unit}" if unit else "") + ends
+
+
+def side(values: Sequence[float], least: int = 3) -> str:
+    """On which side of zero the interval over nets lies: "above", "below", "open" (it does not tell), "few" nets, "none"."""
+    if len(values) < least:
+        return "few" if len(values) else "none"
+    _, low, high = interval(values)
+    return "above" if low > 0 else "below" if high < 0 else "open"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: "1 net", "3 nets"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,122 @@
+"""A chapter's page: its runs, the records that it shows, its command line, verdicts and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..experiment import Experiment
+from ..sweeps import PROFILES, SweepError, sweep
+from . import claims, evidence
+from .evidence import SMALLEST_FIRST, Evidence
+
+Plan = Callable[[str], Sequence[Experiment]]
+
+
+class Page:
+    """What a chapter's cells ask for between its plan and its figures.
+
+    `own` is what of this profile's plan is stored here, `shown` the largest published run, or `own` where there is none. Both are
+    read when they are first asked for, so `sweep` comes before them.
+    """
+
+    def __init__(
+        self,
+        chapter: str,
+        plan: Plan,
+        profile: str,
+        *,
+        counts: Callable[[Experiment], bool] = lambda e: True,
+        **given: Any,
+    ) -> None:
+        """Args:
+        chapter: the notebook's name, as the command line takes it. plan: a profile's name -> its experiments.
+        counts: the experiments by which the largest run is chosen and its nets are counted. given: the chapter's other
+        parameters; those that are None or False are the chapter's own.
+        """
+        self.chapter, self.plan, self.profile, self.counts = chapter, plan, profile, counts
+        self.given = {name: value for name, value in given.items() if value is not None and value is not False}
+        self._kept: dict[str, Evidence] = {}
+
+    def sweep(self, lost: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
+        """Compute what is missing of this profile's plan. A net that ends in an error of the kind `lost` is a result: left out."""
+        try:
+            sweep(self.plan(self.profile))
+        except SweepError as error:
+            if not isinstance(error.__cause__, lost):
+                raise
+
+    @property
+    def own(self) -> Evidence:
+        """What is stored of this profile's plan."""
+        return self._once("own", lambda: evidence.stored(self.profile, self.plan(self.profile)))
+
+    @property
+    def counted(self) -> Evidence:
+        """What is shown, as far as it counts."""
+        return self._once("counted", self._largest)
+
+    @property
+    def shown(self) -> Evidence:
+        """The largest run: all that is stored of the plan in which most that counts is there."""
+        chosen = self.counted.profile
+        return self._once("shown", lambda: self.own if chosen == self.profile else evidence.stored(chosen, self.plan(chosen)))
+
+    @property
+    def is_source(self) -> bool:
+        """Whether what is shown was trained on the data of the sources."""
+        return "dataset" not in self.given and self.shown.profile in SMALLEST_FIRST
+
+    def home(self, has: Callable[[Evidence], Any]) -> Evidence:
+        """The larger of both runs that has something; this build's own where neither has."""
+        return next((found for found in (self.shown, self.own) if has(found)), self.own)
+
+    def command(self, found: Evidence | None = None) -> str:
+        """What a reader types to run what is shown, or some other run, again."""
+        given = "".join(f" -p {name} {value}" for name, value in self.given.items())
+        return f"python -m pruning_lab run {self.chapter}{given} --profile {self._of(found).profile}"
+
+    def about(self, file: str, *, title: str, alt: str, found: Evidence | None = None) -> dict[str, str]:
+        """What every figure carries: title, words for who does not see it, the name of its rows' file, its command."""
+        return dict(title=title, alt=alt, file=f"{file}.csv", command=self.command(found))
+
+    def costs(self):
+        """What each profile takes, as a table for the page."""
+        return evidence.plain(evidence.costs({name: self.plan(name) for name in PROFILES}))
+
+    def judge(self, id: str, parts: Mapping[str, Sequence[float]], found: Evidence | None = None, **how: Any) -> pd.DataFrame:
+        """The verdicts of one claim on what is shown, or on some other run; `how` as `claims.judge` has it."""
+        return claims.judge(id, parts, profile=self._of(found).profile, **how)
+
+    def tell(self, verdicts: pd.DataFrame | None = None, **sentences: Any) -> None:
+        """Hand the page's prose its verdicts by id, where its numbers come from (`origin`, `own_origin`), what is `missing`, and more."""
+        words = {} if verdicts is None else verdicts.groupby("claim", sort=False).overall.first().to_dict()
+        origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.missing())
+        evidence.glue(**words | origins | sentences)
+
+    def missing(self) -> str:
+        """Which lines have fewer than three nets, in a sentence."""
+        names = self.counted.missing
+        return f"Fewer than three nets: {', '.join(names)}." if names else "Every line has at least three nets."
+
+    def _of(self, found: Evidence | None) -> Evidence:
+        return self.shown if found is None else found  # of nothing stored an evidence is false, and says its profile
+
+    def _largest(self) -> Evidence:
+        plans = {name: [e for e in self.plan(name) if self.counts(e)] for name in (*SMALLEST_FIRST, self.profile)}
+        return evidence.largest(plans) or evidence.stored(self.profile, plans[self.profile])
+
+    def _once(self, name: str, make: Callable[[], Evidence]) -> Evidence:
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+
+def show(drawn: Any) -> None:
+    """Put a widget on the page, before it the picture that stands there without a script; nothing where there is none."""
+    from IPython.display import display
+
+    if drawn is not None:
+        display(drawn.fallback(), drawn)
