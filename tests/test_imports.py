@@ -54,7 +54,7 @@ ALLOWED = {
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
     "parcels": "environment experiment disk record store twins",
     "report": "experiment store lines sweeps experiments widgets",
-    "publish": "environment disk store folders sweeps chapters",
+    "publish": "environment experiment disk store folders sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 
