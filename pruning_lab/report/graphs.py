@@ -14,8 +14,8 @@ from . import claims
 from .evidence import Evidence
 from .numbers import counted, side, spelled, spoken
 from .page import Page
+from .units import NAMES, Where, place
 
-NAMES = {"lenet_300_100": "LeNet", "conv_2": "Conv-2", "vgg19_bn": "VGG19"}
 SOURCE = dict(init="default", deviations=4.0, neighbours=5)  # what the pages measure unless they say otherwise
 MEASURES = {
     "pairs": "pairs nearer than chance, share",
@@ -46,12 +46,6 @@ CROWDING = {  # side of the interval of the correlation at the end -> what the p
     "below": "In {layer}, large units spread at the end.",
     "open": "In {layer}, large units do neither for sure at the end.",
 }
-Where = tuple[str, str]  # a model and one of its layers
-
-
-def place(found: Evidence, model: str, layer: str) -> str:
-    """A layer and the data of its nets, such as "Conv-2 fc1, CIFAR-10"."""
-    return ", ".join(filter(None, (f"{NAMES[model]} {layer}", found.data(model))))
 
 
 def about(page: Page, found: Evidence, model: str, layer: str, part: str = "") -> dict[str, str]:

@@ -1,0 +1,210 @@
+"""Readings of what units are worth, on made-up records with known answers."""
+
+import pandas as pd
+import pytest
+
+from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, figures, replace, report
+from pruning_lab.report import evidence, units
+
+NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, iterations=4), width=4)
+FC1, CONV = ("lenet_300_100", "fc1"), ("conv_2", "conv2")
+WHERE = [FC1, ("conv_2", "fc1"), CONV]
+LINES = {  # five cuts, from none to all of four units
+    ("norm", "lowest"): [0.9, 0.9, 0.8, 0.5, 0.1],  # mean 64 points
+    ("norm", "highest"): [0.9, 0.1, 0.1, 0.1, 0.1],
+    ("frame_potential", "lowest"): [0.9, 0.7, 0.5, 0.3, 0.1],  # 50
+    ("frame_potential", "highest"): [0.9, 0.4, 0.2, 0.1, 0.1],  # 34
+    ("random", "lowest"): [0.9, 0.6, 0.4, 0.4, 0.1],  # 48
+}
+
+
+def rows(lift=0.0, leave_out=()):
+    """The curves above, that by norm, lowest first, lifted at every cut."""
+    lifted = {order: [x + lift * (order == ("norm", "lowest")) for x in line] for order, line in LINES.items()}
+    return [
+        dict(criterion=criterion, remove=remove, repeat=0, removed=k, accuracy=accuracy, loss=1.0)
+        for (criterion, remove), line in lifted.items() if criterion not in leave_out for k, accuracy in enumerate(line)
+    ]  # fmt: skip
+
+
+def curve(seed, where=FC1, dataset="digits", **choice):
+    return UnitCurve(replace(NET, model=where[0], dataset=dataset, seed=seed, **choice), where[1])
+
+
+@pytest.fixture
+def three(made_up):
+    """Three nets of LeNet whose curves by norm differ by two points."""
+    return evidence.stored("laptop", [made_up(curve(seed), rows(0.02 * seed)) for seed in range(3)])
+
+
+def page(found, **given):
+    plans = {found.profile: found.experiments}
+    return report.Page("01_frame_potential", lambda profile: plans.get(profile, []), "laptop", **given)
+
+
+def test_a_claim_is_the_mean_of_its_better_curve_minus_that_of_its_worse_one(three):
+    found = {claim: units.parts(three, [FC1, CONV], claim) for claim in units.CLAIMS}
+    assert found["FP1"] == {"LeNet fc1": pytest.approx([14, 16, 18]), "Conv-2 conv2": []}
+    assert found["FP2"]["LeNet fc1"] == pytest.approx([2, 2, 2])
+    assert found["FP3"]["LeNet fc1"] == pytest.approx([14, 14, 14])
+
+
+def test_a_net_that_lacks_one_of_both_curves_is_left_out(made_up):
+    nets = [made_up(curve(seed), rows(0.02 * seed, ["norm"] if seed == 1 else [])) for seed in range(3)]
+    table = units.curves(evidence.stored("laptop", nets), *FC1)
+    assert units.difference(table, "FP1") == pytest.approx([14, 18])
+    assert len(units.difference(table, "FP2")) == 3
+    assert units.difference(table[table.criterion == "norm"], "FP1") == []
+
+
+def test_halves_share_the_cut_in_the_middle_and_say_where_nothing_was_run(three):
+    first, second = pytest.approx(100 * (0.1 + 0.1) / 3), pytest.approx(100 * (0.1 - 0.1) / 3, abs=1e-9)
+    table = units.curves(three, *FC1)
+    assert units.difference(table, "FP2", 0.0, 0.5)[0] == first
+    assert units.difference(table, "FP2", 0.5, 1.0)[0] == second
+    told = units.halves(three, WHERE).set_index("share minus random, points")
+    assert told.index.tolist() == ["Conv-2 conv2", "Conv-2 fc1", "LeNet fc1"]
+    assert told.loc["LeNet fc1", "first half of the units"] == "+6.7 (+6.7 to +6.7)"
+    assert told.loc["Conv-2 fc1"].tolist() == ["not run", "not run"]
+
+
+def test_nets_made_another_way_are_not_among_the_curves(made_up):
+    nets = [made_up(curve(0), rows()), made_up(curve(1, init="glorot"), rows(0.5))]
+    found = evidence.stored("laptop", nets)
+    assert units.difference(units.curves(found, *FC1), "FP1") == pytest.approx([14])
+    assert units.difference(units.curves(found, *FC1, init="glorot"), "FP1") == pytest.approx([64])
+    assert list(units.panels(found, [FC1, CONV])) == ["LeNet fc1, digits", "Conv-2 conv2"]
+
+
+OTHERS = {"Glorot's initialisation": dict(init="glorot"), "standardised pixels": dict(scale="standardised")}
+
+
+def test_a_choice_moves_curves_by_the_other_minus_ours_on_the_same_seeds(made_up):
+    nets = [made_up(curve(seed), rows(0.02 * seed)) for seed in range(3)]
+    nets += [made_up(curve(seed, init="glorot"), rows(0.1)) for seed in (1, 2, 3)]
+    found = evidence.stored("laptop", nets)
+    table = units.shifts(found, OTHERS, FC1)
+    names = ("norm", "frame potential", "random")
+    assert table.label.tolist() == [f"Glorot's initialisation: {name}" for name in names]
+    assert table["values"][0] == pytest.approx([8, 6])
+    assert table["values"][1] == pytest.approx([0, 0])
+    assert table.n.tolist() == [2, 2, 2] and table["mean"][0] == pytest.approx(7)
+    told = units.choices(found, OTHERS, FC1)
+    assert told["LeNet fc1"].tolist() == ["as above", *OTHERS]
+    assert told.nets.tolist() == [3, 3, 0]
+    assert told.FP1.tolist() == ["+16.0 (+11.0 to +21.0)", "+24.0 (+24.0 to +24.0)", "not run"]
+
+
+def test_where_nothing_was_run_no_choice_has_a_shift(store_folder):
+    nothing = evidence.Evidence("laptop", (), ())
+    assert units.shifts(nothing, OTHERS, FC1).empty
+    assert units.choices(nothing, OTHERS, FC1).nets.tolist() == [0, 0, 0]
+
+
+def importance(made_up, seed, worth, where=FC1):
+    norm, share = [1.0, 2.0, 3.0, 4.0, 5.0], [0.1, 0.3, 0.2, 0.5, 0.4]
+    table = pd.DataFrame(dict(unit=range(5), norm=norm, share=share, loss_increase=worth, accuracy_drop=0.0))
+    return made_up(UnitImportance(replace(NET, seed=seed, model=where[0]), where[1]), table)
+
+
+def test_rank_correlations_with_and_without_the_norm(made_up):
+    worth = [[2.0, 1.0, 3.0, 4.0, 5.0], [5.0, 4.0, 3.0, 2.0, 1.0]]
+    found = evidence.stored("laptop", [importance(made_up, seed, w) for seed, w in enumerate(worth)])
+    ranked = units.ranks(found, [FC1, CONV])
+    table = ranked["LeNet fc1"]
+    assert table["share and norm"].tolist() == pytest.approx([0.8, 0.8])  # 1 - 6 (1 + 1 + 1 + 1) / (5 * 24)
+    assert table["norm and worth"].tolist() == pytest.approx([0.9, -1])
+    assert table["share and worth"].tolist() == pytest.approx([0.6, -0.8])  # 8 in place of the 4
+    assert table[units.HELD][0] == pytest.approx((0.6 - 0.8 * 0.9) / (0.36 * 0.19) ** 0.5)
+    assert table[units.HELD].isna().tolist() == [False, True]  # worth that follows the norm leaves nothing
+    assert ranked["Conv-2 conv2"].empty and list(ranked["Conv-2 conv2"]) == list(table)
+    told = units.averages(ranked)
+    assert told["rank correlation of"].tolist() == ["LeNet fc1"]
+    assert told["norm and worth"].tolist() == pytest.approx([-0.05])
+    assert units.averages({"Conv-2 conv2": ranked["Conv-2 conv2"]}).empty
+
+
+def test_the_units_of_one_net_are_those_of_its_seed(made_up):
+    nets = [importance(made_up, seed, [float(seed)] * 5) for seed in range(2)]
+    found = evidence.stored("laptop", nets)
+    assert units.worth(found, *FC1).loss_increase.tolist() == [0.0] * 5
+    assert units.worth(found, *FC1, seed=1).loss_increase.tolist() == [1.0] * 5
+    assert units.worth(found, *CONV).empty
+
+
+def test_half_of_the_units_are_gone_in_the_middle(three, made_up):
+    table = units.curves(three, *FC1)
+    assert units.half(table).to_dict() == pytest.approx({"norm": 82, "frame_potential": 50, "random": 40})
+    whole = 100 * (5 * 0.9 + 0.02) / 5
+    assert units.left(table) == (
+        f"The nets start at {whole:.1f} %. With half of the units gone, 82.0 % is left by norm, "
+        "50.0 % by share of the frame potential and 40.0 % in random order."
+    )
+    assert units.left(table[table.criterion != "norm"]) == units.left(pd.DataFrame()) == units.NOT_RUN
+
+
+def test_published_crosses_are_named_as_our_orders():
+    found, read = units.crosses(), evidence.reference("heitmann_lenet_fc1")["accuracy_after_removing"]
+    assert set(found) == {f"{criterion}/{remove}" for criterion, remove in units.THEIRS.values()}
+    assert found["norm/lowest"] == read["max_mag"]
+    assert found["frame_potential/highest"] == read["min_fp"]
+
+
+def test_a_gap_is_the_published_point_minus_our_line(three):
+    table = units.curves(three, *FC1)
+    assert units.gap(table, "frame_potential/lowest", {1: 71.0, 2: 53.0}) == pytest.approx(2)
+    assert units.gap(table, "norm/highest", {3: 9.0}) == pytest.approx(-1)
+
+
+def test_gaps_name_every_published_order(three, monkeypatch):
+    monkeypatch.setattr(units, "crosses", lambda: {"norm/lowest": {0: 92.0}, "random/lowest": {1: 50.0}})
+    lines = figures.line_name("norm", "lowest"), figures.line_name("random", "lowest")
+    said = f" The source's points minus our lines, averaged: {lines[0]} +0.0; {lines[1]} -10.0 points."
+    assert units.gaps(units.curves(three, *FC1)) == said
+    assert units.gaps(pd.DataFrame()) == ""
+
+
+def verdicts(found, **given):
+    judge, held = page(found, **given).judge, {"a": [-0.25, -0.25], "b": [0.5], "c": []}
+    each = [judge(claim, units.parts(found, WHERE, claim)) for claim in units.CLAIMS]
+    return pd.concat([*each, judge("FP4", held, unit="rank correlation")])
+
+
+def test_sentences_have_the_ends_of_the_claims_and_the_numbers_of_the_records(three):
+    told = units.sentences(page(three), WHERE, verdicts(three))
+    assert (told["fp1_min"], told["fp1_max"], told["fp4_min"], told["fp4_max"]) == ("+16.0", "+16.0", "-0.25", "+0.50")
+    assert "82.0 % is left by norm" in told["lenet_read"] and told["fc1_read"] == told["conv2_read"] == units.NOT_RUN
+    assert (told["data"], told["crosses"], told["held_out"]) == ("digits", "", "100")
+    assert told["own_note"].startswith("Compare the order of the lines")
+    given = units.sentences(page(three, dataset="digits"), WHERE, verdicts(three, dataset="digits"))
+    assert given["own_note"] == ""
+
+
+def test_only_the_source_s_own_nets_are_held_against_its_figure(made_up, monkeypatch):
+    monkeypatch.setattr(units, "crosses", lambda: {"norm/lowest": {2: 85.0}})
+    found = evidence.stored("night", [made_up(curve(seed, dataset="mnist"), rows(0.02 * seed)) for seed in range(3)])
+    told = units.sentences(page(found), WHERE, verdicts(found))
+    assert told["lenet_read"].endswith(f"averaged: {figures.line_name('norm', 'lowest')} +3.0 points.")
+    assert told["crosses"].startswith("The crosses were read off") and told["held_out"] == "5,000"
+    assert told["data"] == "MNIST"
+
+
+def test_a_claim_that_was_not_run_has_no_numbers(store_folder):
+    nothing = evidence.Evidence("laptop", (), ())
+    told = units.sentences(page(nothing), WHERE, verdicts(nothing))
+    assert (told["fp1_min"], told["lenet_read"], told["data"]) == ("+nan", units.NOT_RUN, "")
+
+
+def test_the_printed_numbers_of_weights_stand_beside_those_of_the_layers():
+    table = units.sizes().set_index("net")
+    assert table["its layers have"]["lenet_300_100"] == 784 * 300 + 300 * 100 + 100 * 10
+    told = units.size_words()
+    assert told["vgg_head"] == f"{2 * 512 * 512:,}"
+    assert told["vgg_short"] == f"{table['its layers have']['vgg19'] - 2 * 512 * 512:,}"
+    assert told["conv6_more"] == f"{100 * table['its layers have']['conv_6'] / 1.7e6 - 100:.0f}"
+
+
+def test_a_figure_of_curves_says_which_layer_and_data(three):
+    told = units.about(page(three), *FC1)
+    assert (told["title"], told["file"]) == ("Test accuracy as units go: LeNet fc1, digits", "lenet_300_100-fc1.csv")
+    assert units.about(page(three), *CONV)["title"] == "Test accuracy as units go: Conv-2 conv2"

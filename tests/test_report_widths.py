@@ -1,0 +1,206 @@
+"""Readings of nets by width, on made-up records with known answers."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, figures, replace, report
+from pruning_lab.report import evidence, widths
+
+NET = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=128, epochs=20), scale="standardised", limit=384)
+WIDTHS = (4, 8, 16, 32, 64, 128)
+
+
+def history(width, seed=0, model="mlp", sample=100, recipe=NET.recipe):
+    net = replace(NET, model=model, width=width, seed=seed, recipe=recipe)
+    return GradientHistory(GradientSnapshots(net, (0, 1, 2, recipe.epochs), sample))
+
+
+def at(e, coherence, sd=0.2):
+    """Rows of a history: coherences of the whole net at its four epochs, the spread of every layer at the peak."""
+    peak = 1 + int(np.argmax(coherence[1:]))
+    times = [dict(epoch=n, peak=t == peak, sd=sd if t == peak else 9.0) for t, n in enumerate(e.snapshots.epochs)]
+    whole = [row | dict(layer="whole", coherence=c) for row, c in zip(times, coherence, strict=True)]
+    return whole + [row | dict(layer=layer, coherence=9.0) for row in times for layer in widths.LAYERS]
+
+
+@pytest.fixture
+def put(made_up):
+    """A function that stores a net's end, in its order fit, test and loss, and the history of its gradients."""
+
+    def store(e, fit, test, loss, coherence, **more):
+        start = dict(epoch=1, train_accuracy=0.1, test_accuracy=0.1, test_loss=9.0)
+        made_up(e.snapshots.net, [start, dict(epoch=20, train_accuracy=fit, test_accuracy=test, test_loss=loss)])
+        return made_up(e, at(e, coherence, **more))
+
+    return store
+
+
+@pytest.fixture
+def nets(put):
+    """Three seeds of six widths: coherence doubles, the gap grows by two points, then by none; from 16 on all fit."""
+    found = []
+    for seed in range(3):
+        for k, width in enumerate(WIDTHS):
+            gap, fit = 0.02 * min(k, 3), 1.0 if k >= 2 else 0.9
+            peak, loss = 0.001 * 2**k, 1 + 0.01 * seed if k < 5 else 0.5 * (1 + 0.01 * seed)
+            coherence = [5.0, 0.5 * peak, peak, 0.1 * peak]
+            found.append(put(history(width, seed), fit, fit - gap, loss, coherence, sd=0.2 / 2**k))
+    return evidence.stored("laptop", found)
+
+
+NOTHING = evidence.Evidence("laptop", (), ())
+
+
+def page(found):
+    return report.Page("05_width", lambda profile: found.experiments if profile == "laptop" else [], "laptop")
+
+
+def test_a_row_has_the_end_of_the_training_and_the_gradients_at_the_peak(put):
+    table = widths.by_width(evidence.stored("laptop", [put(history(8), 0.9, 0.7, 1.5, [5.0, 0.2, 0.4, 0.3], sd=0.3)]))
+    row = table.iloc[0]
+    assert list(table) == list(widths.COLUMNS) and (row.width, row.seed, row.test_loss) == (8, 0, 1.5)
+    assert (row.fit, row.test, row.gap) == pytest.approx((90, 70, 20))
+    assert (row.peak, row.when, row["first"]) == pytest.approx((0.4, 2, 0.3))  # epoch 0 does not count
+    assert row[list(widths.LAYERS)].tolist() == pytest.approx([0.3 * math.sqrt(100)] * 5)
+
+
+@pytest.mark.parametrize("sample, images", [(100, 100), (1_000, 384), (None, 384)])
+def test_coin_tossing_has_as_many_images_as_were_differentiated(put, sample, images):
+    e = put(history(8, sample=sample), 0.9, 0.7, 1.5, [0, 1, 0, 0], sd=1.0)
+    table = widths.by_width(evidence.stored("laptop", [e]))
+    assert table.fc1.item() == pytest.approx(math.sqrt(images))
+
+
+def test_in_a_short_training_the_first_epoch_is_its_first_tenth(put):
+    short = history(8, recipe=replace(NET.recipe, epochs=5))
+    table = widths.by_width(evidence.stored("laptop", [put(short, 0.9, 0.7, 1.5, [0, 0.2, 0.6, 0.1])]))
+    assert table["first"].item() == pytest.approx(0.2)
+
+
+def test_rows_stand_by_width_and_only_fully_connected_nets_have_one(put):
+    found = [put(history(w, s), 1, 1, 1, [0, 1, 0, 0]) for s, w in ((1, 8), (0, 8), (0, 4))]
+    found.append(put(history(4, model="vit"), 1, 1, 1, [0, 1, 0, 0]))
+    table = widths.by_width(evidence.stored("laptop", found))
+    assert table[["width", "seed"]].to_numpy().tolist() == [[4, 0], [8, 0], [8, 1]]
+    assert widths.whole(evidence.stored("laptop", found)).seed.tolist() == [0, 0]
+
+
+def test_slopes_are_per_doubling(nets):
+    table = widths.whole(nets)
+    assert widths.peaks(table)["log peak per doubling"] == pytest.approx([math.log(2)] * 3)
+    falling = widths.spreads(table)
+    assert list(falling)[0] == "fc1: spread of diffs, falling" and len(falling) == 5
+    assert falling["out: spread of diffs, falling"] == pytest.approx([math.log(2)] * 3)
+    gaps = widths.gaps(table)
+    assert gaps["gap per doubling, widest third"] == pytest.approx([0] * 3)
+    assert gaps[widths.RISING] == pytest.approx([1.5] * 3)  # two points, half a point of which is level
+
+
+@pytest.mark.parametrize("count, wide, narrow", [(2, [4, 8], [4, 8]), (6, [64, 128], [4, 8]), (1, [4], [4])])
+def test_a_third_has_two_widths_at_least(count, wide, narrow):
+    table = pd.DataFrame(dict(width=WIDTHS[:count], seed=0))
+    assert widths.third(table, widest=True).width.tolist() == wide
+    assert widths.third(table, widest=False).width.tolist() == narrow
+
+
+def test_a_third_of_nine_widths_are_three():
+    table = pd.DataFrame(dict(width=range(1, 10), seed=0))
+    assert widths.third(table, widest=True).width.tolist() == [7, 8, 9]
+
+
+def test_the_loss_is_compared_with_the_narrowest_width_whose_nets_all_fit(nets):
+    table = widths.whole(nets)
+    part = "loss, narrowest that fits over widest"
+    assert widths.losses(table) == {part: pytest.approx([math.log(2)] * 3)}  # above zero: the widest has the lower loss
+    later = table.assign(test_loss=table.test_loss.where(table.width != 32, 4 * table.test_loss))
+    one_short = later.assign(fit=later.fit.mask((later.width == 16) & (later.seed == 1), 98.9))
+    assert widths.losses(one_short)[part] == pytest.approx([math.log(8)] * 3)
+    assert widths.losses(table.assign(fit=98.0)) == widths.losses(table[table.width == 128]) == {part: []}
+
+
+def test_deep_nets_stand_over_the_widest_of_their_own_seed(nets, put):
+    wide = 0.001 * 2**5
+    deep = [put(history(2, seed, "resnet50_cifar"), 1, 1, 1, [9, 3 * wide, wide, 0]) for seed in (0, 2, 7)]
+    both = evidence.stored("laptop", [*nets.experiments, *deep])
+    assert widths.over_widest(both, "resnet50_cifar") == pytest.approx([math.log(3)] * 2)
+    over = {"ResNet50 (small stem) over the widest": pytest.approx([math.log(3)] * 2), "ViT over the widest": []}
+    assert widths.deeper(both) == over
+    assert widths.has_deep(both) and not widths.has_deep(nets) and not widths.has_deep(NOTHING)
+    assert widths.over_widest(evidence.stored("laptop", deep), "resnet50_cifar") == []
+
+
+def test_the_source_s_stem_is_named_where_it_was_run(nets, put):
+    both = evidence.stored("laptop", [*nets.experiments, put(history(2, 0, "resnet50"), 1, 1, 1, [0, 1, 0, 0])])
+    assert list(widths.deeper(both)) == ["ResNet50 over the widest", "ViT over the widest"]
+
+
+def test_nothing_that_was_run_gives_empty_parts_and_sentences_that_say_so(store_folder):
+    every = widths.whole(NOTHING)
+    found = [read(every) for read in (widths.losses, widths.gaps, widths.peaks, widths.spreads)]
+    found.append(widths.deeper(NOTHING))
+    assert [len(part) for part in found] == [1, 2, 1, 5, 2]
+    assert not any(values for part in found for values in part.values())
+    assert widths.puzzle(every).empty
+    told = widths.sentences(every, judged(NOTHING))
+    assert told["answer_wi1"] == "At this size too few widths fit their images to say whether the test loss rises"
+    assert told["answer_wi2"] == told["answer_wi3"] == "Not run at this size yet"
+    assert told["puzzle_read"] == "Not run at this size yet."
+    about = widths.about(page(NOTHING), NOTHING, "ends", "the end", widths.ENDS)
+    drawn = figures.panels(every, widths.ENDS, by="net", x="width", **about)
+    assert drawn.layout.annotations[0].text == "not run at this size yet"
+
+
+def test_a_single_width_has_no_slope(put):
+    every = widths.whole(evidence.stored("laptop", [put(history(8), 1, 0.9, 1, [0, 1, 0, 0])]))
+    assert widths.peaks(every) == {"log peak per doubling": []}
+    assert widths.losses(every) == {"loss, narrowest that fits over widest": []}
+    assert widths.same_way(every).startswith("Of 0 steps to the next width, 0 raise the coherence")
+
+
+def test_the_puzzle_has_the_means_of_each_width_as_text(nets):
+    table = widths.puzzle(widths.by_width(nets))
+    assert list(table) == ["width", *(words for words, _ in widths.PUZZLE.values()), "nets"]
+    assert table.iloc[-1].tolist() == ["128", "0.032", "2", "0.024", "6.0", "94.0", "100.0", 3]
+
+
+def judged(found):
+    every = widths.whole(found)
+    parts = {"WI1": widths.losses(every), "WI2": widths.gaps(every), "WI3": widths.peaks(every)}
+    return pd.concat([page(found).judge(claim, part, margin=0.5) for claim, part in parts.items()])
+
+
+def test_sentences_have_the_numbers_of_the_records(nets):
+    told = widths.sentences(widths.by_width(nets), judged(nets))
+    assert told["answer_wi1"] == "The widest net's test loss is 0.50 times that of the narrowest that fits"
+    gap = "From width 4 to 128, the gap, in points, goes from 0.0 to 6.0; over the widest third it changes by "
+    assert told["answer_wi2"].startswith(gap) and told["answer_wi2"].endswith("0.0 points per doubling")
+    assert told["answer_wi3"] == (
+        "From width 4 to 128, peak coherence goes from 0.0010 to 0.0320; a straight line through all widths changes by "
+        "a factor of 2.00 per doubling, one through the means of the first tenth of the training by 2.00"
+    )
+    assert told["ends_read"] == "From width 4 to 128, test accuracy goes from 90.0 to 94.0 %."
+    spread = "the spread of the first layer's diffs goes from 2.0 to 0.1"
+    assert told["gradients_read"] == f"From width 4 to 128, {spread} times that of coin tossing."
+    assert told["when_read"] == "From width 4 to 128, the epoch of the peak goes from 2 to 2."
+    assert told["puzzle_read"].startswith("Of 5 steps to the next width, 5 raise the coherence and ")
+
+
+def test_steps_of_coherence_and_gap_are_counted_by_their_direction():
+    peak, gap = [1.0, 2.0, 3.0, 2.0], [1.0, 2.0, 1.0, 0.0]
+    table = pd.DataFrame(dict(net="a", seed=0, width=[4, 8, 16, 32], peak=peak, gap=gap))
+    said = "Of 3 steps to the next width, 2 raise the coherence and 1 the gap; 2 move both the same way."
+    assert widths.same_way(table) == said
+
+
+def test_deep_nets_that_lack_are_named_too(nets, put):
+    assert widths.missing(nets) == "Every line has at least three nets."
+    both = evidence.stored("laptop", [*nets.experiments, put(history(2, 0, "vit"), 1, 1, 1, [0, 1, 0, 0])])
+    assert widths.missing(both) == "Fewer than three nets: vit-digits (2 wide): 1 of 3."
+
+
+def test_a_figure_says_its_data_and_the_run_that_it_shows(nets):
+    told = widths.about(page(nets), nets, "ends", "the end of training", widths.ENDS)
+    assert told["title"] == "Fully-connected nets, digits: the end of training" and told["file"] == "ends-laptop.csv"
