@@ -1,0 +1,394 @@
+"""Coherence in numbers: gradients of real and of Gaussian images while nets train -> tables, claims, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import gradients
+from ..experiments import GradientHistory, Train
+from ..store import run
+from . import claims
+from .evidence import Evidence
+from .numbers import counted, side, spelled, spoken
+from .page import Page
+
+NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT", "mlp": "fully-connected net"}
+RESNETS = ("resnet50", "resnet50_cifar")
+DEEP = (*RESNETS, "vit")  # the nets of the claims; the fully-connected one is ours
+ARMS = {"real": "real images", "noise": "Gaussian images", "again": "Gaussian, from trained weights"}
+SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
+MEASURES = {
+    "coherence": "coherence",
+    "train_accuracy": "accuracy, training images",
+    "test_accuracy": "accuracy, test images",
+    "train_loss": "loss, training images",
+    "test_loss": "loss, test images",
+}
+UNITS = dict.fromkeys(("CO1", "CO2", "CO4"), "log ratio") | {"CO3": "below 0.25", "CO5": "points", "CO6": "below 0.5"}
+COMPARED = {"CO1": "noise", "CO2": "again"}  # the arm that the real one is compared with
+STATISTICS = {"running statistics": "coherence", "the images' own statistics": "refreshed"}  # of batch norms -> column
+BESIDE = {
+    "CO1": "peak, real over Gaussian",
+    "CO2": "peak, real over Gaussian from trained weights",
+    "CO4": "end, Gaussian over real",
+}
+FACTORS = (
+    "Real over Gaussian is a factor of {standardised:.1f} with standardised pixels "
+    "and {unit:.1f} with pixels in [0, 1]: "
+)
+SCALE = {  # side of the interval of the log ratio with pixels in [0, 1] -> what the page says
+    "none": "",
+    "above": FACTORS + "noise does not overtake real images there.",
+    "below": FACTORS + "there noise overtakes real images.",
+    "open": FACTORS + "which of the two is ahead there these nets cannot tell.",
+}
+Measure = Callable[[GradientHistory], float]
+Table = Callable[[GradientHistory], pd.DataFrame]
+Parts = Mapping[str, Mapping[str, Sequence[float]]]  # claim -> part -> one number a net
+
+
+def arm(net: Train) -> str:
+    """What a net trains on: "real" images, "noise" (Gaussian ones), or "again" noise, from weights of real ones."""
+    return "again" if net.start else "noise" if net.dataset.startswith("gaussian:") else "real"
+
+
+def histories(found: Evidence, model: str, kind: str, scale: str = "standardised") -> dict[int, GradientHistory]:
+    """Of one model in one arm, on pixels of one scale: what was measured of each net, by its seed."""
+    nets = {e: e.snapshots.net for e in found.of(GradientHistory)}
+    return {net.seed: e for e, net in nets.items() if (net.model, net.scale, arm(net)) == (model, scale, kind)}
+
+
+def home(page: Page, *models: str) -> Evidence:
+    """The larger run that has one of these models."""
+    return page.home(lambda found: any(histories(found, model, "real") for model in models))
+
+
+def deep(page: Page) -> Evidence:
+    """The larger run that has a net of the claims."""
+    return home(page, *DEEP)
+
+
+def resnets(page: Page) -> list[str]:
+    """Which kinds of ResNet50 that run has; the one with the small stem where it has none."""
+    return [model for model in RESNETS if histories(deep(page), model, "real")] or ["resnet50_cifar"]
+
+
+def origin(page: Page) -> str:
+    """Where the numbers come from, net by net where not all come from one run."""
+    models = {"fully-connected net": "mlp", "ResNet50": resnets(page)[0], "ViT": "vit"}
+    runs = {name: home(page, model) for name, model in models.items()}
+    if len({found.profile for found in runs.values()}) == 1:
+        return deep(page).origin()
+    return "; ".join(f"{name}: {found.origin()}" for name, found in runs.items())
+
+
+def fans() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The toy: `samples` arrows of length 1 spread over `angle` degrees, and their mean.
+
+    Rows of samples, angle, curve (an arrow's name), x, y, from the origin to its end; and a caption for each place.
+    """
+    places = [(count, degrees) for count, most in ((2, 180), (10, 360)) for degrees in range(0, most + 1, 15)]
+    rows, told = [], []
+    for count, degrees in places:
+        place = dict(samples=count, angle=degrees)
+        turned = np.deg2rad(90 + np.linspace(-degrees / 2, degrees / 2, count))
+        arrows = np.stack([np.cos(turned), np.sin(turned)], axis=1)
+        ends = {f"sample {k + 1}": end for k, end in enumerate(arrows)} | {"their mean": arrows.mean(axis=0)}
+        rows += [place | dict(curve=name, x=x, y=y) for name, end in ends.items() for x, y in ((0, 0), end.round(4))]
+        told.append(place | dict(caption=f"coherence {of_arrows(arrows):.2f}"))
+    return pd.DataFrame(rows), pd.DataFrame(told)
+
+
+def of_arrows(arrows: np.ndarray) -> float:
+    """Coherence of gradients that are these arrows, [samples, 2]: the gradient of w · x with respect to w is x."""
+    images = torch.tensor(arrows, dtype=torch.float64)
+    samples = SimpleNamespace(images=images, labels=torch.zeros(len(images)))
+    model = torch.nn.Linear(2, 1, bias=False).double()
+    return gradients.statistics(model, samples, loss=lambda out, _: out[:, 0]).coherence()
+
+
+def whole(e: GradientHistory) -> pd.DataFrame:
+    """The rows of the net as a whole, one a snapshot."""
+    table = run(e).table
+    return table[table.layer == "whole"]
+
+
+def peak(e: GradientHistory, column: str = "coherence") -> float:
+    """The highest coherence after epoch 0."""
+    table = whole(e)
+    return table[table.epoch > 0][column].max()
+
+
+def peak_epoch(e: GradientHistory) -> int:
+    """The epoch where it is highest."""
+    return whole(e).query("peak").epoch.iloc[0]
+
+
+def first(e: GradientHistory) -> float:
+    """Mean coherence over the first tenth of the epochs, epoch 0 left out; at least over one."""
+    table = whole(e)
+    return table[(table.epoch > 0) & (table.epoch <= max(1, e.snapshots.net.recipe.epochs // 10))].coherence.mean()
+
+
+def last(e: GradientHistory, epochs: int | None = None) -> float:
+    """Mean coherence over the last tenth of so many epochs, or of all."""
+    table, end = whole(e), epochs or e.snapshots.net.recipe.epochs
+    return table[(table.epoch > 0.9 * end) & (table.epoch <= end)].coherence.mean()
+
+
+def geometric(values: Iterable[float]) -> float:
+    """The mean of coherences, as logarithms; NaN of none."""
+    logs = np.log(list(values))
+    return float(np.exp(logs.mean())) if len(logs) else np.nan
+
+
+def stacked(found: Evidence, model: str, kinds: Iterable[str], read: Table, by: str = "images") -> pd.DataFrame:
+    """What is read of every net in these arms, with its seed and, in the column `by`, its arm; empty if not run."""
+    nets = [(ARMS[kind], seed, e) for kind in kinds for seed, e in histories(found, model, kind).items()]
+    return pd.concat([read(e).assign(seed=seed, **{by: name}) for name, seed, e in nets]) if nets else pd.DataFrame()
+
+
+def rowed(page: Page, kinds: Iterable[str], numbers: Callable[[list[GradientHistory]], dict[str, str]]) -> pd.DataFrame:
+    """A table for the page with the numbers of each model and arm that was run, a row each."""
+    rows = []
+    for model, kind in ((model, kind) for model in NAMES for kind in kinds):
+        found = home(page, model)
+        if nets := list(histories(found, model, kind).values()):
+            where = {"net": NAMES[model], "data": found.data(model), "images": ARMS[kind]}
+            rows.append(where | numbers(nets) | {"nets": len(nets)})
+    return pd.DataFrame(rows)
+
+
+def by_epoch(found: Evidence, model: str) -> pd.DataFrame:
+    """The measures of a figure, a row an epoch, a seed and an arm; empty if not run."""
+    return stacked(found, model, ARMS, _curves, by="arm")
+
+
+def _curves(e: GradientHistory) -> pd.DataFrame:
+    trained = run(e.snapshots.net).table[["epoch", *(column for column in MEASURES if column != "coherence")]]
+    return whole(e)[["epoch", "coherence"]].merge(trained, how="outer", on="epoch")
+
+
+def about(page: Page, found: Evidence, model: str) -> dict[str, object]:
+    """How the figure of one model is drawn: dotted, the level of unrelated gradients; its title, alt text and file."""
+    floor = next((1 / e.snapshots.images for e in histories(found, model, "real").values()), 1.0)
+    alt = f"{NAMES[model]}: coherence, accuracy and loss by epoch on real and on Gaussian images."
+    told = page.about(f"{model}-{found.profile}", title=f"{NAMES[model]}, {found.data(model)}", alt=alt, found=found)
+    return dict(by="arm", log=("coherence",), floor={"coherence": floor}) | told
+
+
+def spans(page: Page) -> pd.DataFrame:
+    """The peak, its epoch, and the first and last tenth of the epochs, a row a model and arm that was run."""
+    return rowed(page, ARMS, _span)
+
+
+def _span(nets: list[GradientHistory]) -> dict[str, str]:
+    when, measures = np.mean([peak_epoch(e) for e in nets]), {"peak": peak, "first tenth": first, "last tenth": last}
+    means = {name: f"{geometric(map(measure, nets)):.3g}" for name, measure in measures.items()}
+    return {"epoch of the peak": f"{when:.1f}"} | means
+
+
+def shifts(found: Evidence, model: str) -> pd.DataFrame:
+    """Growth in training of the magnitude at each place of the sorted weights, a row a place (per cent) and a net."""
+    return stacked(found, model, ("real", "noise"), _shift)
+
+
+def _shift(e: GradientHistory) -> pd.DataFrame:
+    start, end = run(e).arrays["magnitudes"][:, 0, 2::5].astype(float)
+    place = 99 * (np.arange(len(start)) + 0.5) / len(start)
+    return pd.DataFrame({"weights below, %": place.round(2), "shift": end - start})
+
+
+def compare(found: Evidence, model: str, above: str, below: str, measure: Measure = peak, **choice: str) -> list[float]:
+    """The log of the ratio of a measure in two arms, one a net that is in both."""
+    high, low = histories(found, model, above, **choice), histories(found, model, below, **choice)
+    return [float(np.log(measure(high[seed]) / measure(low[seed]))) for seed in high if seed in low]
+
+
+def at_the_end(found: Evidence, model: str) -> list[float]:
+    """The log of Gaussian over real in the last tenth of the epochs that both arms have, one a net."""
+    nets = [e for kind in ("real", "noise") for e in histories(found, model, kind).values()]
+    common = min((e.snapshots.net.recipe.epochs for e in nets), default=None)
+    return compare(found, model, "noise", "real", lambda e: last(e, common))
+
+
+def early(e: GradientHistory) -> float:
+    """How much before half of the way to 99 % of the final training accuracy the peak comes, in units of that way."""
+    trained = run(e.snapshots.net).table
+    learnt = trained.epoch[trained.train_accuracy >= 0.99 * trained.train_accuracy.iloc[-1]].min()
+    return 0.5 - peak_epoch(e) / learnt
+
+
+def likeness(real: GradientHistory, noise: GradientHistory) -> tuple[float, float]:
+    """Distance of trained magnitudes, real to noise, over real to its start: of all weights, of the median layer."""
+    (start, trained), other = run(real).arrays["magnitudes"], run(noise).arrays["magnitudes"][1]
+    ratios = np.abs(trained - other).mean(axis=1) / np.abs(trained - start).mean(axis=1)
+    return ratios[0], np.median(ratios[1:])
+
+
+def alike(found: Evidence, model: str) -> dict[str, list[float]]:
+    """How far both likenesses are below a quarter, one a net."""
+    real, noise = histories(found, model, "real"), histories(found, model, "noise")
+    pairs = [likeness(real[seed], noise[seed]) for seed in real if seed in noise]
+    return {name: [0.25 - pair[k] for pair in pairs] for k, name in enumerate(("all weights", "median layer"))}
+
+
+def memorised(found: Evidence, model: str) -> list[float]:
+    """Final training accuracy on Gaussian images in per cent, one a net."""
+    return [100 * run(e.snapshots.net).table.train_accuracy.iloc[-1] for e in histories(found, model, "noise").values()]
+
+
+def ratios(found: Evidence, models: Sequence[str]) -> Parts:
+    """Parts of the claims that compare coherences. No transformer goes on from trained weights."""
+    again = [model for model in models if model != "vit"]
+    return {
+        "CO1": {NAMES[model]: compare(found, model, "real", "noise") for model in models},
+        "CO2": {NAMES[model]: compare(found, model, "real", "again") for model in again},
+        "CO4": {NAMES[model]: at_the_end(found, model) for model in models},
+    }
+
+
+def others(found: Evidence, kinds: Sequence[str]) -> Parts:
+    """Parts of the other claims, on these kinds of ResNet50 and the ViT. CO5 needs a training of full length."""
+    models = (*kinds, "vit")
+    full = {model: memorised(found, model) if found.profile == "paper" else [] for model in models}
+    noticed = {f"{NAMES[model]}, above 99 %": [value - 99 for value in full[model]] for model in kinds}
+    return {
+        "CO3": {f"{NAMES[model]}, {name}": values for model in kinds for name, values in alike(found, model).items()},
+        "CO5": noticed | {f"{NAMES['vit']}, below 90 %": [90 - value for value in full["vit"]]},
+        "CO6": {NAMES[model]: [early(e) for e in histories(found, model, "real").values()] for model in models},
+    }
+
+
+def judged(page: Page, found: Evidence, parts: Parts) -> pd.DataFrame:
+    """The verdicts on a run, claim by claim."""
+    on = found.apart(SIZES)
+    return pd.concat([page.judge(id, parts[id], found, on=on, unit=UNITS[id]) for id in sorted(parts)])
+
+
+def beside(page: Page, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The same measures of the fully-connected net, a row a claim."""
+    name, column, rows = "log ratio of coherences", f"on {home(page, 'mlp').data('mlp')}", verdicts.itertuples()
+    return pd.DataFrame([{name: BESIDE[row.claim], column: measured(row), "nets": row.n} for row in rows])
+
+
+def measured(row: Any, digits: int = 2, unit: str = "") -> str:
+    """Mean and interval of a verdict's row, as its kind of claim has the interval; "not run" without any net."""
+    return spelled(row.mean, row.low, row.high, digits, unit) if row.n else "not run"
+
+
+def scaled(values: Sequence[float]) -> str:
+    """Mean and interval of coherences, taken of their logarithms, with three digits; "not run" without any net."""
+    if not len(values):
+        return "not run"
+    mean, low, high = np.exp(claims.interval(np.log(values)))
+    return f"{mean:.3g}" + (f" ({low:.3g} to {high:.3g})" if np.isfinite(high) else "")
+
+
+def choices(page: Page) -> pd.DataFrame:
+    """The peak in both arms under what the source leaves open: the scale of pixels, the statistics of batch norms."""
+    resnet = resnets(page)[0]
+    pixels = {"standardised pixels": "standardised", "pixels in [0, 1]": "unit"}
+    rows = [_choice(page, "mlp", words, scale=scale) for words, scale in pixels.items()]
+    return pd.DataFrame(rows + [_choice(page, resnet, words, column) for words, column in STATISTICS.items()])
+
+
+def _choice(page: Page, model: str, words: str, column: str = "coherence", **scale: str) -> dict[str, object]:
+    found = home(page, model)
+    nets = {kind: histories(found, model, kind, **scale).values() for kind in ("real", "noise")}
+    peaks = {f"peak on {ARMS[kind]}": scaled([peak(e, column) for e in es]) for kind, es in nets.items()}
+    return {"net": NAMES[model], "data": found.data(model), "choice": words} | peaks | {"nets": len(nets["real"])}
+
+
+def statistics(page: Page) -> pd.DataFrame:
+    """Log ratios of ResNet50 under both statistics of its batch norms; a claim that was not run has no column."""
+    model, rows = resnets(page)[0], []
+    found = home(page, model)
+    for words, column in STATISTICS.items():
+        measure = partial(peak, column=column)
+        logs = {id: compare(found, model, "real", other, measure) for id, other in COMPARED.items()}
+        told = {id: spoken(values, 2) for id, values in logs.items() if values}
+        rows.append({f"{NAMES[model]}, log ratios": words} | told)
+    return pd.DataFrame(rows)
+
+
+def sentences(page: Page) -> dict[str, str]:
+    """What the page says, by the names that its prose has for it."""
+    kinds = resnets(page)
+    return dict(
+        answer_co1=_factors(page, (*kinds, "vit", "mlp")),
+        answer_co2=_factors_again(page, (*kinds, "mlp")),
+        answer_co6=_early(others(deep(page), kinds)["CO6"]),
+        main_read=read(page, kinds[0]),
+        vit_read=read(page, "vit"),
+        mlp_read=read(page, "mlp"),
+        magnitudes_read=_magnitudes(alike(home(page, kinds[0]), kinds[0])),
+        choices_read=f"{_pixels(home(page, 'mlp'))} {_own_statistics(page, kinds[0])}",
+        origin=origin(page),
+    )
+
+
+def read(page: Page, model: str) -> str:
+    """The peaks of a model on both kinds of images, and what it memorised."""
+    found = home(page, model)
+    real, noise = (histories(found, model, kind).values() for kind in ("real", "noise"))
+    if not real or not noise:
+        return f"The {NAMES[model]} has not been run at this size."
+    peaks = [f"{geometric(map(peak, nets)):.3g}" for nets in (real, noise)]
+    when = np.mean([peak_epoch(e) for e in real])
+    return (
+        f"On the {NAMES[model]}, coherence peaks at {peaks[0]} on real images (epoch {when:.0f}) and at {peaks[1]} on "
+        f"Gaussian ones, of which it gets {np.mean(memorised(found, model)):.0f} % right in the end."
+    )
+
+
+def _factors(page: Page, models: Iterable[str]) -> str:
+    pieces = [f"{factor:.1f} times on a {place}" for factor, place in _ratios(page, models, "noise")]
+    return f"Peak coherence on real images over that on Gaussian ones: {', '.join(pieces)}" if pieces else "Not run yet"
+
+
+def _factors_again(page: Page, models: Iterable[str]) -> str:
+    pieces = [f"{1 / factor:.2f} on a {place}" for factor, place in _ratios(page, models, "again")]
+    begin = "Peak coherence on noise from trained weights, over that on real images from fresh ones"
+    return f"{begin}: {', '.join(pieces)}" if pieces else "Not run yet"
+
+
+def _ratios(page: Page, models: Iterable[str], kind: str) -> Iterator[tuple[float, str]]:
+    """Of each model that was run in both: the factor of peaks, real over another arm; net, data and number of nets."""
+    for model in models:
+        found = home(page, model)
+        if logs := compare(found, model, "real", kind):
+            nets = counted(len(histories(found, model, "real")), "net")
+            yield float(np.exp(np.mean(logs))), f"{NAMES[model]} ({found.data(model)}, {nets})"
+
+
+def _early(parts: Mapping[str, Sequence[float]]) -> str:
+    begin = "Counted in the epochs to 99 % of the final accuracy, the peak on real images comes after"
+    ran = [(0.5 - np.mean(values), name, counted(len(values), "net")) for name, values in parts.items() if values]
+    pieces = [f"{share:.2f} of them on a {name} ({nets})" for share, name, nets in ran]
+    return f"{begin} {', '.join(pieces)}" if pieces else "Whether it peaks early is not known at this size yet"
+
+
+def _magnitudes(parts: Mapping[str, Sequence[float]]) -> str:
+    begin = "The distance between the two trained distributions, over that between the real one and the start"
+    pieces = " and ".join(f"{0.25 - np.mean(values):.2f} ({name})" for name, values in parts.items() if values)
+    return f"{begin}: {pieces}; the claim needs less than 0.25." if pieces else "Not run at this size yet."
+
+
+def _pixels(found: Evidence) -> str:
+    logs = {scale: compare(found, "mlp", "real", "noise", scale=scale) for scale in ("standardised", "unit")}
+    word = side(logs["unit"], least=1) if all(logs.values()) else "none"
+    return SCALE[word].format(**{scale: np.exp(np.mean(values)) for scale, values in logs.items() if values})
+
+
+def _own_statistics(page: Page, model: str) -> str:
+    nets = histories(home(page, model), model, "real").values()
+    moved = geometric(peak(e, "refreshed") / peak(e) for e in nets)
+    return f"The images' own statistics move ResNet50's peak by a factor of {moved:.2f}." if nets else ""
