@@ -53,7 +53,7 @@ ALLOWED = {
     "budget": "checkpoint provenance experiment store workers lines sweeps estimate",
     "certify": "environment source certificates provenance recipe experiment record experiments syntax twins smoke",
     "parcels": "environment experiment disk record store twins",
-    "report": "models metrics gradients figures widgets experiment store lines sweeps experiments",
+    "report": "models metrics gradients masks figures widgets experiment store lines sweeps experiments",
     "publish": "environment experiment disk store folders sweeps chapters",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

@@ -1,0 +1,178 @@
+"""Children by the size of their parent: records of masked children -> tidy tables, parts of PP1 to PP3, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..experiment import Experiment
+from ..masks import build, mlp_weights
+from . import curves
+from .evidence import Evidence
+from .masks import NOT_RUN, SIZES, SOURCE, described, ends, ran, ranks
+from .numbers import spoken
+from .page import Page
+
+PAIRS = {
+    "magnitude minus diff": ("magnitude", "diff"),
+    "magnitude minus random": ("magnitude", "random"),
+    "diff minus random": ("diff", "random"),
+}
+Ratios = Mapping[Experiment, float]  # a planned net -> how many times the weights of the dense net its parent has
+
+
+def stored(found: Evidence, planned: Iterable[Experiment], inputs: int) -> pd.DataFrame:
+    """The stored rows of `masks.ends`, with the weights of parents and dense nets; `inputs`: numbers of an image."""
+    table = ran(ends(found, planned))
+    weights = table.parent.map(lambda width: mlp_weights(width, inputs))
+    return table.assign(weights=weights, kept=table.kept.astype(float).fillna(weights).astype(int))
+
+
+def fixed(found: Evidence, planned: Ratios, inputs: int) -> pd.DataFrame:
+    """Children with as many weights as the dense net, which begins the line of every mask: `stored`, and ratio."""
+    table = stored(found, planned, inputs)
+    table = table.assign(ratio=[planned[e] for e in table.experiment])
+    dense = table[table.criterion == "dense"]
+    lines = [pd.concat([dense.assign(mask=m), table[table["mask"] == m]]) for m in ranks(table)]
+    return pd.concat(lines or [dense])
+
+
+def emptied(table: pd.DataFrame) -> str:
+    """Which masks leave layers without any weight, and how many; empty if none does."""
+    counts = table.assign(count=table.emptied.map(len)).groupby(["mask", "ratio"])["count"].max()
+    names = [f"{mask} at {ratio} times ({count})" for (mask, ratio), count in counts.items() if count]
+    return f"Layers without any weight: {', '.join(names)}." if names else ""
+
+
+def about(page: Page, found: Evidence, words: str) -> dict[str, str]:
+    """What a figure of `fixed` carries."""
+    alt = "How children of equal size end by the weights of their parent, a line a mask."
+    return page.about(f"ends-{found.profile}", title=f"{words}, {found.data('mlp')}", alt=alt, found=found)
+
+
+def against(table: pd.DataFrame, pairs: Mapping[str, tuple[str, str]] = PAIRS) -> pd.DataFrame:
+    """Differences in test accuracy on the same seed and parent: ratio, weights, seed, points, pair."""
+    children = table[table.ratio > 1]
+    wide = children.pivot(index=["ratio", "weights", "seed"], columns="mask", values="test")
+    parts = [
+        (wide[a] - wide[b]).dropna().rename("points").reset_index().assign(pair=name)
+        for name, (a, b) in pairs.items() if {a, b} <= set(wide)
+    ]  # fmt: skip
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["ratio", "weights", "seed", "points", "pair"])
+
+
+def both(table: pd.DataFrame, tenths: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Children of fixed size and of a tenth (`child`), with test accuracy in a column for each of these masks."""
+    series = {"fixed size": table, "a tenth": tenths}
+    found = pd.concat([part.assign(child=child) for child, part in series.items() if len(part)] or [table])
+    return found.assign(**{m: found.test.where(found["mask"] == m) for m in names}).dropna(how="all", subset=names)
+
+
+def on_plane(found: Evidence, planned: Iterable[Experiment], inputs: int) -> pd.DataFrame:
+    """Dense nets and children by magnitude, as `stored` has them."""
+    table = stored(found, planned, inputs)
+    return table[table.criterion.isin(["dense", "magnitude"])]
+
+
+def whole(table: pd.DataFrame, mask: str, along: str) -> pd.DataFrame:
+    """Test accuracy under one mask by seed and `along`, of the seeds that have all; empty where a size lacks."""
+    found = table[table["mask"] == mask].pivot(index="seed", columns=along, values="test").dropna()
+    return found if found.shape[1] == table[along].nunique() else pd.DataFrame()
+
+
+def rises(table: pd.DataFrame, mask: str) -> list[float]:
+    """Slope of test accuracy per doubling of the parent, one number a seed; none below three parents."""
+    found = whole(table, mask, "ratio")
+    return curves.slopes(found) if found.shape[1] > 2 else []
+
+
+def extreme(table: pd.DataFrame, pair: tuple[str, str], ratios: Iterable[float]) -> list[float]:
+    """The difference of two masks, averaged over the two largest ratios of the plan, one number a seed."""
+    largest = sorted(set(ratios))[-2:]
+    found = against(table, {"pair": pair})
+    each = found[found.ratio.isin(largest)].groupby("seed").points.agg(["mean", "size"])
+    return each["mean"][each["size"] == len(largest)].tolist()
+
+
+def larger(table: pd.DataFrame, tenths: pd.DataFrame, mask: str) -> list[float]:
+    """Doublings of the parent's weights, fixed size over a tenth, each to 99 % of its own best; one number a seed."""
+    one, other = (whole(part, mask, "weights") for part in (table, tenths))
+    if one.empty or other.empty:
+        return []
+    one, other = (curves.sufficient(part) for part in curves.shared(one, other))
+    return (one - other).dropna().tolist()
+
+
+def verdicts(page: Page, table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iterable[float]) -> pd.DataFrame:
+    """The verdicts of PP1 to PP3 on what is shown."""
+    parts = {
+        ("PP1", "points per doubling"): {f"{m}, per doubling of the parent": rises(table, m) for m in SOURCE},
+        ("PP2", "points"): {f"{name}, largest parents": extreme(table, pair, ratios) for name, pair in PAIRS.items()},
+        ("PP3", "doublings"): {f"{m}: parent, fixed size over a tenth": larger(table, tenths, m) for m in SOURCE},
+    }
+    on = page.shown.apart(SIZES, "mlp")
+    return pd.concat([page.judge(id, of, on=on, unit=unit) for (id, unit), of in parts.items()])
+
+
+def sentences(
+    planned: Ratios, inputs: int, table: pd.DataFrame, tenths: pd.DataFrame, plane: pd.DataFrame
+) -> dict[str, str]:
+    """What the page says, by the names that its prose has for it."""
+    differences = {name: extreme(table, pair, planned.values()) for name, pair in PAIRS.items()}
+    slopes = "; ".join(f"{m} {spoken(rises(table, m), 2, 'points')}" for m in SOURCE)
+    far = "; ".join(f"{name} {spoken(values, 1, 'points')}" for name, values in differences.items())
+    more = "; ".join(f"{m} {spoken(larger(table, tenths, m), 1, 'doublings')}" for m in SOURCE)
+    widths = [described(e)["parent"] for e in planned]
+    biases = 4 * (max(widths) - min(widths)) / mlp_weights(min(widths), inputs)
+    return dict(
+        answer_pp1=f"With the number of weights fixed, test accuracy changes per doubling of the parent by: {slopes}",
+        answer_pp2=f"At the two largest parents: {far}",
+        answer_pp3=f"A child of fixed size needs a parent larger by: {more}",
+        ends_read="; ".join(ended(table, m) for m in ranks(table)) + "." if len(table) else NOT_RUN,
+        emptied_read=emptied(table) or "No mask leaves a layer without weights.",
+        pairs_read=f"Over the two largest parents: {far}.",
+        both_read=f"To 99 % of its best, fixed size over a tenth: {more}.",
+        plane_read=best_of(plane),
+        biases=f"{100 * biases:.1f}",
+        largest=f"{mlp_weights(6496) / 1e6:.0f}",
+    )
+
+
+def ended(table: pd.DataFrame, mask: str) -> str:
+    """Where the line of a mask begins and ends, and its best."""
+    means = table[table["mask"] == mask].groupby("ratio").test.mean()
+    best = f"best {means.max():.1f} % at ratio {means.idxmax()}"
+    return f"{mask} from {means.iloc[0]:.1f} % to {means.iloc[-1]:.1f} %, {best}"
+
+
+def best_of(plane: pd.DataFrame) -> str:
+    """The best child of all and the best dense net, means over nets."""
+    if plane.empty:
+        return NOT_RUN
+    means = plane.groupby(["weights", "kept"]).test.mean()
+    uncut = means.index.get_level_values("weights") == means.index.get_level_values("kept")
+    child, dense, told = means[~uncut], means[uncut], "No child yet"
+    if len(child):
+        weights, kept = child.idxmax()
+        told = f"The best child keeps {kept:,} of {weights:,} weights ({child.max():.1f} %)"
+    if dense.empty:
+        return f"{told}."
+    return f"{told}; the best dense net here has {dense.max():.1f} %, with {dense.idxmax()[0]:,} weights."
+
+
+def toy(ratios: Iterable[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """36 random connections of a layer with `ratio` times as many places: curves and captions for an explorer."""
+    rows, told = [], []
+    for ratio in ratios:
+        units = round(6 * ratio**0.5)
+        noise = torch.rand(units, units, generator=torch.Generator().manual_seed(0))
+        kept = build({"layer": noise}, 36 / units**2)["layer"].nonzero().tolist()
+        at = np.linspace(0, 1, units)
+        lines = [end for to, start in kept for end in ((0, at[start]), (1, at[to]), (1, np.nan))]
+        rows += [(ratio, "connection", *end) for end in lines] + [(ratio, "unit", x, y) for x in (0, 1) for y in at]
+        told.append((ratio, f"{units} units to {units}: each reads {36 / units:.1f} of {units}"))
+    table = pd.DataFrame(rows, columns=["ratio", "curve", "side", "place"])
+    return table, pd.DataFrame(told, columns=["ratio", "caption"])
