@@ -12,7 +12,7 @@ from pruning_lab.report import evidence, kept, masks, sparse
 
 RECIPE = Recipe("adam", lr=0.001, batch=128, epochs=2)
 WIDTHS, SEEDS, CRITERIA = (4, 8, 16), (0, 1, 2), ("magnitude", "diff", "random")
-# Test accuracy in hundredths at width 4, and what a doubling of the width adds; all that is not named is as its criterion.
+# Test accuracy in per cent at width 4, and what a doubling of the width adds; what is not named is as its criterion.
 LEVELS = {"dense": (50, 0), "magnitude": (60, 1), "diff": (56, 1), "random": (40, 3), "magnitude, worst": (45, 1)}
 GAPS = {"dense": 20, "magnitude": 5, "diff": 8, "random": 2}
 
@@ -28,7 +28,10 @@ def child(width, seed=0, criterion="magnitude", **how):
 def put(made_up, e, test, gap=10, shares=(0.1,) * 5, emptied=()):
     """Store how a net ends, in hundredths, after an epoch that is no end."""
     ends = [(0.2, 0.3), (test / 100, (test + gap) / 100)]
-    rows = [dict(epoch=k, train_accuracy=fit, test_accuracy=score, test_loss=2.0 - k) for k, (score, fit) in enumerate(ends, 1)]
+    rows = [
+        dict(epoch=k, train_accuracy=fit, test_accuracy=score, test_loss=2.0 - k)
+        for k, (score, fit) in enumerate(ends, 1)
+    ]
     of = np.array([1000, 100, 100, 100, 200])
     arrays = dict(weights=of, kept=(of * np.array(shares)).astype(int), emptied=np.array(emptied, dtype=str))
     return made_up(e, rows, **(arrays if isinstance(e, MaskedTraining) else {}))
@@ -94,7 +97,13 @@ def test_what_a_child_is_called_is_read_from_its_fields(how, mask, rung, scope):
 
 def test_a_dense_net_is_a_mask_of_its_own_that_keeps_everything():
     told = masks.described(net(8, seed=1))
-    assert (told["mask"], told["criterion"], told["rung"], told["density"], told["parent"]) == ("dense", "dense", "", 1.0, 8)
+    assert (told["mask"], told["criterion"], told["rung"], told["density"], told["parent"]) == (
+        "dense",
+        "dense",
+        "",
+        1.0,
+        8,
+    )
 
 
 def test_a_net_ends_at_its_last_epoch_in_per_cent_and_points(made_up):
@@ -151,7 +160,9 @@ def test_masks_that_leave_a_layer_without_weights_are_named(made_up):
 
 
 def test_a_difference_is_the_first_minus_the_second_on_the_same_seed_and_width(table):
-    found = masks.against(table, {"a": ("magnitude", "dense"), "b": ("dense", "magnitude"), "c": ("magnitude", "taylor")})
+    found = masks.against(
+        table, {"a": ("magnitude", "dense"), "b": ("dense", "magnitude"), "c": ("magnitude", "taylor")}
+    )
     assert found.pair.unique().tolist() == ["a", "b"] and len(found) == 18
     one = found[found.pair == "a"].set_index(["width", "seed"]).points
     assert one[4, 0] == pytest.approx(9.5) and one[4, 2] == pytest.approx(10.5) and one[16, 1] == pytest.approx(12)
@@ -197,15 +208,17 @@ def test_a_plan_of_one_seed_asks_for_one():
 def test_a_step_of_the_ladder_is_the_first_mask_minus_the_second(table):
     steps = masks.ladder(table).set_index("label")
     means = {
-        "magnitude: best minus worst": 15, "magnitude: best minus shuffled": 0, "magnitude: shuffled minus random": 18,
-        "magnitude: together minus layer by layer": 0, "diff: together minus layer by layer": 0,
+        "magnitude: best minus worst": 15, "magnitude: best minus shuffled": 0,
+        "magnitude: shuffled minus random": 18, "magnitude: together minus layer by layer": 0, "diff: together minus layer by layer": 0,
         "random: layer by layer minus plain": 0, "random: ERK minus plain": 0, "magnitude: first weights minus fresh": 0,
     }  # fmt: skip
     assert steps["mean"].to_dict() == pytest.approx(means)
     assert steps.group.tolist() == [name.split(":")[0] for name in steps.index] and set(steps.n) == {3}
     assert steps.loc["magnitude: best minus worst", "values"] == pytest.approx([14.5, 15, 15.5])
     gap = masks.ladder(table, "gap").set_index("label")["mean"]
-    assert gap["magnitude: best minus worst"] == pytest.approx(0) and gap["magnitude: shuffled minus random"] == pytest.approx(3)
+    assert gap["magnitude: best minus worst"] == pytest.approx(0) and gap[
+        "magnitude: shuffled minus random"
+    ] == pytest.approx(3)
 
 
 def test_the_ladder_counts_the_widths_that_are_planned_with_all_of_it(table):
@@ -221,7 +234,9 @@ def test_nothing_that_was_run_makes_no_step():
 
 def test_best_minus_worst_by_density_is_read_where_several_are_planned(table):
     found = masks.inverses(table)
-    assert masks.several(table) == 8 and sorted(set(found.density)) == [0.1, 0.5] and set(found["mask"]) == {"magnitude"}
+    assert (
+        masks.several(table) == 8 and sorted(set(found.density)) == [0.1, 0.5] and set(found["mask"]) == {"magnitude"}
+    )
     assert found[found.density == 0.5].points.tolist() == pytest.approx([14.5, 15, 15.5])
     narrow = table[table.width == 4]
     assert masks.several(narrow) is None and masks.inverses(narrow).empty
@@ -236,8 +251,8 @@ def test_layers_are_those_of_the_largest_width_with_all_masks(made_up):
     assert set(found.width) == {8} and found["mask"].unique().tolist() == ["magnitude", "magnitude, worst"]
     assert found.density.tolist() == pytest.approx([20, 0, 0, 0, 100, 5, 10, 20, 30, 40])
     assert found.layer.tolist() == 2 * list(kept.LAYERS)
-    said = "magnitude 20.0 % of the first layer and 100.0 % of the last; magnitude, worst 5.0 % of the first layer and 40.0 % of the last"
-    assert sparse.shared(found) == f"Kept: {said}."
+    best = "magnitude 20.0 % of the first layer and 100.0 % of the last"
+    assert sparse.shared(found) == f"Kept: {best}; magnitude, worst 5.0 % of the first layer and 40.0 % of the last."
     fewer = [*planned[:5], net(16), child(16)]
     put(made_up, child(16), 50)
     assert set(kept.layers(masks.by_width(evidence.stored("laptop", fewer), fewer)).width) == {4}
@@ -252,7 +267,9 @@ def test_children_are_shown_beside_the_dense_net_of_their_width(made_up):
     assert names_of(kept.learning(table, "learning")) == {"training", "test", "dense, training", "dense, test"}
     means = kept.curves_of(planned[:2])
     assert [point["curve"] for point in means] == ["training", "training", "test", "test"]
-    assert means[1]["accuracy"] == pytest.approx(61) and means[3] == dict(curve="test", epoch=2, accuracy=pytest.approx(51))
+    assert means[1]["accuracy"] == pytest.approx(61) and means[3] == dict(
+        curve="test", epoch=2, accuracy=pytest.approx(51)
+    )
     assert kept.caption(planned[2:4]) == "mean of 2 nets; kept: fc1 10 %, fc2 10 %, fc3 10 %, fc4 10 %, out 10 %"
     without = table[(table.criterion != "dense") | (table.width == 4)]  # a width has no dense net: children stand alone
     assert names_of(kept.learning(without, "learning")) == {"training", "test"}
@@ -273,8 +290,8 @@ def test_masks_settle_by_parents_named_by_their_dense_net(made_up):
     assert settled.name.unique().tolist() == ["width 4", "width 8"] and len(settled) == 8
     assert settled[settled.name == "width 8"].overlap.tolist() == pytest.approx([0.4, 0.45, 0.65, 0.9])
     assert sparse.settled_at(settled) == (
-        "Before the first step the largest weights already have 30 % of the final mask, after a tenth of the training 35 %, "
-        "after half 55 %. Chance that knows how many each layer keeps has 10 % at the start."
+        "Before the first step the largest weights already have 30 % of the final mask, after a tenth of the training "
+        "35 %, after half 55 %. Chance that knows how many each layer keeps has 10 % at the start."
     )
     assert sparse.settled_at(settled[:0]) == "Not run at this size yet."
     assert kept.settling(evidence.stored("laptop", []), masks.by_width(found, planned)).empty
@@ -282,7 +299,12 @@ def test_masks_settle_by_parents_named_by_their_dense_net(made_up):
 
 def test_ranked_together_the_layer_with_larger_weights_keeps_more():
     points, captions = kept.toy([0.1, 0.5])
-    counts = points[points.curve == "kept"].assign(second=lambda t: t.layer > 0.5).groupby(["ranked", "density", "second"]).size()
+    counts = (
+        points[points.curve == "kept"]
+        .assign(second=lambda t: t.layer > 0.5)
+        .groupby(["ranked", "density", "second"])
+        .size()
+    )
     assert counts["layer by layer", 0.1].tolist() == [30, 30] and counts["layer by layer", 0.5].tolist() == [150, 150]
     assert counts["together", 0.1].sum() == 60 and counts["together", 0.1][True] > 2 * counts["together", 0.1][False]
     assert len(points) == 4 * 600 and "kept: first layer 10 %, second layer 10 %" in captions.caption.tolist()
@@ -314,7 +336,9 @@ def test_how_much_more_width_a_mask_needs_is_counted_in_doublings():
 
 def test_the_parts_of_catching_up_stand_in_three_units(table):
     parts = sparse.catching(table)
-    assert parts["points per doubling"] == {f"random over {m}, per doubling": pytest.approx([2] * 3) for m in ("magnitude", "diff")}
+    assert parts["points per doubling"] == {
+        f"random over {m}, per doubling": pytest.approx([2] * 3) for m in ("magnitude", "diff")
+    }
     assert parts["points"]["random over magnitude, width 16"] == pytest.approx([-15.5, -16, -16.5])
     assert parts["points"]["random over diff, width 16"] == pytest.approx([-12] * 3)
     assert list(parts["doublings"]) == [f"random needs more width than {m}, doublings" for m in ("magnitude", "diff")]
@@ -342,11 +366,17 @@ def test_verdicts_have_every_part_with_its_unit(table, made_up):
     found = sparse.verdicts(page(), table)
     assert found.groupby("claim").size().to_dict() == dict(PW1=3, PW2=6, PW3=1, PW4=6)
     units = found[found.claim == "PW2"].groupby("unit", sort=False).size().to_dict()
-    assert units == {"points per doubling": 2, "points": 2, "doublings": 2} and set(found[found.claim != "PW2"].unit) == {"points"}
+    assert units == {"points per doubling": 2, "points": 2, "doublings": 2} and set(
+        found[found.claim != "PW2"].unit
+    ) == {"points"}
     words = found.set_index("part").verdict
     assert words["magnitude over dense"] == words["magnitude over diff"] == "holds on digits"
     local = sparse.verdicts(page(), table, "local")
-    assert local.part.tolist()[:3] == ["magnitude, local over dense", "diff, local over dense", "random, local over dense"]
+    assert local.part.tolist()[:3] == [
+        "magnitude, local over dense",
+        "diff, local over dense",
+        "random, local over dense",
+    ]
     assert set(sparse.verdicts(page(), table, "ERK").query("claim == 'PW3'").verdict) == {"not run"}
 
 
@@ -357,8 +387,8 @@ SPEED = InferenceSpeed(4, shape=(1, 3, 2), classes=3, density=0.2, batches=(1, 5
 def timed(made_up):
     shares = {"dense": 1.0, "masked": 1.1, "csr": 0.5, "smaller": 0.25}
     rows = [
-        dict(net=name, batch=b, parameters=1234, multiplications=1200, bytes=4_936_000, milliseconds=b * of, low=b * of / 2,
-             high=b * of * 2, of_dense=of, threads=1)
+        dict(net=name, batch=b, parameters=1234, multiplications=1200, bytes=4_936_000, of_dense=of, threads=1,
+             milliseconds=b * of, low=b * of / 2, high=b * of * 2)
         for b in (1, 5) for name, of in shares.items()
     ]  # fmt: skip
     return find(made_up(SPEED, rows))
@@ -372,7 +402,9 @@ def test_speeds_have_words_and_quartiles(timed):
 
 
 def test_sentences_have_the_numbers_of_the_table(table, timed):
-    where = pd.DataFrame([dict(mask="diff", layer=name, density=share) for name, share in (("fc1", 9.0), ("out", 30.0))])
+    where = pd.DataFrame(
+        [dict(mask="diff", layer=name, density=share) for name, share in (("fc1", 9.0), ("out", 30.0))]
+    )
     said = sparse.sentences(page(), table, where, pd.DataFrame(), timed)
     assert said["layers_read"] == "Kept: diff 9.0 % of the first layer and 30.0 % of the last."
     over = "magnitude +11.0 points (+9.8 to +12.2); diff +7.0 points (+7.0 to +7.0); random -7.0 points (-7.0 to -7.0)"
@@ -385,7 +417,8 @@ def test_sentences_have_the_numbers_of_the_table(table, timed):
     assert said["answer_pw3"] == "Magnitude against diff: +4.0 points (+2.8 to +5.2)"
     assert said["answer_pw4"].endswith("magnitude +15.0 points (+15.0 to +15.0); diff +12.0 points (+12.0 to +12.0); "
                                        "random +18.0 points (+18.0 to +18.0)")  # fmt: skip
-    assert said["ends_read"].startswith("width 4: dense 50.0 %, magnitude 60.0 %, diff 56.0 %, random 40.0 %; width 8: dense 50.0 %")
+    first = "width 4: dense 50.0 %, magnitude 60.0 %, diff 56.0 %, random 40.0 %"
+    assert said["ends_read"].startswith(f"{first}; width 8: dense 50.0 %")
     assert said["inverse_read"] == "Best minus worst: " + "; ".join(
         f"magnitude at density {d} +15.0 points (+13.8 to +16.2)" for d in ("0.1", "0.5")) + "."  # fmt: skip
     assert said["inverse_width"] == "width 8" and said["emptied_read"] == "No mask leaves a layer without weights."
@@ -404,12 +437,15 @@ def test_where_nothing_was_run_every_sentence_says_so(timed):
     assert said["answer_pw3"] == "Magnitude against diff: not run" and said["answer_pw2"].endswith("magnitude; not run")
     assert said["missing"].startswith("Fewer than three nets: ")
     few = ended([net(4), child(4)], lambda e, width: None)
-    assert sparse.sentences(page(), few, kept.layers(few), pd.DataFrame(), timed)["inverse_width"] == "no width of this profile"
+    assert (
+        sparse.sentences(page(), few, kept.layers(few), pd.DataFrame(), timed)["inverse_width"]
+        == "no width of this profile"
+    )
 
 
 def test_lines_with_fewer_than_three_nets_are_named_dense_ones_too(made_up):
     put(made_up, net(4), 50)
-    assert sparse.missing(evidence.stored("laptop", [net(4)])) == "Fewer than three nets: mlp-digits (4 wide): 1 of 3."
+    assert masks.missing(evidence.stored("laptop", [net(4)])) == "Fewer than three nets: mlp-digits (4 wide): 1 of 3."
 
 
 def test_a_figure_of_masks_says_whose_lines_it_has(table, made_up):
@@ -417,6 +453,8 @@ def test_a_figure_of_masks_says_whose_lines_it_has(table, made_up):
     drawn = masks.lines(table, ["random"])
     told = masks.about(page(), page().own, drawn, "random", "Random masks")
     assert (told["title"], told["file"]) == ("Random masks, digits", "random-laptop.csv")
-    assert told["alt"].endswith("dense; random; random, local; random, ERK.") and told["command"].endswith("--profile laptop")
+    assert told["alt"].endswith("dense; random; random, local; random, ERK.") and told["command"].endswith(
+        "--profile laptop"
+    )
     figure = figures.panels(drawn, masks.SHORT, by="mask", x="width", log=("width",), **told)
     assert figure.layout.meta["rows"].splitlines()[:2] == ["seed,mask,width,test,gap", "0,dense,4,50,20"]

@@ -9,7 +9,6 @@ import pandas as pd
 from ..masks import mlp_weights
 from ..store import Record
 from . import curves, masks
-from .evidence import Evidence
 from .masks import NOT_RUN, SOURCE, Pair, complete, named, per_seed, ran, ranks, tenths
 from .numbers import counted, spoken
 from .page import Page
@@ -103,7 +102,7 @@ def sentences(
     narrower = each(table, {m: ("dense", m) for m in names}, "gap")
     return dict(
         origin=page.shown.origin(),
-        missing=missing(page.shown),
+        missing=masks.missing(page.shown),
         answer_pw1=f"Test accuracy against a dense net of equal size, averaged over widths: {over}",
         answer_pw2=caught_up(table),
         answer_pw3=f"Magnitude against diff: {spoken(per_seed(table, ('magnitude', 'diff')), 1, 'points')}",
@@ -123,12 +122,6 @@ def sentences(
         too_many=f"{mlp_weights(2800) / 1e5:.0f}",
         most=f"{mlp_weights(2100) / 1e5:.0f}",
     )
-
-
-def missing(found: Evidence) -> str:
-    """Which lines have fewer than three nets, in a sentence, dense nets among them."""
-    names = ", ".join(found.missing)
-    return f"Fewer than three nets: {names}." if names else "Every line has at least three nets."
 
 
 def each(table: pd.DataFrame, pairs: Mapping[str, Pair], column: str = "test") -> str:
