@@ -208,10 +208,15 @@ def test_a_plan_of_one_seed_asks_for_one():
 def test_a_step_of_the_ladder_is_the_first_mask_minus_the_second(table):
     steps = masks.ladder(table).set_index("label")
     means = {
-        "magnitude: best minus worst": 15, "magnitude: best minus shuffled": 0,
-        "magnitude: shuffled minus random": 18, "magnitude: together minus layer by layer": 0, "diff: together minus layer by layer": 0,
-        "random: layer by layer minus plain": 0, "random: ERK minus plain": 0, "magnitude: first weights minus fresh": 0,
-    }  # fmt: skip
+        "magnitude: best minus worst": 15,
+        "magnitude: best minus shuffled": 0,
+        "magnitude: together minus layer by layer": 0,
+        "diff: together minus layer by layer": 0,
+        "magnitude: shuffled minus random": 18,
+        "random: layer by layer minus plain": 0,
+        "random: ERK minus plain": 0,
+        "magnitude: first weights minus fresh": 0,
+    }
     assert steps["mean"].to_dict() == pytest.approx(means)
     assert steps.group.tolist() == [name.split(":")[0] for name in steps.index] and set(steps.n) == {3}
     assert steps.loc["magnitude: best minus worst", "values"] == pytest.approx([14.5, 15, 15.5])
