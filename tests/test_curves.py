@@ -38,7 +38,7 @@ def test_the_sufficient_size_is_read_between_dots():
     table = pd.DataFrame([[0.0, 50.0, 100.0], [100.0, 10.0, 20.0], [0.0, 0.0, 100.0]], columns=[4, 8, 32])
     assert curves.sufficient(table).tolist() == pytest.approx([3 + 2 * 49 / 50, 2.0, 3 + 2 * 0.99])
     assert curves.sufficient(table, share=0.5).tolist() == pytest.approx([3.0, 2.0, 4.0])
-    assert curves.sufficient(pd.DataFrame()).empty
+    assert curves.sufficient(pd.DataFrame()).tolist() == []
 
 
 @settings(deadline=None)

@@ -124,6 +124,8 @@ def test_how_much_larger_a_parent_must_be_is_counted_in_doublings_of_its_weights
     assert parents.larger(one, other, "magnitude") == pytest.approx([2.99] * 3)
     assert parents.larger(other, one, "magnitude") == pytest.approx([-2.99] * 3)
     assert parents.larger(one, other[other.seed > 0], "magnitude") == pytest.approx([2.99] * 2)
+    apart = other.assign(weights=other.weights * 100)  # no parents that both series share
+    assert parents.larger(one, apart, "magnitude") == []
     assert parents.larger(one, other, "diff") == parents.larger(one, other[:0], "magnitude") == []
 
 
