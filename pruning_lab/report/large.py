@@ -1,4 +1,4 @@
-"""Nets trained under masks in numbers: records of children -> tidy tables, one number a net, rows of figures."""
+"""Nets trained under masks in numbers: records of children -> tidy tables, one number a net."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from ..experiments import MaskedTraining
 from ..store import Record, find
@@ -15,51 +16,62 @@ from ..store import Record, find
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT"}
 KIND = ["ranking", "criterion", "end"]
 Kind = tuple[str, str, str]  # a value of each of KIND
+RANKINGS = ("global", "local")
+MASKS = [("random", ""), *((c, end) for c in ("magnitude", "diff") for end in ("best", "worst"))]  # the source's
+GLOBAL, LOCAL = ([(ranking, *mask) for mask in MASKS] for ranking in RANKINGS)
 DENSE: Kind = ("", "dense", "")
-MASKS = (("random", ""), ("magnitude", "best"), ("magnitude", "worst"), ("diff", "best"), ("diff", "worst"))  # the source's
-GLOBAL, LOCAL = ([(ranking, *mask) for mask in MASKS] for ranking in ("global", "local"))
 BEST_DIFF: Kind = ("global", "diff", "best")
-PANELS = {"global": "ranked globally, 2 % floor", "local": "ranked within each layer"}
 VARIANTS = {"output": "output layer {}", "floor": "floor {:g}", "rate": "rate {:g}", "density": "density {:g}"}
 NO_FLOOR, SLOW = "no floor", "rate 0.1"
-WHICH = ["model", "seed", *KIND, "variant", "label"]  # what a net is
+NET = ["model", "seed", *KIND, "variant", "label"]
 LEARNT = 20  # training accuracy in % that a net has to pass
+LOST = {  # column of the page -> of `lost`, format, words where there is no number
+    "training accuracy, %": ("train", "{:.1f}", "ran away"),
+    "test accuracy, %": ("test", "{:.1f}", "ran away"),
+    "layers on the floor": ("floored", "{:.0f}", "unknown"),
+    "test accuracy at rate 0.1, %": ("again", "{:.1f}", "not run"),
+}
 
 
-def described(plan: Iterable[MaskedTraining]) -> pd.DataFrame:
-    """What each child of a plan is, a row each in the plan's order.
+def described(plan: Iterable[MaskedTraining]) -> DataFrame:
+    """What each child of a plan is: a row each, in the plan's order.
 
-    experiment, model, seed; ranking ("global" or "local", "" where nothing is removed), criterion ("dense" there) and end (which of
-    the ranked weights stay, "best" or "worst", or "shuffled" within layers, or at random in "ERK"'s densities, or "");
-    rate, output ("whole" or "masked"), floor, density (NaN where it has none); variant (in what it differs from most children of
-    its model, such as "rate 0.1"; "" in nothing); label, what a figure calls it.
+    experiment, model, seed; ranking ("global" or "local", "" where nothing is removed); criterion ("dense" there); end
+    (which of the ranked weights stay, "best" or "worst", or "shuffled" within layers, or "ERK", or ""); rate, output
+    ("whole" or "masked"), floor, density (NaN where it has none); variant (in what it differs from most children of its
+    model, such as "rate 0.1"; "" in nothing); label (what a figure calls it).
     """
-    table = pd.DataFrame([_fields(e) for e in dict.fromkeys(plan)], columns=["experiment", "model", "seed", *KIND, *VARIANTS])
-    usual = {model: {c: Counter(part[c].dropna()).most_common(1) for c in VARIANTS} for model, part in table.groupby("model")}
+    rows = [_fields(e) for e in dict.fromkeys(plan)]
+    table, usual = DataFrame(rows, columns=["experiment", *NET[:5], *VARIANTS]), {}
+    for model, part in table.groupby("model"):
+        usual[model] = {c: Counter(part[c].dropna()).most_common(1) for c in VARIANTS}
     table["variant"] = [_variant(row, usual[row["model"]]) for row in table.to_dict("records")]
-    return table.assign(label=[named(kind, more) for *kind, more in table[[*KIND, "variant"]].itertuples(index=False)])
+    labels = [named(kind, more) for *kind, more in table[[*KIND, "variant"]].itertuples(index=False)]
+    return table.assign(label=labels)
 
 
-def _fields(e: MaskedTraining) -> dict[str, object]:
-    dense = e.density == 1
+def _fields(e: MaskedTraining) -> dict[str, Any]:
     ranked = "" if e.criterion == "random" else "worst" if e.invert else "best"
-    kind = e.scope if e.scope == "local" else "global", e.criterion, "shuffled" if e.shuffle else "ERK" if e.scope == "erk" else ranked
-    floor = np.nan if dense or e.scope != "global" else e.floor
-    trained = dict(rate=(e.recipe or e.parent.recipe).lr, output="whole" if "out.weight" in e.skip else "masked")
-    fields = dict(experiment=e, model=e.parent.model, seed=e.seed) | dict(zip(KIND, DENSE if dense else kind, strict=True))
-    return fields | trained | dict(floor=floor, density=np.nan if dense else e.density)
+    end = "shuffled" if e.shuffle else "ERK" if e.scope == "erk" else ranked
+    kind = "local" if e.scope == "local" else "global", e.criterion, end
+    fields = dict(experiment=e, model=e.parent.model, seed=e.seed, rate=(e.recipe or e.parent.recipe).lr)
+    fields |= dict(output="whole" if "out.weight" in e.skip else "masked")
+    if e.density == 1:
+        return fields | dict(zip(KIND, DENSE, strict=True))
+    floor = e.floor if e.scope == "global" else np.nan
+    return fields | dict(zip(KIND, kind, strict=True)) | dict(floor=floor, density=e.density)
 
 
 def _variant(row: Mapping[str, Any], usual: Mapping[str, list[tuple[Any, int]]]) -> str:
     """In what a child differs from most; what it has none of (NaN) is no difference."""
     odd = {c: row[c] for c in VARIANTS if row[c] == row[c] and row[c] != usual[c][0][0]}
-    return ", ".join(NO_FLOOR if (c, value) == ("floor", 0) else VARIANTS[c].format(value) for c, value in odd.items())
+    return ", ".join(NO_FLOOR if (c, is_) == ("floor", 0) else VARIANTS[c].format(is_) for c, is_ in odd.items())
 
 
 def named(kind: Sequence[str], variant: str = "") -> str:
     """A kind of net as figures call it, such as "global: diff, best; no floor"."""
     ranking, *mask = kind
-    head = f"{ranking}: {masked(mask)}" if ranking else masked(mask)
+    head = ": ".join(filter(None, (ranking, masked(mask))))
     return "; ".join(filter(None, (head, variant)))
 
 
@@ -68,26 +80,24 @@ def masked(mask: Sequence[str]) -> str:
     return ", ".join(filter(None, mask))
 
 
-def nets(plan: Iterable[MaskedTraining]) -> pd.DataFrame:
-    """Rows of `described`, with accuracy after the last epoch in % (test, train) and how many layers are on the floor (floored).
+def _records(table: DataFrame) -> Iterator[tuple[MaskedTraining, dict[str, Any], Record]]:
+    """Of the rows of `described` those that are stored: the experiment, the columns NET, the record."""
+    for row in table.to_dict("records"):
+        if (record := find(row["experiment"])) is not None:
+            yield row["experiment"], {name: row[name] for name in NET}, record
+
+
+def nets(plan: Iterable[MaskedTraining]) -> DataFrame:
+    """Rows of `described` with test, train (accuracy after the last epoch, %) and floored (layers on the floor).
 
     NaN where no record is stored: the net's loss ran away, or it was not run.
     """
-    table, columns = described(plan), ["test", "train", "floored"]
-    ends = {row["experiment"]: _end(row["experiment"], record) for row, record in _records(table)}
-    return table.join(pd.DataFrame([ends.get(e, [np.nan] * 3) for e in table.experiment], columns=columns, dtype=float))
-
-
-def _records(table: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Record]]:
-    """The rows of `described` that are stored, each with its record."""
-    for row in table.to_dict("records"):
-        if (record := find(row["experiment"])) is not None:
-            yield row, record
-
-
-def _end(e: MaskedTraining, record: Record) -> list[float]:
-    last = record.table.iloc[-1]
-    return [100 * last.test_accuracy, 100 * last.train_accuracy, on_floor(e.floor, record.arrays).sum()]
+    table, ends = described(plan), {}
+    for e, _, record in _records(table):
+        last = record.table.iloc[-1]
+        ends[e] = [100 * last.test_accuracy, 100 * last.train_accuracy, on_floor(e.floor, record.arrays).sum()]
+    found = [ends.get(e, [np.nan] * 3) for e in table.experiment]
+    return table.join(DataFrame(found, columns=["test", "train", "floored"], dtype=float))
 
 
 def on_floor(floor: float, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -95,88 +105,82 @@ def on_floor(floor: float, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return arrays["covered"] & (arrays["kept"] <= np.ceil(np.round(floor * arrays["weights"], 6)))
 
 
-def layers(plan: Iterable[MaskedTraining]) -> pd.DataFrame:
-    """A row a masked layer of each stored net that is not dense: what the net is (as `described`), layers (the layer's name), depth
-    (1 reads the image), weights, kept, density (%), floored (no more is left than the floor)."""
-    parts = []
-    for row, record in _records(described(plan)):
-        if row["criterion"] != "dense":
-            seen = pd.DataFrame({name: record.arrays[name] for name in ("layers", "weights", "kept")})
-            seen = seen.assign(floored=on_floor(row["experiment"].floor, record.arrays))[record.arrays["covered"]]
-            told = {name: row[name] for name in WHICH}
-            parts.append(seen.assign(**told, depth=range(1, 1 + len(seen)), density=100 * seen.kept / seen.weights))
-    return pd.concat(parts) if parts else pd.DataFrame(columns=[*WHICH, "layers", "depth", "weights", "kept", "density", "floored"])
+def layers(plan: Iterable[MaskedTraining]) -> DataFrame:
+    """A row a masked layer of each stored net that is not dense.
+
+    Columns: NET, layers (the layer's name), depth (1 reads the image), weights, kept, density (%), floored (bool).
+    """
+    parts = [DataFrame(columns=[*NET, "layers", "depth", "weights", "kept", "density", "floored"])]
+    for e, net, record in _records(described(plan)):
+        if net["criterion"] != "dense":
+            seen = DataFrame({name: record.arrays[name] for name in ("layers", "weights", "kept")})
+            seen = seen.assign(floored=on_floor(e.floor, record.arrays), **net)[record.arrays["covered"]]
+            parts.append(seen.assign(depth=range(1, 1 + len(seen)), density=100 * seen.kept / seen.weights))
+    return pd.concat(parts[1:] or parts)
 
 
-def epochs(plan: Iterable[MaskedTraining]) -> pd.DataFrame:
-    """A row an epoch of each stored net: what the net is (as `described`), epoch, train_accuracy and test_accuracy in [0, 1]."""
-    columns, parts = ["epoch", "train_accuracy", "test_accuracy"], []
-    for row, record in _records(described(plan)):
-        parts.append(record.table[columns].assign(**{name: row[name] for name in WHICH}))
-    return pd.concat(parts) if parts else pd.DataFrame(columns=[*columns, *WHICH])
+def epochs(plan: Iterable[MaskedTraining]) -> DataFrame:
+    """A row an epoch of each stored net: the columns NET, epoch, train_accuracy and test_accuracy in [0, 1]."""
+    columns = ["epoch", "train_accuracy", "test_accuracy"]
+    parts = [record.table[columns].assign(**net) for _, net, record in _records(described(plan))]
+    return pd.concat(parts or [DataFrame(columns=[*columns, *NET])])
 
 
-def resnets(nets: pd.DataFrame) -> list[str]:
+def resnets(nets: DataFrame) -> list[str]:
     """The ResNet50s of which any net is stored; the one with the small stem where none is."""
-    both = nets[nets.model.isin(("resnet50", "resnet50_cifar")) & nets.test.notna()]
-    return sorted(both.model.unique()) or ["resnet50_cifar"]
+    stored = set(nets.model[nets.test.notna()])
+    return [model for model in ("resnet50", "resnet50_cifar") if model in stored] or ["resnet50_cifar"]
 
 
-def level(nets: pd.DataFrame, model: str, *kinds: Kind, column: str = "test", variant: str = "") -> pd.Series:
+def level(nets: DataFrame, model: str, *kinds: Kind, column: str = "test", variant: str = "") -> pd.Series:
     """Of each seed the highest number of these kinds of nets; seeds that lack one of the kinds are left out."""
     part = nets[(nets.model == model) & (nets.variant == variant)]
     wide = part.pivot(index="seed", columns=KIND, values=column).reindex(columns=pd.MultiIndex.from_tuples(kinds))
     return wide.max(axis=1, skipna=False).dropna()
 
 
-def minus(nets: pd.DataFrame, model: str, first: Kind | list[Kind], second: Kind | list[Kind]) -> list[float]:
+def minus(nets: DataFrame, model: str, first: Kind | list[Kind], second: Kind | list[Kind]) -> list[float]:
     """Test accuracy of one kind of net minus another's in points, one number a seed; of several kinds the best."""
     a, b = (level(nets, model, *(kinds if isinstance(kinds, list) else [kinds])) for kinds in (first, second))
     return (a - b).dropna().tolist()
 
 
-def kinds(nets: pd.DataFrame, model: str, *rankings: str) -> list[Kind]:
+def kinds(nets: DataFrame, model: str, *rankings: str) -> list[Kind]:
     """The kinds of nets with these rankings that a plan has, in its order."""
     part = nets[(nets.model == model) & (nets.variant == "") & nets.ranking.isin(rankings)]
     return list(dict.fromkeys(part[KIND].itertuples(index=False, name=None)))
 
 
-def of_kind(layers: pd.DataFrame, model: str, kind: Kind) -> pd.DataFrame:
+def of_kind(layers: DataFrame, model: str, kind: Kind) -> DataFrame:
     """The layers of the usual nets of one kind."""
     same = (layers[KIND] == list(kind)).all(axis=1)
     return layers[same & (layers.model == model) & (layers.variant == "")]
 
 
-def thirds(layers: pd.DataFrame, model: str, kind: Kind) -> pd.Series:
+def thirds(layers: DataFrame, model: str, kind: Kind) -> pd.Series:
     """Log of the mean density of the last third of the layers over that of the first, by seed."""
     found = {}
     for seed, part in of_kind(layers, model, kind).groupby("seed"):
-        last = part.depth.max()
-        early, late = part.density[part.depth <= last // 3], part.density[part.depth > last - last // 3]
-        found[seed] = float(np.log(late.mean() / early.mean()))
+        density, third = part.sort_values("depth").density, len(part) // 3
+        found[seed] = float(np.log(density.tail(third).mean() / density.head(third).mean()))
     return pd.Series(found, dtype=float)
 
 
-def lost(nets: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Rows of the nets of a model that failed: training accuracy of no more than 20 %, or a loss that ran away. None where none was run.
+def lost(nets: DataFrame, model: str) -> DataFrame:
+    """Rows of the nets of a model that failed: training accuracy of at most 20 %, or a loss that ran away.
 
-    Beside them again_test (the same net's test accuracy at rate 0.1, NaN: not run) and learns (whether that net learns).
+    Nothing was run: no rows. Beside them again, test accuracy at rate 0.1 (NaN: not run), and learns, whether that learns.
     """
     own = nets[nets.model == model]
     failed = own[(own.variant == "") & ~(own.train > LEARNT)] if own.train.notna().any() else own[:0]
-    again = own[own.variant == SLOW].assign(again_test=lambda t: t.test, learns=lambda t: t.train > LEARNT)
-    return failed.merge(again[[*KIND, "seed", "again_test", "learns"]], how="left", on=[*KIND, "seed"])
+    slow = own[own.variant == SLOW].assign(again=lambda t: t.test, learns=lambda t: t.train > LEARNT)
+    return failed.merge(slow[[*KIND, "seed", "again", "learns"]], how="left", on=[*KIND, "seed"])
 
 
-def lost_table(nets: pd.DataFrame, model: str) -> pd.DataFrame | None:
-    """The nets that failed, for the page; None where there is none."""
+def lost_table(nets: DataFrame, model: str) -> DataFrame:
+    """The nets that failed, for the page."""
     failed = lost(nets, model)
     told = {"mask": failed.label, "seed": failed.seed}
-    told |= {"training accuracy, %": _told(failed.train, "ran away"), "test accuracy, %": _told(failed.test, "ran away")}
-    told |= {"layers on the floor": _told(failed.floored, "unknown", 0)}
-    told |= {"test accuracy at rate 0.1, %": _told(failed.again_test, "not run")}
-    return pd.DataFrame(told) if len(failed) else None
-
-
-def _told(values: pd.Series, missing: str, digits: int = 1) -> list[str]:
-    return [f"{value:.{digits}f}" if value == value else missing for value in values]
+    for name, (column, words, none) in LOST.items():
+        told[name] = [words.format(number) if number == number else none for number in failed[column]]
+    return DataFrame(told)

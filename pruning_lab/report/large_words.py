@@ -6,17 +6,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from pandas import DataFrame
 
 from . import claims
 from .evidence import reference
-from .large import BEST_DIFF, DENSE, GLOBAL, LOCAL, MASKS, NAMES, PANELS, level, lost, masked, minus, of_kind, thirds
+from .large import BEST_DIFF, DENSE, GLOBAL, LOCAL, MASKS, NAMES, RANKINGS, level, lost, masked, minus, of_kind, thirds
 from .large_views import best_minus_worst, choices, from_dense
 from .numbers import side, spelled, spoken
 from .page import Page
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, few epochs"}
 CLOSE = (("global", "magnitude", "best"), ("global", "random", ""))  # that stay close to dense, says the claim
-THEIRS = ("random_10", "magnitude_best", "magnitude_worst", "coherence_best", "coherence_worst")  # the source's names for MASKS
+THEIRS = ("none", "random_10", "magnitude_best", "magnitude_worst", "coherence_best", "coherence_worst")
 BORNE_OUT = {"reproduced": "yes", "not reproduced": "no", "undecided": "not decided", "not run": "not run"}
 STARVED = {  # is any mask starved, best magnitude aside?
     True: "of the masks that do, best magnitude aside, the best still ends at {:.1f} %",
@@ -30,88 +31,83 @@ NOT_YET, NOT_RUN = "Not run yet", "Not run at this size yet."
 Parts = dict[str, list[float]]
 
 
-def starved(nets: pd.DataFrame, models: Iterable[str]) -> tuple[Parts, dict[str, str]]:
+def starved(nets: DataFrame, models: Iterable[str]) -> tuple[Parts, dict[str, str]]:
     """Parts of LN1, and the kinds of those that allow a margin."""
     parts, kinds = {}, {}
-    for model in models:
-        parts[f"{NAMES[model]}: 50 % minus the best starved mask"] = (50 - starving(nets, model)).tolist()
-        close = {f"{NAMES[model]}: {masked(kind[1:])} minus dense": minus(nets, model, kind, DENSE) for kind in CLOSE}
-        parts, kinds = parts | close, kinds | dict.fromkeys(close, "at_least")
+    for m in models:
+        close = {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in CLOSE}
+        parts |= {f"{NAMES[m]}: 50 % minus the best starved mask": (50 - starving(nets, m)).tolist()} | close
+        kinds |= dict.fromkeys(close, "at_least")
     return parts, kinds
 
 
-def starving(nets: pd.DataFrame, model: str) -> pd.Series:
-    """Test accuracy of the best of the source's global masks with a layer on the floor that are not to stay close, by seed."""
-    columns = {kind: (level(nets, model, kind), level(nets, model, kind, column="floored")) for kind in GLOBAL if kind not in CLOSE}
-    return pd.concat([test[floored.reindex(test.index) > 0] for test, floored in columns.values()]).groupby(level=0).max()
+def starving(nets: DataFrame, model: str) -> pd.Series:
+    """Test accuracy of the best of the masks that have a layer on the floor and are not to stay close, by seed."""
+    ranked = [kind for kind in GLOBAL if kind not in CLOSE]
+    found = [(level(nets, model, kind), level(nets, model, kind, column="floored")) for kind in ranked]
+    return pd.concat([test[floored > 0] for test, floored in found]).groupby(level=0).max()
 
 
-def local(nets: pd.DataFrame, models: Iterable[str]) -> Parts:
+def local(nets: DataFrame, models: Iterable[str]) -> Parts:
     """Parts of LN2: each local mask minus dense."""
-    return {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for m in models for kind in LOCAL}
+    pairs = [(m, kind) for m in models for kind in LOCAL]
+    return {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for m, kind in pairs}
 
 
-def against_diff(nets: pd.DataFrame) -> Parts:
+def against_diff(nets: DataFrame) -> Parts:
     """Parts of LN3: the transformer's best-diff mask minus others."""
-    return {
-        f"ViT, {ranking}: diff, best minus {masked(mask)}": minus(nets, "vit", (ranking, "diff", "best"), (ranking, *mask))
-        for ranking in PANELS
-        for mask in MASKS[:3]
-    }
+    pairs = [(ours[3], rival) for ours in (GLOBAL, LOCAL) for rival in ours[:3]]
+    return {f"ViT, {r}: diff, best minus {masked(mask)}": minus(nets, "vit", best, (r, *mask)) for best, (r, *mask) in pairs}
 
 
-def evenness(layers: pd.DataFrame, models: Iterable[str]) -> Parts:
+def evenness(layers: DataFrame, models: Iterable[str]) -> Parts:
     """Parts of LN4, of the layers under the best-diff mask, as logarithms."""
     parts = {}
     for model in models:
+        wider = np.log(uneven(layers, model) / uneven(layers, "vit")).dropna()
         parts[f"{NAMES[model]}: late over early"] = thirds(layers, model, BEST_DIFF).tolist()
-        parts[f"{NAMES[model]}: spread over ViT's"] = np.log(uneven(layers, model) / uneven(layers, "vit")).dropna().tolist()
+        parts[f"{NAMES[model]}: spread over ViT's"] = wider.tolist()
     blocks = of_kind(layers, "vit", BEST_DIFF)
     thinnest = blocks[blocks.layers.str.startswith("block")].groupby("seed").density.min()
     return parts | {"ViT: thinnest block layer over 5 %": np.log(thinnest.astype(float) / 5).tolist()}
 
 
-def uneven(layers: pd.DataFrame, model: str) -> pd.Series:
+def uneven(layers: DataFrame, model: str) -> pd.Series:
     """Spread of the layers' log densities under the best-diff mask, by seed."""
     parts = of_kind(layers, model, BEST_DIFF).groupby("seed").density
     return pd.Series({seed: np.log(part).std() for seed, part in parts}, dtype=float)
 
 
-def beside(nets: pd.DataFrame, model: str, name: str) -> pd.DataFrame:
-    """The source's numbers beside ours, a row a mask: test accuracy in %, ours with its standard deviation, (training accuracy)."""
-    theirs, rows = reference(name), []
-    for mask, called in zip((DENSE[1:], *MASKS), ("none", *THEIRS), strict=True):
-        row = {"mask": masked(mask)}
-        for ranking in PANELS:
-            test, train = (100 * theirs[f"{part}{ranking}_10"][called] for part in ("", "train_"))
+def beside(nets: DataFrame, model: str, name: str) -> DataFrame:
+    """The source's numbers beside ours, a row a mask: test accuracy in % (training accuracy), ours ± standard deviation."""
+    rows = [{"mask": masked(mask)} for mask in (DENSE[1:], *MASKS)]
+    for ranking, ours in zip(RANKINGS, (GLOBAL, LOCAL), strict=True):
+        for row, kind, called in zip(rows, (DENSE, *ours), THEIRS, strict=True):
+            test, train = (100 * reference(name)[f"{part}{ranking}_10"][called] for part in ("", "train_"))
             row[f"source, {ranking}"] = f"{test:.1f} ({train:.1f})"
-            row[f"ours, {ranking}"] = _measured(nets, model, *(DENSE if mask == DENSE[1:] else (ranking, *mask)))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _measured(nets: pd.DataFrame, model: str, *kind: str) -> str:
-    test, train = (level(nets, model, kind, column=column) for column in ("test", "train"))
-    spread = f" ± {test.std(ddof=1):.1f}" if len(test) > 1 else ""
-    return f"{test.mean():.1f}{spread} ({train.mean():.1f})" if len(test) else "not run"
+            test, train = (level(nets, model, kind, column=column) for column in ("test", "train"))
+            spread = f" ± {test.std(ddof=1):.1f}" if len(test) > 1 else ""
+            row[f"ours, {ranking}"] = f"{test.mean():.1f}{spread} ({train.mean():.1f})" if len(test) else "not run"
+    return DataFrame(rows)
 
 
 def statement(where: str, says: str, values: Sequence[float], margin: float | None = None) -> dict[str, str | int]:
-    """One statement of the source as one number a net, above zero if it is true, or above minus the margin -> its row."""
-    found = claims.verdict(list(pd.Series(values, dtype=float).dropna()), "differs" if margin is None else "at_least", margin or 0)
+    """A row of one statement of the source: one number a net, above zero if it is true, or above minus the margin."""
+    numbers, kind = pd.Series(values, dtype=float).dropna().tolist(), "differs" if margin is None else "at_least"
+    found = claims.verdict(numbers, kind, margin or 0)
     measured = spelled(found.mean, found.low, found.high) if found.n else "none"
     says += f" (−{margin})" if margin else ""
     return {"where": where, "says": says, "measured": measured, "nets": found.n, "borne out": BORNE_OUT[found.word]}
 
 
-def resnet_statements(nets: pd.DataFrame, layers: pd.DataFrame, m: str) -> pd.DataFrame:
-    """What the source says of its ResNet50, text against tables and captions, and what is borne out; a row a statement."""
+def resnet_statements(nets: DataFrame, layers: DataFrame, m: str) -> DataFrame:
+    """What text, tables and captions of the source say of its ResNet50, and what is borne out; a row a statement."""
     random, large, small, good, bad = GLOBAL
     fits = level(nets, m, good, column="train") - level(nets, m, good) - 50
     floored = {kind: level(nets, m, kind, column="floored") for kind in GLOBAL}
     text = floored[bad] + floored[large] - floored[good] - floored[small]
     early = pd.concat([thirds(layers, m, kind) for kind in (good, small)], axis=1).min(axis=1, skipna=False)
-    return pd.DataFrame([
+    return DataFrame([
         statement("table 6.1", "both diff masks stay below 50 %", 50 - level(nets, m, good, bad)),
         statement("table 6.1", "best diff fits: training minus test above 50", fits),
         statement("text 6.1", "worst diff beats all but best magnitude", minus(nets, m, bad, [random, small, good])),
@@ -125,10 +121,10 @@ def resnet_statements(nets: pd.DataFrame, layers: pd.DataFrame, m: str) -> pd.Da
     ])  # fmt: skip
 
 
-def vit_statements(nets: pd.DataFrame) -> pd.DataFrame:
+def vit_statements(nets: DataFrame) -> DataFrame:
     """The same of its transformer."""
     (random, large, small, good, bad), m = GLOBAL, "vit"
-    return pd.DataFrame([
+    return DataFrame([
         statement("text 6.1", "best diff beats all other masks", minus(nets, m, good, [random, large, small, bad])),
         statement("text 6.1", "best diff is close to dense", minus(nets, m, good, DENSE), 2),
         statement("table 6.2", "best magnitude is close to dense", minus(nets, m, large, DENSE), 2),
@@ -139,144 +135,132 @@ def vit_statements(nets: pd.DataFrame) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def sentences(page: Page, nets: pd.DataFrame, layers: pd.DataFrame, epochs: pd.DataFrame, models: Sequence[str]) -> dict[str, str]:
-    """What the page says of a ResNet50 and the transformer (`models`), by the names that its prose has for it."""
-    resnet, vit = models
-    said = pd.concat([resnet_statements(nets, layers, resnet), vit_statements(nets)])
-    answers = [starving_told(nets, resnet), local_told(nets, resnet), diff_told(nets), evenness_told(layers, resnet)]
-    return {f"answer_ln{k}": words for k, words in enumerate(answers, 1)} | dict(
-        noise_read=noise(), resnet_read=ends(nets, resnet), vit_read=f"{ends(nets, vit)} {fit(nets)}",
-        resnet_layers=thinned(layers, resnet), vit_layers=thinned(layers, vit), dense_read=sides(nets, models),
-        inverse_read=inverses(nets, models), epochs_read=gaps(epochs), readings_read=tally(said),
-        rate_read=varied(page, nets, models), lost_read=failures(nets, resnet),
+def sentences(
+    page: Page, nets: DataFrame, layers: DataFrame, epochs: DataFrame, resnet: str, vit: str
+) -> dict[str, str]:
+    """What the page says of a ResNet50 and the transformer, by the names that its prose has for it."""
+    both, said = (resnet, vit), pd.concat([resnet_statements(nets, layers, resnet), vit_statements(nets)])
+    return dict(
+        answer_ln1=answer_starved(nets, resnet), answer_ln2=answer_local(nets, resnet), answer_ln3=answer_diff(nets),
+        answer_ln4=answer_even(layers, resnet), noise_read=noise(), readings_read=tally(said),
+        resnet_read=ends(nets, resnet), vit_read=f"{ends(nets, vit)} {fit(nets)}",
+        resnet_layers=thinned(layers, resnet), vit_layers=thinned(layers, vit), dense_read=sides(nets, both),
+        inverse_read=inverses(nets, both), epochs_read=gaps(epochs),
+        rate_read=varied(page, nets, both), lost_read=failures(nets, resnet),
     )  # fmt: skip
 
 
-def starving_told(nets: pd.DataFrame, model: str) -> str:
+def answer_starved(nets: DataFrame, model: str) -> str:
     """What starved masks do to a ResNet50, beside its dense nets."""
     dense, thin = level(nets, model, DENSE), starving(nets, model)
+    if dense.empty:
+        return "ResNet50 has not been run at this size"
     best = STARVED[len(thin) > 0].format(thin.mean())
-    told = f"Global ranking can starve layers of a ResNet50 down to the floor: {best}, where dense nets end at {dense.mean():.1f} %"
-    return told if len(dense) else "ResNet50 has not been run at this size"
+    told = "Global ranking can starve layers of a ResNet50 down to the floor"
+    return f"{told}: {best}, where dense nets end at {dense.mean():.1f} %"
 
 
-def local_told(nets: pd.DataFrame, model: str) -> str:
+def answer_local(nets: DataFrame, model: str) -> str:
     """How far from dense the local masks of a ResNet50 end, and how many of their nets never learnt."""
     means = sorted(np.mean(gap) for gap in local(nets, [model]).values() if gap)
     if not means:
         return NOT_YET
-    failed = (lost(nets, model).ranking == "local").sum()
-    span = f"{means[0]:+.1f} to {means[-1]:+.1f} points"
+    failed, span = (lost(nets, model).ranking == "local").sum(), f"{means[0]:+.1f} to {means[-1]:+.1f} points"
     return f"Ranked within layers, its five masks end {span} from dense on average; {failed} of their nets never learnt"
 
 
-def diff_told(nets: pd.DataFrame) -> str:
+def answer_diff(nets: DataFrame) -> str:
     """How far the transformer's best-diff mask ends from the best of random and magnitude, by ranking."""
-    gaps = {r: minus(nets, "vit", (r, "diff", "best"), [(r, *mask) for mask in MASKS[:3]]) for r in PANELS}
-    told = [
-        f"{abs(np.mean(gap)):.1f} points {'below' if np.mean(gap) < 0 else 'above'} under {ranking} ranking"
-        for ranking, gap in gaps.items() if gap
-    ]  # fmt: skip
+    told = []
+    for ranking, ours in zip(RANKINGS, (GLOBAL, LOCAL), strict=True):
+        if gap := minus(nets, "vit", ours[3], ours[:3]):
+            word = "below" if np.mean(gap) < 0 else "above"
+            told.append(f"{abs(np.mean(gap)):.1f} points {word} under {ranking} ranking")
     end = f"a transformer's best-diff mask ends {' and '.join(told)}"
     return f"Against the best of random and magnitude, {end}" if told else NOT_YET
 
 
-def evenness_told(layers: pd.DataFrame, model: str) -> str:
+def answer_even(layers: DataFrame, model: str) -> str:
     """How densities under the best-diff mask go with depth, and how wide they are spread."""
-    late, spread = (np.exp(np.mean(logs)) if logs else np.nan for logs in list(evenness(layers, [model]).values())[:2])
-    told = (
-        f"Under the best-diff mask ResNet50's last third of layers is {late:.2f} times as dense as its first, and its layers' "
-        f"densities are spread {spread:.1f} times as wide as the transformer's"
+    late, spread, _ = (np.exp(np.mean(logs)) if logs else np.nan for logs in evenness(layers, [model]).values())
+    if np.isnan(late + spread):
+        return NOT_YET
+    return (
+        f"Under the best-diff mask ResNet50's last third of layers is {late:.2f} times as dense as its first, and its "
+        f"layers' densities are spread {spread:.1f} times as wide as the transformer's"
     )
-    return told if np.isfinite(late + spread) else NOT_YET
 
 
 def noise() -> str:
     """By how much two dense nets of the source differ."""
-    resnet, vit = (
-        100 * abs(theirs["local_10"]["none"] - theirs["global_10"]["none"])
-        for theirs in map(reference, ("yauney_resnet50", "yauney_vit"))
-    )
+    both = reference("yauney_resnet50"), reference("yauney_vit")
+    resnet, vit = (100 * abs(theirs["local_10"]["none"] - theirs["global_10"]["none"]) for theirs in both)
     return f"its two ResNet50s differ by {resnet:.1f} points and its two transformers by {vit:.1f}, so much is noise"
 
 
-def _means(nets: pd.DataFrame, model: str, column: str = "test") -> pd.Series:
+def _means(nets: DataFrame, model: str, column: str) -> pd.Series:
     """Means over the usual nets of a model, by label."""
     return nets[(nets.model == model) & (nets.variant == "")].groupby("label")[column].mean().dropna()
 
 
-def ends(nets: pd.DataFrame, model: str) -> str:
+def ends(nets: DataFrame, model: str) -> str:
     """Where dense nets and the lowest and highest mask end."""
-    means = _means(nets, model)
+    means = _means(nets, model, "test")
     if "dense" not in means or len(means) < 2:
         return f"The {NAMES[model]} has not been run at this size."
     under = means.drop("dense").sort_values()
-    return (
-        f"Dense, {NAMES[model]} ends at {means['dense']:.1f} %; under masks from {under.iloc[0]:.1f} % ({under.index[0]}) to "
-        f"{under.iloc[-1]:.1f} % ({under.index[-1]})."
-    )
+    low, high = (f"{mean:.1f} % ({label})" for label, mean in (*under.head(1).items(), *under.tail(1).items()))
+    return f"Dense, {NAMES[model]} ends at {means['dense']:.1f} %; under masks from {low} to {high}."
 
 
-def fit(nets: pd.DataFrame) -> str:
+def fit(nets: DataFrame) -> str:
     """Have the masked transformers learnt their images?"""
-    under = _means(nets, "vit", "train").drop("dense", errors="ignore")
-    told = f"In the end the training accuracy of its masked nets is at most {under.max():.0f} %; {LEARNING[under.max() >= 90]}."
-    return told if len(under) else ""
+    best = _means(nets, "vit", "train").drop("dense", errors="ignore").max()
+    told = f"In the end the training accuracy of its masked nets is at most {best:.0f} %; {LEARNING[best >= 90]}."
+    return told if best == best else ""
 
 
-def thinned(layers: pd.DataFrame, model: str) -> str:
+def thinned(layers: DataFrame, model: str) -> str:
     """Which layers the best-diff mask thins most and least, and whether a mask mirrors its inverse."""
     best = of_kind(layers, model, BEST_DIFF)
     if best.empty:
         return NOT_RUN
     floored, means = best.groupby("seed").floored.sum().mean(), best.groupby("depth").density.mean()
+    magnitude, diff = (mirrored(layers, model, criterion) for criterion in ("magnitude", "diff"))
     return (
         f"Under the best-diff mask layers keep from {means.min():.1f} % (layer {means.idxmin()}) to {means.max():.1f} % "
-        f"(layer {means.idxmax()}); on average {floored:.1f} of {len(means)} sit on the floor. Are layers thick under a mask thin "
-        f"under its inverse? The rank correlation of the two densities is {mirrored(layers, model, 'magnitude'):+.2f} for magnitude "
-        f"and {mirrored(layers, model, 'diff'):+.2f} for diff."
+        f"(layer {means.idxmax()}); on average {floored:.1f} of {len(means)} sit on the floor. Are layers thick under a "
+        f"mask thin under its inverse? The rank correlation of the two densities is {magnitude:+.2f} for magnitude and "
+        f"{diff:+.2f} for diff."
     )
 
 
-def mirrored(layers: pd.DataFrame, model: str, criterion: str) -> float:
-    """Rank correlation of layer densities under a global mask and its inverse, mean over nets; NaN where none has both."""
-    ends = {end: of_kind(layers, model, ("global", criterion, end)).set_index(["seed", "depth"]).density for end in ("best", "worst")}
-    both = pd.concat(ends, axis=1).dropna()
-    return np.mean([part.best.corr(part.worst, "spearman") for _, part in both.groupby("seed")]) if len(both) else np.nan
+def mirrored(layers: DataFrame, model: str, criterion: str) -> float:
+    """Rank correlation of layer densities under a global mask and its inverse, mean over nets (NaN: none has both)."""
+    best, worst = (of_kind(layers, model, ("global", criterion, end)) for end in ("best", "worst"))
+    both = best.merge(worst, on=["seed", "depth"]).groupby("seed")
+    return float(np.mean([part.density_x.corr(part.density_y, "spearman") for _, part in both] or [np.nan]))
 
 
-def sides(nets: pd.DataFrame, models: Iterable[str]) -> str:
+def sides(nets: DataFrame, models: Iterable[str]) -> str:
     """How many masks end surely below and above dense."""
     found = [side(values, 2) for model in models for values in from_dense(nets, model)["values"]]
     told = f"{found.count('below')} end below dense and {found.count('above')} above it"
     return f"Of {len(found)} masks on both nets, {told}, with an interval that excludes zero."
 
 
-def _sure(rows: pd.DataFrame) -> tuple[int, str]:
-    """How many intervals exclude zero, and which do, in brackets."""
-    said = [f"{row.label}: {spoken(row.values)} points" for row in rows.itertuples() if side(row.values, 2) in ("above", "below")]
+def _sure(rows: DataFrame) -> tuple[int, str]:
+    """Of rows of differences: how many intervals exclude zero, and which do, in brackets."""
+    pairs = zip(rows.label, rows["values"], strict=True)
+    said = [f"{label}: {spoken(values)} points" for label, values in pairs if side(values, 2) in ("above", "below")]
     return len(said), f" ({'; '.join(said)})" if said else ""
 
 
-def inverses(nets: pd.DataFrame, models: Iterable[str]) -> str:
+def inverses(nets: DataFrame, models: Iterable[str]) -> str:
     """Which masks differ surely from their inverses."""
     rows = best_minus_worst(nets, models)
     count, which = _sure(rows)
     return f"Intervals that exclude zero: {count} of {len(rows)}{which}." if len(rows) else NOT_RUN
-
-
-def gaps(epochs: pd.DataFrame) -> str:
-    """How far training accuracy is above test accuracy, over all children of ResNet50s, beside the source's best-diff net."""
-    part = epochs[epochs.model != "vit"]
-    if part.empty:
-        return NOT_RUN
-    means = (100 * (part.train_accuracy - part.test_accuracy)).groupby(part.epoch).mean()
-    train, test = _theirs("coherence_best")
-    return (
-        f"Averaged over all children of ResNet50, training accuracy is {means.max():.1f} points above test accuracy in epoch "
-        f"{means.idxmax()} and {means.iloc[-1]:.1f} in the last. The source's best-diff ResNet50 ends at {train:.1f} % on training "
-        f"images and {test:.1f} % on test ones."
-    )
 
 
 def _theirs(mask: str) -> tuple[float, float]:
@@ -285,13 +269,28 @@ def _theirs(mask: str) -> tuple[float, float]:
     return 100 * theirs["train_global_10"][mask], 100 * theirs["global_10"][mask]
 
 
-def tally(statements: pd.DataFrame) -> str:
+def gaps(epochs: DataFrame) -> str:
+    """How far training accuracy is above test accuracy, over all children of ResNet50s, beside one net of the source."""
+    part = epochs[epochs.model != "vit"]
+    if part.empty:
+        return NOT_RUN
+    means = (100 * (part.train_accuracy - part.test_accuracy)).groupby(part.epoch).mean()
+    train, test = _theirs("coherence_best")
+    return (
+        f"Averaged over all children of ResNet50, training accuracy is {means.max():.1f} points above test accuracy in "
+        f"epoch {means.idxmax()} and {means.iloc[-1]:.1f} in the last. The source's best-diff ResNet50 ends at "
+        f"{train:.1f} % on training images and {test:.1f} % on test ones."
+    )
+
+
+def tally(statements: DataFrame) -> str:
     """How many statements are borne out."""
     yes, no = ((statements["borne out"] == word).sum() for word in ("yes", "no"))
-    return f"Of {len(statements)} statements {yes} are borne out and {no} are contradicted; the rest our nets cannot tell."
+    told = f"Of {len(statements)} statements {yes} are borne out and {no} are contradicted"
+    return f"{told}; the rest our nets cannot tell."
 
 
-def varied(page: Page, nets: pd.DataFrame, models: Iterable[str]) -> str:
+def varied(page: Page, nets: DataFrame, models: Iterable[str]) -> str:
     """Which other choices surely matter, and how many nets of this build ran away."""
     rows, planned = choices(nets, models), page.plan(page.profile)
     count, which = _sure(rows.assign(label=rows.label.str.replace("; ", ", ")))
@@ -301,14 +300,15 @@ def varied(page: Page, nets: pd.DataFrame, models: Iterable[str]) -> str:
     return f"Of {len(rows)} other choices {count} have an interval that excludes zero{which}. {ran_away}"
 
 
-def failures(nets: pd.DataFrame, model: str) -> str:
+def failures(nets: DataFrame, model: str) -> str:
     """How many nets of a ResNet50 never learnt, and how many of those learn at rate 0.1."""
     failed, (train, test) = lost(nets, model), _theirs("coherence_worst")
     if failed.empty:
         return "At this size there is none."
     unstarved, tried = (failed.ranking == "local").sum(), failed.again_test.notna().sum()
     return (
-        f"Of {len(failed)} such nets, in the table, {unstarved} had a local mask and so no starved layer; of {tried} tried at "
-        f"rate 0.1 {failed.learns.eq(True).sum()} learn. The source's worst-diff ResNet50 has {train:.1f} % on its training "
-        f"images and {test:.1f} % on test ones: it never learnt either. One net cannot tell a bad mask from a bad start."
+        f"Of {len(failed)} such nets, in the table, {unstarved} had a local mask and so no starved layer; of {tried} tried "
+        f"at rate 0.1 {failed.learns.eq(True).sum()} learn. The source's worst-diff ResNet50 has {train:.1f} % on its "
+        f"training images and {test:.1f} % on test ones: it never learnt either. One net cannot tell a bad mask from a "
+        f"bad start."
     )
