@@ -20,7 +20,6 @@ RANKINGS = ("global", "local")
 MASKS = [("random", ""), *((c, end) for c in ("magnitude", "diff") for end in ("best", "worst"))]  # the source's
 GLOBAL, LOCAL = ([(ranking, *mask) for mask in MASKS] for ranking in RANKINGS)
 DENSE: Kind = ("", "dense", "")
-BEST_DIFF: Kind = ("global", "diff", "best")
 VARIANTS = {"output": "output layer {}", "floor": "floor {:g}", "rate": "rate {:g}", "density": "density {:g}"}
 NO_FLOOR, SLOW = "no floor", "rate 0.1"
 NET = ["model", "seed", *KIND, "variant", "label"]
@@ -169,7 +168,7 @@ def thirds(layers: DataFrame, model: str, kind: Kind) -> pd.Series:
 def lost(nets: DataFrame, model: str) -> DataFrame:
     """Rows of the nets of a model that failed: training accuracy of at most 20 %, or a loss that ran away.
 
-    Nothing was run: no rows. Beside them again, test accuracy at rate 0.1 (NaN: not run), and learns, whether that learns.
+    Nothing was run: no rows. Beside them again, test accuracy at rate 0.1 (NaN: not run), and learns (does that?).
     """
     own = nets[nets.model == model]
     failed = own[(own.variant == "") & ~(own.train > LEARNT)] if own.train.notna().any() else own[:0]

@@ -1,24 +1,20 @@
-"""What the chapter on large networks claims and says: parts of claims, statements of the source, sentences."""
+"""What the page on large networks says, from its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from . import claims
 from .evidence import reference
-from .large import BEST_DIFF, DENSE, GLOBAL, LOCAL, MASKS, NAMES, RANKINGS, level, lost, masked, minus, of_kind, thirds
+from .large import DENSE, GLOBAL, LOCAL, NAMES, RANKINGS, level, lost, minus, of_kind
+from .large_claims import BEST_DIFF, evenness, local, resnet_statements, starving, vit_statements
 from .large_views import best_minus_worst, choices, from_dense
-from .numbers import side, spelled, spoken
+from .numbers import side, spoken
 from .page import Page
 
-SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, few epochs"}
-CLOSE = (("global", "magnitude", "best"), ("global", "random", ""))  # that stay close to dense, says the claim
-THEIRS = ("none", "random_10", "magnitude_best", "magnitude_worst", "coherence_best", "coherence_worst")
-BORNE_OUT = {"reproduced": "yes", "not reproduced": "no", "undecided": "not decided", "not run": "not run"}
 STARVED = {  # is any mask starved, best magnitude aside?
     True: "of the masks that do, best magnitude aside, the best still ends at {:.1f} %",
     False: "best magnitude aside, none does",
@@ -28,111 +24,6 @@ LEARNING = {  # has any masked transformer learnt its images?
     False: "none of the masks has got there: this compares how fast they learn",
 }
 NOT_YET, NOT_RUN = "Not run yet", "Not run at this size yet."
-Parts = dict[str, list[float]]
-
-
-def starved(nets: DataFrame, models: Iterable[str]) -> tuple[Parts, dict[str, str]]:
-    """Parts of LN1, and the kinds of those that allow a margin."""
-    parts, kinds = {}, {}
-    for m in models:
-        close = {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in CLOSE}
-        parts |= {f"{NAMES[m]}: 50 % minus the best starved mask": (50 - starving(nets, m)).tolist()} | close
-        kinds |= dict.fromkeys(close, "at_least")
-    return parts, kinds
-
-
-def starving(nets: DataFrame, model: str) -> pd.Series:
-    """Test accuracy of the best of the masks that have a layer on the floor and are not to stay close, by seed."""
-    ranked = [kind for kind in GLOBAL if kind not in CLOSE]
-    found = [(level(nets, model, kind), level(nets, model, kind, column="floored")) for kind in ranked]
-    return pd.concat([test[floored > 0] for test, floored in found]).groupby(level=0).max()
-
-
-def local(nets: DataFrame, models: Iterable[str]) -> Parts:
-    """Parts of LN2: each local mask minus dense."""
-    pairs = [(m, kind) for m in models for kind in LOCAL]
-    return {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for m, kind in pairs}
-
-
-def against_diff(nets: DataFrame) -> Parts:
-    """Parts of LN3: the transformer's best-diff mask minus others."""
-    pairs = [(ours[3], rival) for ours in (GLOBAL, LOCAL) for rival in ours[:3]]
-    return {f"ViT, {r}: diff, best minus {masked(mask)}": minus(nets, "vit", best, (r, *mask)) for best, (r, *mask) in pairs}
-
-
-def evenness(layers: DataFrame, models: Iterable[str]) -> Parts:
-    """Parts of LN4, of the layers under the best-diff mask, as logarithms."""
-    parts = {}
-    for model in models:
-        wider = np.log(uneven(layers, model) / uneven(layers, "vit")).dropna()
-        parts[f"{NAMES[model]}: late over early"] = thirds(layers, model, BEST_DIFF).tolist()
-        parts[f"{NAMES[model]}: spread over ViT's"] = wider.tolist()
-    blocks = of_kind(layers, "vit", BEST_DIFF)
-    thinnest = blocks[blocks.layers.str.startswith("block")].groupby("seed").density.min()
-    return parts | {"ViT: thinnest block layer over 5 %": np.log(thinnest.astype(float) / 5).tolist()}
-
-
-def uneven(layers: DataFrame, model: str) -> pd.Series:
-    """Spread of the layers' log densities under the best-diff mask, by seed."""
-    parts = of_kind(layers, model, BEST_DIFF).groupby("seed").density
-    return pd.Series({seed: np.log(part).std() for seed, part in parts}, dtype=float)
-
-
-def beside(nets: DataFrame, model: str, name: str) -> DataFrame:
-    """The source's numbers beside ours, a row a mask: test accuracy in % (training accuracy), ours ± standard deviation."""
-    rows = [{"mask": masked(mask)} for mask in (DENSE[1:], *MASKS)]
-    for ranking, ours in zip(RANKINGS, (GLOBAL, LOCAL), strict=True):
-        for row, kind, called in zip(rows, (DENSE, *ours), THEIRS, strict=True):
-            test, train = (100 * reference(name)[f"{part}{ranking}_10"][called] for part in ("", "train_"))
-            row[f"source, {ranking}"] = f"{test:.1f} ({train:.1f})"
-            test, train = (level(nets, model, kind, column=column) for column in ("test", "train"))
-            spread = f" ± {test.std(ddof=1):.1f}" if len(test) > 1 else ""
-            row[f"ours, {ranking}"] = f"{test.mean():.1f}{spread} ({train.mean():.1f})" if len(test) else "not run"
-    return DataFrame(rows)
-
-
-def statement(where: str, says: str, values: Sequence[float], margin: float | None = None) -> dict[str, str | int]:
-    """A row of one statement of the source: one number a net, above zero if it is true, or above minus the margin."""
-    numbers, kind = pd.Series(values, dtype=float).dropna().tolist(), "differs" if margin is None else "at_least"
-    found = claims.verdict(numbers, kind, margin or 0)
-    measured = spelled(found.mean, found.low, found.high) if found.n else "none"
-    says += f" (−{margin})" if margin else ""
-    return {"where": where, "says": says, "measured": measured, "nets": found.n, "borne out": BORNE_OUT[found.word]}
-
-
-def resnet_statements(nets: DataFrame, layers: DataFrame, m: str) -> DataFrame:
-    """What text, tables and captions of the source say of its ResNet50, and what is borne out; a row a statement."""
-    random, large, small, good, bad = GLOBAL
-    fits = level(nets, m, good, column="train") - level(nets, m, good) - 50
-    floored = {kind: level(nets, m, kind, column="floored") for kind in GLOBAL}
-    text = floored[bad] + floored[large] - floored[good] - floored[small]
-    early = pd.concat([thirds(layers, m, kind) for kind in (good, small)], axis=1).min(axis=1, skipna=False)
-    return DataFrame([
-        statement("table 6.1", "both diff masks stay below 50 %", 50 - level(nets, m, good, bad)),
-        statement("table 6.1", "best diff fits: training minus test above 50", fits),
-        statement("text 6.1", "worst diff beats all but best magnitude", minus(nets, m, bad, [random, small, good])),
-        statement("text 6.1", "best magnitude beats random", minus(nets, m, large, random)),
-        statement("table 6.1", "random beats best magnitude", minus(nets, m, random, large)),
-        statement("text 6.2", "worst diff and best magnitude have more layers on the floor than their inverses", text),
-        statement("caption 6.3", "best diff and worst magnitude have more", -text),
-        statement("caption 6.3", "both cut early layers more (log ratio)", early),
-        statement("table 6.5", "local: best diff beats worst diff", minus(nets, m, LOCAL[3], LOCAL[4])),
-        statement("text 6.2", "local random is close to global magnitude", minus(nets, m, LOCAL[0], large), 2),
-    ])  # fmt: skip
-
-
-def vit_statements(nets: DataFrame) -> DataFrame:
-    """The same of its transformer."""
-    (random, large, small, good, bad), m = GLOBAL, "vit"
-    return DataFrame([
-        statement("text 6.1", "best diff beats all other masks", minus(nets, m, good, [random, large, small, bad])),
-        statement("text 6.1", "best diff is close to dense", minus(nets, m, good, DENSE), 2),
-        statement("table 6.2", "best magnitude is close to dense", minus(nets, m, large, DENSE), 2),
-        statement("text 6.1", "random beats best magnitude", minus(nets, m, random, large)),
-        statement("table 6.2", "best magnitude beats random", minus(nets, m, large, random)),
-        statement("table 6.2", "worst diff beats best diff", minus(nets, m, bad, good)),
-        statement("table 6.6", "local: best diff beats all others", minus(nets, m, LOCAL[3], [*LOCAL[:3], LOCAL[4]])),
-    ])  # fmt: skip
 
 
 def sentences(
@@ -228,10 +119,10 @@ def thinned(layers: DataFrame, model: str) -> str:
     floored, means = best.groupby("seed").floored.sum().mean(), best.groupby("depth").density.mean()
     magnitude, diff = (mirrored(layers, model, criterion) for criterion in ("magnitude", "diff"))
     return (
-        f"Under the best-diff mask layers keep from {means.min():.1f} % (layer {means.idxmin()}) to {means.max():.1f} % "
-        f"(layer {means.idxmax()}); on average {floored:.1f} of {len(means)} sit on the floor. Are layers thick under a "
-        f"mask thin under its inverse? The rank correlation of the two densities is {magnitude:+.2f} for magnitude and "
-        f"{diff:+.2f} for diff."
+        f"Under the best-diff mask layers keep from {means.min():.1f} % (layer {means.idxmin()}) to {means.max():.1f} "
+        f"% (layer {means.idxmax()}); on average {floored:.1f} of {len(means)} sit on the floor. Are layers thick "
+        f"under a mask thin under its inverse? The rank correlation of the two densities is {magnitude:+.2f} for "
+        f"magnitude and {diff:+.2f} for diff."
     )
 
 
@@ -270,7 +161,7 @@ def _theirs(mask: str) -> tuple[float, float]:
 
 
 def gaps(epochs: DataFrame) -> str:
-    """How far training accuracy is above test accuracy, over all children of ResNet50s, beside one net of the source."""
+    """How far training accuracy is above test accuracy, over all children of ResNet50s, beside a net of the source."""
     part = epochs[epochs.model != "vit"]
     if part.empty:
         return NOT_RUN
@@ -305,10 +196,10 @@ def failures(nets: DataFrame, model: str) -> str:
     failed, (train, test) = lost(nets, model), _theirs("coherence_worst")
     if failed.empty:
         return "At this size there is none."
-    unstarved, tried = (failed.ranking == "local").sum(), failed.again_test.notna().sum()
+    unstarved, tried = (failed.ranking == "local").sum(), failed.again.notna().sum()
     return (
-        f"Of {len(failed)} such nets, in the table, {unstarved} had a local mask and so no starved layer; of {tried} tried "
-        f"at rate 0.1 {failed.learns.eq(True).sum()} learn. The source's worst-diff ResNet50 has {train:.1f} % on its "
-        f"training images and {test:.1f} % on test ones: it never learnt either. One net cannot tell a bad mask from a "
-        f"bad start."
+        f"Of {len(failed)} such nets, in the table, {unstarved} had a local mask and so no starved layer; of {tried} "
+        f"tried at rate 0.1 {failed.learns.eq(True).sum()} learn. The source's worst-diff ResNet50 has {train:.1f} % "
+        f"on its training images and {test:.1f} % on test ones: it never learnt either. One net cannot tell a bad mask "
+        "from a bad start."
     )
