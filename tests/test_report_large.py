@@ -1,0 +1,513 @@
+"""Readings of nets trained under masks, on made-up records with known answers."""
+
+import re
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pruning_lab import MaskedTraining, Recipe, Train, chapters, replace, report
+from pruning_lab.report import evidence, large, large_claims, large_views, large_words
+from pruning_lab.report.large import DENSE, GLOBAL, LOCAL
+
+RECIPE = Recipe("sgd", lr=0.5, batch=16, epochs=2)
+RESNET, VIT = "resnet50_cifar", "vit"
+RANDOM, LARGE, SMALL, GOOD, BAD = GLOBAL
+NETS = {"test": 70.0, "train": 80.0, "floored": 0.0}
+
+
+def child(kind=DENSE, model=RESNET, seed=0, lr=0.5, **settings):
+    """A child of one kind, as the chapter's plan has it."""
+    ranking, criterion, end = kind
+    how = dict(skip=() if model == VIT else ("out.weight",), criterion=criterion, invert=end == "worst")
+    how |= dict(floor=0.02) if ranking == "global" and end != "ERK" else dict(scope="local") if ranking else {}
+    how |= dict(criterion="random", density=1.0) if kind == DENSE else {}
+    how |= dict(scope="erk") if end == "ERK" else dict(shuffle="layer") if end == "shuffled" else {}
+    parent = Train("digits", model, RECIPE, seed=seed)
+    return MaskedTraining(parent, recipe=replace(RECIPE, lr=lr), seed=seed, **how | settings)
+
+
+@pytest.fixture
+def put(made_up):
+    """A function that stores a child's made-up record: accuracies in %, what its layers of 100 weights keep."""
+
+    def store(e, test=70.0, train=80.0, kept=(10, 10, 10), covered=None):
+        ends = dict(train_accuracy=train / 100, test_accuracy=test / 100)
+        rows = [dict(epoch=1, train_accuracy=0.5, test_accuracy=0.3), dict(epoch=2) | ends]
+        covered = np.ones(len(kept), bool) if covered is None else np.array(covered)
+        names = np.array([f"block{k}" for k in range(len(kept))])
+        return made_up(e, rows, layers=names, weights=np.full(len(kept), 100), kept=np.array(kept), covered=covered)
+
+    return store
+
+
+def table(levels, model=RESNET, **more):
+    """A table of nets: kind -> test accuracy of each seed, or a dict seed -> accuracy; other columns by kind in `more`."""
+    rows = []
+    for kind, values in levels.items():
+        for seed, test in values.items() if isinstance(values, dict) else enumerate(values):
+            told = {name: found.get(kind, [NETS[name]] * 9)[seed] for name, found in more.items()}
+            row = dict(zip(large.KIND, kind, strict=True), model=model, seed=seed, variant="", label=large.named(kind))
+            rows.append(NETS | row | dict(test=test) | told)
+    return pd.DataFrame(rows)
+
+
+def cut(densities, kind=GOOD, model=RESNET, seed=0, floored=()):
+    """Rows of layers: the densities of one net's layers by depth."""
+    rows = [dict(depth=k, density=float(d), floored=k in floored, layers=f"block{k}") for k, d in enumerate(densities, 1)]
+    which = dict(zip(large.KIND, kind, strict=True), model=model, seed=seed, variant="", label=large.named(kind))
+    return pd.DataFrame([row | which for row in rows], columns=["depth", "density", "floored", "layers", *which])
+
+
+SETTINGS = [
+    (child(), ("", "dense", ""), "", "dense"),
+    (child(DENSE, lr=0.1), ("", "dense", ""), "rate 0.1", "dense; rate 0.1"),
+    (child(RANDOM), ("global", "random", ""), "", "global: random"),
+    (child(GOOD), ("global", "diff", "best"), "", "global: diff, best"),
+    (child(BAD), ("global", "diff", "worst"), "", "global: diff, worst"),
+    (child(LOCAL[2]), ("local", "magnitude", "worst"), "", "local: magnitude, worst"),
+    (child(("global", "random", "ERK")), ("global", "random", "ERK"), "", "global: random, ERK"),
+    (child(("global", "diff", "shuffled")), ("global", "diff", "shuffled"), "", "global: diff, shuffled"),
+    (child(GOOD, floor=0.0), ("global", "diff", "best"), "no floor", "global: diff, best; no floor"),
+    (child(GOOD, floor=0.05), ("global", "diff", "best"), "floor 0.05", "global: diff, best; floor 0.05"),
+    (child(GOOD, density=0.05), ("global", "diff", "best"), "density 0.05", "global: diff, best; density 0.05"),
+    (child(LARGE, skip=()), ("global", "magnitude", "best"), "output layer masked",
+     "global: magnitude, best; output layer masked"),
+    (child(LARGE, skip=(), lr=0.1), ("global", "magnitude", "best"), "output layer masked, rate 0.1",
+     "global: magnitude, best; output layer masked, rate 0.1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("e, kind, variant, label", SETTINGS, ids=[label for *_, label in SETTINGS])
+def test_what_a_child_is_is_read_from_its_fields(e, kind, variant, label):
+    plan = [*map(child, GLOBAL), *map(child, LOCAL), e]
+    row = large.described(plan).set_index("experiment").loc[e]
+    assert (tuple(row[large.KIND]), row.variant, row.label) == (kind, variant, label)
+
+
+def test_what_is_usual_is_counted_for_each_model():
+    plan = [*map(child, GLOBAL), *(child(kind, VIT, lr=0.001) for kind in GLOBAL), child(LARGE, VIT, lr=0.001, skip=("out.weight",))]
+    found = large.described(plan)
+    assert found.variant.tolist() == [""] * 10 + ["output layer whole"]
+    assert set(found.output[found.model == VIT][:5]) == {"masked"} and set(found.output[found.model == RESNET]) == {"whole"}
+
+
+@pytest.mark.parametrize("profile, given, most", [("smoke", {}, 20), ("laptop", {}, 33), ("night", {}, 60), ("paper", {}, 63)])
+def test_no_two_children_of_a_net_in_the_chapters_plan_are_told_the_same(profile, given, most):
+    plan = chapters.plan(chapters.chapter("08_large_networks"), profile, given)
+    told = large.described(plan)
+    assert len(plan) >= most and not told.duplicated(["model", "seed", *large.KIND, "variant"]).any()
+    assert set(told.variant) <= {"", "rate 0.1", "no floor", "output layer masked", "output layer whole"}
+
+
+def test_nets_have_a_row_each_in_the_plans_order_and_no_numbers_where_nothing_is_stored(put):
+    plan = [child(), child(GOOD), child(BAD)]
+    put(plan[2], 12.5, 25.0, kept=(2, 3, 50))
+    found = large.nets(plan)
+    assert found.label.tolist() == ["dense", "global: diff, best", "global: diff, worst"]
+    assert found.loc[2, ["test", "train", "floored"]].tolist() == [12.5, 25.0, 1.0]
+    assert found.loc[:1, ["test", "train", "floored"]].isna().all(axis=None)
+
+
+def test_a_net_that_is_stored_alone_is_a_variant_still(put):
+    plan = [*map(child, GLOBAL), child(GOOD, lr=0.1)]
+    put(plan[-1])
+    found = large.nets(plan)
+    assert found.variant[found.test.notna()].tolist() == ["rate 0.1"]
+
+
+def test_a_layer_is_on_the_floor_with_the_floor_rounded_up_and_only_if_it_is_masked():
+    arrays = dict(weights=np.array([100, 101, 150, 50, 100]), kept=np.array([2, 3, 4, 1, 2]), covered=np.array([1, 1, 1, 1, 0], bool))
+    assert large.on_floor(0.02, arrays).tolist() == [True, True, False, True, False]
+    assert large.on_floor(0.0, arrays | dict(kept=np.array([0, 1, 0, 5, 0]))).tolist() == [True, False, True, False, False]
+
+
+def test_layers_are_counted_by_depth_among_the_masked_ones_and_dense_nets_have_none(put):
+    plan = [put(child()), put(child(GOOD), kept=(2, 7, 40), covered=(True, False, True)), child(BAD)]
+    found = large.layers(plan)
+    assert found.layers.tolist() == ["block0", "block2"] and found.depth.tolist() == [1, 2]
+    assert found.density.tolist() == [2.0, 40.0] and found.floored.tolist() == [True, False]
+
+
+def test_epochs_have_a_row_each_of_what_is_stored(put):
+    found = large.epochs([put(child(), 70, 80), child(GOOD)])
+    assert found[["epoch", "train_accuracy", "test_accuracy", "label"]].values.tolist() == [[1, 0.5, 0.3, "dense"], [2, 0.8, 0.7, "dense"]]
+
+
+def test_of_several_kinds_the_best_counts_for_seeds_that_have_all():
+    nets = table({RANDOM: [50, 60, 70], LARGE: {0: 55, 1: 40}, SMALL: [90, np.nan, 90]})
+    assert large.level(nets, RESNET, RANDOM, LARGE).to_dict() == {0: 55, 1: 60}
+    assert large.level(nets, RESNET, SMALL).to_dict() == {0: 90, 2: 90}
+    assert large.level(nets, RESNET, GOOD).empty and large.level(nets, VIT, RANDOM).empty
+    assert large.level(nets, RESNET, RANDOM, GOOD).empty and large.level(nets, RESNET, RANDOM, variant="rate 0.1").empty
+
+
+def test_differences_are_first_minus_second_seed_by_seed():
+    nets = table({RANDOM: {0: 50, 2: 70}, LARGE: {2: 60, 1: 9, 0: 10}, DENSE: [30, 30, 30]})
+    assert large.minus(nets, RESNET, RANDOM, LARGE) == [40, 10]
+    assert large.minus(nets, RESNET, DENSE, [RANDOM, LARGE]) == [-20, -40]
+    assert large.minus(nets, RESNET, DENSE, GOOD) == []
+
+
+def test_the_resnets_are_those_that_were_run():
+    nets = pd.concat([table({DENSE: [1.0]}, m) for m in (VIT, "resnet50_cifar", "resnet50")], ignore_index=True)
+    assert large.resnets(nets) == ["resnet50", "resnet50_cifar"]
+    assert large.resnets(nets.assign(test=nets.test.where(nets.model == "resnet50"))) == ["resnet50"]
+    assert large.resnets(nets.assign(test=np.nan)) == ["resnet50_cifar"]
+
+
+def test_late_over_early_is_above_zero_where_late_layers_are_denser():
+    layers = pd.concat([cut([1, 3, 9, 9, 9, 6, 10]), cut([8, 8, 5, 5, 5, 1, 1], seed=2), cut([1, 2], seed=3)])
+    found = large.thirds(layers, RESNET, GOOD)
+    assert found[0] == pytest.approx(np.log(4)) and found[2] == pytest.approx(-np.log(8)) and np.isnan(found[3])
+    assert large.thirds(layers, RESNET, BAD).empty
+
+
+def lost_nets():
+    train = {GOOD: [20.0, 20.1, np.nan], LOCAL[0]: [5.0, 99.0, 99.0], DENSE: [99.0] * 3}
+    nets = table({kind: [10.0, 10.0, np.nan if kind == GOOD else 10.0] for kind in train}, train=train, floored={GOOD: [1, 2, np.nan]})
+    slow = table({GOOD: {0: 60.0, 1: 70.0}, LOCAL[0]: {0: 9.0}}, train={GOOD: [50.0, 50.0], LOCAL[0]: [10.0]})
+    return pd.concat([nets, slow.assign(variant="rate 0.1")], ignore_index=True)
+
+
+def test_a_net_is_lost_up_to_twenty_per_cent_or_if_it_ran_away():
+    found = large.lost(lost_nets(), RESNET)
+    assert found[["label", "seed"]].values.tolist() == [["global: diff, best", 0], ["global: diff, best", 2], ["local: random", 0]]
+    assert found.again.tolist() == pytest.approx([60, np.nan, 9], nan_ok=True)
+    assert found.learns.eq(True).tolist() == [True, False, False]
+    assert large.lost(lost_nets(), VIT).empty
+    assert large.lost(lost_nets().assign(train=np.nan), RESNET).empty, "of a net that was not run nothing ran away"
+
+
+def test_lost_nets_are_told_with_words_where_numbers_lack():
+    found = large.lost_table(lost_nets(), RESNET)
+    assert found.columns.tolist() == ["mask", "seed", *large.LOST]
+    assert found.values.tolist() == [
+        ["global: diff, best", 0, "20.0", "10.0", "1", "60.0"],
+        ["global: diff, best", 2, "ran away", "ran away", "unknown", "not run"],
+        ["local: random", 0, "5.0", "10.0", "0", "9.0"],
+    ]
+    assert large.lost_table(lost_nets(), VIT).empty
+
+
+def test_levels_have_dense_nets_first_in_both_panels_and_no_row_of_what_was_not_run():
+    nets = table({DENSE: [90, 92, 94], GOOD: [50, 60, np.nan], SMALL: [np.nan] * 3, LOCAL[0]: [40]}, train={GOOD: [70, 80, 99]})
+    found = large_views.by_mask(nets, RESNET)
+    assert found[["label", "panel"]].values.tolist() == [
+        ["dense", "ranked globally, 2 % floor"], ["diff, best", "ranked globally, 2 % floor"],
+        ["dense", "ranked within each layer"], ["random", "ranked within each layer"],
+    ]  # fmt: skip
+    assert found["mean"].tolist() == [92, 55, 92, 40] and found.n.tolist() == [3, 2, 3, 1]
+    assert found.low.iloc[3] == -np.inf and found["values"][1] == [50, 60]
+    assert large_views.by_mask(nets, VIT).empty
+
+
+def test_masks_are_taken_from_the_dense_net_of_their_seed():
+    nets = table({DENSE: {1: 90, 0: 80}, GOOD: [85, 85], ("global", "random", "ERK"): [70], BAD: []})
+    found = large_views.from_dense(nets, RESNET)
+    assert found[["label", "group"]].values.tolist() == [["global: diff, best", "diff"], ["global: random, ERK", "random"]]
+    assert found["values"].tolist() == [[5, -5], [-10]]
+    assert large_views.from_dense(nets, VIT).columns.tolist() == found.columns.tolist()
+
+
+def test_the_best_mask_minus_its_inverse_is_above_zero_where_the_best_is_better():
+    nets = pd.concat([table({GOOD: [80], BAD: [70], LOCAL[1]: [50], LOCAL[2]: [60]}), table({GOOD: [1], SMALL: [2]}, VIT)])
+    found = large_views.best_minus_worst(nets, (RESNET, VIT))
+    assert dict(zip(found.label, found["values"], strict=True)) == {
+        "ResNet50 (small stem), global: diff": [10], "ResNet50 (small stem), local: magnitude": [-10],
+    }  # fmt: skip
+
+
+def test_another_choice_is_compared_with_the_usual_one():
+    nets = table({DENSE: [90, 91], GOOD: [80, 81]})
+    odd = [nets[nets.criterion == c].assign(variant=v, label=f"{n}; {v}", test=nets.test + gain)
+           for c, n, v, gain in (("dense", "dense", "rate 0.1", 2), ("diff", "global: diff, best", "no floor", -3))]  # fmt: skip
+    found = large_views.choices(pd.concat([nets, *odd]), (RESNET, VIT))
+    assert found.label.tolist() == ["ResNet50 (small stem), dense; rate 0.1", "ResNet50 (small stem), global: diff, best; no floor"]
+    assert found["values"].tolist() == [[2, 2], [-3, -3]] and found.group.tolist() == ["dense", "diff"]
+
+
+def test_density_by_depth_has_ranked_and_erk_masks_in_the_columns_of_their_criterion():
+    erk, shuffled = ("global", "random", "ERK"), ("global", "diff", "shuffled")
+    layers = pd.concat([cut([n, n], kind) for n, kind in enumerate([GOOD, SMALL, erk, RANDOM, shuffled, LOCAL[3]], 1)])
+    layers = pd.concat([layers, cut([9, 9]).assign(variant="no floor"), cut([9, 9], model=VIT)])
+    found = large_views.by_depth(layers, RESNET).query("depth == 1").set_index("mask")
+    assert found.magnitude.dropna().to_dict() == {"magnitude, worst": 2, "random, ERK": 3}
+    assert found["diff"].dropna().to_dict() == {"diff, best": 1, "random, ERK": 3}
+
+
+def test_late_layers_over_early_ones_for_each_ranked_mask():
+    layers = pd.concat([cut([1, 1, 2]), cut([2, 1, 1], BAD), cut([1, 1, 1], RANDOM), cut([1, 1, 3], model=VIT)])
+    found = large_views.late_over_early(layers, (RESNET, VIT))
+    assert found.label.tolist() == ["ResNet50 (small stem): diff, best", "ResNet50 (small stem): diff, worst", "ViT: diff, best"]
+    assert found["mean"].tolist() == pytest.approx(np.log([2, 0.5, 3]))
+
+
+def test_layers_to_explore_are_means_over_nets_with_a_dot_where_any_is_on_the_floor():
+    layers = pd.concat([cut([2, 30], floored=[1]), cut([4, 10], seed=1), cut([0, 8], floored=[1]).assign(variant="no floor")])
+    layers = pd.concat([layers, cut([7, 7], LOCAL[3]), cut([1, 1]).assign(variant="rate 0.1"), cut([1, 1], ("global", "diff", "shuffled"))])
+    drawn, net = large_views.layer_explorer(layers), dict(net="ResNet50 (small stem)", criterion="diff")
+    assert drawn.curve("keeps the best", ranking="global", **net)[1] == pytest.approx([3, 20], rel=1e-2)
+    assert [list(a) for a in drawn.curve("on the floor or empty", ranking="global", **net)] == [[1], pytest.approx([3], rel=1e-2)]
+    assert drawn.curve("keeps the best", ranking="global, no floor", **net)[1] == pytest.approx([0.2, 8], rel=1e-2)
+    assert drawn.curve("on the floor or empty", ranking="local", **net) is None
+    assert {tuple(c["values"]) for c in drawn.meta["controls"] if c["name"] == "ranking"} == {("global", "global, no floor", "local")}
+    assert large_views.layer_explorer(layers[:0]) is None
+
+
+def test_epochs_to_explore_are_means_over_nets_with_the_dense_ones_behind(put):
+    plan = [put(child(seed=k), 80 + k, 90) for k in range(2)] + [put(child(GOOD, seed=k), 40 + 20 * k, 70) for k in range(2)]
+    drawn = large_views.epoch_explorer(large.epochs(plan))
+    at = dict(net="ResNet50 (small stem)", mask="diff, best", ranking="global")
+    assert drawn.curve("test images", **at)[1] == pytest.approx([30, 50], abs=0.1)
+    assert drawn.curve("training images", **at)[1] == pytest.approx([50, 70], abs=0.1)
+    assert drawn.curve("dense, test images", **at)[1] == pytest.approx([30, 80.5], abs=0.1)
+    assert large_views.epoch_explorer(large.epochs([])) is None and large_views.epoch_explorer(large.epochs(plan[:2])) is None
+
+
+def test_the_toy_says_what_each_layer_keeps_and_how_many_are_thin():
+    def kept(*counts):
+        return {f"layer {k}": torch.arange(100) < n for k, n in enumerate(counts)}
+
+    found = {("global", 1.5, False): kept(1, 19), ("global", 1.5, True): kept(2, 18), ("local", 1.5, False): kept(10, 10)}
+    drawn = large_views.toy(found)
+    assert drawn.curve("keeps the highest scores", ranking="global")[1] == pytest.approx([1, 19], abs=0.1)
+    assert drawn.curve("keeps the lowest", ranking="global")[1] == pytest.approx([2, 18], abs=0.1)
+    assert drawn.curve("keeps the highest scores", ranking="local")[1] == pytest.approx([10, 10], abs=0.1)
+    said = [drawn.still([dict(ranking=ranking)]).caption for ranking in ("global", "local")]
+    assert [re.search(r"both masks together: (\d)", words)[1] for words in said] == ["2", "0"]
+
+
+def test_starved_masks_are_those_with_a_layer_on_the_floor_that_need_not_stay_close():
+    nets = table(
+        {RANDOM: [99, 99], LARGE: [98, 98], SMALL: [60, 50], GOOD: [40, 45], BAD: [30, 20], DENSE: [100, 97]},
+        floored={RANDOM: [9, 9], LARGE: [9, 9], SMALL: [0, 0], GOOD: [1, 0], BAD: [1, 0]},
+    )
+    assert large_claims.starving(nets, RESNET).to_dict() == {0: 40}
+    parts, kinds = large_claims.starved(nets, [RESNET])
+    name = "ResNet50 (small stem): "
+    assert parts == {
+        f"{name}50 % minus the best starved mask": [10],
+        f"{name}magnitude, best minus dense": [-2, 1],
+        f"{name}random minus dense": [-1, 2],
+    }
+    assert kinds == dict.fromkeys([*parts][1:], "at_least")
+    assert large_claims.starving(nets.assign(floored=0), RESNET).empty
+
+
+def test_local_masks_are_compared_with_dense_ones():
+    parts = large_claims.local(table({DENSE: [90, 90], LOCAL[0]: [80, 95]}), [RESNET, VIT])
+    assert len(parts) == 10 and parts["ResNet50 (small stem): random minus dense"] == [-10, 5]
+    assert parts["ViT: diff, worst minus dense"] == []
+
+
+def test_the_best_diff_mask_is_compared_within_its_ranking():
+    parts = large_claims.against_diff(table({GOOD: [70], RANDOM: [60], LOCAL[3]: [50], LOCAL[2]: [55]}, VIT))
+    assert {name: values for name, values in parts.items() if values} == {
+        "ViT, global: diff, best minus random": [10], "ViT, local: diff, best minus magnitude, worst": [-5],
+    }  # fmt: skip
+    assert len(parts) == 6
+
+
+def even_layers():
+    wide, narrow = [1, 10, 100], [4, 40, 8]  # log densities are spread by log 10, and less
+    return pd.concat([cut(wide, seed=k) for k in range(2)] + [cut(narrow, model=VIT), cut([1, 1], BAD, VIT)])
+
+
+def test_evenness_is_told_in_logarithms():
+    layers = even_layers()
+    layers.loc[(layers.model == VIT) & (layers.depth == 1), "layers"] = "embedding"
+    parts = large_claims.evenness(layers, [RESNET])
+    assert parts["ResNet50 (small stem): late over early"] == pytest.approx(np.log([100, 100]))
+    spread = np.log(np.log(10) / np.std(np.log([4, 40, 8]), ddof=1))
+    assert parts["ResNet50 (small stem): spread over ViT's"] == pytest.approx([spread]), "of seeds that both have"
+    assert parts["ViT: thinnest block layer over 5 %"] == pytest.approx([np.log(8 / 5)]), "of layers within blocks"
+    assert all(values == [] for values in large_claims.evenness(layers[:0], [RESNET]).values())
+
+
+def test_our_numbers_stand_beside_the_sources():
+    nets = table({DENSE: [90, 92], GOOD: [50], LOCAL[0]: [40, 44, 48]}, train={DENSE: [99, 97], GOOD: [98], LOCAL[0]: [60] * 3})
+    found = large_claims.beside(nets, RESNET, "yauney_resnet50").set_index("mask")
+    assert found.columns.tolist() == ["source, global", "ours, global", "source, local", "ours, local"]
+    assert found.loc["dense"].tolist() == ["90.0 (99.9)", "91.0 ± 1.4 (98.0)", "91.0 (100.0)", "91.0 ± 1.4 (98.0)"]
+    assert found.loc["diff, best"].tolist() == ["12.8 (96.4)", "50.0 (98.0)", "88.7 (99.6)", "not run"]
+    assert found.loc["random", "ours, local"] == "44.0 ± 4.0 (60.0)" and len(found) == 6
+
+
+@pytest.mark.parametrize(
+    "values, margin, said",
+    [
+        ([1.0, 1.1, 1.2], None, ("+1.1 (+0.9 to +1.3)", 3, "yes")),
+        ([-1.0, -1.1, -1.2], None, ("-1.1 (-1.3 to -0.9)", 3, "no")),
+        ([-1.0, -1.1, -1.2], 2, ("-1.1 (-1.3 to -0.9)", 3, "yes")),
+        ([-3.0, -3.1, -3.2], 2, ("-3.1 (-3.3 to -2.9)", 3, "no")),
+        ([-1.0, 0.0, 2.0], None, ("+0.3 (-3.5 to +4.1)", 3, "not decided")),
+        ([1.0, np.nan, 2.0], None, ("+1.5 (-4.9 to +7.9)", 2, "not decided")),
+        ([1.0], None, ("+1.0", 1, "not decided")),
+        ([], 2, ("none", 0, "not run")),
+    ],
+)
+def test_a_statement_is_borne_out_by_the_rule_of_verdicts(values, margin, said):
+    row = large_claims.statement("text", "so", values, margin)
+    assert row["says"] == ("so (−2)" if margin else "so") and row["where"] == "text"
+    assert (row["measured"], row["nets"], row["borne out"]) == said
+
+
+def says(found):
+    return {row["says"]: row["measured"] for row in found.to_dict("records")}
+
+
+def test_statements_on_the_resnet_are_above_zero_if_they_are_true():
+    nets = table(
+        {DENSE: [90], RANDOM: [80], LARGE: [85], SMALL: [60], GOOD: [20], BAD: [30], LOCAL[0]: [84], LOCAL[3]: [70], LOCAL[4]: [75]},
+        train={GOOD: [95]}, floored={BAD: [7], LARGE: [5], GOOD: [4], SMALL: [2]},
+    )  # fmt: skip
+    layers = pd.concat([cut([1, 1, np.e**2], GOOD), cut([1, 1, np.e**1], SMALL)])
+    assert list(says(large_claims.resnet_statements(nets, layers, RESNET)).values()) == [
+        "+20.0", "+25.0", "-50.0", "+5.0", "-5.0", "+6.0", "-6.0", "+1.0", "-5.0", "-1.0",
+    ]  # fmt: skip
+
+
+def test_statements_on_the_transformer_are_above_zero_if_they_are_true():
+    nets = table({DENSE: [90], RANDOM: [80], LARGE: [85], SMALL: [60], GOOD: [88], BAD: [30],
+                  LOCAL[0]: [60], LOCAL[1]: [61], LOCAL[2]: [62], LOCAL[3]: [70], LOCAL[4]: [75]}, VIT)  # fmt: skip
+    found = large_claims.vit_statements(nets)
+    assert list(says(found).values()) == ["+3.0", "-2.0", "-5.0", "-5.0", "+5.0", "-58.0", "-5.0"]
+    assert found.says[found.says.str.contains("close")].str.endswith(" (−2)").all()
+
+
+def test_statements_of_what_was_not_run_are_not_run():
+    both = [large_claims.resnet_statements(table({DENSE: [1]}), cut([]), RESNET), large_claims.vit_statements(table({DENSE: [1]}))]
+    found = pd.concat(both)
+    assert len(found) == 17 and set(found["borne out"]) == {"not run"} and set(found.measured) == {"none"}
+    assert large_words.tally(found) == "Of 17 statements 0 are borne out and 0 are contradicted; the rest our nets cannot tell."
+
+
+def test_statements_are_tallied():
+    found = pd.DataFrame({"borne out": ["yes", "no", "no", "not decided", "not run"]})
+    assert large_words.tally(found) == "Of 5 statements 1 are borne out and 2 are contradicted; the rest our nets cannot tell."
+
+
+@pytest.mark.parametrize("floored, said", [(1, "aside, the best still ends at 40.0 %, where"), (0, "aside, none does, where")])
+def test_the_first_answer_knows_whether_a_mask_is_starved(floored, said):
+    nets = table({DENSE: [90, 92], GOOD: [40, 40]}, floored={GOOD: [floored] * 2})
+    told = large_words.answer_starved(nets, RESNET)
+    assert said in told and told.endswith("where dense nets end at 91.0 %") and set(large_words.STARVED) == {True, False}
+
+
+def test_the_second_answer_spans_the_means_of_the_local_masks():
+    nets = table({DENSE: [90, 92], LOCAL[0]: [80, 86], LOCAL[3]: [95, 95], GOOD: [1, 1]}, train={LOCAL[0]: [10, 90], GOOD: [9, 9]})
+    told = large_words.answer_local(nets, RESNET)
+    assert "end -8.0 to +4.0 points from dense on average; 1 of their nets never learnt" in told
+
+
+def test_the_third_answer_takes_the_best_rival_in_each_ranking():
+    nets = table({GOOD: [70, 70], RANDOM: [60, 71], LARGE: [50, 50], SMALL: [66, 0]}, VIT)
+    own = table({LOCAL[3]: [40], LOCAL[0]: [42], LOCAL[1]: [10], LOCAL[2]: [20]}, VIT)
+    start = "Against the best of random and magnitude, a transformer's best-diff mask ends "
+    assert large_words.answer_diff(nets) == f"{start}1.5 points above under global ranking"
+    both = f"{start}1.5 points above under global ranking and 2.0 points below under local ranking"
+    assert large_words.answer_diff(pd.concat([nets, own])) == both
+
+
+def test_the_fourth_answer_is_told_in_times():
+    times = np.log(10) / np.std(np.log([4, 40, 8]), ddof=1)
+    told = large_words.answer_even(even_layers(), RESNET)
+    assert "is 100.00 times as dense as its first" in told and f"are spread {times:.1f} times as wide" in told
+    assert large_words.answer_even(even_layers().query("model != 'vit'"), RESNET) == "Not run yet"
+
+
+def test_ends_are_the_lowest_and_the_highest_mean_under_a_mask():
+    nets = table({DENSE: [90, 92], GOOD: [50, 60], BAD: [70], LOCAL[0]: [np.nan]})
+    told = "Dense, ResNet50 (small stem) ends at 91.0 %; under masks from 55.0 % (global: diff, best) to 70.0 % (global: diff, worst)."
+    assert large_words.ends(nets, RESNET) == told
+    nothing = "The ResNet50 (small stem) has not been run at this size."
+    assert large_words.ends(nets[:2], RESNET) == large_words.ends(nets[2:], RESNET) == nothing
+
+
+@pytest.mark.parametrize("train, said", [(89.9, "none of the masks has got there"), (90, "at most 90 %; the best of them has.")])
+def test_whether_masked_transformers_have_learnt_their_images(train, said):
+    assert said in large_words.fit(table({DENSE: [70], GOOD: [60], BAD: [50]}, VIT, train={DENSE: [100], GOOD: [train]}))
+    assert large_words.fit(table({DENSE: [70]}, VIT)) == "" and set(large_words.LEARNING) == {True, False}
+
+
+def test_masks_that_mirror_their_inverse_have_a_correlation_of_minus_one():
+    layers = pd.concat([cut([1, 2, 3], floored=[1]), cut([9, 8, 7], BAD), cut([1, 2, 3], LARGE), cut([1, 2, 3], SMALL)])
+    layers = pd.concat([layers, cut([3, 4, 5], seed=1), cut([1, 2, 3], BAD, seed=1), cut([1, 2, 3], LARGE, seed=1)])
+    assert large_words.mirrored(layers, RESNET, "diff") == 0 and large_words.mirrored(layers, RESNET, "magnitude") == 1
+    told = large_words.thinned(layers, RESNET)
+    assert "from 2.0 % (layer 1) to 4.0 % (layer 3); on average 0.5 of 3 sit on the floor" in told
+    assert told.endswith("is +1.00 for magnitude and +0.00 for diff.")
+    assert np.isnan(large_words.mirrored(layers, VIT, "diff"))
+
+
+def test_intervals_that_exclude_zero_are_counted_and_named():
+    nets = pd.concat([table({DENSE: [90, 90, 90], GOOD: [80, 81, 82], BAD: [99, 98, 97], LARGE: [80, 90, 100], SMALL: [1]}),
+                      table({GOOD: [50, 50.5], BAD: [40, 40.6], RANDOM: [1.0]}, VIT)])  # fmt: skip
+    assert large_words.sides(nets, (RESNET, VIT)).startswith("Of 4 masks on both nets, 1 end below dense and 1 above it,")
+    resnet, vit = (report.spoken(values) for values in ([-19, -17, -15], [10, 9.9]))
+    assert large_words.inverses(nets, (RESNET, VIT)) == (
+        f"Intervals that exclude zero: 2 of 3 (ResNet50 (small stem), global: diff: {resnet} points; ViT, global: diff: {vit} points)."
+    )
+    few = table({GOOD: [1], BAD: [2]})
+    assert large_words.inverses(few, [RESNET]) == "Intervals that exclude zero: 0 of 1."
+
+
+def test_the_gap_between_training_and_test_images_is_that_of_resnets_only(put):
+    plan = [put(child(), 70, 80), put(child(GOOD), 70, 90), put(child(model=VIT), 0, 100)]
+    told = large_words.gaps(large.epochs(plan))
+    assert "is 20.0 points above test accuracy in epoch 1 and 15.0 in the last" in told
+    assert told.endswith("ends at 96.4 % on training images and 12.8 % on test ones.")
+
+
+def a_page(plan):
+    return report.Page("08_large_networks", lambda profile: plan if profile == "laptop" else [], "laptop")
+
+
+def test_nets_of_this_build_that_ran_away_are_counted(put):
+    plan = [child(kind, seed=k, lr=lr) for k in range(3) for kind, lr in ((DENSE, 0.5), (GOOD, 0.5), (DENSE, 0.1))]
+    for number, e in enumerate(plan[:-1]):
+        put(e, 70 + number % 3 + 0.1 * (number // 3))
+    nets = large.nets(plan)
+    assert large_words.varied(a_page(plan), nets, [RESNET]) == (
+        "Of 1 other choices 1 have an interval that excludes zero (ResNet50 (small stem), dense, rate 0.1: +2.0 (+2.0 to +2.0) points). "
+        "Of this build's 9 nets 1 ran away."
+    )
+    none = "No other choice has been run at this size yet. Of this build's 9 nets 1 ran away."
+    assert large_words.varied(a_page(plan), nets[nets.variant == ""], [RESNET]) == none
+
+
+def test_nets_that_never_learnt_are_counted():
+    told = large_words.failures(lost_nets(), RESNET)
+    assert told.startswith("Of 3 such nets, in the table, 1 had a local mask and so no starved layer; of 2 tried at rate 0.1 1 learn.")
+    assert large_words.failures(lost_nets(), VIT) == "At this size there is none."
+
+
+def test_what_a_figure_carries_names_the_net_its_data_and_the_run(put):
+    plan = [put(child())]
+    told = large_views.about(a_page(plan), "levels", RESNET, part=", own")
+    assert told["title"] == "ResNet50 (small stem), digits: one tenth of the weights, own"
+    assert told["file"] == f"{RESNET}-laptop.csv" and told["command"].endswith("08_large_networks --profile laptop")
+    other = evidence.stored("night", [])
+    assert large_views.about(a_page(plan), "levels", VIT, other)["file"] == "vit-night.csv"
+
+
+def words_of_the_page():
+    text = nbformat.read(chapters.chapter("08_large_networks"), as_version=4)
+    used = {name for cell in text.cells if cell.cell_type == "markdown" for name in re.findall(r"{glue:text}`(\w+)`", cell.source)}
+    return used - {"origin", "own_origin", "missing", "LN1", "LN2", "LN3", "LN4"}
+
+
+def test_every_word_of_the_page_is_told_with_nets_and_without(put):
+    plan = [child(kind, model) for model in (RESNET, VIT) for kind in (DENSE, *GLOBAL, *LOCAL)]
+    tables = large.nets(plan), large.layers(plan), large.epochs(plan)
+    told = large_words.sentences(a_page(plan), *tables, RESNET, VIT)
+    assert set(told) == words_of_the_page() and told["resnet_layers"] == told["epochs_read"] == "Not run at this size yet."
+    assert told["answer_ln1"] == "ResNet50 has not been run at this size" and told["answer_ln2"] == "Not run yet"
+    for number, e in enumerate(plan):
+        put(e, 40 + number, 60, kept=(2, 10, 20 + number))
+    tables = large.nets(plan), large.layers(plan), large.epochs(plan)
+    again = large_words.sentences(a_page(plan), *tables, RESNET, VIT)
+    assert set(again) == set(told) and not [words for words in again.values() if "nan" in words or "ot run yet" in words]
