@@ -44,7 +44,7 @@ def put(made_up):
 
 
 def table(levels, model=RESNET, **more):
-    """A table of nets: kind -> test accuracy of each seed, or a dict seed -> accuracy; other columns by kind in `more`."""
+    """A table of nets: kind -> test accuracy of each seed, or a dict by seed; other columns by kind in `more`."""
     rows = []
     for kind, values in levels.items():
         for seed, test in values.items() if isinstance(values, dict) else enumerate(values):
@@ -56,7 +56,9 @@ def table(levels, model=RESNET, **more):
 
 def cut(densities, kind=GOOD, model=RESNET, seed=0, floored=()):
     """Rows of layers: the densities of one net's layers by depth."""
-    rows = [dict(depth=k, density=float(d), floored=k in floored, layers=f"block{k}") for k, d in enumerate(densities, 1)]
+    rows = [
+        dict(depth=k, density=float(d), floored=k in floored, layers=f"block{k}") for k, d in enumerate(densities, 1)
+    ]
     which = dict(zip(large.KIND, kind, strict=True), model=model, seed=seed, variant="", label=large.named(kind))
     return pd.DataFrame([row | which for row in rows], columns=["depth", "density", "floored", "layers", *which])
 
@@ -88,13 +90,21 @@ def test_what_a_child_is_is_read_from_its_fields(e, kind, variant, label):
 
 
 def test_what_is_usual_is_counted_for_each_model():
-    plan = [*map(child, GLOBAL), *(child(kind, VIT, lr=0.001) for kind in GLOBAL), child(LARGE, VIT, lr=0.001, skip=("out.weight",))]
+    plan = [
+        *map(child, GLOBAL),
+        *(child(kind, VIT, lr=0.001) for kind in GLOBAL),
+        child(LARGE, VIT, lr=0.001, skip=("out.weight",)),
+    ]
     found = large.described(plan)
     assert found.variant.tolist() == [""] * 10 + ["output layer whole"]
-    assert set(found.output[found.model == VIT][:5]) == {"masked"} and set(found.output[found.model == RESNET]) == {"whole"}
+    assert set(found.output[found.model == VIT][:5]) == {"masked"} and set(found.output[found.model == RESNET]) == {
+        "whole"
+    }
 
 
-@pytest.mark.parametrize("profile, given, most", [("smoke", {}, 20), ("laptop", {}, 33), ("night", {}, 60), ("paper", {}, 63)])
+@pytest.mark.parametrize(
+    "profile, given, most", [("smoke", {}, 20), ("laptop", {}, 33), ("night", {}, 60), ("paper", {}, 63)]
+)
 def test_no_two_children_of_a_net_in_the_chapters_plan_are_told_the_same(profile, given, most):
     plan = chapters.plan(chapters.chapter("08_large_networks"), profile, given)
     told = large.described(plan)
@@ -119,9 +129,19 @@ def test_a_net_that_is_stored_alone_is_a_variant_still(put):
 
 
 def test_a_layer_is_on_the_floor_with_the_floor_rounded_up_and_only_if_it_is_masked():
-    arrays = dict(weights=np.array([100, 101, 150, 50, 100]), kept=np.array([2, 3, 4, 1, 2]), covered=np.array([1, 1, 1, 1, 0], bool))
+    arrays = dict(
+        weights=np.array([100, 101, 150, 50, 100]),
+        kept=np.array([2, 3, 4, 1, 2]),
+        covered=np.array([1, 1, 1, 1, 0], bool),
+    )
     assert large.on_floor(0.02, arrays).tolist() == [True, True, False, True, False]
-    assert large.on_floor(0.0, arrays | dict(kept=np.array([0, 1, 0, 5, 0]))).tolist() == [True, False, True, False, False]
+    assert large.on_floor(0.0, arrays | dict(kept=np.array([0, 1, 0, 5, 0]))).tolist() == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_layers_are_counted_by_depth_among_the_masked_ones_and_dense_nets_have_none(put):
@@ -133,7 +153,10 @@ def test_layers_are_counted_by_depth_among_the_masked_ones_and_dense_nets_have_n
 
 def test_epochs_have_a_row_each_of_what_is_stored(put):
     found = large.epochs([put(child(), 70, 80), child(GOOD)])
-    assert found[["epoch", "train_accuracy", "test_accuracy", "label"]].values.tolist() == [[1, 0.5, 0.3, "dense"], [2, 0.8, 0.7, "dense"]]
+    assert found[["epoch", "train_accuracy", "test_accuracy", "label"]].values.tolist() == [
+        [1, 0.5, 0.3, "dense"],
+        [2, 0.8, 0.7, "dense"],
+    ]
 
 
 def test_of_several_kinds_the_best_counts_for_seeds_that_have_all():
@@ -167,14 +190,22 @@ def test_late_over_early_is_above_zero_where_late_layers_are_denser():
 
 def lost_nets():
     train = {GOOD: [20.0, 20.1, np.nan], LOCAL[0]: [5.0, 99.0, 99.0], DENSE: [99.0] * 3}
-    nets = table({kind: [10.0, 10.0, np.nan if kind == GOOD else 10.0] for kind in train}, train=train, floored={GOOD: [1, 2, np.nan]})
+    nets = table(
+        {kind: [10.0, 10.0, np.nan if kind == GOOD else 10.0] for kind in train},
+        train=train,
+        floored={GOOD: [1, 2, np.nan]},
+    )
     slow = table({GOOD: {0: 60.0, 1: 70.0}, LOCAL[0]: {0: 9.0}}, train={GOOD: [50.0, 50.0], LOCAL[0]: [10.0]})
     return pd.concat([nets, slow.assign(variant="rate 0.1")], ignore_index=True)
 
 
 def test_a_net_is_lost_up_to_twenty_per_cent_or_if_it_ran_away():
     found = large.lost(lost_nets(), RESNET)
-    assert found[["label", "seed"]].values.tolist() == [["global: diff, best", 0], ["global: diff, best", 2], ["local: random", 0]]
+    assert found[["label", "seed"]].values.tolist() == [
+        ["global: diff, best", 0],
+        ["global: diff, best", 2],
+        ["local: random", 0],
+    ]
     assert found.again.tolist() == pytest.approx([60, np.nan, 9], nan_ok=True)
     assert found.learns.eq(True).tolist() == [True, False, False]
     assert large.lost(lost_nets(), VIT).empty
@@ -193,7 +224,9 @@ def test_lost_nets_are_told_with_words_where_numbers_lack():
 
 
 def test_levels_have_dense_nets_first_in_both_panels_and_no_row_of_what_was_not_run():
-    nets = table({DENSE: [90, 92, 94], GOOD: [50, 60, np.nan], SMALL: [np.nan] * 3, LOCAL[0]: [40]}, train={GOOD: [70, 80, 99]})
+    nets = table(
+        {DENSE: [90, 92, 94], GOOD: [50, 60, np.nan], SMALL: [np.nan] * 3, LOCAL[0]: [40]}, train={GOOD: [70, 80, 99]}
+    )
     found = large_views.by_mask(nets, RESNET)
     assert found[["label", "panel"]].values.tolist() == [
         ["dense", "ranked globally, 2 % floor"], ["diff, best", "ranked globally, 2 % floor"],
@@ -207,13 +240,18 @@ def test_levels_have_dense_nets_first_in_both_panels_and_no_row_of_what_was_not_
 def test_masks_are_taken_from_the_dense_net_of_their_seed():
     nets = table({DENSE: {1: 90, 0: 80}, GOOD: [85, 85], ("global", "random", "ERK"): [70], BAD: []})
     found = large_views.from_dense(nets, RESNET)
-    assert found[["label", "group"]].values.tolist() == [["global: diff, best", "diff"], ["global: random, ERK", "random"]]
+    assert found[["label", "group"]].values.tolist() == [
+        ["global: diff, best", "diff"],
+        ["global: random, ERK", "random"],
+    ]
     assert found["values"].tolist() == [[5, -5], [-10]]
     assert large_views.from_dense(nets, VIT).columns.tolist() == found.columns.tolist()
 
 
 def test_the_best_mask_minus_its_inverse_is_above_zero_where_the_best_is_better():
-    nets = pd.concat([table({GOOD: [80], BAD: [70], LOCAL[1]: [50], LOCAL[2]: [60]}), table({GOOD: [1], SMALL: [2]}, VIT)])
+    nets = pd.concat(
+        [table({GOOD: [80], BAD: [70], LOCAL[1]: [50], LOCAL[2]: [60]}), table({GOOD: [1], SMALL: [2]}, VIT)]
+    )
     found = large_views.best_minus_worst(nets, (RESNET, VIT))
     assert dict(zip(found.label, found["values"], strict=True)) == {
         "ResNet50 (small stem), global: diff": [10], "ResNet50 (small stem), local: magnitude": [-10],
@@ -222,10 +260,15 @@ def test_the_best_mask_minus_its_inverse_is_above_zero_where_the_best_is_better(
 
 def test_another_choice_is_compared_with_the_usual_one():
     nets = table({DENSE: [90, 91], GOOD: [80, 81]})
-    odd = [nets[nets.criterion == c].assign(variant=v, label=f"{n}; {v}", test=nets.test + gain)
-           for c, n, v, gain in (("dense", "dense", "rate 0.1", 2), ("diff", "global: diff, best", "no floor", -3))]  # fmt: skip
+    odd = [
+        nets[nets.criterion == kind[1]].assign(variant=v, label=large.named(kind, v), test=nets.test + gain)
+        for kind, v, gain in ((DENSE, "rate 0.1", 2), (GOOD, "no floor", -3))
+    ]
     found = large_views.choices(pd.concat([nets, *odd]), (RESNET, VIT))
-    assert found.label.tolist() == ["ResNet50 (small stem), dense; rate 0.1", "ResNet50 (small stem), global: diff, best; no floor"]
+    assert found.label.tolist() == [
+        "ResNet50 (small stem), dense; rate 0.1",
+        "ResNet50 (small stem), global: diff, best; no floor",
+    ]
     assert found["values"].tolist() == [[2, 2], [-3, -3]] and found.group.tolist() == ["dense", "diff"]
 
 
@@ -241,37 +284,64 @@ def test_density_by_depth_has_ranked_and_erk_masks_in_the_columns_of_their_crite
 def test_late_layers_over_early_ones_for_each_ranked_mask():
     layers = pd.concat([cut([1, 1, 2]), cut([2, 1, 1], BAD), cut([1, 1, 1], RANDOM), cut([1, 1, 3], model=VIT)])
     found = large_views.late_over_early(layers, (RESNET, VIT))
-    assert found.label.tolist() == ["ResNet50 (small stem): diff, best", "ResNet50 (small stem): diff, worst", "ViT: diff, best"]
+    assert found.label.tolist() == [
+        "ResNet50 (small stem): diff, best",
+        "ResNet50 (small stem): diff, worst",
+        "ViT: diff, best",
+    ]
     assert found["mean"].tolist() == pytest.approx(np.log([2, 0.5, 3]))
 
 
 def test_layers_to_explore_are_means_over_nets_with_a_dot_where_any_is_on_the_floor():
-    layers = pd.concat([cut([2, 30], floored=[1]), cut([4, 10], seed=1), cut([0, 8], floored=[1]).assign(variant="no floor")])
-    layers = pd.concat([layers, cut([7, 7], LOCAL[3]), cut([1, 1]).assign(variant="rate 0.1"), cut([1, 1], ("global", "diff", "shuffled"))])
+    layers = pd.concat(
+        [cut([2, 30], floored=[1]), cut([4, 10], seed=1), cut([0, 8], floored=[1]).assign(variant="no floor")]
+    )
+    layers = pd.concat(
+        [
+            layers,
+            cut([7, 7], LOCAL[3]),
+            cut([1, 1]).assign(variant="rate 0.1"),
+            cut([1, 1], ("global", "diff", "shuffled")),
+        ]
+    )
     drawn, net = large_views.layer_explorer(layers), dict(net="ResNet50 (small stem)", criterion="diff")
     assert drawn.curve("keeps the best", ranking="global", **net)[1] == pytest.approx([3, 20], rel=1e-2)
-    assert [list(a) for a in drawn.curve("on the floor or empty", ranking="global", **net)] == [[1], pytest.approx([3], rel=1e-2)]
+    assert [list(a) for a in drawn.curve("on the floor or empty", ranking="global", **net)] == [
+        [1],
+        pytest.approx([3], rel=1e-2),
+    ]
     assert drawn.curve("keeps the best", ranking="global, no floor", **net)[1] == pytest.approx([0.2, 8], rel=1e-2)
     assert drawn.curve("on the floor or empty", ranking="local", **net) is None
-    assert {tuple(c["values"]) for c in drawn.meta["controls"] if c["name"] == "ranking"} == {("global", "global, no floor", "local")}
+    assert {tuple(c["values"]) for c in drawn.meta["controls"] if c["name"] == "ranking"} == {
+        ("global", "global, no floor", "local")
+    }
     assert large_views.layer_explorer(layers[:0]) is None
 
 
 def test_epochs_to_explore_are_means_over_nets_with_the_dense_ones_behind(put):
-    plan = [put(child(seed=k), 80 + k, 90) for k in range(2)] + [put(child(GOOD, seed=k), 40 + 20 * k, 70) for k in range(2)]
+    plan = [put(child(seed=k), 80 + k, 90) for k in range(2)] + [
+        put(child(GOOD, seed=k), 40 + 20 * k, 70) for k in range(2)
+    ]
     drawn = large_views.epoch_explorer(large.epochs(plan))
     at = dict(net="ResNet50 (small stem)", mask="diff, best", ranking="global")
     assert drawn.curve("test images", **at)[1] == pytest.approx([30, 50], abs=0.1)
     assert drawn.curve("training images", **at)[1] == pytest.approx([50, 70], abs=0.1)
     assert drawn.curve("dense, test images", **at)[1] == pytest.approx([30, 80.5], abs=0.1)
-    assert large_views.epoch_explorer(large.epochs([])) is None and large_views.epoch_explorer(large.epochs(plan[:2])) is None
+    assert (
+        large_views.epoch_explorer(large.epochs([])) is None
+        and large_views.epoch_explorer(large.epochs(plan[:2])) is None
+    )
 
 
 def test_the_toy_says_what_each_layer_keeps_and_how_many_are_thin():
     def kept(*counts):
         return {f"layer {k}": torch.arange(100) < n for k, n in enumerate(counts)}
 
-    found = {("global", 1.5, False): kept(1, 19), ("global", 1.5, True): kept(2, 18), ("local", 1.5, False): kept(10, 10)}
+    found = {
+        ("global", 1.5, False): kept(1, 19),
+        ("global", 1.5, True): kept(2, 18),
+        ("local", 1.5, False): kept(10, 10),
+    }
     drawn = large_views.toy(found)
     assert drawn.curve("keeps the highest scores", ranking="global")[1] == pytest.approx([1, 19], abs=0.1)
     assert drawn.curve("keeps the lowest", ranking="global")[1] == pytest.approx([2, 18], abs=0.1)
@@ -328,7 +398,9 @@ def test_evenness_is_told_in_logarithms():
 
 
 def test_our_numbers_stand_beside_the_sources():
-    nets = table({DENSE: [90, 92], GOOD: [50], LOCAL[0]: [40, 44, 48]}, train={DENSE: [99, 97], GOOD: [98], LOCAL[0]: [60] * 3})
+    nets = table(
+        {DENSE: [90, 92], GOOD: [50], LOCAL[0]: [40, 44, 48]}, train={DENSE: [99, 97], GOOD: [98], LOCAL[0]: [60] * 3}
+    )
     found = large_claims.beside(nets, RESNET, "yauney_resnet50").set_index("mask")
     assert found.columns.tolist() == ["source, global", "ours, global", "source, local", "ours, local"]
     assert found.loc["dense"].tolist() == ["90.0 (99.9)", "91.0 ± 1.4 (98.0)", "91.0 (100.0)", "91.0 ± 1.4 (98.0)"]
@@ -361,7 +433,8 @@ def says(found):
 
 def test_statements_on_the_resnet_are_above_zero_if_they_are_true():
     nets = table(
-        {DENSE: [90], RANDOM: [80], LARGE: [85], SMALL: [60], GOOD: [20], BAD: [30], LOCAL[0]: [84], LOCAL[3]: [70], LOCAL[4]: [75]},
+        {DENSE: [90], RANDOM: [80], LARGE: [85], SMALL: [60], GOOD: [20], BAD: [30]}
+        | {LOCAL[0]: [84], LOCAL[3]: [70], LOCAL[4]: [75]},
         train={GOOD: [95]}, floored={BAD: [7], LARGE: [5], GOOD: [4], SMALL: [2]},
     )  # fmt: skip
     layers = pd.concat([cut([1, 1, np.e**2], GOOD), cut([1, 1, np.e**1], SMALL)])
@@ -379,26 +452,42 @@ def test_statements_on_the_transformer_are_above_zero_if_they_are_true():
 
 
 def test_statements_of_what_was_not_run_are_not_run():
-    both = [large_claims.resnet_statements(table({DENSE: [1]}), cut([]), RESNET), large_claims.vit_statements(table({DENSE: [1]}))]
+    both = [
+        large_claims.resnet_statements(table({DENSE: [1]}), cut([]), RESNET),
+        large_claims.vit_statements(table({DENSE: [1]})),
+    ]
     found = pd.concat(both)
     assert len(found) == 17 and set(found["borne out"]) == {"not run"} and set(found.measured) == {"none"}
-    assert large_words.tally(found) == "Of 17 statements 0 are borne out and 0 are contradicted; the rest our nets cannot tell."
+    assert (
+        large_words.tally(found)
+        == "Of 17 statements 0 are borne out and 0 are contradicted; the rest our nets cannot tell."
+    )
 
 
 def test_statements_are_tallied():
     found = pd.DataFrame({"borne out": ["yes", "no", "no", "not decided", "not run"]})
-    assert large_words.tally(found) == "Of 5 statements 1 are borne out and 2 are contradicted; the rest our nets cannot tell."
+    assert (
+        large_words.tally(found)
+        == "Of 5 statements 1 are borne out and 2 are contradicted; the rest our nets cannot tell."
+    )
 
 
-@pytest.mark.parametrize("floored, said", [(1, "aside, the best still ends at 40.0 %, where"), (0, "aside, none does, where")])
+@pytest.mark.parametrize(
+    "floored, said", [(1, "aside, the best still ends at 40.0 %, where"), (0, "aside, none does, where")]
+)
 def test_the_first_answer_knows_whether_a_mask_is_starved(floored, said):
     nets = table({DENSE: [90, 92], GOOD: [40, 40]}, floored={GOOD: [floored] * 2})
     told = large_words.answer_starved(nets, RESNET)
-    assert said in told and told.endswith("where dense nets end at 91.0 %") and set(large_words.STARVED) == {True, False}
+    assert (
+        said in told and told.endswith("where dense nets end at 91.0 %") and set(large_words.STARVED) == {True, False}
+    )
 
 
 def test_the_second_answer_spans_the_means_of_the_local_masks():
-    nets = table({DENSE: [90, 92], LOCAL[0]: [80, 86], LOCAL[3]: [95, 95], GOOD: [1, 1]}, train={LOCAL[0]: [10, 90], GOOD: [9, 9]})
+    nets = table(
+        {DENSE: [90, 92], LOCAL[0]: [80, 86], LOCAL[3]: [95, 95], GOOD: [1, 1]},
+        train={LOCAL[0]: [10, 90], GOOD: [9, 9]},
+    )
     told = large_words.answer_local(nets, RESNET)
     assert "end -8.0 to +4.0 points from dense on average; 1 of their nets never learnt" in told
 
@@ -421,15 +510,20 @@ def test_the_fourth_answer_is_told_in_times():
 
 def test_ends_are_the_lowest_and_the_highest_mean_under_a_mask():
     nets = table({DENSE: [90, 92], GOOD: [50, 60], BAD: [70], LOCAL[0]: [np.nan]})
-    told = "Dense, ResNet50 (small stem) ends at 91.0 %; under masks from 55.0 % (global: diff, best) to 70.0 % (global: diff, worst)."
+    told = "Dense, ResNet50 (small stem) ends at 91.0 %; under masks from 55.0 % (global: diff, best) to 70.0 % ("
+    told += "global: diff, worst)."
     assert large_words.ends(nets, RESNET) == told
     nothing = "The ResNet50 (small stem) has not been run at this size."
     assert large_words.ends(nets[:2], RESNET) == large_words.ends(nets[2:], RESNET) == nothing
 
 
-@pytest.mark.parametrize("train, said", [(89.9, "none of the masks has got there"), (90, "at most 90 %; the best of them has.")])
+@pytest.mark.parametrize(
+    "train, said", [(89.9, "none of the masks has got there"), (90, "at most 90 %; the best of them has.")]
+)
 def test_whether_masked_transformers_have_learnt_their_images(train, said):
-    assert said in large_words.fit(table({DENSE: [70], GOOD: [60], BAD: [50]}, VIT, train={DENSE: [100], GOOD: [train]}))
+    assert said in large_words.fit(
+        table({DENSE: [70], GOOD: [60], BAD: [50]}, VIT, train={DENSE: [100], GOOD: [train]})
+    )
     assert large_words.fit(table({DENSE: [70]}, VIT)) == "" and set(large_words.LEARNING) == {True, False}
 
 
@@ -444,12 +538,15 @@ def test_masks_that_mirror_their_inverse_have_a_correlation_of_minus_one():
 
 
 def test_intervals_that_exclude_zero_are_counted_and_named():
-    nets = pd.concat([table({DENSE: [90, 90, 90], GOOD: [80, 81, 82], BAD: [99, 98, 97], LARGE: [80, 90, 100], SMALL: [1]}),
-                      table({GOOD: [50, 50.5], BAD: [40, 40.6], RANDOM: [1.0]}, VIT)])  # fmt: skip
-    assert large_words.sides(nets, (RESNET, VIT)).startswith("Of 4 masks on both nets, 1 end below dense and 1 above it,")
+    resnet = {DENSE: [90, 90, 90], GOOD: [80, 81, 82], BAD: [99, 98, 97], LARGE: [80, 90, 100], SMALL: [1]}
+    nets = pd.concat([table(resnet), table({GOOD: [50, 50.5], BAD: [40, 40.6], RANDOM: [1.0]}, VIT)])
+    assert large_words.sides(nets, (RESNET, VIT)).startswith(
+        "Of 4 masks on both nets, 1 end below dense and 1 above it,"
+    )
     resnet, vit = (report.spoken(values) for values in ([-19, -17, -15], [10, 9.9]))
     assert large_words.inverses(nets, (RESNET, VIT)) == (
-        f"Intervals that exclude zero: 2 of 3 (ResNet50 (small stem), global: diff: {resnet} points; ViT, global: diff: {vit} points)."
+        f"Intervals that exclude zero: 2 of 3 (ResNet50 (small stem), global: diff: {resnet} points; "
+        f"ViT, global: diff: {vit} points)."
     )
     few = table({GOOD: [1], BAD: [2]})
     assert large_words.inverses(few, [RESNET]) == "Intervals that exclude zero: 0 of 1."
@@ -472,8 +569,8 @@ def test_nets_of_this_build_that_ran_away_are_counted(put):
         put(e, 70 + number % 3 + 0.1 * (number // 3))
     nets = large.nets(plan)
     assert large_words.varied(a_page(plan), nets, [RESNET]) == (
-        "Of 1 other choices 1 have an interval that excludes zero (ResNet50 (small stem), dense, rate 0.1: +2.0 (+2.0 to +2.0) points). "
-        "Of this build's 9 nets 1 ran away."
+        "Of 1 other choices 1 have an interval that excludes zero (ResNet50 (small stem), dense, rate 0.1: "
+        "+2.0 (+2.0 to +2.0) points). Of this build's 9 nets 1 ran away."
     )
     none = "No other choice has been run at this size yet. Of this build's 9 nets 1 ran away."
     assert large_words.varied(a_page(plan), nets[nets.variant == ""], [RESNET]) == none
@@ -481,7 +578,9 @@ def test_nets_of_this_build_that_ran_away_are_counted(put):
 
 def test_nets_that_never_learnt_are_counted():
     told = large_words.failures(lost_nets(), RESNET)
-    assert told.startswith("Of 3 such nets, in the table, 1 had a local mask and so no starved layer; of 2 tried at rate 0.1 1 learn.")
+    assert told.startswith(
+        "Of 3 such nets, in the table, 1 had a local mask and so no starved layer; of 2 tried at rate 0.1 1 learn."
+    )
     assert large_words.failures(lost_nets(), VIT) == "At this size there is none."
 
 
@@ -496,7 +595,12 @@ def test_what_a_figure_carries_names_the_net_its_data_and_the_run(put):
 
 def words_of_the_page():
     text = nbformat.read(chapters.chapter("08_large_networks"), as_version=4)
-    used = {name for cell in text.cells if cell.cell_type == "markdown" for name in re.findall(r"{glue:text}`(\w+)`", cell.source)}
+    used = {
+        name
+        for cell in text.cells
+        if cell.cell_type == "markdown"
+        for name in re.findall(r"{glue:text}`(\w+)`", cell.source)
+    }
     return used - {"origin", "own_origin", "missing", "LN1", "LN2", "LN3", "LN4"}
 
 
@@ -504,10 +608,14 @@ def test_every_word_of_the_page_is_told_with_nets_and_without(put):
     plan = [child(kind, model) for model in (RESNET, VIT) for kind in (DENSE, *GLOBAL, *LOCAL)]
     tables = large.nets(plan), large.layers(plan), large.epochs(plan)
     told = large_words.sentences(a_page(plan), *tables, RESNET, VIT)
-    assert set(told) == words_of_the_page() and told["resnet_layers"] == told["epochs_read"] == "Not run at this size yet."
+    assert (
+        set(told) == words_of_the_page() and told["resnet_layers"] == told["epochs_read"] == "Not run at this size yet."
+    )
     assert told["answer_ln1"] == "ResNet50 has not been run at this size" and told["answer_ln2"] == "Not run yet"
     for number, e in enumerate(plan):
         put(e, 40 + number, 60, kept=(2, 10, 20 + number))
     tables = large.nets(plan), large.layers(plan), large.epochs(plan)
     again = large_words.sentences(a_page(plan), *tables, RESNET, VIT)
-    assert set(again) == set(told) and not [words for words in again.values() if "nan" in words or "ot run yet" in words]
+    assert set(again) == set(told) and not [
+        words for words in again.values() if "nan" in words or "ot run yet" in words
+    ]

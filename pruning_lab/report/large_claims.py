@@ -72,10 +72,10 @@ def uneven(layers: DataFrame, model: str) -> pd.Series:
 
 def beside(nets: DataFrame, model: str, name: str) -> DataFrame:
     """The source's numbers beside ours by mask: test accuracy in % (training accuracy), ours ± standard deviation."""
-    rows = [{"mask": masked(kind[1:])} for kind in (DENSE, *GLOBAL)]
+    theirs, rows = reference(name), [{"mask": masked(kind[1:])} for kind in (DENSE, *GLOBAL)]
     for ranking, ours in zip(RANKINGS, (GLOBAL, LOCAL), strict=True):
         for row, kind, called in zip(rows, (DENSE, *ours), THEIRS, strict=True):
-            test, train = (100 * reference(name)[f"{part}{ranking}_10"][called] for part in ("", "train_"))
+            test, train = (100 * theirs[f"{part}{ranking}_10"][called] for part in ("", "train_"))
             row[f"source, {ranking}"] = f"{test:.1f} ({train:.1f})"
             test, train = (level(nets, model, kind, column=column) for column in ("test", "train"))
             spread = f" ± {test.std(ddof=1):.1f}" if len(test) > 1 else ""
