@@ -36,14 +36,14 @@ def test_a_page_shows_the_largest_run_that_is_whole_and_its_own_beside(made_up):
     found = page()
     assert (found.shown.profile, len(found.shown.experiments)) == ("night", 3)
     assert (found.own.profile, len(found.own.experiments)) == ("laptop", 2)
-    assert found.is_source and found.missing() == "Every line has at least three nets."
+    assert found.is_source and found.counted.few() == "Every line has at least three nets."
 
 
 def test_without_a_larger_run_a_page_shows_its_own(made_up):
     made_up(plan("laptop")[1], [END])
     found = page()
     assert found.shown is found.own and not found.is_source
-    assert found.missing() == "Fewer than three nets: lenet_300_100-digits (4 wide): 1 of 3."
+    assert found.counted.few() == "Fewer than three nets: lenet_300_100-digits (4 wide): 1 of 3."
 
 
 def test_what_counts_chooses_the_run_and_all_of_it_is_shown(made_up):

@@ -196,9 +196,9 @@ def test_steps_of_coherence_and_gap_are_counted_by_their_direction():
 
 
 def test_deep_nets_that_lack_are_named_too(nets, put):
-    assert widths.missing(nets) == "Every line has at least three nets."
+    assert nets.few() == "Every line has at least three nets."
     both = evidence.stored("laptop", [*nets.experiments, put(history(2, 0, "vit"), 1, 1, 1, [0, 1, 0, 0])])
-    assert widths.missing(both) == "Fewer than three nets: vit-digits (2 wide): 1 of 3."
+    assert both.few() == "Fewer than three nets: vit-digits (2 wide): 1 of 3."
 
 
 def test_a_figure_says_its_data_and_the_run_that_it_shows(nets):

@@ -62,6 +62,10 @@ class Evidence:
         """The records, as far as they are stored."""
         return [r for e in self.experiments if (r := find(e)) is not None]
 
+    def few(self) -> str:
+        """Which lines have fewer than three nets, in a sentence."""
+        return f"Fewer than three nets: {', '.join(self.missing)}." if self.missing else "Every line has at least three nets."
+
     def origin(self) -> str:
         """Where the numbers come from, in one line: profile, devices, dates, and what differs from today."""
         records = self.records()

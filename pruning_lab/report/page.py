@@ -93,13 +93,8 @@ class Page:
     def tell(self, verdicts: pd.DataFrame | None = None, **sentences: Any) -> None:
         """Hand the page's prose its verdicts by id, where its numbers come from (`origin`, `own_origin`), what is `missing`, and more."""
         words = {} if verdicts is None else verdicts.groupby("claim", sort=False).overall.first().to_dict()
-        origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.missing())
+        origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.counted.few())
         evidence.glue(**words | origins | sentences)
-
-    def missing(self) -> str:
-        """Which lines have fewer than three nets, in a sentence."""
-        names = self.counted.missing
-        return f"Fewer than three nets: {', '.join(names)}." if names else "Every line has at least three nets."
 
     def _of(self, found: Evidence | None) -> Evidence:
         return self.shown if found is None else found  # of nothing stored an evidence is false, and says its profile

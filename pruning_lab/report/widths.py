@@ -160,12 +160,6 @@ def sentences(table: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, str]:
     )
 
 
-def missing(found: Evidence) -> str:
-    """Which lines have fewer than three nets, the deep nets' among them, in a sentence."""
-    names = found.missing
-    return f"Fewer than three nets: {', '.join(names)}." if names else "Every line has at least three nets."
-
-
 def moved(table: pd.DataFrame, column: str, words: str, digits: int = 1) -> str:
     """From what to what the mean of a measure goes between the narrowest and the widest net."""
     if table.empty:
