@@ -450,7 +450,7 @@ def test_where_nothing_was_run_every_sentence_says_so(timed):
 
 def test_lines_with_fewer_than_three_nets_are_named_dense_ones_too(made_up):
     put(made_up, net(4), 50)
-    assert masks.missing(evidence.stored("laptop", [net(4)])) == "Fewer than three nets: mlp-digits (4 wide): 1 of 3."
+    assert evidence.stored("laptop", [net(4)]).few() == "Fewer than three nets: mlp-digits (4 wide): 1 of 3."
 
 
 def test_a_figure_of_masks_says_whose_lines_it_has(table, made_up):

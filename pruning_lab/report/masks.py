@@ -121,12 +121,6 @@ def about(page: Page, found: Evidence, drawn: pd.DataFrame, file: str, words: st
     return page.about(f"{file}-{found.profile}", title=f"{words}, {found.data('mlp')}", alt=alt, found=found)
 
 
-def missing(found: Evidence) -> str:
-    """Which lines have fewer than three nets, in a sentence, dense nets among them."""
-    names = ", ".join(found.missing)
-    return f"Fewer than three nets: {names}." if names else "Every line has at least three nets."
-
-
 def against(table: pd.DataFrame, pairs: Mapping[str, Pair], column: str = "test") -> pd.DataFrame:
     """Differences of pairs of masks, tenths on the same seed and width: width, seed, points, pair."""
     wide = tenths(table).pivot(index=["width", "seed"], columns="mask", values=column)

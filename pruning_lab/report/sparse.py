@@ -102,7 +102,7 @@ def sentences(
     narrower = each(table, {m: ("dense", m) for m in names}, "gap")
     return dict(
         origin=page.shown.origin(),
-        missing=masks.missing(page.shown),
+        missing=page.shown.few(),
         answer_pw1=f"Test accuracy against a dense net of equal size, averaged over widths: {over}",
         answer_pw2=caught_up(table),
         answer_pw3=f"Magnitude against diff: {spoken(per_seed(table, ('magnitude', 'diff')), 1, 'points')}",
