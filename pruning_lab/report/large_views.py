@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 from pandas import DataFrame
 
 from ..widgets import Explorer
-from . import claims
 from .evidence import Evidence
 from .large import DENSE, GLOBAL, KIND, NAMES, NO_FLOOR, RANKINGS, kinds, level, masked, minus, named, thirds
+from .numbers import drawn, summed
 from .page import Page
 
 PANELS = dict(zip(RANKINGS, ("ranked globally, 2 % floor", "ranked within each layer"), strict=True))
@@ -39,17 +39,6 @@ def about(page: Page, figure: str, model: str, found: Evidence | None = None, pa
     return page.about(file, title=title + part, alt=alt, found=of)
 
 
-def _summed(values: Sequence[float]) -> dict[str, Any]:
-    mean, low, high = claims.interval(values)
-    return dict(mean=mean, low=low, high=high, n=len(values), values=list(values))
-
-
-def _drawn(parts: Iterable[tuple[str, str, Sequence[float]]]) -> DataFrame:
-    """Rows of `figures.differences` from label, group and one number a net; those without a net are left out."""
-    rows = [dict(label=label, group=group) | _summed(values) for label, group, values in parts if len(values)]
-    return DataFrame(rows, columns=["label", "group", "mean", "low", "high", "n", "values"])
-
-
 def by_mask(nets: DataFrame, model: str) -> DataFrame:
     """Rows of `figures.levels`: test accuracy by mask, dense first, a panel a ranking; beside: training accuracy."""
     rows = []
@@ -57,19 +46,19 @@ def by_mask(nets: DataFrame, model: str) -> DataFrame:
         for kind in [DENSE, *kinds(nets, model, ranking)]:
             test, train = (level(nets, model, kind, column=column) for column in ("test", "train"))
             if len(test):
-                rows.append(dict(label=masked(kind[1:]), panel=panel, beside=train.mean()) | _summed(test))
+                rows.append(dict(label=masked(kind[1:]), panel=panel, beside=train.mean()) | summed(test))
     return DataFrame(rows)
 
 
 def from_dense(nets: DataFrame, model: str) -> DataFrame:
     """Rows of `figures.differences`: test accuracy under each mask minus the dense net's, in points."""
-    return _drawn((named(k), k[1], minus(nets, model, k, DENSE)) for k in kinds(nets, model, *PANELS))
+    return drawn((named(k), k[1], minus(nets, model, k, DENSE)) for k in kinds(nets, model, *PANELS))
 
 
 def best_minus_worst(nets: DataFrame, models: Iterable[str]) -> DataFrame:
     """Rows of `figures.differences`: the best-ranked mask minus its inverse, in points."""
     pairs = [(m, ranking, c) for m in models for ranking in PANELS for c in ("magnitude", "diff")]
-    return _drawn((f"{NAMES[m]}, {r}: {c}", c, minus(nets, m, (r, c, "best"), (r, c, "worst"))) for m, r, c in pairs)
+    return drawn((f"{NAMES[m]}, {r}: {c}", c, minus(nets, m, (r, c, "best"), (r, c, "worst"))) for m, r, c in pairs)
 
 
 def choices(nets: DataFrame, models: Iterable[str]) -> DataFrame:
@@ -80,7 +69,7 @@ def choices(nets: DataFrame, models: Iterable[str]) -> DataFrame:
         for *kind, variant, label in odd[[*KIND, "variant", "label"]].drop_duplicates().itertuples(index=False):
             gaps = level(nets, model, tuple(kind), variant=variant) - level(nets, model, tuple(kind))
             parts.append((f"{NAMES[model]}, {label}", kind[1], gaps.dropna().tolist()))
-    return _drawn(parts)
+    return drawn(parts)
 
 
 def by_depth(layers: DataFrame, model: str) -> DataFrame:
@@ -97,7 +86,7 @@ def by_depth(layers: DataFrame, model: str) -> DataFrame:
 def late_over_early(layers: DataFrame, models: Iterable[str]) -> DataFrame:
     """Rows of `figures.differences`: `thirds` of each ranked mask."""
     ranked = [(m, kind) for m in models for kind in GLOBAL[1:]]
-    return _drawn((f"{NAMES[m]}: {masked(kind[1:])}", kind[1], thirds(layers, m, kind).tolist()) for m, kind in ranked)
+    return drawn((f"{NAMES[m]}: {masked(kind[1:])}", kind[1], thirds(layers, m, kind).tolist()) for m, kind in ranked)
 
 
 def layer_explorer(layers: DataFrame) -> Explorer | None:

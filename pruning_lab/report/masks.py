@@ -14,8 +14,8 @@ import pandas as pd
 from ..experiment import Experiment
 from ..experiments import MaskedTraining, Train
 from ..store import run
-from . import claims
 from .evidence import Evidence
+from .numbers import drawn
 from .page import Page
 
 ENDS = {"test": "test accuracy, %", "fit": "training accuracy, %", "loss": "test loss", "gap": "gap, points"}
@@ -165,12 +165,9 @@ def steps(table: pd.DataFrame) -> dict[str, Pair]:
 
 def ladder(table: pd.DataFrame, column: str = "test") -> pd.DataFrame:
     """What each step is worth over the widths planned with the whole ladder, as `figures.differences` takes it."""
-    whole, rows = set(table.width[table.rung == "shuffled"]), []
-    for name, pair in steps(table).items():
-        values = per_seed(table, pair, column, whole)
-        if values:
-            rows.append((name, name.partition(":")[0], *claims.interval(values), len(values), "", values))
-    return pd.DataFrame(rows, columns=["label", "group", "mean", "low", "high", "n", "verdict", "values"])
+    whole = set(table.width[table.rung == "shuffled"])
+    parts = ((name, name.partition(":")[0], per_seed(table, pair, column, whole)) for name, pair in steps(table).items())
+    return drawn(parts).assign(verdict="")
 
 
 def several(table: pd.DataFrame) -> int | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from .claims import interval
 
@@ -31,3 +33,15 @@ def side(values: Sequence[float], least: int = 3) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """A count with its noun: "1 net", "3 nets"."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def summed(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, low and high ends of the interval, n, and the values themselves."""
+    mean, low, high = interval(values)
+    return dict(mean=mean, low=low, high=high, n=len(values), values=list(values))
+
+
+def drawn(parts: Iterable[tuple[str, str, Sequence[float]]]) -> pd.DataFrame:
+    """Rows for `figures.differences` from label, group and one number a net; those without a net are left out."""
+    rows = [dict(label=label, group=group) | summed(values) for label, group, values in parts if len(values)]
+    return pd.DataFrame(rows, columns=["label", "group", "mean", "low", "high", "n", "values"])

@@ -10,9 +10,9 @@ import pandas as pd
 from .. import figures, metrics, models
 from ..experiments import UnitCurve, UnitImportance
 from ..store import run
-from . import claims, evidence
+from . import evidence
 from .evidence import Evidence
-from .numbers import spoken
+from .numbers import drawn, spoken
 from .page import Page
 
 NAMES = {"lenet_300_100": "LeNet", "conv_2": "Conv-2", "vgg19_bn": "VGG19"}
@@ -137,17 +137,13 @@ def choices(found: Evidence, others: Mapping[str, Mapping[str, object]], where: 
 def shifts(found: Evidence, others: Mapping[str, Mapping[str, object]], where: Where) -> pd.DataFrame:
     """How far every other choice moves the mean accuracy of the source's curves, in points, over nets of one seed.
 
-    Rows for `figures.differences`: label, group, mean, low, high, n, verdict, values. A choice not run has none.
+    Rows for `figures.differences`; a choice not run has none.
     """
-    rows, ours = [], _lowest(curves(found, *where))
-    for name, choice in others.items():
-        moved = _lowest(curves(found, *where, **choice)) - ours
-        for criterion in FIRST:
-            if values := moved[criterion].dropna().tolist():
-                numbers = dict(zip(("mean", "low", "high"), claims.interval(values), strict=True))
-                named = dict(label=f"{name}: {figures.words(criterion)}", group=criterion)
-                rows.append(named | numbers | dict(n=len(values), verdict="shift", values=values))
-    return pd.DataFrame(rows)
+    ours = _lowest(curves(found, *where))
+    moved = {name: _lowest(curves(found, *where, **choice)) - ours for name, choice in others.items()}
+    parts = [(name, criterion, shift[criterion].dropna().tolist()) for name, shift in moved.items() for criterion in FIRST]
+    rows = drawn((f"{name}: {figures.words(criterion)}", criterion, values) for name, criterion, values in parts)
+    return rows.assign(verdict="shift")
 
 
 def _lowest(table: pd.DataFrame) -> pd.DataFrame:
