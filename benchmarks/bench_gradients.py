@@ -18,7 +18,9 @@ from torch.func import functional_call, grad, vmap
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import environment, gradients, models, provenance
+from pruning_lab import environment, gradients
+from pruning_lab.nets import models
+from pruning_lab.records import provenance
 
 PAIRS = 5
 BATCH = 128  # of the plain pass

@@ -18,7 +18,8 @@ from torch.nn.utils import prune
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import masks, models
+from pruning_lab import masks
+from pruning_lab.nets import models
 
 REPEATS = 3
 GRID = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5]

@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import chapters, estimate, sweeps
+from pruning_lab.running import chapters, estimate, sweeps
 
 LIMIT = 2.0  # of the ratio, either way
 

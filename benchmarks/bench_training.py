@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from pruning_lab import data, environment, models
-from pruning_lab.recipe import Recipe
-from pruning_lab.train import fit
+from pruning_lab import data, environment
+from pruning_lab.nets import models
+from pruning_lab.training.fit import fit
+from pruning_lab.training.recipe import Recipe
 
 STEPS, PAIRS = 300, 5
 RECIPE = Recipe("sgd", lr=3e-3, momentum=0.9, batch=64, iterations=STEPS)

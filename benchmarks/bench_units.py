@@ -16,7 +16,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import models, units
+from pruning_lab import units
+from pruning_lab.nets import models
 
 REPEATS = 5
 

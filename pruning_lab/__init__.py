@@ -2,25 +2,27 @@
 
 from dataclasses import replace
 
-from .plugins import load as _load  # before all else: `source` reads what the library says, and that is what runs
+from .running.plugins import load as _load  # before all else: `source` reads what the library says, and that is what runs
 
 # isort: split
-from . import criteria, data, environment, gradients, masks, metrics, models, units
+from . import criteria, data, environment, gradients, masks, metrics, units
 from .criteria import unit_criterion, weight_criterion
-from .experiment import Experiment, Result
 from .experiments import GradientHistory, GradientSnapshots, LayerGraph, LayerStructure, MaskedTraining, MaskSources, Snapshots, Train
 from .experiments.gradients import snapshot_epochs
 from .experiments.speed import InferenceSpeed
 from .experiments.units import UnitCurve, UnitImportance
-from .recipe import Recipe
-from .store import Record, find, gather, run
-from .sweeps import PROFILES, pool, sweep
-from .train import snapshot_iterations
+from .nets import models
+from .records.experiment import Experiment, Result
+from .records.store import Record, find, gather, run
+from .running import chapters
+from .running.sweeps import PROFILES, pool, sweep
+from .training.fit import snapshot_iterations
+from .training.recipe import Recipe
 
 __version__ = "0.1.0"
 __all__ = [
     "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
-    "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve", "UnitImportance", "criteria", "data", "find",
+    "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find",
     "gather", "gradients", "masks", "metrics", "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep",
     "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip

@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import chapters, disk, environment, folders, parameters, store, sweeps
-from .cluster import ClusterError
-from .experiment import Experiment, lineage, named, odd
-from .workers import one_thread
+from . import environment
+from .records import disk, store
+from .records.experiment import Experiment, lineage, named, odd
+from .running import chapters, folders, parameters, sweeps
+from .running.cluster import ClusterError
+from .running.workers import one_thread
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -185,7 +187,7 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _estimate(args: argparse.Namespace) -> None:
-    from . import estimate  # here: a sweep needs none of it
+    from .running import estimate  # here: a sweep needs none of it
 
     with one_thread():  # as every run computes
         found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
@@ -217,7 +219,7 @@ def _sweep(args: argparse.Namespace) -> None:
         os.environ["PRUNING_LAB_CLUSTER"] = args.cluster
     limit = None
     if args.budget:
-        from .budget import Budget  # here: what it estimates by takes time to import
+        from .running.budget import Budget  # here: what it estimates by takes time to import
 
         limit = Budget(args.budget, args.began)
     with sweeps.pool(args.workers) if args.workers > 1 else nullcontext() as executor:
@@ -251,7 +253,7 @@ def _room(folders: Sequence[Path]) -> None:
 
 
 def _smoke(args: argparse.Namespace) -> None:
-    from . import smoke
+    from .running import smoke
 
     said = smoke.run(args.device or str(environment.device()), lambda words: print(words, flush=True))
     bad = [s for s in said if s.failure]
@@ -262,7 +264,7 @@ def _smoke(args: argparse.Namespace) -> None:
 
 
 def _pack(args: argparse.Namespace) -> None:
-    from . import parcels
+    from .running import parcels
 
     since = parcels.time(args.since) if args.since else None
     found = [record for _, record in _found(_told(_plan(args))) if record.shelf == "local"]
@@ -278,7 +280,7 @@ def _pack(args: argparse.Namespace) -> None:
 
 
 def _unpack(args: argparse.Namespace) -> None:
-    from . import parcels
+    from .running import parcels
 
     taken = parcels.unpack(args.files)
     for name in taken.here:
@@ -300,7 +302,7 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _certify(args: argparse.Namespace) -> None:
-    from . import certify  # here: nothing else needs git
+    from .running import certify  # here: nothing else needs git
 
     since = args.since or certify.reference()
     waivers, bounds = certify.Waivers.read(args.waive, since), certify.bounds(args.rounding)

@@ -175,8 +175,8 @@ def made_up(store_folder):
     """A function that stores a made-up answer of an experiment: rows of its table, and its arrays."""
     import pandas as pd
 
-    from pruning_lab import store
-    from pruning_lab.store import Result
+    from pruning_lab.records import store
+    from pruning_lab.records.store import Result
 
     def put(e, rows, **arrays):
         table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pruning_lab import Recipe, Train, architectures, environment, models
+from pruning_lab import Recipe, Train, environment
+from pruning_lab.nets import architectures, models
 
 CIFAR = (3, 32, 32)
 

@@ -15,10 +15,13 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Train, UnitCurve, budget, checkpoint, environment, estimate, store, sweeps
+from pruning_lab import Recipe, Train, UnitCurve, environment
 from pruning_lab.__main__ import main
-from pruning_lab.budget import Budget
-from pruning_lab.store import Experiment, Result
+from pruning_lab.records import store
+from pruning_lab.records.store import Experiment, Result
+from pruning_lab.running import budget, estimate, sweeps
+from pruning_lab.running.budget import Budget
+from pruning_lab.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=20), width=8, limit=150)
@@ -278,7 +281,7 @@ def test_what_runs_when_the_time_is_over_is_stopped_and_the_rest_is_stored(capsy
 
 
 def test_a_training_that_was_stopped_goes_on_from_its_checkpoint(monkeypatch):
-    from pruning_lab import train
+    from pruning_lab.training import fit as train
 
     monkeypatch.setitem(train.fit.__kwdefaults__, "save_every", 0.0)
     monkeypatch.setattr(estimate, "measure", lambda t, say: estimate.Step(1e-9, 1e-9))

@@ -13,8 +13,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pruning_lab import Recipe, Train, disk
+from pruning_lab import Recipe, Train
 from pruning_lab.publish import beside, build, kernels, tied
+from pruning_lab.records import disk
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTES = 5  # that a condition may take to come true, however busy the machine is
@@ -322,7 +323,7 @@ def test_a_disk_that_is_full_in_a_chapter_is_said_in_a_sentence(built, tmp_path,
 
 
 def test_what_the_store_says_of_a_full_disk_is_said_as_it_is(built, capsys):
-    source = "from pruning_lab.disk import DiskFull\nraise DiskFull('no space left: Train x cannot be stored in /there. Free some space')"
+    source = "from pruning_lab.records.disk import DiskFull\nraise DiskFull('no space left: Train x cannot be stored in /there. Free some space')"
     assert built(source, capsys) == (1, "no space left: Train x cannot be stored in /there. Free some space\n")
 
 

@@ -7,8 +7,11 @@ import shutil
 import pytest
 from test_store import NET, Child, Toy, computed, folder, shelves, tamper  # noqa: F401  shelves is a fixture
 
-from pruning_lab import budget, certificates, certify, environment, source, store, train
-from pruning_lab.source import state
+from pruning_lab import environment
+from pruning_lab.records import certificates, source, store
+from pruning_lab.records.source import state
+from pruning_lab.running import budget, certify
+from pruning_lab.training import fit as train
 
 A, B, C = ({"train": digest} for digest in ("aaa", "bbb", "ccc"))
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning_lab import GradientHistory, MaskedTraining, Recipe, Train, UnitCurve, certify, environment, source, syntax
-from pruning_lab.experiment import lineage
-from pruning_lab.twins import Lines, rebuild
+from pruning_lab import GradientHistory, MaskedTraining, Recipe, Train, UnitCurve, environment
+from pruning_lab.records import source, syntax
+from pruning_lab.records.experiment import lineage
+from pruning_lab.records.twins import Lines, rebuild
+from pruning_lab.running import certify
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.3, batch=128, epochs=90, drops=(5, 9), holdout=5000)
@@ -400,7 +402,7 @@ def test_another_value_of_a_constant_is_waived_apart(tree):
     file = tree / "pruning_lab" / "recipe.py"
     file.write_text(file.read_text().replace('"lowest_validation_loss")\n', '"lowest_validation_loss", "best")\n'))
     (tree / "tests").mkdir()
-    (tree / "tests" / "test_it.py").write_text("def test_it():\n    from pruning_lab.recipe import KEEPS\n    assert KEEPS[2] == 'best'\n")
+    (tree / "tests" / "test_it.py").write_text("def test_it():\n    from pruning_lab.training.recipe import KEEPS\n    assert KEEPS[2] == 'best'\n")
     said, code = certified(tree)
     assert code == 2 and "changed lines that no twin ran" in said and "KEEPS" in said
     said, code = certified(tree, "--waive", "recipe=tests/test_it.py::test_it")

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from test_publish import Page
 
-from pruning_lab import chapters
+from pruning_lab.running import chapters
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))

@@ -16,9 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from pruning_lab import checkpoint, data, models
-from pruning_lab.recipe import Recipe
-from pruning_lab.train import _inventory, derived_seed, evaluate, fit
+from pruning_lab import data
+from pruning_lab.nets import models
+from pruning_lab.training import checkpoint
+from pruning_lab.training.fit import _inventory, derived_seed, evaluate, fit
+from pruning_lab.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAM = Recipe(optimizer="adam", lr=1e-2, batch=32, epochs=3, drops=(5,), holdout=30, keep="lowest_validation_loss")
@@ -336,7 +338,7 @@ def test_every_kind_of_tensor_comes_back(tmp_path):
 @pytest.mark.parametrize("words", ["no weight", "no rows", "seconds 'x'", "weights of fewer rows", "a loss in words"])
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_a_resume_that_fails_leaves_the_run_as_it_was(left, name, words, tmp_path, monkeypatch):
-    from pruning_lab import train
+    from pruning_lab.training import fit as train
 
     recipe, whole, _ = left[name]
     (tmp_path / "c.ckpt").write_bytes(whole)

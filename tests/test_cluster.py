@@ -19,11 +19,13 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Train, UnitCurve, cluster, environment, replace, store, sweeps
+from pruning_lab import Recipe, Train, UnitCurve, environment, replace
 from pruning_lab.__main__ import main
-from pruning_lab.budget import Budget
-from pruning_lab.cluster import ClusterError
-from pruning_lab.store import Experiment, Result
+from pruning_lab.records import store
+from pruning_lab.records.store import Experiment, Result
+from pruning_lab.running import cluster, sweeps
+from pruning_lab.running.budget import Budget
+from pruning_lab.running.cluster import ClusterError
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=5), width=8, limit=64)
@@ -359,7 +361,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 
 def test_nothing_of_dask_is_imported_without_need():
-    code = "import sys; from pruning_lab import cluster; print(cluster.is_client(None), {'dask', 'distributed'} & set(sys.modules))"
+    code = "import sys; from pruning_lab.running import cluster; print(cluster.is_client(None), {'dask', 'distributed'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "False set()\n"
 

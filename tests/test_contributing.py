@@ -88,7 +88,7 @@ def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatc
 
 def test_a_machine_without_jupyter_has_its_smoke():
     nets = "[smoke.net(name) for name in ('vit', 'vgg19_bn', 'resnet50')]"
-    before = f"from pruning_lab import smoke; smoke.experiments = lambda: {nets}"
+    before = f"from pruning_lab.running import smoke; smoke.experiments = lambda: {nets}"
     assert "3 of 3 work, " in run(["smoke"], before.replace("resnet50", "conv_2"))
     said = run(["smoke"], before, expected=2)  # the page says that ResNet50 needs torchvision
     assert "2 of 3 work, " in said and [line.split()[0] for line in said.splitlines()[:3]] == ["ok", "ok", "FAILED"]

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_lab import Recipe, Snapshots, Train, UnitCurve, data, environment, npz, store
+from pruning_lab import Recipe, Snapshots, Train, UnitCurve, data, environment, npz
+from pruning_lab.records import store
 
 
 @pytest.fixture

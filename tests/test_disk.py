@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruning_lab import Recipe, Snapshots, Train, checkpoint, disk, store, sweeps
-from pruning_lab.disk import DiskFull
+from pruning_lab import Recipe, Snapshots, Train
+from pruning_lab.records import disk, store
+from pruning_lab.records.disk import DiskFull
+from pruning_lab.running import sweeps
+from pruning_lab.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=6), width=8, limit=64)

@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import GradientSnapshots, Recipe, Snapshots, Train, UnitCurve, data, estimate, models, store, sweeps
+from pruning_lab import GradientSnapshots, Recipe, Snapshots, Train, UnitCurve, data
 from pruning_lab.__main__ import main
-from pruning_lab.estimate import Step
-from pruning_lab.experiment import Experiment, Result
-from pruning_lab.train import fit
+from pruning_lab.nets import models
+from pruning_lab.records import store
+from pruning_lab.records.experiment import Experiment, Result
+from pruning_lab.running import estimate, sweeps
+from pruning_lab.running.estimate import Step
+from pruning_lab.training.fit import fit
 
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
 NET = Train("digits", "lenet_300_100", RECIPE, width=8, limit=150)

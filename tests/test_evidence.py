@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruning_lab import Recipe, Train, metrics, store
+from pruning_lab import Recipe, Train, metrics
+from pruning_lab.records import store
+from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import claims, evidence
-from pruning_lab.store import Experiment, Result
 from pruning_lab.widgets import still
 
 YES, NO, OPEN = "reproduced", "not reproduced", "undecided"

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Snapshots, Train, UnitCurve, store, sweeps, units
-from pruning_lab.train import evaluate
+from pruning_lab import Recipe, Snapshots, Train, UnitCurve, units
+from pruning_lab.records import store
+from pruning_lab.running import sweeps
+from pruning_lab.training.fit import evaluate
 
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
 NET = Train("digits", "lenet_300_100", RECIPE, width=9, limit=150)

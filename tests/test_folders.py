@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pruning_lab import environment, folders
+from pruning_lab import environment
 from pruning_lab.__main__ import main
 from pruning_lab.publish import build
+from pruning_lab.running import folders
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ["PRUNING_LAB_STORE", "PRUNING_LAB_RESULTS", "PRUNING_LAB_DATA"]

@@ -9,10 +9,12 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from pruning_lab import GradientHistory, GradientSnapshots, MaskSources, Recipe, Train, data, gradients, snapshot_epochs, store, sweeps
+from pruning_lab import GradientHistory, GradientSnapshots, MaskSources, Recipe, Train, data, gradients, snapshot_epochs
 from pruning_lab.experiments import gradients as module
 from pruning_lab.gradients import summary
-from pruning_lab.train import evaluate
+from pruning_lab.records import store
+from pruning_lab.running import sweeps
+from pruning_lab.training.fit import evaluate
 
 NET = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=32, epochs=3), width=6, limit=100, scale="standardised")
 LOOK = GradientSnapshots(NET, (0, 1, 3), sample=50, followed=8)

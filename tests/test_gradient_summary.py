@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab import gradients, models
+from pruning_lab import gradients
 from pruning_lab.gradients import summary
+from pruning_lab.nets import models
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pruning_lab import gradients, models
+from pruning_lab import gradients
 from pruning_lab.gradients import engine, free, other, parts, plan, sums
 from pruning_lab.gradients.silent import heard_rows
+from pruning_lab.nets import models
 
 CLASSES, TOKENS = 4, 11
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")

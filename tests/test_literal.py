@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pruning_lab import Recipe, Snapshots, Train, UnitCurve
-from pruning_lab.experiment import Experiment, Result, same
 from pruning_lab.literal import plain
+from pruning_lab.records.experiment import Experiment, Result, same
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, epochs=2), seed=3, width=9)
 

@@ -11,27 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_lab import (
-    MaskedTraining,
-    MaskSources,
-    Recipe,
-    Train,
-    chapters,
-    checkpoint,
-    criteria,
-    data,
-    gather,
-    gradients,
-    masks,
-    models,
-    run,
-    store,
-    sweep,
-    train,
-)
-from pruning_lab.experiment import lineage
-from pruning_lab.sweeps import missing
-from pruning_lab.train import derived_seed, fit
+from pruning_lab import MaskedTraining, MaskSources, Recipe, Train, criteria, data, gather, gradients, masks, run, sweep
+from pruning_lab.nets import models
+from pruning_lab.records import store
+from pruning_lab.records.experiment import lineage
+from pruning_lab.running import chapters
+from pruning_lab.running.sweeps import missing
+from pruning_lab.training import checkpoint
+from pruning_lab.training import fit as train
+from pruning_lab.training.fit import derived_seed, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:at density")  # nets this small lose layers
 ADAM = Recipe("adam", lr=1e-3, batch=64, epochs=3)
@@ -389,7 +377,7 @@ def test_an_empty_layer_is_in_the_record_and_said(capsys):
 
 
 def test_a_weight_that_comes_back_fails_the_run(monkeypatch):
-    from pruning_lab import train
+    from pruning_lab.training import fit as train
 
     monkeypatch.setattr(train._Run, "apply_mask", lambda self: None)
     with pytest.raises(AssertionError, match="masked weights are not zero"):

@@ -14,13 +14,15 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import prune
 
-from pruning_lab import criteria, environment, gradients, masks, models, weight_criteria
+from pruning_lab import criteria, environment, gradients, masks
+from pruning_lab.criteria import weight as weight_criteria
 from pruning_lab.data import Split
 from pruning_lab.masks import budgets
 from pruning_lab.masks.ranking import SCOPES
 from pruning_lab.masks.weights import weights
-from pruning_lab.recipe import Recipe
-from pruning_lab.train import fit
+from pruning_lab.nets import models
+from pruning_lab.training.fit import fit
+from pruning_lab.training.recipe import Recipe
 
 BUILT_IN = ["magnitude", *(n for n, f in criteria.WEIGHT.items() if f.__module__ == weight_criteria.__name__)]
 SHAPES = [{"a": (3, 2)}, {"a": (1, 1), "b": (7, 5)}, {"a": (4, 3, 2, 2), "b": (2, 4), "c": (5, 6), "d": (1, 3)}]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_lab import architectures, models
+from pruning_lab.nets import architectures, models
 
 PLAIN = [name for name, function in models.MODELS.items() if function.__module__ == models.__name__]  # the rest: test_architectures
 CIFAR, MNIST = (3, 32, 32), (1, 28, 28)

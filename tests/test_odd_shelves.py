@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pruning_lab import PROFILES, Recipe, Train, UnitCurve, chapters, disk, parcels, store, sweeps
+from pruning_lab import PROFILES, Recipe, Train, UnitCurve
 from pruning_lab.__main__ import main
+from pruning_lab.records import disk, store
+from pruning_lab.running import chapters, parcels, sweeps
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, iterations=3), width=4, limit=64)
 PLAN = f"""from pruning_lab import Recipe, Train, UnitCurve

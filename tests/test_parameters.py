@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pruning_lab import chapters, parameters, sweeps
 from pruning_lab.__main__ import main
+from pruning_lab.running import chapters, parameters, sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
 CELL = """# parameters

@@ -17,9 +17,10 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import parcels, store
 from pruning_lab.__main__ import main
-from pruning_lab.store import Experiment, Result
+from pruning_lab.records import store
+from pruning_lab.records.store import Experiment, Result
+from pruning_lab.running import parcels
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_lab import plugins
+from pruning_lab.running import plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 BROKEN = {

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from test_store import Child, Toy, computed, folder, shelves, tamper  # noqa: F401  shelves is a fixture
 
-from pruning_lab import record, store, sweeps
-from pruning_lab.store import Result
+from pruning_lab.records import record, store
+from pruning_lab.records.store import Result
+from pruning_lab.running import sweeps
 
 TOY = Toy("a")
 

@@ -7,7 +7,7 @@ import pytest
 
 from pruning_lab import Recipe, Train, replace, report
 from pruning_lab.report import evidence, numbers
-from pruning_lab.sweeps import SweepError
+from pruning_lab.running.sweeps import SweepError
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, iterations=2), width=4)
 END = dict(epoch=1, iteration=2, lr=0.1, train_loss=1.0, train_accuracy=0.5, test_loss=1.0, test_accuracy=0.5)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, chapters, replace, report
+from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, replace, report
 from pruning_lab.report import diffs, evidence
+from pruning_lab.running import chapters
 
 REAL = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=64, epochs=3), width=4, limit=100, scale="standardised")
 IMAGES = 64

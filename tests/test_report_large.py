@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import MaskedTraining, Recipe, Train, chapters, replace, report
+from pruning_lab import MaskedTraining, Recipe, Train, replace, report
 from pruning_lab.report import evidence, large, large_claims, large_views, large_words
 from pruning_lab.report.large import DENSE, GLOBAL, LOCAL
+from pruning_lab.running import chapters
 
 RECIPE = Recipe("sgd", lr=0.5, batch=16, epochs=2)
 RESNET, VIT = "resnet50_cifar", "vit"

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruning_lab import criteria, environment, experiments, models, smoke
+from pruning_lab import criteria, environment, experiments
 from pruning_lab.__main__ import main
-from pruning_lab.experiment import lineage
-from pruning_lab.recipe import AUGMENTATIONS, KEEPS, OPTIMIZERS, PRECISIONS
+from pruning_lab.nets import models
+from pruning_lab.records.experiment import lineage
+from pruning_lab.running import smoke
+from pruning_lab.training.recipe import AUGMENTATIONS, KEEPS, OPTIMIZERS, PRECISIONS
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pruning_lab import Train, source
-from pruning_lab.experiment import Experiment
+from pruning_lab import Train
+from pruning_lab.records import source
+from pruning_lab.records.experiment import Experiment
 
 CODE = '''"""A module."""
 import os  # the system
@@ -221,7 +222,7 @@ def test_a_package_of_the_library_holds_nothing_that_answers_rest_on(init):
         elif isinstance(node, ast.Assign):
             assert [ast.unparse(t) for t in node.targets] in (["__all__"], ["__version__"]) and ast.literal_eval(node.value)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            assert ast.unparse(node) == "for _plugin in environment.plugins():\n    _source.load(_plugin)"
+            assert ast.unparse(node) == "_load(environment.plugins())"
 
 
 def _gives_no_module_s_name_to_something_else(node, folder):
@@ -295,7 +296,7 @@ def test_a_plugin_that_is_gone_from_the_disk_keeps_its_digest(tmp_path, plugin):
 
 
 def test_a_class_rests_on_what_its_file_said_when_it_was_defined(tmp_path, plugin):
-    text = "from pruning_lab.experiment import Experiment\n\nclass Own(Experiment):\n    def compute(self):\n        return 1\n"
+    text = "from pruning_lab.records.experiment import Experiment\n\nclass Own(Experiment):\n    def compute(self):\n        return 1\n"
     plugin(defined=text)
     kind = importlib.import_module("defined").Own
     (tmp_path / "defined.py").write_text(text.replace("return 1", "return 2"))

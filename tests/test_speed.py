@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from pruning_lab import InferenceSpeed, gather, masks, models, provenance, store
+from pruning_lab import InferenceSpeed, gather, masks
 from pruning_lab.masks import speed
+from pruning_lab.nets import models
+from pruning_lab.records import provenance, store
 
 NETS = ["dense", "masked", "csr", "smaller"]
 E = InferenceSpeed(4, shape=(1, 3, 2), classes=3, density=0.2, batches=(1, 5), rounds=2)

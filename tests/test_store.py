@@ -22,9 +22,12 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, chapters, criteria, environment, models, provenance, source, store
-from pruning_lab.experiment import flat, lineage
-from pruning_lab.store import Experiment, Result
+from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, criteria, environment
+from pruning_lab.nets import models
+from pruning_lab.records import provenance, source, store
+from pruning_lab.records.experiment import flat, lineage
+from pruning_lab.records.store import Experiment, Result
+from pruning_lab.running import chapters
 
 RECIPE = Recipe(lr=0.1, epochs=1)
 NET = Train("digits", "lenet_300_100", RECIPE)

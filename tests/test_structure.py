@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 
-from pruning_lab import LayerGraph, LayerStructure, Recipe, Snapshots, Train, metrics, run, structure, units
+from pruning_lab import LayerGraph, LayerStructure, Recipe, Snapshots, Train, metrics, run, units
+from pruning_lab.units import structure
 
 
 def bundles(groups=4, size=15, inputs=200, noise=0.3, seed=0):

@@ -18,28 +18,13 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import (
-    PROFILES,
-    MaskedTraining,
-    Recipe,
-    Snapshots,
-    Train,
-    UnitCurve,
-    UnitImportance,
-    budget,
-    certificates,
-    chapters,
-    criteria,
-    data,
-    estimate,
-    models,
-    store,
-    sweeps,
-    units,
-)
+from pruning_lab import PROFILES, MaskedTraining, Recipe, Snapshots, Train, UnitCurve, UnitImportance, criteria, data, units
 from pruning_lab.__main__ import main
-from pruning_lab.experiment import lineage
-from pruning_lab.store import Experiment, Result
+from pruning_lab.nets import models
+from pruning_lab.records import certificates, store
+from pruning_lab.records.experiment import lineage
+from pruning_lab.records.store import Experiment, Result
+from pruning_lab.running import budget, chapters, estimate, sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
@@ -465,7 +450,7 @@ def test_what_would_fail_them_all_is_said_before_anything_begins(capsys):
 
 def test_train_gives_the_net_that_fit_gives():
     from pruning_lab import data
-    from pruning_lab.train import fit
+    from pruning_lab.training.fit import fit
 
     record = store.run(NET, weights=True)
     model = models.build("lenet_300_100", (1, 8, 8), width=8, seed=0)

@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pruning_lab import checkpoint, data, models, train
-from pruning_lab.recipe import Recipe, optimizer
-from pruning_lab.train import evaluate, fit, snapshot_iterations
+from pruning_lab import data
+from pruning_lab.nets import models
+from pruning_lab.training import checkpoint
+from pruning_lab.training import fit as train
+from pruning_lab.training.fit import evaluate, fit, snapshot_iterations
+from pruning_lab.training.recipe import Recipe, optimizer
 
 ROOT = Path(__file__).resolve().parents[1]
 SGD = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64, epochs=2)

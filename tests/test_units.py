@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning_lab import criteria, models, units
+from pruning_lab import criteria, units
+from pruning_lab.nets import models
 
 CLASSES = 4
 RELU, LINEAR = nn.ReLU(), nn.Linear(3, 3)

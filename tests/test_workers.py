@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pruning_lab import store
+from pruning_lab.records import store
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAN = """from pruning_lab import Recipe, Train

@@ -12,10 +12,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from .. import data, gradients, metrics, store
-from ..experiment import Experiment, Result, Training
+from .. import data, gradients, metrics
 from ..gradients import summary
-from ..train import evaluate
+from ..records import store
+from ..records.experiment import Experiment, Result, Training
+from ..training.fit import evaluate
 from .train import Train, WhileTraining
 
 # Published records were made when every sign counted, also that of a gradient that is zero but for rounding. With the

@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import metrics, models, store, structure, units
-from ..experiment import Experiment, Result, Training
+from .. import metrics, units
+from ..nets import models
 from ..precision import tensor_float_32
-from ..train import evaluate
+from ..records import store
+from ..records.experiment import Experiment, Result, Training
+from ..training.fit import evaluate
+from ..units import structure
 from .train import Train, WhileTraining
 
 

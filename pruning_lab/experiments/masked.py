@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import checkpoint, criteria, data, environment, gradients, masks, source, store
-from ..experiment import Experiment, Result, Training
+from .. import criteria, data, environment, gradients, masks
 from ..masks.weights import weights
-from ..recipe import Recipe
-from ..train import Log, derived_seed, evaluate, fit
+from ..records import source, store
+from ..records.experiment import Experiment, Result, Training
+from ..training import checkpoint
+from ..training.fit import Log, derived_seed, evaluate, fit
+from ..training.recipe import Recipe
 from .gradients import SILENT, snapshot_epochs
 from .train import Train, WhileTraining, multiplications, steps_per_epoch
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from .. import environment, masks, models
-from ..experiment import Experiment, Result
+from .. import environment, masks
+from ..nets import models
+from ..records.experiment import Experiment, Result
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from .. import architectures as _registered  # noqa: F401  its models are found in the registry of `models`
-from .. import data, environment, models, source, store
-from ..experiment import Experiment, Result, Training
-from ..recipe import Recipe
-from ..train import Log, fit
+from .. import data, environment
+from ..nets import architectures as _registered  # noqa: F401  its models are found in the registry of `models`
+from ..nets import models
+from ..records import source, store
+from ..records.experiment import Experiment, Result, Training
+from ..training.fit import Log, fit
+from ..training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from .. import criteria, source, units
-from ..experiment import Experiment, Result
+from .. import criteria, units
+from ..records import source
+from ..records.experiment import Experiment, Result
 from .train import Train, multiplications
 
 

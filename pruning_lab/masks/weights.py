@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from .. import criteria, gradients
-from .. import weight_criteria as _registered  # noqa: F401  what it adds to the registry is found there
 
 SMALL = 100_000  # weights under which a shortcut convolution is left whole
 _SHORTCUTS = {"downsample", "shortcut"}

@@ -7,8 +7,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from .. import chapters, disk
-from ..experiment import Experiment, lineage
+from ..records import disk
+from ..records.experiment import Experiment, lineage
+from ..running import chapters
 
 
 def planned(path: Path, profile: str, parameters: Mapping[str, Any] | None) -> frozenset[Experiment]:

@@ -23,9 +23,11 @@ import nbformat
 import yaml
 from filelock import FileLock
 
-from .. import disk, environment, folders
-from ..disk import DiskFull
-from ..sweeps import PROFILES
+from .. import environment
+from ..records import disk
+from ..records.disk import DiskFull
+from ..running import folders
+from ..running.sweeps import PROFILES
 from . import beside, tied
 
 ROOT = Path(__file__).resolve().parents[2]

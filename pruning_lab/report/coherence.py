@@ -13,7 +13,7 @@ import torch
 
 from .. import gradients
 from ..experiments import GradientHistory, Train
-from ..store import run
+from ..records.store import run
 from . import claims
 from .evidence import Evidence
 from .numbers import counted, side, spelled, spoken

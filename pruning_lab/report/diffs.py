@@ -11,7 +11,7 @@ import torch
 
 from .. import gradients
 from ..experiments import GradientHistory
-from ..store import run
+from ..records.store import run
 from ..widgets import Explorer
 from . import claims, coherence
 from .coherence import NAMES, RESNETS, SIZES, geometric, histories, home, measured, peak_epoch, rowed, stacked, whole

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..experiment import Experiment, flat, lineage
-from ..lines import ENOUGH, line
-from ..store import Record, find, gather
+from ..records.experiment import Experiment, flat, lineage
+from ..records.store import Record, find, gather
+from ..running.lines import ENOUGH, line
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
 SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}

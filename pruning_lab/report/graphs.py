@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import LayerGraph, LayerStructure, Train, UnitCurve
-from ..store import find, run
+from ..records.store import find, run
 from ..widgets import ForceGraph
 from . import claims
 from .evidence import Evidence

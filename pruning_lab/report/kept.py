@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 
 from .. import masks
-from ..experiment import Experiment
 from ..experiments import MaskedTraining, MaskSources
-from ..store import run
+from ..records.experiment import Experiment
+from ..records.store import run
 from ..widgets import Explorer
 from .evidence import Evidence
 from .masks import named, ran, ranked, ranks, tenths

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ..experiments import MaskedTraining
-from ..store import Record, find
+from ..records.store import Record, find
 
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT"}
 KIND = ["ranking", "criterion", "end"]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..experiment import Experiment
 from ..experiments import MaskedTraining, Train
-from ..store import run
+from ..records.experiment import Experiment
+from ..records.store import run
 from .evidence import Evidence
 from .numbers import drawn
 from .page import Page

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..experiment import Experiment
-from ..sweeps import PROFILES, SweepError, sweep
+from ..records.experiment import Experiment
+from ..running.sweeps import PROFILES, SweepError, sweep
 from . import claims, evidence
 from .evidence import SMALLEST_FIRST, Evidence
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..experiment import Experiment
 from ..masks import build, mlp_weights
+from ..records.experiment import Experiment
 from . import curves
 from .evidence import Evidence
 from .masks import NOT_RUN, SIZES, SOURCE, described, ends, ran, ranks

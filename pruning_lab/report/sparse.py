@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..masks import mlp_weights
-from ..store import Record
+from ..records.store import Record
 from . import curves, masks
 from .masks import NOT_RUN, SOURCE, Pair, complete, named, per_seed, ran, ranks, tenths
 from .numbers import counted, spoken

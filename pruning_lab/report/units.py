@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from .. import figures, metrics, models
+from .. import figures, metrics
 from ..experiments import UnitCurve, UnitImportance
-from ..store import run
+from ..nets import models
+from ..records.store import run
 from . import evidence
 from .evidence import Evidence
 from .numbers import drawn, spoken

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from ..store import run
+from ..records.store import run
 from .curves import slopes
 from .evidence import Evidence
 from .page import Page

@@ -14,7 +14,7 @@ import anywidget
 import numpy as np
 import traitlets as t
 
-from .. import structure
+from ..units import structure
 from . import encoding
 from .still import Still, still
 

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import source
+from ..records import source
 
 
 class PluginError(ImportError):

@@ -1,11 +1,17 @@
-"""What a single weight is worth: criteria in the registry of `criteria`, which has `magnitude`, each in the shape of what it reads.
+"""What a single weight is worth: one small function each, in the shape of what it reads.
 
 `gradient` and `diff` stand for all samples: the mean of their gradients, and the mean of their gradients' signs.
 """
 
 from torch import Tensor
 
-from .criteria import weight_criterion
+from .registry import weight_criterion
+
+
+@weight_criterion
+def magnitude(weight):
+    """Absolute value of each weight, in the shape of `weight`."""
+    return weight.abs()
 
 
 @weight_criterion

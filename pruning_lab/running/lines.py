@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .experiment import Experiment, settings
+from ..records.experiment import Experiment, settings
 
 ENOUGH = 3  # nets that decide a line
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import criteria
-from .precision import tensor_float_32
-from .surgery import place_of, remove, zeroed
+from .. import criteria
+from ..nets.surgery import place_of, remove, zeroed
+from ..precision import tensor_float_32
 
 __all__ = ["Curve", "Single", "class_activations", "order", "pruning_curve", "pruning_curves", "removal_losses", "remove",
            "scores", "zeroed"]

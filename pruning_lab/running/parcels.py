@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from . import environment, record, store
-from .disk import reason, records, room
-from .experiment import Experiment, lineage
-from .twins import rebuild
+from .. import environment
+from ..records import record, store
+from ..records.disk import reason, records, room
+from ..records.experiment import Experiment, lineage
+from ..records.twins import rebuild
 
 FORMAT = 1
 LIMIT = 16_000_000  # bytes of one file

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import environment
+from .. import environment
 from .source import state
 
 FORMAT = 1

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import criteria, environment, store
-from .experiment import Experiment, lineage
-from .experiments import (
+from .. import criteria, environment
+from ..experiments import (
     GradientHistory,
     GradientSnapshots,
     InferenceSpeed,
@@ -33,8 +32,10 @@ from .experiments import (
     UnitCurve,
     UnitImportance,
 )
-from .recipe import Recipe
-from .store import Record
+from ..records import store
+from ..records.experiment import Experiment, lineage
+from ..records.store import Record
+from ..training.recipe import Recipe
 
 WIDTHS = dict(
     lenet_300_100=12, mlp=8, conv_2=4, conv_4=4, conv_6=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8

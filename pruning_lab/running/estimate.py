@@ -15,12 +15,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from . import environment
-from .data import Split
-from .experiment import Experiment, Training, named
-from .store import find
+from .. import environment
+from ..data import Split
+from ..records.experiment import Experiment, Training, named
+from ..records.store import find
+from ..training.fit import evaluate, fit
 from .sweeps import duration, makers, missing, told
-from .train import evaluate, fit
 
 BASE = 500_000_000  # bytes of a process that has loaded Python and torch, on a GPU those of its context
 SPEED = 5e10  # multiply-adds a second on which `cost()` rests: two CPU cores

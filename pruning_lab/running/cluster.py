@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import environment, models, source
-from .experiment import Experiment, Training, lineage
-from .store import find
+from .. import environment
+from ..nets import models
+from ..records import source
+from ..records.experiment import Experiment, Training, lineage
+from ..records.store import find
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from ..data import Split
+from ..literal import plain
+from ..precision import tensor_float_32
 from . import checkpoint
-from .data import Split
-from .literal import plain
-from .precision import tensor_float_32
 from .recipe import Recipe, moments_of, optimizer
 
 Hook = Callable[[int, nn.Module], Mapping[str, float | torch.Tensor | np.ndarray]]

@@ -24,7 +24,8 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
-from . import certificates, data, environment, provenance, record, source
+from .. import data, environment
+from . import certificates, provenance, record, source
 from .disk import room
 from .experiment import Experiment, Result, same, settings
 from .record import FORMAT, WEIGHTS, Stored, forget

@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from . import checkpoint, estimate, provenance, store
-from .experiment import Experiment, lineage, named, odd
+from ..records import provenance, store
+from ..records.experiment import Experiment, lineage, named, odd
+from ..training import checkpoint
+from . import estimate
 from .lines import ENOUGH, line
 from .sweeps import LONGEST, Limit, OutOfTime, duration, price, told
 from .workers import one_thread

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from . import environment, source
+from .. import environment
+from . import source
 
 
 @lru_cache
@@ -35,7 +36,7 @@ def revision() -> dict[str, str | bool | None]:
         return answer.stdout.strip()
 
     top = git("rev-parse", "--show-toplevel")
-    ours = top is not None and Path(top) == Path(__file__).parents[1]  # not some other project that holds an installed copy
+    ours = top is not None and Path(top) == Path(__file__).parents[2]  # not some other project that holds an installed copy
     commit = git("rev-parse", "--short=12", "HEAD") if ours else None
     return dict(revision=commit, dirty=bool(git("status", "--porcelain", "--", ".")) if commit else None)
 

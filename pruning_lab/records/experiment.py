@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from ..literal import dumps, settle
 from . import source
-from .literal import dumps, settle
 
 
 @dataclass

@@ -11,12 +11,14 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from . import certificates, cluster, environment
+from .. import environment
+from ..records import certificates
+from ..records.disk import DiskFull
+from ..records.experiment import Experiment, named
+from ..records.store import find, run
+from . import cluster
 from .cluster import ClusterError
-from .disk import DiskFull
-from .experiment import Experiment, named
 from .parameters import PROFILES, check_notebook
-from .store import find, run
 from .workers import Pool, pool
 
 __all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "price", "sweep"]

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .disk import DiskFull
-from .store import THREADS
+from ..records.disk import DiskFull
+from ..records.store import THREADS
 
 
 class Pool(ProcessPoolExecutor):

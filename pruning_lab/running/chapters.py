@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .experiment import Experiment
+from ..records.experiment import Experiment
 from .parameters import check as check_parameters
 
-FOLDER = Path(__file__).parents[1] / "book"
+FOLDER = Path(__file__).parents[2] / "book"
 
 
 def chapters() -> list[Path]:

@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from . import certificates, environment, experiments, provenance, record, source, syntax
-from .experiment import Experiment, lineage
-from .recipe import Recipe
+from .. import environment, experiments
+from ..records import certificates, provenance, record, source, syntax
+from ..records.experiment import Experiment, lineage
+from ..records.source import state
+from ..records.twins import rebuild
+from ..training.recipe import Recipe
 from .smoke import SIDES, WIDTHS
-from .source import state
-from .twins import rebuild
 
 ROOT = source.PACKAGE.parent
 SMALL = dict(at=(0, 6), epochs=(0, 1, 2), sample=32, test_images=50, seed=0, followed=50, ends=3, repeats=2, density=0.3)
@@ -193,7 +194,7 @@ def ask(trees: Sequence[Path], job: Mapping[str, Any], out: Path) -> list[Said]:
         own = dict(STORE=folder / "store", RESULTS=folder / "published", DEVICE="cpu", PLUGINS="", WORKERS="1", CLUSTER="")
         settings = os.environ | {f"PRUNING_LAB_{name}": str(value) for name, value in own.items()} | {"TQDM_DISABLE": "1"}
         settings |= {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(source.PACKAGE / "twins.py"), str(tree), str(folder / "job.json"), str(folder)]
+        command = [sys.executable, str(source.PACKAGE / "records" / "twins.py"), str(tree), str(folder / "job.json"), str(folder)]
         running.append(subprocess.Popen(command, cwd=tree, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     return [_said(tree, out / str(k), *_ended(process)) for k, (tree, process) in enumerate(zip(trees, running, strict=True))]
 

@@ -117,7 +117,7 @@ def answer(lab: ModuleType, kind: str, config: Mapping[str, Any], place: Path) -
 
 def codes(lab: ModuleType, kind: str, config: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]] | None:
     """Class and digests of the code of an experiment and of all that it is made of; None where the tree has no such experiment."""
-    from pruning_lab.experiment import lineage
+    from .experiment import lineage
 
     try:
         return [(type(e).__name__, e.code()) for e in lineage([rebuild(getattr(lab, kind), config)])]

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import environment, models
+from .. import environment
+from . import models
 from .models import register
 
 STEMS = ("imagenet", "cifar")
