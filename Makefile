@@ -6,7 +6,8 @@
 PYTHON  ?= python3
 PROFILE ?= laptop
 PORT    ?= 8000
-WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# One more than two cores have: tests that wait for a browser or a kernel leave theirs idle.
+WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 VENV    := .venv
 PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.complete

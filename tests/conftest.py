@@ -17,6 +17,7 @@ for _name in [name for name in os.environ if name.startswith("PRUNING_LAB_") and
 
 ROOT = Path(__file__).resolve().parents[1]
 READ_THE_BOOK = ("test_browser.py", "test_chapters.py")
+LONG = (*READ_THE_BOOK, "test_jupyterlab.py", "test_force_graph.py")  # the first to begin, so that none is the last to end
 CHAPTER_SECONDS, BOOK_SECONDS = 1800, 3600  # a hundred times what it takes: other programs may compute, too
 CHROMIUM = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -40,12 +41,12 @@ def require():
 
 
 def pytest_collection_modifyitems(items):
-    """What needs one executed chapter comes before what needs the built book, each with a limit of its own."""
+    """What needs one executed chapter comes before what needs the built book, each with a limit of its own; long files go first."""
     reads = {item: {"book", "executed"} & set(item.fixturenames) for item in items}
     for item in filter(reads.get, items):
         assert item.path.name in READ_THE_BOOK, f"{item.path.name} reads the book: say so in READ_THE_BOOK"
         item.add_marker(pytest.mark.timeout(BOOK_SECONDS if "book" in reads[item] else CHAPTER_SECONDS))
-    items.sort(key=lambda item: "book" in reads[item])
+    items.sort(key=lambda item: (item.path.name not in READ_THE_BOOK, item.path.name not in LONG, "book" in reads[item]))
 
 
 @pytest.hookimpl(optionalhook=True)
