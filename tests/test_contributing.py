@@ -28,9 +28,12 @@ from pruning_lab.__main__ import main
 """
 
 
-def run(words, before="", expected=0, **own):
-    """What a command says, its exit code the expected one, where the packages of `ABSENT` cannot be imported."""
-    code = f"{RUN}{before}\nsys.exit(main({words!r}))"
+def run(*commands, before="", expected=0, **own):
+    """What commands say, one after the other in one process where the packages of `ABSENT` cannot be imported.
+
+    The exit code of the last one is the expected one, that of the others 0.
+    """
+    code = f"{RUN}{before}\ncodes = [main(words) for words in {commands!r}]\nassert not any(codes[:-1]), codes\nsys.exit(codes[-1])"
     own |= dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", PRUNING_LAB_DEVICE="cpu")
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | own, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == expected, done.stdout + done.stderr
@@ -70,25 +73,24 @@ def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatc
     """The lines of the page, at a size for tests."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
 
-    def there(*words):
-        return run(list(words), PRUNING_LAB_STORE=str(tmp_path / "store"))
+    def there(*commands):
+        return run(*commands, PRUNING_LAB_STORE=str(tmp_path / "store"))
 
-    def at_home(*words):
-        return run(list(words), PRUNING_LAB_STORE=str(tmp_path / "home"))
+    def at_home(*commands):
+        return run(*commands, PRUNING_LAB_STORE=str(tmp_path / "home"))
 
-    swept = there("sweep", "01", "02", "--profile", "smoke", "-p", "seeds", "1", "--budget", "200")
-    [(stored, asked)] = re.findall(r"^(\d+) of (\d+) are stored after", swept, re.M)
+    sweep = ["sweep", "01", "--profile", "smoke", "-p", "seeds", "1", "--budget", "200"]
+    said = there(sweep, ["pack", str(tmp_path / "out")])
+    [(stored, asked)] = re.findall(r"^(\d+) of (\d+) are stored after", said, re.M)
     assert int(stored) > 3
-    packed = there("pack", str(tmp_path / "out"))
-    [count] = re.findall(r"^(\d+) records packed$", packed, re.M)
-    taken = at_home("unpack", *map(str, sorted((tmp_path / "out").iterdir())))
-    assert taken == f"{count} records taken, 0 were here already\n" and int(count) > 3
-    assert "01_frame_potential" in at_home("list")
+    [count] = re.findall(r"^(\d+) records packed$", said, re.M)
+    taken = at_home(["unpack", *map(str, sorted((tmp_path / "out").iterdir()))], ["list"])
+    assert taken.startswith(f"{count} records taken, 0 were here already\n") and int(count) > 3
+    assert "01_frame_potential" in taken
 
 
 def test_a_machine_without_jupyter_has_its_smoke():
-    nets = "[smoke.net(name) for name in ('vit', 'vgg19_bn', 'resnet50')]"
-    before = f"from pruning_lab.running import smoke; smoke.experiments = lambda: {nets}"
-    assert "3 of 3 work, " in run(["smoke"], before.replace("resnet50", "conv_2"))
-    said = run(["smoke"], before, expected=2)  # the page says that ResNet50 needs torchvision
-    assert "2 of 3 work, " in said and [line.split()[0] for line in said.splitlines()[:3]] == ["ok", "ok", "FAILED"]
+    nets = "[smoke.net(name) for name in ('vit', 'vgg19_bn', 'conv_2', 'resnet50')]"
+    said = run(["smoke"], before=f"from pruning_lab.running import smoke; smoke.experiments = lambda: {nets}", expected=2)
+    assert "3 of 4 work, " in said  # the page says that ResNet50 needs torchvision
+    assert [line.split()[0] for line in said.splitlines()[:4]] == ["ok", "ok", "ok", "FAILED"]

@@ -44,7 +44,10 @@ def sweep(store_folder, tmp_path, monkeypatch):
         process.communicate()
 
 
-@pytest.mark.parametrize("workers, whom", [(1, os.kill), (2, os.killpg), (2, os.kill)], ids=["here", "workers too", "not the workers"])
+ALONE = pytest.param(2, os.kill, marks=pytest.mark.soak)
+
+
+@pytest.mark.parametrize("workers, whom", [(1, os.kill), (2, os.killpg), ALONE], ids=["here", "workers too", "not the workers"])
 def test_ctrl_c_says_what_is_stored_and_ends_at_once(sweep, store_folder, workers, whom):
     """A terminal interrupts the whole group of processes, other programs the first one only."""
     process = sweep(workers)
