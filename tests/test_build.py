@@ -323,7 +323,8 @@ def test_a_disk_that_is_full_in_a_chapter_is_said_in_a_sentence(built, tmp_path,
 
 
 def test_what_the_store_says_of_a_full_disk_is_said_as_it_is(built, capsys):
-    source = "from pruning_lab.records.disk import DiskFull\nraise DiskFull('no space left: Train x cannot be stored in /there. Free some space')"
+    source = f"class {disk.DiskFull.__name__}(OSError):\n    pass\n\n"  # a kernel that imports torch takes seconds
+    source += "raise DiskFull('no space left: Train x cannot be stored in /there. Free some space')"
     assert built(source, capsys) == (1, "no space left: Train x cannot be stored in /there. Free some space\n")
 
 
