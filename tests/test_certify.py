@@ -23,6 +23,12 @@ RECIPE = Recipe(lr=0.3, batch=128, epochs=90, drops=(5, 9), holdout=5000)
 NET = Train("cifar10", "vgg19", RECIPE, 3, start=Train("mnist", "mlp", Recipe(epochs=1)))
 
 
+@pytest.fixture(scope="module")
+def shelf():
+    """The published records: their folder, what `record.json` says, their experiment."""
+    return [(folder, meta, certify.experiment_of(meta)) for folder, meta in certify.published()]
+
+
 # twins
 
 
@@ -35,10 +41,10 @@ def test_a_twin_is_small_and_keeps_what_does_not_make_it_large():
     assert net.start.dataset == "digits" and certify.small(replace(NET, dataset="gaussian:cifar10")).dataset == "gaussian:digits"
 
 
-def test_every_kind_of_published_record_has_a_twin():
-    shelf = [certify.experiment_of(meta) for _, meta in certify.published()]
-    made = certify.twins(shelf)
-    assert {type(e) for e in made} == {type(e) for s in shelf for e in lineage([s])} and len(set(made)) == len(made)
+def test_every_kind_of_published_record_has_a_twin(shelf):
+    experiments = [e for *_, e in shelf]
+    made = certify.twins(experiments)
+    assert {type(e) for e in made} == {type(e) for s in experiments for e in lineage([s])} and len(set(made)) == len(made)
     for e in made:
         assert all(part in made[: made.index(e)] for part in e.parts())
 
@@ -258,22 +264,22 @@ REFUSED = ("a decile", "a boundary", "an exponent")
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path, shelf):
     """A repository with the library and four published records, which today's code made as far as they can tell."""
     shutil.copytree(source.PACKAGE, tmp_path / "pruning_lab", ignore=shutil.ignore_patterns("__pycache__"))
     chosen = {}
-    for folder, meta in certify.published():
+    for folder, meta, e in shelf:
         recipe = meta["config"].get("recipe", {})
         drops = meta["experiment"] == "Train" and bool(recipe["drops"]) and meta["config"]["model"] != "resnet50"
         small = meta["experiment"] == "GradientHistory" and "mlp" in folder.name
         small |= meta["experiment"] == "UnitCurve" and "lenet" in folder.name and "frame_potential" in meta["config"]["group"]
         if drops or small:
-            chosen.setdefault(meta["experiment"], (folder, meta))
+            chosen.setdefault(meta["experiment"], (folder, meta, e))
     assert chosen.keys() == {"Train", "UnitCurve", "GradientHistory"}
-    for folder, meta in chosen.values():
+    for folder, meta, e in chosen.values():
         target = tmp_path / "book" / "results" / folder.relative_to(environment.published_shelf())
         shutil.copytree(folder, target)
-        (target / "record.json").write_text(json.dumps(dict(meta) | dict(code=certify.experiment_of(meta).code())))
+        (target / "record.json").write_text(json.dumps(dict(meta) | dict(code=e.code())))
     for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "begin"]):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     return tmp_path
@@ -419,14 +425,13 @@ def test_a_commit_that_there_is_not_is_one_sentence(tree):
     assert "Traceback" not in done.stderr
 
 
-def test_gradients_of_twins_reach_every_layer_that_histories_name():
+def test_gradients_of_twins_reach_every_layer_that_histories_name(shelf):
     """What a history says of travel and paths is said of its twin too: a decile of fewer than one weight would hide it."""
-    shelf = {certify.experiment_of(meta) for _, meta in certify.published() if meta["experiment"] == "GradientHistory"}
-    assert all(isinstance(e, GradientHistory) and certify.small(e).snapshots.followed == 50 for e in shelf)
+    found = {e for _, meta, e in shelf if meta["experiment"] == "GradientHistory"}
+    assert all(isinstance(e, GradientHistory) and certify.small(e).snapshots.followed == 50 for e in found)
 
 
-def test_the_cheapest_full_records_are_those_whose_data_are_here(monkeypatch, tmp_path):
-    shelf = [(folder, meta, certify.experiment_of(meta)) for folder, meta in certify.published()]
+def test_the_cheapest_full_records_are_those_whose_data_are_here(shelf, monkeypatch, tmp_path):
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
     assert certify.cheapest(shelf, 5) == [] == certify.cheapest(shelf, 0)
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
