@@ -21,10 +21,11 @@ from .training.recipe import Recipe
 
 __version__ = "0.1.0"
 __all__ = [
-    "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
-    "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train", "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find",
-    "gather", "gradients", "masks", "metrics", "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep",
-    "unit_criterion", "units", "weight_criterion",
+    "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
+    "LayerStructure", "MaskSources", "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train",
+    "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find", "gather", "gradients", "masks", "metrics",
+    "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion", "units",
+    "weight_criterion",
 ]  # fmt: skip
 
 _load(environment.plugins())

@@ -209,7 +209,7 @@ def test_a_distance_is_relative_to_the_largest_number(other, distance):
     assert certify._distance(A, other) == pytest.approx(distance)
 
 
-@pytest.mark.parametrize("words", ["train", "train:fit", "train:fit=tests/no_such.py::test_x", "=x"])
+@pytest.mark.parametrize("words", ["training.fit", "training.fit:fit", "training.fit:fit=tests/no_such.py::test_x", "=x"])
 def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
     with pytest.raises(ValueError, match="expected FILE:FUNCTION=TEST"):
         certify.Waivers.read([words])
@@ -221,10 +221,13 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
         ("trian:fit=tests/test_train.py", "waiver of 'trian:fit': there is no such file; there are .*, train, "),
         ("trian=tests/test_train.py", "waiver of 'trian': there is no such file; there are __init__, "),
         ("train.py=tests/test_train.py", "waiver of 'train.py': there is no such file"),
-        ("train:fti=tests/test_train.py", "waiver of 'train:fti': there is no such function; there are .*train:_Run, .*train:fit"),
-        ("train:_Run.nothing=tests/test_train.py", "there is no such function; .*train:_Run.resume"),
-        ("train:fit=tests/test_train.py::test_no_such", "tests/test_train.py has no test_no_such: expected a test that there is"),
-        ("train:fit=tests/test_train.py::Nothing::test_x[1]", "tests/test_train.py has no Nothing"),
+        (
+            "training.fit:fti=tests/test_train.py",
+            "waiver of 'training.fit:fti': there is no such function; there are .*training.fit:_Run, .*training.fit:fit",
+        ),
+        ("training.fit:_Run.nothing=tests/test_train.py", "there is no such function; .*training.fit:_Run.resume"),
+        ("training.fit:fit=tests/test_train.py::test_no_such", "tests/test_train.py has no test_no_such: expected a test that there is"),
+        ("training.fit:fit=tests/test_train.py::Nothing::test_x[1]", "tests/test_train.py has no Nothing"),
     ],
 )
 def test_a_waiver_of_what_there_is_not_names_what_there_is(words, says):
@@ -234,7 +237,7 @@ def test_a_waiver_of_what_there_is_not_names_what_there_is(words, says):
 
 def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_path, monkeypatch):
     test = f"tests/test_certify.py::{test_a_twin_is_small_and_keeps_what_does_not_make_it_large.__name__}"
-    places = ("train", "train:fit", "train:_Run.resume", "masks.ranking", "masks", "gradients.engine")
+    places = ("training.fit", "training.fit:fit", "training.fit:_Run.resume", "masks.ranking", "masks", "gradients.engine")
     assert certify.Waivers.read(f"{place}={test}" for place in places).tests.keys() == set(places)
     (tmp_path / "pruning_lab").mkdir()
     (tmp_path / "pruning_lab" / "gone.py").write_text("def f():\n    return 1\n")
@@ -245,20 +248,20 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
         yield tmp_path
 
     monkeypatch.setattr(certify, "checked_out", checked_out)
-    assert certify.Waivers.read([f"gone:f={test}[1]", f"train={test}"], "before").tests.keys() == {"gone:f", "train"}
+    assert certify.Waivers.read([f"gone:f={test}[1]", f"train={test}"], "before").tests.keys() == {"gone:f", "training.fit"}
     with pytest.raises(ValueError, match="'gone:g': there is no such function; there are gone:f"):
         certify.Waivers.read([f"gone:g={test}"], "before")
 
 
 # whole trees
 
-SQUARE = "    return (rows @ rows.T).square()"
+SQUARE, RANDOM = "    return (rows @ rows.T).square()", "\n\n\n@unit_criterion\ndef random"
 EDITS = {  # file, what is replaced, by what
     "a decile": ("experiments/gradients.py", "tenth = len(diffs) // 10", "tenth = len(diffs) // 5"),
-    "a boundary": ("train.py", ">= d for d in", "> d for d in"),
-    "an exponent": ("criteria.py", f"{SQUARE}\n\n\n@unit_criterion\ndef random", f"{SQUARE}.square()\n\n\n@unit_criterion\ndef random"),
-    "a rename": ("train.py", "batch_loss", "loss_of_a_batch"),
-    "a docstring": ("train.py", "Train in place on the data's device", "Train where the data are"),
+    "a boundary": ("training/fit.py", ">= d for d in", "> d for d in"),
+    "an exponent": ("criteria/unit.py", f"{SQUARE}{RANDOM}", f"{SQUARE}.square(){RANDOM}"),
+    "a rename": ("training/fit.py", "batch_loss", "loss_of_a_batch"),
+    "a docstring": ("training/fit.py", "Train in place on the data's device", "Train where the data are"),
 }
 REFUSED = ("a decile", "a boundary", "an exponent")
 
@@ -322,13 +325,14 @@ def test_an_edit_that_changes_answers_is_refused_and_one_that_does_not_is_certif
 @pytest.mark.timeout(900)
 def test_a_function_that_moves_to_another_file_needs_no_waiver(tree):
     library = tree / "pruning_lab"
-    text = (library / "train.py").read_text()
+    text = (library / "training" / "fit.py").read_text()
     start = text.index("def _crop_flip(")
     end = text.index("\n\n\n", start) if "\n\n\n" in text[start:] else len(text)
-    (library / "cropping.py").write_text("import torch\nimport torch.nn.functional as F\n\n\n" + text[start:end].rstrip() + "\n")
+    imports = "import torch\nimport torch.nn.functional as F\n\n\n"
+    (library / "training" / "cropping.py").write_text(imports + text[start:end].rstrip() + "\n")
     text = (text[:start] + text[end:]).rstrip() + "\n"
-    text = text.replace("from .data import Split", "from .cropping import _crop_flip\nfrom .data import Split")
-    (library / "train.py").write_text(text)
+    text = text.replace("from ..data import Split", "from ..data import Split\nfrom .cropping import _crop_flip")
+    (library / "training" / "fit.py").write_text(text)
     said, code = certified(tree)
     assert code == 0 and "certified (bits" in said, said
 
@@ -336,25 +340,26 @@ def test_a_function_that_moves_to_another_file_needs_no_waiver(tree):
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_line_that_no_twin_runs_needs_a_test_that_runs_it(tree):
-    file = tree / "pruning_lab" / "recipe.py"
+    file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace("must be positive", "must be above zero"))
     said, code = certified(tree)
-    assert code == 2 and "changed lines that no twin ran" in said and "recipe:Recipe.__post_init__" in said and "must be above zero" in said
+    assert code == 2 and "changed lines that no twin ran" in said
+    assert "training.recipe:Recipe.__post_init__" in said and "must be above zero" in said
     (tree / "tests").mkdir()
     test = tree / "tests" / "test_it.py"
     refuses = "pytest.raises(ValueError, Recipe, batch=0, epochs=1)"
     for body, says in (("pass", "do not run"), ("assert False", "fail"), (refuses, "certified (bits")):
         test.write_text(f"import pytest\nfrom pruning_lab import Recipe\n\ndef test_it():\n    {body}\n")
-        said, code = certified(tree, "--waive", "recipe:Recipe.__post_init__=tests/test_it.py::test_it")
+        said, code = certified(tree, "--waive", "training.recipe:Recipe.__post_init__=tests/test_it.py::test_it")
         assert says in said, said
     [made] = json.loads((tree / "book" / "results" / "certificates.json").read_text())["certificates"]
-    assert code == 0 and made["waived"]["recipe:Recipe.__post_init__"]["tests"] == ["tests/test_it.py::test_it"]
+    assert code == 0 and made["waived"]["training.recipe:Recipe.__post_init__"]["tests"] == ["tests/test_it.py::test_it"]
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_line_for_another_device_covers_records_of_the_cpu_alone(tree):
-    file = tree / "pruning_lab" / "recipe.py"
+    file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace('in ("cpu", "cuda", "mps")', 'in ("cpu", "mps")'))
     said, code = certified(tree)
     assert code == 0 and "devices: cpu)" in said, said
@@ -378,7 +383,7 @@ def test_a_measurement_may_move_by_rounding_within_its_bound_and_a_training_neve
 
 @pytest.mark.timeout(900)
 def test_a_default_that_changed_is_named_and_is_not_called_nothing(tree):
-    file = tree / "pruning_lab" / "recipe.py"
+    file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace("drop_factor: float = 0.1", "drop_factor: float = 0.2"))
     said, code = certified(tree)
     assert code == 2 and "nothing to certify: no code changed since HEAD under published records that have the same keys" in said, said
@@ -405,16 +410,17 @@ def test_a_certificate_lists_waived_constants_apart(tmp_path):
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_another_value_of_a_constant_is_waived_apart(tree):
-    file = tree / "pruning_lab" / "recipe.py"
+    file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace('"lowest_validation_loss")\n', '"lowest_validation_loss", "best")\n'))
     (tree / "tests").mkdir()
-    (tree / "tests" / "test_it.py").write_text("def test_it():\n    from pruning_lab.training.recipe import KEEPS\n    assert KEEPS[2] == 'best'\n")
+    test = "from pruning_lab.training.recipe import KEEPS\n\ndef test_it():\n    assert KEEPS[2] == 'best'\n"
+    (tree / "tests" / "test_it.py").write_text(test)
     said, code = certified(tree)
     assert code == 2 and "changed lines that no twin ran" in said and "KEEPS" in said
     said, code = certified(tree, "--waive", "recipe=tests/test_it.py::test_it")
     assert code == 0, said
     [made] = json.loads((tree / "book" / "results" / "certificates.json").read_text())["certificates"]
-    assert made["waived"] == {} and made["constants"]["recipe"]["tests"] == ["tests/test_it.py::test_it"]
+    assert made["waived"] == {} and made["constants"]["training.recipe"]["tests"] == ["tests/test_it.py::test_it"]
 
 
 def test_a_commit_that_there_is_not_is_one_sentence(tree):

@@ -55,7 +55,8 @@ def test_the_net_is_in_the_key_of_its_snapshots_though_it_is_no_parent():
 
 
 def test_snapshots_rest_on_the_code_of_the_training_too():
-    assert LOOK.code().items() > NET.code().items() and {"experiments.layers", "units", "criteria", "train"} <= LOOK.code().keys()
+    assert LOOK.code().items() > NET.code().items()
+    assert {"experiments.layers", "units.removal", "criteria.unit", "training.fit"} <= LOOK.code().keys()
 
 
 def test_snapshots_leave_the_net_s_own_record():

@@ -151,8 +151,9 @@ def test_an_installed_plugin_is_followed_into_itself_alone(tree, monkeypatch):
 
 def test_code_of_a_class_has_helpers_of_its_module_and_those_of_what_it_imports():
     code = source.code_of(Train, Experiment)
-    assert {"experiments.train", "train", "data", "architectures", "checkpoint", "store"} <= code.keys() and "masks" not in code
-    assert code["train"] == source.digest((source.PACKAGE / "train.py").read_text(encoding="utf-8"))
+    rooms = {"experiments.train", "training.fit", "data", "nets.architectures", "training.checkpoint", "records.store"}
+    assert rooms <= code.keys() and "masks" not in code
+    assert code["training.fit"] == source.digest((source.PACKAGE / "training" / "fit.py").read_text(encoding="utf-8"))
 
 
 def module(tmp_path, monkeypatch, text, name="plug_of_mine"):
@@ -316,7 +317,8 @@ def test_a_plugin_that_there_is_not_or_that_is_broken_is_named(plugin):
 COPY = """
 import pathlib, sys
 import pruning_lab
-from pruning_lab import Recipe, Train, source
+from pruning_lab import Recipe, Train
+from pruning_lab.records import source
 package = pathlib.Path(pruning_lab.__file__).parent
 assert package.parent == pathlib.Path(sys.argv[1])
 net = lambda seed: Train("digits", "mlp", Recipe(epochs=1), seed, width=4, limit=40)
@@ -325,12 +327,12 @@ def write(name, text):
     (package / f"{name}.py").write_text(text)
 """
 EDITED = """
-train = (package / "train.py").read_text()
-write("train", train + "\\nMORE = 1\\n")
+train = (package / "training" / "fit.py").read_text()
+write("training/fit", train + "\\nMORE = 1\\n")
 (package / "metrics.py").unlink()
 meta = pruning_lab.run(net(0)).meta
-assert meta["code"]["train"] == source.digest(train) and meta["library"] == sys.argv[2], meta
-assert net(0).code()["train"] == source.digest(train)
+assert meta["code"]["training.fit"] == source.digest(train) and meta["library"] == sys.argv[2], meta
+assert net(0).code()["training.fit"] == source.digest(train)
 """
 LATE = """
 def refused(seed, name):

@@ -339,5 +339,5 @@ def test_settings_reach_the_comparison_and_another_seed_has_other_masks(monkeypa
 
 
 def test_its_code_belongs_to_the_answer_and_times_are_named():
-    assert {"masks.speed", "masks.width", "experiments.speed"} <= E.code().keys() and "train" not in E.code()
+    assert {"masks.speed", "masks.width", "experiments.speed"} <= E.code().keys() and "training.fit" not in E.code()
     assert set(E.timed) < set(store.run(E).table) and "batch" not in E.timed

@@ -12,6 +12,7 @@ from torch import nn
 
 from pruning_lab import criteria, units
 from pruning_lab.nets import models
+from pruning_lab.units import removal
 
 CLASSES = 4
 RELU, LINEAR = nn.ReLU(), nn.Linear(3, 3)
@@ -127,7 +128,7 @@ def test_orders_equal_recomputing_from_scratch(name, remove, net):
     model, (layer,), shape = case(net)
     test, weight = split(shape), dict(model.named_modules())[layer].weight
     given = {k: torch.randn(weight.shape, generator=seeded(9)).double() for k in ("init", "gradient", "diff")}
-    read = units._read(units.place_of(model.eval(), layer), criteria.UNIT[name], test, 3, given)
+    read = removal._read(units.place_of(model.eval(), layer), criteria.UNIT[name], test, 3, given)
     values = criteria.UNIT[name](**{k: v.detach() for k, v in read.items()}).double()
     term = values.tolist()
     score = (lambda u, there: sum(term[u][v] for v in there)) if values.ndim == 2 else (lambda u, there: term[u])
@@ -145,7 +146,7 @@ def test_greedy_orders_of_any_size_equal_recomputing_from_scratch(n, seed, remov
     terms = torch.randn(n, n, generator=seeded(seed), dtype=torch.float64)  # not symmetric, signed
     sign = 1 if remove == "lowest" else -1
     expected = naive_order(lambda u, there: sum(terms[u, v].item() for v in there), n, sign)
-    assert units._greedy(units._exact(sign * terms)).tolist() == expected
+    assert removal._greedy(removal._exact(sign * terms)).tolist() == expected
 
 
 @pytest.mark.parametrize("name", sorted(criteria.UNIT))
@@ -191,7 +192,7 @@ def test_greedy_is_not_the_order_of_the_first_scores():
 def test_sums_of_pairwise_terms_are_exact():
     rows = torch.rand(300, 20, generator=seeded(4), dtype=torch.float64) * torch.logspace(-9, 9, 300)[:, None]
     terms = criteria.frame_potential_raw(rows)
-    exact = units._exact(terms)
+    exact = removal._exact(terms)
     torch.testing.assert_close(exact, terms, rtol=0, atol=2.0**-40 * terms.max().item())
     assert torch.equal(exact.sum(1), exact.flip(1).cumsum(1)[:, -1])
     assert ((exact - terms).abs().amax(1) <= 2.0**-40 * terms.amax(1)).all()
@@ -219,8 +220,8 @@ def test_activations_are_what_the_next_layer_reads_and_gradients_are_those_of_ea
     model, (layer,), shape = case("conv, pool, flatten, linear")
     test, model = split(shape), model.double().eval()
     test.images = test.images.double()
-    monkeypatch.setattr(units, "_BYTES", {"cpu": 5000})  # several batches
-    found = units._activations(units.place_of(model, layer), test, gradients=True)
+    monkeypatch.setattr(removal, "_BYTES", {"cpu": 5000})  # several batches
+    found = removal._activations(units.place_of(model, layer), test, gradients=True)
     read = model[:5](test.images)
     assert found["activation"].shape == (24, 5, 4)
     torch.testing.assert_close(found["activation"].flatten(1), read)
@@ -271,7 +272,7 @@ def test_chunks_change_no_class_activation(name, bytes_, monkeypatch):
     found = units.class_activations(model, layer, test)
     whole = len(calls)
     for size in (1, bytes_):  # an image at a time, and a few, 23 being no multiple
-        monkeypatch.setattr(units, "_BYTES", {"cpu": size})
+        monkeypatch.setattr(removal, "_BYTES", {"cpu": size})
         calls.clear()
         torch.testing.assert_close(units.class_activations(model, layer, test), found, rtol=1e-12, atol=1e-14)
         assert len(calls) > whole
@@ -301,8 +302,8 @@ def test_chunks_and_blocks_change_nothing(name, monkeypatch):
     test = split(shape, 23)
     order = units.order(model, layer, "norm")
     curve, single = units.pruning_curve(model, layer, order, test), units.removal_losses(model, layer, test)
-    monkeypatch.setattr(units, "_BYTES", {"cpu": 20_000})
-    monkeypatch.setattr(units, "_BLOCK", 2)
+    monkeypatch.setattr(removal, "_BYTES", {"cpu": 20_000})
+    monkeypatch.setattr(removal, "_BLOCK", 2)
     again = [*units.pruning_curve(model, layer, order, test), *units.removal_losses(model, layer, test)]
     for before, after in zip([*curve, *single], again, strict=True):
         torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-6)
@@ -323,13 +324,13 @@ def test_rounding_does_not_add_up_over_a_wide_layer(monkeypatch):
 
     def worst():
         with torch.no_grad():
-            sums = torch.stack([*units._along(place, inputs, order)])[[9_000, n]].double()
+            sums = torch.stack([*removal._along(place, inputs, order)])[[9_000, n]].double()
         kept = [order[1000:], order]
         exact = [inputs[:, k, 0].double() @ weight[:, k].double().T + model[2].bias.detach() for k in kept]
         return (sums / torch.stack(exact) - 1).abs().max()
 
     assert worst() < 1e-6
-    monkeypatch.setattr(units, "_BLOCK", n)
+    monkeypatch.setattr(removal, "_BLOCK", n)
     assert worst() > 1e-6  # what the blocks are for
 
 
@@ -365,7 +366,7 @@ def test_no_pass_rounds_to_tensorfloat_and_the_switches_are_put_back(products, c
     model[1].register_forward_hook(lambda *_: seen.append(both()))
     try:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
-        with units._evaluation(model):
+        with removal._evaluation(model):
             assert both() == (False, False)
         assert both() == (products, convolutions)
         units.pruning_curve(model, "0", torch.arange(6), split((5,)))
@@ -373,7 +374,7 @@ def test_no_pass_rounds_to_tensorfloat_and_the_switches_are_put_back(products, c
         units.order(model, "0", "activation", data=split((5,)))
         units.class_activations(model, "0", split((5,)))
         assert seen and set(seen) == {(False, False)} and both() == (products, convolutions)
-        with pytest.raises(KeyError), units._evaluation(model):
+        with pytest.raises(KeyError), removal._evaluation(model):
             raise KeyError
         assert both() == (products, convolutions)
     finally:
