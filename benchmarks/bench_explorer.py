@@ -25,17 +25,25 @@ STEPS = """async ([svg, input]) => {
 
 
 def histograms(noise: bool) -> pd.DataFrame:
-    """A measured curve for each combination and a null for each net and data; with `noise` no bin is like its neighbour."""
+    """A measured curve for each combination and a null for each net and data; with `noise` no bin is like its
+    neighbour.
+    """
     rng, centres = np.random.default_rng(0), np.round(np.linspace(-1, 1, BINS), 4)
     frames = []
     for net, data in np.ndindex(NETS, SETS):
         place = dict(net=f"net {net}", data=f"data {data}")
         null = np.exp(-(centres**2) / 0.01)
-        frames.append(pd.DataFrame(dict(place, layer=None, epoch=np.nan, curve="null", diff=centres, share=null / null.sum())))
+        frames.append(
+            pd.DataFrame(dict(place, layer=None, epoch=np.nan, curve="null", diff=centres, share=null / null.sum()))
+        )
         for layer, epoch in np.ndindex(LAYERS, EPOCHS):
             shares = np.exp(-(centres**2) / (0.02 + 0.01 * layer + 0.004 * epoch))
             seen = rng.random(BINS) if noise else rng.multinomial(100_000, shares / shares.sum()) / 1e5
-            frames.append(pd.DataFrame(dict(place, layer=f"layer {layer}", epoch=epoch, curve="measured", diff=centres, share=seen)))
+            frames.append(
+                pd.DataFrame(
+                    dict(place, layer=f"layer {layer}", epoch=epoch, curve="measured", diff=centres, share=seen)
+                )
+            )
     return pd.concat(frames, ignore_index=True)
 
 

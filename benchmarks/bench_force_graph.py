@@ -44,16 +44,23 @@ def page(widget, folder: Path) -> str:
     """The address of a page with this widget alone, made of files."""
     data = embed_data(views=[widget], drop_defaults=False)
     kinds = [("widget-state", data["manager_state"]), ("widget-view", data["view_specs"][0])]
-    tags = [f'<script type="application/vnd.jupyter.{kind}+json">{json.dumps(content)}</script>' for kind, content in kinds]
+    tags = [
+        f'<script type="application/vnd.jupyter.{kind}+json">{json.dumps(content)}</script>' for kind, content in kinds
+    ]
     shutil.copy(HOST, folder)
     path = folder / "widget.html"
-    path.write_text(f'<!doctype html><meta charset="utf-8"><body>{"".join(tags)}<script src="{HOST.name}"></script>', encoding="utf-8")
+    path.write_text(
+        f'<!doctype html><meta charset="utf-8"><body>{"".join(tags)}<script src="{HOST.name}"></script>',
+        encoding="utf-8",
+    )
     return path.as_uri()
 
 
 def processor(session) -> float:
     """Milliseconds of processor that the page's main thread has used so far."""
-    return next(m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "ThreadTime") * 1000
+    return (
+        next(m["value"] for m in session.send("Performance.getMetrics")["metrics"] if m["name"] == "ThreadTime") * 1000
+    )
 
 
 def dragged(tab, canvas, name: str, session) -> tuple[float, float]:

@@ -1,8 +1,9 @@
-"""Coherence and diffs against one plain forward and backward pass over the same images, `vmap(grad)`, and Opacus where it is installed.
+"""Coherence and diffs against one plain forward and backward pass over the same images, `vmap(grad)`, and Opacus where
+it is installed.
 
-Run `python benchmarks/bench_gradients.py`; names of nets after it choose some of them. Pairs alternate, and the ratio of each pair
-counts. Nets are untrained and images are seeded noise: speed hardly depends on either. All give the same answer, which is checked.
-On a GPU (`PRUNING_LAB_DEVICE`) the deep nets see as many images as CIFAR-10 has.
+Run `python benchmarks/bench_gradients.py`; names of nets after it choose some of them. Pairs alternate, and the ratio
+of each pair counts. Nets are untrained and images are seeded noise: speed hardly depends on either. All give the same
+answer, which is checked. On a GPU (`PRUNING_LAB_DEVICE`) the deep nets see as many images as CIFAR-10 has.
 """
 
 import copy
@@ -76,7 +77,8 @@ def by_opacus(model, test, chunk=8):
         from opacus.grad_sample import GradSampleModule
     except ImportError:
         return None
-    wrapped = GradSampleModule(model, loss_reduction="sum").train()  # it sees nothing in evaluation mode; no net here differs
+    # it sees nothing in evaluation mode; no net here differs
+    wrapped = GradSampleModule(model, loss_reduction="sum").train()
 
     def rows():
         for x, y in zip(test.images.split(chunk), test.labels.split(chunk), strict=True):
@@ -96,7 +98,9 @@ def _summed(chunks, n):
             mean[name] = mean.get(name, 0) + g.sum(0) / n
             signs[name] = signs.get(name, 0) + g.sign().sum(0) / n
             squares += float(g.square().sum()) / n
-    return SimpleNamespace(mean=mean, diffs=signs, coherence=lambda: float(sum(m.square().sum() for m in mean.values())) / squares)
+    return SimpleNamespace(
+        mean=mean, diffs=signs, coherence=lambda: float(sum(m.square().sum() for m in mean.values())) / squares
+    )
 
 
 def seconds(call, *args):
@@ -115,7 +119,9 @@ def wait():
 
 
 def against(base, model, test, few, scale):
-    """Ratios of another way's time on a few images, scaled to all, over ours on all: of each pair; None if it is not there."""
+    """Ratios of another way's time on a few images, scaled to all, over ours on all: of each pair; None if it is not
+    there.
+    """
     if base(model, few) is None:
         return None
     return [seconds(base, model, few)[0] * scale / seconds(ours, model, test)[0] for _ in range(PAIRS)]
@@ -138,7 +144,8 @@ def check(model, test):
     found, slow, batch = ours(model, test), by_vmap(model, test), plain(model, test)
     for name, g in batch.items():
         torch.testing.assert_close(found.mean[name], g, rtol=0, atol=1e-9 * float(g.abs().max()) + 1e-13)
-        sure = g.abs() > 1e-9 * g.abs().max() + 1e-13  # a bias of attention's keys has the gradient zero but for rounding
+        # a bias of attention's keys has the gradient zero but for rounding
+        sure = g.abs() > 1e-9 * g.abs().max() + 1e-13
         torch.testing.assert_close(found.diffs[name][sure], slow.diffs[name][sure], rtol=0, atol=1e-6)
     assert abs(found.coherence() / slow.coherence() - 1) < 1e-9
 
@@ -148,11 +155,18 @@ def measure(name):
     n, few, most, faster = (ON_GPU if DEVICE.type == "cuda" else NETS)[name]
     torch.manual_seed(0)
     model, test = models.build(name, (3, 32, 32)).to(DEVICE).eval(), split(n)
-    print(f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads", flush=True)
+    print(
+        f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads",
+        flush=True,
+    )
     check(model, split(3))
     for want in ({"diffs", "coherence"}, {"diffs"}, {"coherence"}):
         ratios = [seconds(ours, model, test, want)[0] / seconds(plain, model, test)[0] for _ in range(PAIRS + 1)][1:]
-        report(f"{' and '.join(sorted(want))}, plain passes", ratios, f"at most {most} is wanted" if len(want) == 2 else "for comparison")
+        report(
+            f"{' and '.join(sorted(want))}, plain passes",
+            ratios,
+            f"at most {most} is wanted" if len(want) == 2 else "for comparison",
+        )
     half = SimpleNamespace(images=test.images[: n // 2], labels=test.labels[: n // 2])
     ratios = [seconds(ours, model, test)[0] / seconds(ours, model, half)[0] for _ in range(PAIRS)]
     report("all images over half of them", ratios, "about 2: linear in samples")

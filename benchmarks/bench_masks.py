@@ -1,7 +1,7 @@
 """Masks over 25 million weights: time from trained weights to masks, beside PyTorch's own global magnitude pruning.
 
-Run `python benchmarks/bench_masks.py`. Weights are seeded noise in the shapes of the source's fully-connected net at width 2,418 and of
-ResNet50. Both keep the same magnitudes, which is checked.
+Run `python benchmarks/bench_masks.py`. Weights are seeded noise in the shapes of the source's fully-connected net at
+width 2,418 and of ResNet50. Both keep the same magnitudes, which is checked.
 """
 
 import copy
@@ -27,7 +27,9 @@ NETS = {"mlp": 2418, "resnet50": None}
 
 
 def seconds(work):
-    """What `work` returns, how long it took, and how much of that on a processor: where others compute, the two differ."""
+    """What `work` returns, how long it took, and how much of that on a processor: where others compute, the two
+    differ.
+    """
     start, used = time.perf_counter(), time.process_time()
     answer = work()
     if torch.cuda.is_available():
@@ -47,7 +49,10 @@ def ways(model):
     """Name -> what is timed, from a model to masks."""
     yield "magnitude, global, floor 2 %", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, floor=0.02)
     yield "magnitude, local", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, "local")
-    yield "shuffled within layers", lambda: masks.build(masks.scores(model, "magnitude"), 0.1, floor=0.02, shuffle="layer")
+    yield (
+        "shuffled within layers",
+        lambda: masks.build(masks.scores(model, "magnitude"), 0.1, floor=0.02, shuffle="layer"),
+    )
     yield "random, ERK budget", lambda: masks.random(model, 0.1, "erk")
     grid = functools.partial(masks.grid, densities=GRID)  # without a floor: the lowest density has no room for one
     yield f"a grid of {len(GRID)} densities", lambda: grid(masks.scores(model, "magnitude"))
@@ -59,7 +64,10 @@ def against_torch(model):
     for _ in range(REPEATS):
         other, _, long = seconds(functools.partial(theirs, copy.deepcopy(model), names))
         ours, _, short = seconds(lambda: masks.build(masks.scores(model, "magnitude"), 0.1))
-        kept = [torch.cat([model.get_parameter(n)[m].abs() for n, m in found.items()]).sort().values for found in (other, ours)]
+        kept = [
+            torch.cat([model.get_parameter(n)[m].abs() for n, m in found.items()]).sort().values
+            for found in (other, ours)
+        ]
         assert torch.equal(*kept), "the two keep other weights"  # of equal ones, theirs keeps any
         pairs.append((long, short))
     return pairs

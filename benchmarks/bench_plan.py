@@ -1,7 +1,8 @@
 """What `plan` foretells for a chapter against what its sweep then takes, in an empty store, on one CPU thread.
 
-Run `python benchmarks/bench_plan.py [CHAPTER [PROFILE]]`; without words, chapter 5 at the laptop profile. The estimate is for a machine
-on which nothing else computes, so that what counts is the seconds on a processor; those that passed are printed beside them.
+Run `python benchmarks/bench_plan.py [CHAPTER [PROFILE]]`; without words, chapter 5 at the laptop profile. The estimate
+is for a machine on which nothing else computes, so that what counts is the seconds on a processor; those that passed
+are printed beside them.
 """
 
 import contextlib
@@ -33,12 +34,16 @@ def main() -> None:
         found = estimate.estimate(plan)
         print(found.text())
         measuring, (seconds, _) = time.perf_counter() - start, found.total()
-        print(f"measuring took {measuring:.0f} s, {time.process_time() - used:.0f} s of them on a processor", flush=True)
+        print(
+            f"measuring took {measuring:.0f} s, {time.process_time() - used:.0f} s of them on a processor", flush=True
+        )
         start, used = time.perf_counter(), time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):
             sweeps.sweep(plan)
         passed, used = time.perf_counter() - start, time.process_time() - used
-    print(f"the sweep took {passed:.0f} s, {used:.0f} s of them on a processor; estimated {seconds:.0f} s: {seconds / used:.2f} times")
+    print(
+        f"the sweep took {passed:.0f} s, {used:.0f} s of them on a processor; estimated {seconds:.0f} s: {seconds / used:.2f} times"
+    )
     assert 1 / LIMIT < seconds / used < LIMIT, f"the estimate is more than {LIMIT} times off"
 
 

@@ -1,10 +1,12 @@
-"""A sweep of nets under masks on two workers, against the plain loop that a user would write, with a DataLoader and masks by hand.
+"""A sweep of nets under masks on two workers, against the plain loop that a user would write, with a DataLoader and
+masks by hand.
 
-Run `python benchmarks/bench_sweep.py` on two quiet cores; `--help` has other sizes. Both train twelve parents of rising width once each,
-look at the same epochs of them for diffs, and train each parent's four children (10 % of the weights: largest, smallest, of highest
-diff, random) from fresh weights, with the same recipe and the same evaluation after every epoch. Pairs alternate, and the ratio of each
-pair counts. The loop has all images as tensors, our own `gradients.statistics` for the diffs, as nobody has another, and the number of
-threads at which it is faster. Ours writes and reads its records; that workers start and import torch is said beside, and not counted.
+Run `python benchmarks/bench_sweep.py` on two quiet cores; `--help` has other sizes. Both train twelve parents of rising
+width once each, look at the same epochs of them for diffs, and train each parent's four children (10 % of the weights:
+largest, smallest, of highest diff, random) from fresh weights, with the same recipe and the same evaluation after every
+epoch. Pairs alternate, and the ratio of each pair counts. The loop has all images as tensors, our own
+`gradients.statistics` for the diffs, as nobody has another, and the number of threads at which it is faster. Ours
+writes and reads its records; that workers start and import torch is said beside, and not counted.
 """
 
 import argparse
@@ -25,10 +27,26 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pruning_lab import MaskedTraining, Recipe, Train, environment, gather, gradients, pool, replace, snapshot_epochs, sweep
+from pruning_lab import (
+    MaskedTraining,
+    Recipe,
+    Train,
+    environment,
+    gather,
+    gradients,
+    pool,
+    replace,
+    snapshot_epochs,
+    sweep,
+)
 
 DENSITY, SAMPLE, WORKERS = 0.1, 256, 2
-KINDS = {"magnitude": dict(), "diff": dict(criterion="diff"), "random": dict(criterion="random"), "worst": dict(invert=True)}
+KINDS = {
+    "magnitude": dict(),
+    "diff": dict(criterion="diff"),
+    "random": dict(criterion="random"),
+    "worst": dict(invert=True),
+}
 CASES = {  # data set, narrowest and widest net, epochs, what is wanted
     "digits, 64 inputs": ("digits", 16, 128, 20, 2.0),
     "2,000 images of CIFAR-10, 3,072 inputs": ("few", 16, 64, 6, 1.3),
@@ -36,7 +54,9 @@ CASES = {  # data set, narrowest and widest net, epochs, what is wanted
 
 
 def write_few(root):
-    """The first 2,000 training and 400 test images of CIFAR-10 as a set of their own; random pixels where it is not on this machine."""
+    """The first 2,000 training and 400 test images of CIFAR-10 as a set of their own; random pixels where it is not on
+    this machine.
+    """
     (root / "few").mkdir()
     for split, n in (("train", 2000), ("test", 400)):
         file, generator = environment.data_root() / "cifar10" / f"{split}.npz", np.random.default_rng(n)
@@ -129,7 +149,10 @@ def family(net):
         random={n: torch.rand_like(w) for n, w in weights.items()},
         worst={n: -w.abs() for n, w in weights.items()},
     )
-    children = [fit(replace(net, seed=net.seed + 1000 + k).untrained(), net, largest(scores[kind])) for k, kind in enumerate(KINDS)]
+    children = [
+        fit(replace(net, seed=net.seed + 1000 + k).untrained(), net, largest(scores[kind]))
+        for k, kind in enumerate(KINDS)
+    ]
     return [accuracy for accuracy, _ in children], steps + sum(s for _, s in children)
 
 
@@ -196,7 +219,9 @@ def case(name, how):
         ours(short, workers)
         begun = time.perf_counter() - start
         by_hand(short, threads)
-        pairs = [compare([replace(net, seed=k) for net in nets], threads, workers, k) for k in range(1, how.repeats + 1)]
+        pairs = [
+            compare([replace(net, seed=k) for net in nets], threads, workers, k) for k in range(1, how.repeats + 1)
+        ]
     ratios = sorted(a / b for a, b in pairs)
     size = f"widths {widths[0]} to {widths[-1]}, {(1 + len(KINDS)) * len(nets)} trainings of {recipe.epochs} epochs"
     print(f"{name}: {size}, the loop on {threads} thread(s)")

@@ -1,6 +1,7 @@
 """Training LeNet-300-100: `train.fit` against the loop most people write, a torchvision data set behind a DataLoader.
 
-Both train the same net on the same images with the same optimiser settings; pairs alternate, and the ratio of each pair counts.
+Both train the same net on the same images with the same optimiser settings; pairs alternate, and the ratio of each pair
+counts.
 """
 
 import statistics
@@ -22,7 +23,9 @@ RECIPE = Recipe("sgd", lr=3e-3, momentum=0.9, batch=64, iterations=STEPS)
 
 
 def pictures():
-    """MNIST as torchvision gives it where PRUNING_LAB_DATA has its files, else as many random pictures from torchvision."""
+    """MNIST as torchvision gives it where PRUNING_LAB_DATA has its files, else as many random pictures from
+    torchvision.
+    """
     environment.import_torchvision()
     from torchvision import datasets, transforms
 
@@ -63,7 +66,11 @@ def main() -> None:
     images, name = pictures()
     generator = torch.Generator().manual_seed(0)
     train = data.Split(
-        torch.rand(60_000, 1, 28, 28, generator=generator), torch.randint(10, (60_000,), generator=generator), tuple("0123456789"), "r", ""
+        torch.rand(60_000, 1, 28, 28, generator=generator),
+        torch.randint(10, (60_000,), generator=generator),
+        tuple("0123456789"),
+        "r",
+        "",
     )
     test = data.Split(train.images[:100], train.labels[:100], train.classes, "r", "")
     loop(images), ours(train, test)

@@ -37,8 +37,15 @@ def naive_steps(model, layer, order, test, steps):
     for step in wanted:
         model = units.zeroed(model, layer, order[gone:step])
         gone = step
-        losses.append(float(sum(F.cross_entropy(model(x), y, reduction="sum") for x, y in zip(
-            test.images.split(500), test.labels.split(500), strict=True))) / len(test.labels))
+        losses.append(
+            float(
+                sum(
+                    F.cross_entropy(model(x), y, reduction="sum")
+                    for x, y in zip(test.images.split(500), test.labels.split(500), strict=True)
+                )
+            )
+            / len(test.labels)
+        )
     return wanted, losses
 
 
@@ -78,5 +85,8 @@ def rows():
 
 if __name__ == "__main__":
     for what, values, kind, bound in rows():
-        print(f"{what}: min {min(values):.3g}, median {statistics.median(values):.3g}, max {max(values):.3g} {kind} "
-              f"({len(values)} runs; expected {bound})", flush=True)
+        print(
+            f"{what}: min {min(values):.3g}, median {statistics.median(values):.3g}, max {max(values):.3g} {kind} "
+            f"({len(values)} runs; expected {bound})",
+            flush=True,
+        )

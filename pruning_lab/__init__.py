@@ -2,12 +2,22 @@
 
 from dataclasses import replace
 
-from .running.plugins import load as _load  # before all else: `source` reads what the library says, and that is what runs
+# before all else: `source` reads what the library says, and that is what runs
+from .running.plugins import load as _load
 
 # isort: split
 from . import criteria, data, environment, gradients, masks, metrics, units
 from .criteria import unit_criterion, weight_criterion
-from .experiments import GradientHistory, GradientSnapshots, LayerGraph, LayerStructure, MaskedTraining, MaskSources, Snapshots, Train
+from .experiments import (
+    GradientHistory,
+    GradientSnapshots,
+    LayerGraph,
+    LayerStructure,
+    MaskedTraining,
+    MaskSources,
+    Snapshots,
+    Train,
+)
 from .experiments.gradients import snapshot_epochs
 from .experiments.speed import InferenceSpeed
 from .experiments.units import UnitCurve, UnitImportance

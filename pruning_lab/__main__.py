@@ -42,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
-        function: Any, name: str, words: str, chapter: bool = True, several: str | None = None, writes: str | None = None
+        function: Any,
+        name: str,
+        words: str,
+        chapter: bool = True,
+        several: str | None = None,
+        writes: str | None = None,
     ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words, description=words)
         sub.set_defaults(command=function, writes=[f"PRUNING_LAB_{writes}"] if writes else [])
@@ -50,31 +55,60 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("chapter", nargs=several, help="number, name or path of a notebook")
             sub.add_argument("--profile", default="laptop", choices=sweeps.PROFILES)
             sub.add_argument(
-                "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of the chapter"
+                "-p",
+                nargs=2,
+                action="append",
+                default=[],
+                metavar=("NAME", "VALUE"),
+                dest="given",
+                help="a parameter of the chapter",
             )
         return sub
 
     command(_list, "list", "chapters and profiles: records stored, time they took", chapter=False)
-    plan = command(_estimate, "plan", "what of chapters is stored and missing, and what that takes on this device", several="+")
-    plan.add_argument("--workers", type=_workers, default=1, help="also with so many worker processes, of one CPU thread each")
+    plan = command(
+        _estimate, "plan", "what of chapters is stored and missing, and what that takes on this device", several="+"
+    )
+    plan.add_argument(
+        "--workers", type=_workers, default=1, help="also with so many worker processes, of one CPU thread each"
+    )
     plan.add_argument("--fresh", action="store_true", help="as if nothing were stored")
     run = command(_run, "run", "execute a chapter with papermill", writes="STORE")
-    run.add_argument("-o", "--output", type=Path, help="executed notebook (default: _build/run/<chapter>-<profile>.ipynb)")
-    sweep = command(_sweep, "sweep", "compute the missing records of chapters; needs no Jupyter", several="+", writes="STORE")
+    run.add_argument(
+        "-o", "--output", type=Path, help="executed notebook (default: _build/run/<chapter>-<profile>.ipynb)"
+    )
+    sweep = command(
+        _sweep, "sweep", "compute the missing records of chapters; needs no Jupyter", several="+", writes="STORE"
+    )
     sweep.add_argument(
-        "--budget", type=_seconds, metavar="SECONDS", help="end inside this time; what decides most per second comes first (default: none)"
+        "--budget",
+        type=_seconds,
+        metavar="SECONDS",
+        help="end inside this time; what decides most per second comes first (default: none)",
     )
     where = sweep.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=_workers, default=1, help="worker processes, one CPU thread each (default: in this process)")
-    where.add_argument("--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)")
-    smoke = command(_smoke, "smoke", "one of every kind of experiment, tiny: does this device do it, and how fast", chapter=False)
+    where.add_argument(
+        "--workers", type=_workers, default=1, help="worker processes, one CPU thread each (default: in this process)"
+    )
+    where.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)"
+    )
+    smoke = command(
+        _smoke, "smoke", "one of every kind of experiment, tiny: does this device do it, and how fast", chapter=False
+    )
     smoke.add_argument("--device", help="cpu, cuda or mps (default: PRUNING_LAB_DEVICE, else the best there is)")
-    command(_publish, "publish", "copy the local records of chapters to the published shelf", several="+", writes="RESULTS")
-    pack = command(_pack, "pack", "write new local records to a few files, to carry them to another machine", chapter=False)
+    command(
+        _publish, "publish", "copy the local records of chapters to the published shelf", several="+", writes="RESULTS"
+    )
+    pack = command(
+        _pack, "pack", "write new local records to a few files, to carry them to another machine", chapter=False
+    )
     pack.add_argument("out", type=Path, help="a new folder")
     pack.add_argument("chapter", nargs="*", help="of these chapters only (default: all new records)")
     pack.add_argument("--profile", default="laptop", choices=sweeps.PROFILES, help="of the chapters")
-    pack.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of them")
+    pack.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="given", help="a parameter of them"
+    )
     pack.add_argument("--since", metavar="TIME", help="made then or later, such as 2026-01-31T12:00:00Z")
     pack.add_argument("--weights", action="store_true", help="with trained weights")
     words = "put packed records on the local shelf; none that is there is overwritten"
@@ -85,11 +119,21 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
     words = "show by small twins that today's code answers as that which made the published records"
     certify = command(_certify, "certify", words, chapter=False)
-    certify.add_argument("--since", metavar="COMMIT", help="whose code to compare with (default: where published records last changed)")
-    certify.add_argument("--waive", action="append", default=[], metavar="FILE:FUNCTION=TEST", help="a test that covers lines no twin ran")
+    certify.add_argument(
+        "--since", metavar="COMMIT", help="whose code to compare with (default: where published records last changed)"
+    )
+    certify.add_argument(
+        "--waive",
+        action="append",
+        default=[],
+        metavar="FILE:FUNCTION=TEST",
+        help="a test that covers lines no twin ran",
+    )
     certify.add_argument("--rounding", nargs=2, action="append", default=[], metavar=("KIND", "BOUND"),
                          help="a kind of measurement that may move by rounding, and how far, relative to its largest number")  # fmt: skip
-    certify.add_argument("--spot", type=_count, default=0, metavar="N", help="also remake the N cheapest full records on both")
+    certify.add_argument(
+        "--spot", type=_count, default=0, metavar="N", help="also remake the N cheapest full records on both"
+    )
     clean = command(_clean, "clean", "sizes of this machine's shelf and caches; empties what is named", chapter=False)
     clean.add_argument("what", nargs="*", choices=[[], *_PLACES], help="what to empty")
     return parser
@@ -112,7 +156,9 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = float("nan")
     if not 0 < seconds <= sweeps.LONGEST:
-        raise argparse.ArgumentTypeError(f"{text[:60]!r}: expected a number of seconds above 0, at most {sweeps.LONGEST:,} (a year)")
+        raise argparse.ArgumentTypeError(
+            f"{text[:60]!r}: expected a number of seconds above 0, at most {sweeps.LONGEST:,} (a year)"
+        )
     return seconds
 
 
@@ -145,7 +191,9 @@ def _cells_of(path: Path, args: argparse.Namespace) -> Iterator[None]:
         raise
     except Exception as error:
         given = " ".join(["", *(f"-p {name} {value}" for name, value in args.given)])
-        raise ValueError(f"the plan of {path.stem} fails with --profile {args.profile}{given}: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"the plan of {path.stem} fails with --profile {args.profile}{given}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _told(experiments: Sequence[Experiment]) -> list[Experiment]:
@@ -183,14 +231,18 @@ def _list(_: argparse.Namespace) -> None:
             found = [r for _, r in _found(plan)]
             seconds = sum(r.meta["seconds"] for r in found)
             published = "never" if profile in parameters.PRIVATE else sum(r.shelf == "published" for r in found)
-            print(f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:>9} {f'{seconds:,.0f} s' if found else '-':>13}")
+            print(
+                f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:>9} {f'{seconds:,.0f} s' if found else '-':>13}"
+            )
 
 
 def _estimate(args: argparse.Namespace) -> None:
     from .running import estimate  # here: a sweep needs none of it
 
     with one_thread():  # as every run computes
-        found = estimate.estimate(_plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True))
+        found = estimate.estimate(
+            _plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True)
+        )
         print(found.text(args.workers))
     if found.left_out:
         first = next(iter(found.left_out.values()))
@@ -201,16 +253,21 @@ def _run(args: argparse.Namespace) -> None:
     path = chapters.chapter(args.chapter)
     with _cells_of(path, args):
         known = chapters.defaults(path)
-    given = ({"profile": args.profile} if "profile" in known else {}) | _parameters(args)  # a page of the book may have no profile
+    # a page of the book may have no profile
+    given = ({"profile": args.profile} if "profile" in known else {}) | _parameters(args)
     parameters.check(path.stem, known, given)
     import papermill
 
     output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(path, output, parameters=given, kernel_name="python3", extra_arguments=["--log-level=50"])
+        papermill.execute_notebook(
+            path, output, parameters=given, kernel_name="python3", extra_arguments=["--log-level=50"]
+        )
     except papermill.PapermillExecutionError as error:
-        raise ValueError(f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}; see {output}") from None
+        raise ValueError(
+            f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}; see {output}"
+        ) from None
     print(output)
 
 
@@ -228,7 +285,9 @@ def _sweep(args: argparse.Namespace) -> None:
 
 def _publish(args: argparse.Namespace) -> None:
     if args.profile in parameters.PRIVATE:
-        raise ValueError(f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper")
+        raise ValueError(
+            f"records of profile {args.profile} are never published; name another: --profile night, gpu or paper"
+        )
     wanted = [e for e in _told(_plan(args)) if e.published]
     found = [(e, record) for e, record in _found(wanted) if record.shelf == "local"]
     local = [e for e, _ in found]
@@ -239,7 +298,9 @@ def _publish(args: argparse.Namespace) -> None:
             print(store.publish(e).relative_to(environment.published_shelf()))
         except (ValueError, LookupError, FileNotFoundError) as error:  # it is too large, or went meanwhile
             failed.append(f"{type(e).__name__} {e.key}: {error}")
-    print(f"{len(local) - len(failed)} records published; the shelf holds {disk.size(environment.published_shelf()) / 1e6:.1f} MB")
+    print(
+        f"{len(local) - len(failed)} records published; the shelf holds {disk.size(environment.published_shelf()) / 1e6:.1f} MB"
+    )
     if failed:
         raise ValueError(f"{len(failed)} of {len(local)} were not published: {'; '.join(failed)}")
 
@@ -249,7 +310,9 @@ def _room(folders: Sequence[Path]) -> None:
     weights = sum(disk.size(f / "weights.safetensors") for f in folders)  # these stay here
     total = disk.size(environment.published_shelf()) + sum(map(disk.size, folders)) - weights
     if total > store.SHELF_LIMIT:
-        raise ValueError(f"the published shelf would hold {total / 1e6:.1f} MB; at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git")
+        raise ValueError(
+            f"the published shelf would hold {total / 1e6:.1f} MB; at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git"
+        )
 
 
 def _smoke(args: argparse.Namespace) -> None:
@@ -289,7 +352,9 @@ def _unpack(args: argparse.Namespace) -> None:
         print(f"left out: {words}")
     print(f"{len(taken.new)} records taken, {len(taken.here)} were here already")
     if taken.idle:
-        print(f"{len(taken.idle)} of those taken are not used here: made by other code or on other data, such as {taken.idle[0]}")
+        print(
+            f"{len(taken.idle)} of those taken are not used here: made by other code or on other data, such as {taken.idle[0]}"
+        )
     if taken.left_out:
         raise ValueError(f"{len(taken.left_out)} records were left out: the first is {taken.left_out[0]}")
 
@@ -312,14 +377,18 @@ def _certify(args: argparse.Namespace) -> None:
         raise ValueError(f"no certificate: {refused}") from None
     left = certify.unverified()
     if made is None and left:
-        print(f"nothing to certify: no code changed since {since} under published records that have the same keys today")
+        print(
+            f"nothing to certify: no code changed since {since} under published records that have the same keys today"
+        )
     elif made is None:
         print("nothing to certify: the code says the same, comments and docstrings aside")
     else:
         how = f"certified ({made['kind']}; devices: {made['devices']})"
         print(f"{how}: {made['twins']} twins of {len(made['states'])} kinds answer as before")
     if left:
-        raise ValueError("\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]]))
+        raise ValueError(
+            "\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]])
+        )
 
 
 _PLACES = {

@@ -402,7 +402,9 @@ def _bring(name: str, split: str, root: Path) -> None:
 
 
 def _digits(split: str) -> _Raw:
-    """scikit-learn's 1,797 scans, 8 x 8 (Alpaydin & Kaynak 1998): in file order, every fourth of a class is for testing."""
+    """scikit-learn's 1,797 scans, 8 x 8 (Alpaydin & Kaynak 1998): in file order, every fourth of a class is for
+    testing.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -464,7 +466,11 @@ def _cifar10(root: Path, split: str) -> _Raw:
     files = ["test_batch.bin"] if split == "test" else [f"data_batch_{k}.bin" for k in range(1, 6)]
     rows = np.concatenate([np.fromfile(folder / f, np.uint8) for f in files]).reshape(-1, 3073)
     classes = (folder / "batches.meta.txt").read_text().split()
-    return _Raw(np.ascontiguousarray(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), rows[:, 0].astype(np.int64), tuple(classes))
+    return _Raw(
+        np.ascontiguousarray(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)),
+        rows[:, 0].astype(np.int64),
+        tuple(classes),
+    )
 
 
 _DOWNLOADS: dict[str, Callable[[Path, str], _Raw]] = {

@@ -34,12 +34,16 @@ def published_shelf() -> Path:
 
 
 def cluster() -> str | None:
-    """Address of a Dask scheduler on which sweeps compute: `PRUNING_LAB_CLUSTER`, such as `tcp://host:8786`; None: here."""
+    """Address of a Dask scheduler on which sweeps compute: `PRUNING_LAB_CLUSTER`, such as `tcp://host:8786`; None:
+    here.
+    """
     return os.environ.get("PRUNING_LAB_CLUSTER") or None
 
 
 def workers() -> int:
-    """Worker processes of a sweep that is told no executor: `PRUNING_LAB_WORKERS`; 1: in this process. ValueError: no number above 0."""
+    """Worker processes of a sweep that is told no executor: `PRUNING_LAB_WORKERS`; 1: in this process. ValueError: no
+    number above 0.
+    """
     text = os.environ.get("PRUNING_LAB_WORKERS") or "1"
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"PRUNING_LAB_WORKERS={text!r}: expected a number of worker processes, at least 1")
@@ -78,10 +82,12 @@ def age() -> float:
 
 @cache
 def reuse_memory() -> bool:
-    """Let this process keep the memory that tensors free for the next batch; whether its C library can do so (glibc can).
+    """Let this process keep the memory that tensors free for the next batch; whether its C library can do so (glibc
+    can).
 
-    By default glibc maps every large block anew and hands it back to the system, which clears each page of it: evaluating
-    a net with large activations on a CPU is then three times as slow. Memory at the peak stays about the same.
+    By default glibc maps every large block anew and hands it back to the system, which clears each page of it:
+    evaluating a net with large activations on a CPU is then three times as slow. Memory at the peak stays about the
+    same.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -96,8 +102,8 @@ _MAPPED_BLOCKS, _KEPT_BYTES = -4, -1  # M_MMAP_MAX and M_TRIM_THRESHOLD of mallo
 def import_torchvision() -> ModuleType:
     """torchvision, also where its compiled operators do not fit the torch beside it.
 
-    A CUDA build of torchvision beside a CPU-only torch fails at import because `torchvision::nms` and then `qnms` do not
-    exist (pytorch/vision issues 9077, 9085). Declaring the two schemas makes models and data sets usable.
+    A CUDA build of torchvision beside a CPU-only torch fails at import because `torchvision::nms` and then `qnms` do
+    not exist (pytorch/vision issues 9077, 9085). Declaring the two schemas makes models and data sets usable.
     """
     try:
         import torchvision

@@ -17,11 +17,18 @@ for _name in [name for name in os.environ if name.startswith("PRUNING_LAB_") and
 
 ROOT = Path(__file__).resolve().parents[1]
 READ_THE_BOOK = ("test_browser.py", "test_chapters.py")
-LONG = (*READ_THE_BOOK, "test_jupyterlab.py", "test_force_graph.py")  # the first to begin, so that none is the last to end
+# the first to begin, so that none is the last to end
+LONG = (*READ_THE_BOOK, "test_jupyterlab.py", "test_force_graph.py")
 CHAPTER_SECONDS, BOOK_SECONDS = 1800, 3600  # a hundred times what it takes: other programs may compute, too
 CHROMIUM = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 ]
 
 
@@ -41,12 +48,16 @@ def require():
 
 
 def pytest_collection_modifyitems(items):
-    """What needs one executed chapter comes before what needs the built book, each with a limit of its own; long files go first."""
+    """What needs one executed chapter comes before what needs the built book, each with a limit of its own; long files
+    go first.
+    """
     reads = {item: {"book", "executed"} & set(item.fixturenames) for item in items}
     for item in filter(reads.get, items):
         assert item.path.name in READ_THE_BOOK, f"{item.path.name} reads the book: say so in READ_THE_BOOK"
         item.add_marker(pytest.mark.timeout(BOOK_SECONDS if "book" in reads[item] else CHAPTER_SECONDS))
-    items.sort(key=lambda item: (item.path.name not in READ_THE_BOOK, item.path.name not in LONG, "book" in reads[item]))
+    items.sort(
+        key=lambda item: (item.path.name not in READ_THE_BOOK, item.path.name not in LONG, "book" in reads[item])
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -121,7 +132,9 @@ def executed(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def book(executed):
-    """The folder of the book, built once at the smoke profile, from the chapters that tests executed and from the others."""
+    """The folder of the book, built once at the smoke profile, from the chapters that tests executed and from the
+    others.
+    """
     from pruning_lab.publish import build
 
     for path, copy in executed.copies.items():  # other tests stored records since
@@ -152,7 +165,9 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM, timeout=600_000)
+        running = play.chromium.launch(
+            executable_path=shutil.which("chromium"), headless=True, args=CHROMIUM, timeout=600_000
+        )
         yield running
         running.close()
 

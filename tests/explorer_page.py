@@ -31,11 +31,17 @@ def histograms(bins=41, nets=tuple(LAYERS)):
     centres, rows = np.round(np.linspace(-1, 1, bins), 4), []
     for n, net in enumerate(nets):
         null = np.exp(-(centres**2) / 0.02)
-        rows.append(pd.DataFrame(dict(net=net, layer=None, epoch=np.nan, curve="null", diff=centres, share=null / null.sum())))
+        rows.append(
+            pd.DataFrame(dict(net=net, layer=None, epoch=np.nan, curve="null", diff=centres, share=null / null.sum()))
+        )
         for k, layer in enumerate(LAYERS[net]):
             for epoch in EPOCHS[net]:
                 seen = np.exp(-(centres**2) / (0.03 + 0.01 * k + 0.02 * n + 0.01 * epoch))
-                rows.append(pd.DataFrame(dict(net=net, layer=layer, epoch=epoch, curve="measured", diff=centres, share=seen / seen.sum())))
+                rows.append(
+                    pd.DataFrame(
+                        dict(net=net, layer=layer, epoch=epoch, curve="measured", diff=centres, share=seen / seen.sum())
+                    )
+                )
     return pd.concat(rows, ignore_index=True)
 
 
@@ -45,7 +51,9 @@ def signs(**options):
 
     table = histograms()
     combinations = table.dropna()[["net", "layer", "epoch"]].drop_duplicates()
-    captions = combinations.assign(caption=[f"{net}, {layer}: after epoch {epoch:g}." for net, layer, epoch in combinations.values])
+    captions = combinations.assign(
+        caption=[f"{net}, {layer}: after epoch {epoch:g}." for net, layer, epoch in combinations.values]
+    )
     given = dict(styles={"measured": "bar"}, captions=captions, title="Signs of gradients", name="signs",
                  labels={"diff": "diff of a weight", "share": "share of weights", "null": "coin flips"})  # fmt: skip
     return Explorer(table, ("net", "layer", "epoch"), **(given | options))
@@ -78,7 +86,9 @@ def accuracy(**options):
                 reached = 100 - 90 * (steps / 10.0) ** (-0.3 - 0.05 * np.log10(width * density)) * (1 + 0.2 * k)
                 reached = np.clip(reached, 10, 99)
                 reached[3 if k == 2 else 9 :] = np.nan
-                rows.append(pd.DataFrame(dict(width=width, density=density, mask=mask, iteration=steps, accuracy=reached)))
+                rows.append(
+                    pd.DataFrame(dict(width=width, density=density, mask=mask, iteration=steps, accuracy=reached))
+                )
     given = dict(series="mask", x="iteration", y="accuracy", log="x", styles={"random": "dashed"}, title="Accuracy",
                  labels={"accuracy": "accuracy (%)", "iteration": "iterations"}, ranges={"y": (0, 100)})  # fmt: skip
     return Explorer(pd.concat(rows), ("width", "density"), **(given | options))
@@ -88,5 +98,11 @@ def layered(**options):
     """What is left of six layers."""
     from pruning_lab.widgets import Explorer
 
-    rows = [dict(net=net, curve="kept", layer=k + 1, density=d) for net in ("a", "b") for k, d in enumerate((1, 2.5, 3, 5, 8, 12))]
-    return Explorer(pd.DataFrame(rows), ("net",), x="layer", y="density", title="What is left", name="layers", **options)
+    rows = [
+        dict(net=net, curve="kept", layer=k + 1, density=d)
+        for net in ("a", "b")
+        for k, d in enumerate((1, 2.5, 3, 5, 8, 12))
+    ]
+    return Explorer(
+        pd.DataFrame(rows), ("net",), x="layer", y="density", title="What is left", name="layers", **options
+    )

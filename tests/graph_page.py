@@ -60,7 +60,9 @@ def make(folder: Path, cells=(FIRST, SECOND, THIRD, FOURTH)) -> Path:
     source, done = folder / "graphs.ipynb", folder / "src" / "book" / "graphs.ipynb"
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Graphs"), *code], metadata=spec), source)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Graphs"), *code], metadata=spec), source
+    )
     shutil.copytree(ROOT / "book" / "_static", folder / "src" / "book" / "_static")
     nbformat.write(build._papermill(source, folder / "part.ipynb", {}, 120), done)
     (folder / "src" / "book" / "references.bib").write_text("")

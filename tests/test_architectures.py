@@ -60,7 +60,9 @@ def test_all_of_resnet50_scales_with_its_first_layer(width):
 
 def vit_size(dim, depth, tokens, classes, patch=4, channels=3):
     block = 2 * 2 * dim + 4 * dim * dim + 4 * dim + 2 * (dim * dim + dim)
-    return channels * patch**2 * dim + dim + dim + (tokens + 1) * dim + depth * block + 2 * dim + dim * classes + classes
+    return (
+        channels * patch**2 * dim + dim + dim + (tokens + 1) * dim + depth * block + 2 * dim + dim * classes + classes
+    )
 
 
 @pytest.mark.parametrize("width, depth, shape", [(None, 6, CIFAR), (16, 2, (1, 8, 8)), (8, 3, (3, 8, 12))], ids=str)

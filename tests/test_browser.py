@@ -70,6 +70,7 @@ def page(browser, figure_page):
 
 def contrast(one, other):
     """The contrast of two colours [r, g, b] as WCAG 2 defines it, 1 to 21."""
+
     def luminance(colour):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -110,14 +111,17 @@ NARROW = "width => [...document.querySelectorAll('.lab-plot')].every(plot => plo
 def test_pages_in_the_dark_fit_a_tablet_and_then_a_phone(browser, site, pages):
     """One visit for both: what is drawn for the one is drawn anew for the other."""
     for path in pages:
-        with visit(browser, f"{site}/{path}", **PHONE | {"color_scheme": "dark", "viewport": {"width": 768, "height": 1000}}) as page:
+        with visit(
+            browser, f"{site}/{path}", **PHONE | {"color_scheme": "dark", "viewport": {"width": 768, "height": 1000}}
+        ) as page:
             is_calm(page, path, "dark")
             page.set_viewport_size(PHONE["viewport"])
             page.wait_for_function(NARROW, arg=390)
             page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
             page.wait_for_function(f"({CROWDED})([...document.querySelectorAll('{FIGURE} .lab-plot')]).length === 0")
             legends = page.locator(f"{FIGURE} .lab-plot").evaluate_all(
-                "plots => plots.map(plot => plot._fullLayout.legend?.orientation).filter(Boolean)")
+                "plots => plots.map(plot => plot._fullLayout.legend?.orientation).filter(Boolean)"
+            )
             assert set(legends) <= {"h"}, f"{path}: a legend beside its plot"
 
 

@@ -1,4 +1,6 @@
-"""Building the book: chapters side by side, what fails, what is stopped or killed, full disks, files that come and go."""
+"""Building the book: chapters side by side, what fails, what is stopped or killed, full disks, files that come and
+go.
+"""
 
 import errno
 import json
@@ -30,7 +32,10 @@ def write(tmp_path, store_folder, monkeypatch):
     monkeypatch.delenv("PRUNING_LAB_WORKERS", raising=False)
 
     def made(name, source):
-        cells = [nbformat.v4.new_code_cell('profile = "laptop"', metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(source)]
+        cells = [
+            nbformat.v4.new_code_cell('profile = "laptop"', metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(source),
+        ]
         spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), tmp_path / f"{name}.ipynb")
         return tmp_path / f"{name}.ipynb"
@@ -71,7 +76,10 @@ def test_chapters_execute_side_by_side_and_share_the_workers(write, tmp_path, mo
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setitem(build.CELL_SECONDS, "smoke", 60 * MINUTES)
     places = [str(tmp_path / name) for name in "ab"]
-    paths = [write("01_a", MEETS.format(own=places[0], other=places[1])), write("02_b", MEETS.format(own=places[1], other=places[0]))]
+    paths = [
+        write("01_a", MEETS.format(own=places[0], other=places[1])),
+        write("02_b", MEETS.format(own=places[1], other=places[0])),
+    ]
     copies = execute(paths, tmp_path)
     for path in paths:
         assert nbformat.read(copies[path], as_version=4).cells[-1].outputs[0].text == f"1 1 {ROOT}\n"
@@ -113,7 +121,10 @@ def net(seed):
 
 
 def test_next_is_what_shares_least_with_those_that_run():
-    plans = {Path(name): frozenset(map(net, seeds)) for name, seeds in dict(a=(1, 2, 3), b=(1, 2), c=(4,), d=(3, 5, 6)).items()}
+    plans = {
+        Path(name): frozenset(map(net, seeds))
+        for name, seeds in dict(a=(1, 2, 3), b=(1, 2), c=(4,), d=(3, 5, 6)).items()
+    }
     begun, running = [], []
     for path in map(Path, "abcd"):  # two at a time, the older one ends first
         begun.append(beside._next([p for p in map(Path, "abcd") if p not in begun], running[-1:], plans))
@@ -126,7 +137,10 @@ def test_a_plan_holds_what_its_experiments_are_made_of():
     found = beside.planned(ROOT / "book" / "03_coherence.ipynb", "smoke", None)
     assert found & beside.planned(ROOT / "book" / "04_diffs.ipynb", "smoke", None)
     assert not found & beside.planned(ROOT / "book" / "01_frame_potential.ipynb", "smoke", None)
-    assert any(type(e) is Train for e in found) and beside.planned(ROOT / "book" / "intro.ipynb", "smoke", None) == frozenset()
+    assert (
+        any(type(e) is Train for e in found)
+        and beside.planned(ROOT / "book" / "intro.ipynb", "smoke", None) == frozenset()
+    )
 
 
 @pytest.mark.parametrize("said, cores, count", [("8", 2, 8), ("1", 2, 1), (None, 2, 2), (None, 16, build.WORKERS)])
@@ -238,7 +252,9 @@ def test_what_makes_the_pages_does_not_outlive_a_build_that_is_killed(tmp_path, 
 
 
 def test_the_exit_code_and_the_output_of_a_command_come_through():
-    code, said = build._run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"])
+    code, said = build._run(
+        [sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"]
+    )
     assert code == 3 and sorted(said.split()) == ["err", "out"]
 
 
@@ -266,7 +282,10 @@ def test_pages_are_made_again_only_where_something_is_new(pages, tmp_path, monke
     changes = [
         lambda: None,
         lambda: (tmp_path / "src" / "a.md").write_text("b"),
-        lambda: (tmp_path / "src" / "a.md").rename(tmp_path / "src" / "b.md") and (tmp_path / "src" / "a.md").write_text("b"),
+        lambda: (
+            (tmp_path / "src" / "a.md").rename(tmp_path / "src" / "b.md")
+            and (tmp_path / "src" / "a.md").write_text("b")
+        ),
         lambda: page.write_text("changed by hand"),
         page.unlink,
         (tmp_path / "pages.json").unlink,
@@ -313,7 +332,11 @@ def built(write, tmp_path, monkeypatch):
 
 def is_said(code, err, folder, why="no space left"):
     [line] = err.splitlines()
-    return code == 1 and line.startswith(f"{why}: the book cannot be stored in {folder}") and "the same command goes on from there" in line
+    return (
+        code == 1
+        and line.startswith(f"{why}: the book cannot be stored in {folder}")
+        and "the same command goes on from there" in line
+    )
 
 
 @pytest.mark.parametrize("number, why", [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "the quota is used up")])
@@ -331,7 +354,9 @@ def test_what_the_store_says_of_a_full_disk_is_said_as_it_is(built, capsys):
 @pytest.mark.parametrize("where", ["mkdir", "rename", "replace", "write_text"])
 def test_a_disk_that_is_full_while_the_build_writes_is_said_in_a_sentence(built, tmp_path, capsys, monkeypatch, where):
     if where != "mkdir":
-        monkeypatch.setattr(build, "_run", lambda command: ((tmp_path / "out/work/_build/html").mkdir(parents=True), (0, ""))[1])
+        monkeypatch.setattr(
+            build, "_run", lambda command: ((tmp_path / "out/work/_build/html").mkdir(parents=True), (0, ""))[1]
+        )
     owner = build.Path
 
     def full(path, *_, **__):
@@ -351,7 +376,9 @@ def test_a_disk_that_is_full_while_the_build_writes_is_said_in_a_sentence(built,
 
 
 def test_a_disk_that_is_full_for_jupyter_book_is_said_in_a_sentence(built, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(build, "_run", lambda command: (2, "Traceback ...\nOSError: [Errno 28] No space left on device: 'x'\n"))
+    monkeypatch.setattr(
+        build, "_run", lambda command: (2, "Traceback ...\nOSError: [Errno 28] No space left on device: 'x'\n")
+    )
     code, err = built("1", capsys)
     assert is_said(code, err, tmp_path / "out")
 
@@ -359,7 +386,9 @@ def test_a_disk_that_is_full_for_jupyter_book_is_said_in_a_sentence(built, tmp_p
 def test_a_limit_of_the_system_on_files_is_a_full_disk(write, tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))" + BUILD
     words = [sys.executable, "-c", limited, str(tmp_path / "out"), str(write("01_a", "print('x' * 4000)"))]
-    done = subprocess.run(words, cwd=ROOT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        words, cwd=ROOT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True
+    )
     assert is_said(done.returncode, done.stderr, tmp_path / "out", "a file may not grow so large"), done.stderr
     assert list((tmp_path / "out" / "executed").iterdir()) == []
 
@@ -474,7 +503,9 @@ def test_only_whole_paths_are_paths_of_this_machine(tmp_path, monkeypatch, root,
 def test_the_user_s_folder_and_the_environment_are_found_and_a_system_s_python_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROOT", Path("/a/lab"))
     monkeypatch.setattr(build.Path, "home", lambda: Path("/home/me"))
-    (tmp_path / "page.json").write_text(json.dumps("at /home/me/x and /home/meter/x, #!/usr/bin/env python, /a/venv/bin"))
+    (tmp_path / "page.json").write_text(
+        json.dumps("at /home/me/x and /home/meter/x, #!/usr/bin/env python, /a/venv/bin")
+    )
     for prefix, more in (("/usr", []), ("/a/venv", ["/a/venv"])):
         monkeypatch.setattr(build.sys, "prefix", prefix)
         assert build.machine_paths(tmp_path) == [f"page.json: {folder}" for folder in [*more, "/home/me/"]]

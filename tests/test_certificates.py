@@ -1,4 +1,6 @@
-"""Certificates: chains of them make a record of older code as good as one of today's; a broken file of them is no permission."""
+"""Certificates: chains of them make a record of older code as good as one of today's; a broken file of them is no
+permission.
+"""
 
 import json
 import os
@@ -43,7 +45,10 @@ def test_a_chain_of_certificates_leads_from_a_record_to_today(found, expected):
 def test_what_was_tried_on_a_cpu_covers_a_gpu_only_where_it_says_so():
     for devices, expected in (("cpu", "unverified"), ("all", "certified")):
         certificates.save([certificate((A, C), devices=devices)])
-        assert certificates.standing("Toy", A, C, "cuda") == expected and certificates.standing("Toy", A, C, "cpu") == "certified"
+        assert (
+            certificates.standing("Toy", A, C, "cuda") == expected
+            and certificates.standing("Toy", A, C, "cpu") == "certified"
+        )
 
 
 @pytest.mark.parametrize(
@@ -272,4 +277,6 @@ def test_a_newer_certificate_replaces_one_since_the_same_commit_unless_a_record_
     certificates.save([certificate((B, A))])
     both = [*shelf, ("Toy", dict(code=B, device=dict(type="cpu")), toy)]
     certify.keep(certificate((A, today)), both)
-    assert len(certificates.stored()) == 2 and json.loads(certificates.file().read_text())["format"] == certificates.FORMAT
+    assert (
+        len(certificates.stored()) == 2 and json.loads(certificates.file().read_text())["format"] == certificates.FORMAT
+    )

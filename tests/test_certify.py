@@ -1,4 +1,6 @@
-"""Making certificates: edits that change answers are refused, edits that do not are certified, and no changed line goes unseen."""
+"""Making certificates: edits that change answers are refused, edits that do not are certified, and no changed line goes
+unseen.
+"""
 
 import contextlib
 import json
@@ -38,18 +40,25 @@ def test_a_twin_is_small_and_keeps_what_does_not_make_it_large():
     net = twin.parent
     assert (net.dataset, net.model, net.width, net.image_size, net.limit) == ("digits", "vgg19", 4, 32, 96)
     assert (net.recipe.batch, net.recipe.epochs, net.recipe.drops, net.recipe.holdout) == (32, 2, (3,), 10)
-    assert net.start.dataset == "digits" and certify.small(replace(NET, dataset="gaussian:cifar10")).dataset == "gaussian:digits"
+    assert (
+        net.start.dataset == "digits"
+        and certify.small(replace(NET, dataset="gaussian:cifar10")).dataset == "gaussian:digits"
+    )
 
 
 def test_every_kind_of_published_record_has_a_twin(shelf):
     experiments = [e for *_, e in shelf]
     made = certify.twins(experiments)
-    assert {type(e) for e in made} == {type(e) for s in experiments for e in lineage([s])} and len(set(made)) == len(made)
+    assert {type(e) for e in made} == {type(e) for s in experiments for e in lineage([s])} and len(set(made)) == len(
+        made
+    )
     for e in made:
         assert all(part in made[: made.index(e)] for part in e.parts())
 
 
-@pytest.mark.parametrize("e", [NET, MaskedTraining(NET), UnitCurve(NET, "fc1", ("norm", "random"))], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "e", [NET, MaskedTraining(NET), UnitCurve(NET, "fc1", ("norm", "random"))], ids=lambda e: type(e).__name__
+)
 def test_an_experiment_is_rebuilt_from_what_a_record_says(e):
     assert rebuild(type(e), e.config()) == e and rebuild(type(e), json.loads(json.dumps(certify._described(e)[1]))) == e
     with pytest.raises(TypeError):
@@ -151,9 +160,12 @@ def test_another_value_of_a_name_is_never_proved_by_its_having_run(tmp_path):
     before = lines(tmp_path, OLD + "\nOTHER = 10\n")
     for old, text in (("EDGE = 10", "EDGE = 11"), ("EDGE = 10", "EDGE = 2 * 5"), ("size: int = 3", "size: int = 4")):
         assert [line.text for line in syntax.unproved(before, lines(tmp_path, OLD.replace(old, text)))] == [text]
-    assert [line.text for line in syntax.unproved(before, lines(tmp_path, OLD.replace("x: int = 1", "x: int = 2")))] == ["x=2"]
+    assert [
+        line.text for line in syntax.unproved(before, lines(tmp_path, OLD.replace("x: int = 1", "x: int = 2")))
+    ] == ["x=2"]
     assert syntax.unproved(before, lines(tmp_path, OLD.replace("x: int = 1", "x: int = 1, z=3"))) == []  # a new one
-    assert syntax.unproved(before, lines(tmp_path, OLD.replace("version = 1", "version = 2"))) == []  # it is in every key
+    # it is in every key
+    assert syntax.unproved(before, lines(tmp_path, OLD.replace("version = 1", "version = 2"))) == []
     assert syntax.unproved(before, lines(tmp_path, OLD + "\nNEW = 1\n")) == []
     swapped = OLD.replace("EDGE = 10", "EDGE = 3").replace("= 3\n    version", "= 10\n    version")
     assert len(syntax.unproved(before, lines(tmp_path, swapped))) == 2
@@ -169,7 +181,8 @@ def test_what_a_module_does_when_it_is_imported_is_never_proved_by_its_having_ru
     "old, new, texts",
     [("        return y\n", "        return y\n        return y\n", ["return y", "return y"]),  # another of the same, somewhere
      ("            return x + 1\n", "            return x + 1\n            return y\n", ["return y"]),
-     ("            y = 2\n", "            y = 2\n            y = 7\n", ["y = 7"]),  # where `else` has one, but not `try`
+     # where `else` has one, but not `try`
+     ("            y = 2\n", "            y = 2\n            y = 7\n", ["y = 7"]),
      ("        else:\n            y = 7\n", "        y = 7\n", ["y = 7"])],
 )  # fmt: skip
 def test_a_statement_counts_where_it_stands_and_as_often(tmp_path, old, new, texts):
@@ -179,7 +192,10 @@ def test_a_statement_counts_where_it_stands_and_as_often(tmp_path, old, new, tex
 
 def test_a_statement_that_goes_is_seen_from_the_other_side(tmp_path):
     twice = OLD.replace("        return y\n", "        return y\n        return y\n")
-    assert [line.text for line in syntax.changed(lines(tmp_path, OLD), lines(tmp_path, twice))] == ["return y", "return y"]
+    assert [line.text for line in syntax.changed(lines(tmp_path, OLD), lines(tmp_path, twice))] == [
+        "return y",
+        "return y",
+    ]
     assert syntax.changed(lines(tmp_path, twice), lines(tmp_path, OLD)) == []
 
 
@@ -193,7 +209,14 @@ def test_lines_that_ran_are_noted_and_no_others(tmp_path):
     names["f"](1)
     ran = {source.name_in(tmp_path / name, tmp_path): rows for name, rows in seen.found().items()}
     told = {line.text: line.ran(ran) for line in syntax.statements([tmp_path / "ran.py"], tmp_path)}
-    assert told == {"def f(x):": True, "if x:": True, "return 1": False, "return 2": True, "def never():": False, "return 3": False}
+    assert told == {
+        "def f(x):": True,
+        "if x:": True,
+        "return 1": False,
+        "return 2": True,
+        "def never():": False,
+        "return 3": False,
+    }
 
 
 # rounding
@@ -203,13 +226,22 @@ A = np.array([1.0, 2.0, np.nan])
 
 @pytest.mark.parametrize(
     "other, distance",
-    [(A, 0), (A + 0.2, 0.1), (A.astype(np.float32), 0), (A[:2], np.inf), (np.array([1, 2, 3.0]), np.inf), (np.array(["1"] * 3), np.inf)],
+    [
+        (A, 0),
+        (A + 0.2, 0.1),
+        (A.astype(np.float32), 0),
+        (A[:2], np.inf),
+        (np.array([1, 2, 3.0]), np.inf),
+        (np.array(["1"] * 3), np.inf),
+    ],
 )
 def test_a_distance_is_relative_to_the_largest_number(other, distance):
     assert certify._distance(A, other) == pytest.approx(distance)
 
 
-@pytest.mark.parametrize("words", ["training.fit", "training.fit:fit", "training.fit:fit=tests/no_such.py::test_x", "=x"])
+@pytest.mark.parametrize(
+    "words", ["training.fit", "training.fit:fit", "training.fit:fit=tests/no_such.py::test_x", "=x"]
+)
 def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
     with pytest.raises(ValueError, match="expected FILE:FUNCTION=TEST"):
         certify.Waivers.read([words])
@@ -226,7 +258,10 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
             "waiver of 'training.fit:fti': there is no such function; there are .*training.fit:_Run, .*training.fit:fit",
         ),
         ("training.fit:_Run.nothing=tests/test_train.py", "there is no such function; .*training.fit:_Run.resume"),
-        ("training.fit:fit=tests/test_train.py::test_no_such", "tests/test_train.py has no test_no_such: expected a test that there is"),
+        (
+            "training.fit:fit=tests/test_train.py::test_no_such",
+            "tests/test_train.py has no test_no_such: expected a test that there is",
+        ),
         ("training.fit:fit=tests/test_train.py::Nothing::test_x[1]", "tests/test_train.py has no Nothing"),
     ],
 )
@@ -237,7 +272,14 @@ def test_a_waiver_of_what_there_is_not_names_what_there_is(words, says):
 
 def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_path, monkeypatch):
     test = f"tests/test_certify.py::{test_a_twin_is_small_and_keeps_what_does_not_make_it_large.__name__}"
-    places = ("training.fit", "training.fit:fit", "training.fit:_Run.resume", "masks.ranking", "masks", "gradients.engine")
+    places = (
+        "training.fit",
+        "training.fit:fit",
+        "training.fit:_Run.resume",
+        "masks.ranking",
+        "masks",
+        "gradients.engine",
+    )
     assert certify.Waivers.read(f"{place}={test}" for place in places).tests.keys() == set(places)
     (tmp_path / "pruning_lab").mkdir()
     (tmp_path / "pruning_lab" / "gone.py").write_text("def f():\n    return 1\n")
@@ -248,7 +290,10 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
         yield tmp_path
 
     monkeypatch.setattr(certify, "checked_out", checked_out)
-    assert certify.Waivers.read([f"gone:f={test}[1]", f"train={test}"], "before").tests.keys() == {"gone:f", "training.fit"}
+    assert certify.Waivers.read([f"gone:f={test}[1]", f"train={test}"], "before").tests.keys() == {
+        "gone:f",
+        "training.fit",
+    }
     with pytest.raises(ValueError, match="'gone:g': there is no such function; there are gone:f"):
         certify.Waivers.read([f"gone:g={test}"], "before")
 
@@ -275,7 +320,11 @@ def tree(tmp_path, shelf):
         recipe = meta["config"].get("recipe", {})
         drops = meta["experiment"] == "Train" and bool(recipe["drops"]) and meta["config"]["model"] != "resnet50"
         small = meta["experiment"] == "GradientHistory" and "mlp" in folder.name
-        small |= meta["experiment"] == "UnitCurve" and "lenet" in folder.name and "frame_potential" in meta["config"]["group"]
+        small |= (
+            meta["experiment"] == "UnitCurve"
+            and "lenet" in folder.name
+            and "frame_potential" in meta["config"]["group"]
+        )
         if drops or small:
             chosen.setdefault(meta["experiment"], (folder, meta, e))
     assert chosen.keys() == {"Train", "UnitCurve", "GradientHistory"}
@@ -283,7 +332,11 @@ def tree(tmp_path, shelf):
         target = tmp_path / "book" / "results" / folder.relative_to(environment.published_shelf())
         shutil.copytree(folder, target)
         (target / "record.json").write_text(json.dumps(dict(meta) | dict(code=e.code())))
-    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "begin"]):
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "begin"],
+    ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     return tmp_path
 
@@ -305,7 +358,9 @@ def edit(tree, name):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", ["a decile", *(pytest.param(n, marks=pytest.mark.soak) for n in EDITS if n != "a decile")])
+@pytest.mark.parametrize(
+    "name", ["a decile", *(pytest.param(n, marks=pytest.mark.soak) for n in EDITS if n != "a decile")]
+)
 def test_an_edit_that_changes_answers_is_refused_and_one_that_does_not_is_certified(tree, name):
     edit(tree, name)
     said, code = certified(tree)
@@ -317,7 +372,11 @@ def test_an_edit_that_changes_answers_is_refused_and_one_that_does_not_is_certif
     else:
         assert code == 0 and "certified (bits; devices: all)" in said, said
         [made] = json.loads(certificates.read_text())["certificates"]
-        assert made["states"].keys() >= {"Train", "UnitCurve", "GradientHistory"} and made["waived"] == {} and made["twins"] >= 4
+        assert (
+            made["states"].keys() >= {"Train", "UnitCurve", "GradientHistory"}
+            and made["waived"] == {}
+            and made["twins"] >= 4
+        )
         assert str(tree) not in certificates.read_text()
 
 
@@ -353,7 +412,9 @@ def test_a_line_that_no_twin_runs_needs_a_test_that_runs_it(tree):
         said, code = certified(tree, "--waive", "training.recipe:Recipe.__post_init__=tests/test_it.py::test_it")
         assert says in said, said
     [made] = json.loads((tree / "book" / "results" / "certificates.json").read_text())["certificates"]
-    assert code == 0 and made["waived"]["training.recipe:Recipe.__post_init__"]["tests"] == ["tests/test_it.py::test_it"]
+    assert code == 0 and made["waived"]["training.recipe:Recipe.__post_init__"]["tests"] == [
+        "tests/test_it.py::test_it"
+    ]
 
 
 @pytest.mark.soak
@@ -386,13 +447,24 @@ def test_a_default_that_changed_is_named_and_is_not_called_nothing(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace("drop_factor: float = 0.1", "drop_factor: float = 0.2"))
     said, code = certified(tree)
-    assert code == 2 and "nothing to certify: no code changed since HEAD under published records that have the same keys" in said, said
-    assert "3 published records are still neither" in said and said.count("the default of Recipe.drop_factor was 0.1 when it was made") == 3
+    assert (
+        code == 2
+        and "nothing to certify: no code changed since HEAD under published records that have the same keys" in said
+    ), said
+    assert (
+        "3 published records are still neither" in said
+        and said.count("the default of Recipe.drop_factor was 0.1 when it was made") == 3
+    )
     assert "comments and docstrings aside" not in said and "superseded" not in said
 
 
 def test_a_certificate_lists_waived_constants_apart(tmp_path):
-    edits = [("EDGE = 10", "EDGE = 11"), ('"long"', '"longer"'), ("x: int = 1", "x: int = 2"), ("def g", "g = 1\nprint(g)\n\n\ndef g")]
+    edits = [
+        ("EDGE = 10", "EDGE = 11"),
+        ('"long"', '"longer"'),
+        ("x: int = 1", "x: int = 2"),
+        ("def g", "g = 1\nprint(g)\n\n\ndef g"),
+    ]
     text = OLD
     for old, new in edits:
         text = text.replace(old, new)
@@ -432,7 +504,9 @@ def test_a_commit_that_there_is_not_is_one_sentence(tree):
 
 
 def test_gradients_of_twins_reach_every_layer_that_histories_name(shelf):
-    """What a history says of travel and paths is said of its twin too: a decile of fewer than one weight would hide it."""
+    """What a history says of travel and paths is said of its twin too: a decile of fewer than one weight would hide
+    it.
+    """
     found = {e for _, meta, e in shelf if meta["experiment"] == "GradientHistory"}
     assert all(isinstance(e, GradientHistory) and certify.small(e).snapshots.followed == 50 for e in found)
 
@@ -441,10 +515,14 @@ def test_the_cheapest_full_records_are_those_whose_data_are_here(shelf, monkeypa
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
     assert certify.cheapest(shelf, 5) == [] == certify.cheapest(shelf, 0)
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
-    monkeypatch.setattr(Train, "data_read", lambda self: dict.fromkeys((f"{self.dataset}/train", f"{self.dataset}/test")))
+    monkeypatch.setattr(
+        Train, "data_read", lambda self: dict.fromkeys((f"{self.dataset}/train", f"{self.dataset}/test"))
+    )
     plain = [(folder, meta, e) for folder, meta, e in shelf if isinstance(e, Train)]
     chosen = certify.cheapest(plain, 3)
-    assert len(chosen) == 3 and seconds[chosen[0]] <= min(seconds[e] for e in seconds if isinstance(e, Train) and e.start is None)
+    assert len(chosen) == 3 and seconds[chosen[0]] <= min(
+        seconds[e] for e in seconds if isinstance(e, Train) and e.start is None
+    )
 
 
 WRONG = [("Train", "1e-6"), ("Nothing", "1e-6"), ("GradientHistory", "x"), ("UnitCurve", "0"), ("UnitCurve", "nan")]

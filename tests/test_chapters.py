@@ -1,4 +1,6 @@
-"""Every chapter runs by itself under papermill, as its reader would run it, its figures carry what they must, its page asks nobody."""
+"""Every chapter runs by itself under papermill, as its reader would run it, its figures carry what they must, its page
+asks nobody.
+"""
 
 import ast
 import subprocess
@@ -19,7 +21,9 @@ PLOTLY = "application/vnd.plotly.v1+json"
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs_at_smoke(executed, chapter):
     """As the build of the book executes it: by papermill, in a kernel of its own, at the root of the project."""
-    outputs = [output for cell in nbformat.read(executed(chapter), as_version=4).cells for output in cell.get("outputs", [])]
+    outputs = [
+        output for cell in nbformat.read(executed(chapter), as_version=4).cells for output in cell.get("outputs", [])
+    ]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     figures = [output.data[PLOTLY] for output in outputs if PLOTLY in output.get("data", {})]
     assert figures
@@ -48,7 +52,10 @@ def test_the_command_of_a_reader_sets_what_a_chapter_runs(tmp_path):
 def code_of(chapter):
     """The code cells of a chapter: their tags, and their lines that are not blank."""
     cells = [cell for cell in nbformat.read(chapter, as_version=4).cells if cell.cell_type == "code"]
-    return [(set(cell.metadata.get("tags", [])), [line for line in cell.source.splitlines() if line.strip()]) for cell in cells]
+    return [
+        (set(cell.metadata.get("tags", [])), [line for line in cell.source.splitlines() if line.strip()])
+        for cell in cells
+    ]
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)

@@ -1,4 +1,6 @@
-"""A sweep on a real Dask cluster of two worker processes on this machine: workers die, differ, lack a GPU; it is stopped."""
+"""A sweep on a real Dask cluster of two worker processes on this machine: workers die, differ, lack a GPU; it is
+stopped.
+"""
 
 import gc
 import json
@@ -150,7 +152,8 @@ def stored(experiments):
 def test_workers_compute_parents_before_children_and_each_once(client, capsys, shelves):
     plan = [Curve(Net(n), f"c{k}") for n in "abc" for k in range(2)]
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    client.gather([client.submit(torch.set_num_threads, 2, workers=[w], pure=False) for w in workers])  # as without a nanny
+    # as without a nanny
+    client.gather([client.submit(torch.set_num_threads, 2, workers=[w], pure=False) for w in workers])
     sweeps.sweep(plan, client)
     assert stored([*plan, *map(Net, "abc")]) and max(Counter(name for _, name in noted()).values()) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -197,14 +200,18 @@ def test_a_worker_that_is_killed_costs_only_what_it_was_at(monkeypatch):
         killer.join()
     assert stored(plan) and not list(environment.local_shelf().rglob(".part-*"))
     begun = Counter(name for _, name in noted())
-    flying = {name for pid, name in noted() if pid == lost[0][0]} - {name for pid, name in noted("end") if pid == lost[0][0]}
+    flying = {name for pid, name in noted() if pid == lost[0][0]} - {
+        name for pid, name in noted("end") if pid == lost[0][0]
+    }
     assert lost[0][1] in flying and begun[lost[0][1]] == 2  # it was at work on it, and another did it again
     assert len(begun) == 12 and all(count == 1 for name, count in begun.items() if name not in flying)
 
 
 def test_a_failure_is_named_and_its_children_are_left_out(client, capsys):
     bad = Net("bad", error=True)
-    with pytest.raises(sweeps.SweepError, match="^2 of 4 failed, 2 are stored; the first: loss is not finite$") as caught:
+    with pytest.raises(
+        sweeps.SweepError, match="^2 of 4 failed, 2 are stored; the first: loss is not finite$"
+    ) as caught:
         sweeps.sweep([Curve(bad), Curve(Net("good"))], client)
     assert isinstance(caught.value.__cause__, FloatingPointError) and stored([Net("good"), Curve(Net("good"))])
     assert f"failed: Net {bad.key}: FloatingPointError: loss is not finite" in capsys.readouterr().out
@@ -225,7 +232,8 @@ def test_the_environment_names_the_cluster_and_the_connection_ends(client, monke
     monkeypatch.setenv("PRUNING_LAB_CLUSTER", client.scheduler.address)
     sweeps.sweep([Net("a")])
     assert noted() != [] and os.getpid() not in {pid for pid, _ in noted()}
-    until(lambda: len(client.run_on_scheduler(clients)) == 2)  # this test's own, and one that the scheduler has for itself
+    # this test's own, and one that the scheduler has for itself
+    until(lambda: len(client.run_on_scheduler(clients)) == 2)
     with sweeps.pool(1) as executor:  # what is given goes before
         sweeps.sweep([Net("b")], executor)
     assert noted()[-1][0] not in client.run(os.getpid).values()
@@ -409,7 +417,9 @@ def test_a_record_that_does_not_come_is_an_error(monkeypatch, shelves):
     monkeypatch.setattr(cluster, "PATIENCE", 0.3)
     monkeypatch.setattr(cluster, "LOOK", 0.02)
     e = Net("a")
-    with pytest.raises(ClusterError, match=f"a worker computed Net {e.key}, but its record is not here: PRUNING_LAB_STORE"):
+    with pytest.raises(
+        ClusterError, match=f"a worker computed Net {e.key}, but its record is not here: PRUNING_LAB_STORE"
+    ):
         cluster.Cluster(None, "").confirm(e)
     monkeypatch.setattr(cluster, "PATIENCE", 60)
     late = threading.Timer(0.1, store.run, (e, True))  # as a folder that is on another machine may be
@@ -458,7 +468,9 @@ def test_a_gpu_that_goes_away_is_not_waited_for(client, monkeypatch):
     monkeypatch.setattr(cluster, "LOOK", 0.1)
     client.run(own, GPU=1)
     go = threading.Timer(1.0, lambda: client.run(own, GPU=0))
-    monkeypatch.setattr(cluster.Cluster, "offered", lambda self, was=cluster.Cluster.offered: was(self) if go.finished.is_set() else 8.0)
+    monkeypatch.setattr(
+        cluster.Cluster, "offered", lambda self, was=cluster.Cluster.offered: was(self) if go.finished.is_set() else 8.0
+    )
     monkeypatch.setattr(cluster, "gpus", lambda e, offered: offered)  # eight: nobody has so many
     go.start()
     sweeps.sweep([Net("a")], client)
@@ -482,12 +494,18 @@ def test_a_cluster_without_workers_says_so_and_waits(monkeypatch, capsys):
 def test_the_page_s_job_script_starts_one_worker_of_one_thread_on_one_gpu(capsys):
     """The cell of the book, as it stands there; no Slurm is needed to write the script."""
     cells = json.loads((ROOT / "book" / "bigger_machines.ipynb").read_text(encoding="utf-8"))["cells"]
-    [source] = [text for cell in cells if cell["cell_type"] == "code" and "SLURMCluster(" in (text := "".join(cell["source"]))]
+    [source] = [
+        text for cell in cells if cell["cell_type"] == "code" and "SLURMCluster(" in (text := "".join(cell["source"]))
+    ]
     exec(compile(source, "cell", "exec"), {})
     first, *lines = [line for line in capsys.readouterr().out.splitlines() if line]
     *settings, worker = lines
-    assert first == "#!/usr/bin/env bash" and not [word for word in " ".join(lines).replace("=", " ").split() if word.startswith("/")]
-    assert {"#SBATCH -p gpu", "#SBATCH -t 04:00:00", "#SBATCH --cpus-per-task=1", "#SBATCH --gres=gpu:1"} <= set(settings)
+    assert first == "#!/usr/bin/env bash" and not [
+        word for word in " ".join(lines).replace("=", " ").split() if word.startswith("/")
+    ]
+    assert {"#SBATCH -p gpu", "#SBATCH -t 04:00:00", "#SBATCH --cpus-per-task=1", "#SBATCH --gres=gpu:1"} <= set(
+        settings
+    )
     assert "export PRUNING_LAB_STORE=$SCRATCH/pruning_lab/store" in settings
     assert worker.startswith("python -m distributed.cli.dask_worker tcp://SCHEDULER:8786 ")
     assert " --nthreads 1 " in worker and worker.endswith(" --resources GPU=1") and "--nworkers" not in worker

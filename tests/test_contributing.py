@@ -91,6 +91,8 @@ def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatc
 
 def test_a_machine_without_jupyter_has_its_smoke():
     nets = "[smoke.net(name) for name in ('vit', 'vgg19_bn', 'conv_2', 'resnet50')]"
-    said = run(["smoke"], before=f"from pruning_lab.running import smoke; smoke.experiments = lambda: {nets}", expected=2)
+    said = run(
+        ["smoke"], before=f"from pruning_lab.running import smoke; smoke.experiments = lambda: {nets}", expected=2
+    )
     assert "3 of 4 work, " in said  # the page says that ResNet50 needs torchvision
     assert [line.split()[0] for line in said.splitlines()[:4]] == ["ok", "ok", "ok", "FAILED"]

@@ -52,9 +52,11 @@ ORACLES = {
     "inner_product": lambda weight: pairs(weight, dot),
     "random": lambda noise: noise.tolist(),
     "activation": lambda activation: by_unit(
-        activation, lambda i, u: sum(abs(a) for a in activation[i, u].tolist()) / activation.shape[2]),
+        activation, lambda i, u: sum(abs(a) for a in activation[i, u].tolist()) / activation.shape[2]
+    ),
     "taylor": lambda activation, activation_gradient: by_unit(
-        activation, lambda i, u: abs(dot(activation[i, u].tolist(), activation_gradient[i, u].tolist()))),
+        activation, lambda i, u: abs(dot(activation[i, u].tolist(), activation_gradient[i, u].tolist()))
+    ),
 }
 BUILT_IN = [name for name, function in criteria.UNIT.items() if function.__module__.startswith(criteria.__name__)]
 
@@ -188,9 +190,11 @@ def test_registration():
 @pytest.mark.usefixtures("registries")
 def test_a_parameter_that_nothing_provides_is_refused():
     with pytest.raises(ValueError, match=r"'greedy' has parameters \['weight', 'power'\].*weight, init, gradient"):
+
         @criteria.unit_criterion
         def greedy(weight, power=2):
             return weight.flatten(1).pow(power).sum(1)
+
     with pytest.raises(ValueError, match="at least one"):
         criteria.weight_criterion(lambda: None)
     assert "greedy" not in criteria.UNIT
@@ -220,7 +224,9 @@ def test_a_module_or_a_cell_that_runs_again_replaces_its_own(register):
     for parameter in ("weight", "weight", "gradient"):
         register(mine := again("__main__", "mine", parameter))
         assert registry["mine"] is mine
-    with pytest.raises(ValueError, match="'mine' is registered already, by __main__: give the new function another name"):
+    with pytest.raises(
+        ValueError, match="'mine' is registered already, by __main__: give the new function another name"
+    ):
         register(again("another", "mine"))
     assert registry["mine"] is mine
     assert register(mine) is mine
@@ -241,9 +247,15 @@ def test_what_the_library_holds_is_nobody_else_s(register, name):
 @pytest.mark.usefixtures("registries")
 def test_a_name_reads_the_same_for_units_and_for_weights():
     reads = {name: criteria.needs(name) for name in criteria.UNIT | criteria.WEIGHT}
-    with pytest.raises(ValueError, match="'norm' is registered already, by pruning_lab.criteria.unit, for units, and reads weight: give"):
+    with pytest.raises(
+        ValueError,
+        match="'norm' is registered already, by pruning_lab.criteria.unit, for units, and reads weight: give",
+    ):
         criteria.weight_criterion(again("mine", "norm", "gradient"))
-    with pytest.raises(ValueError, match="'diff' is registered already, by pruning_lab.criteria.weight, for weights, and reads diff: give"):
+    with pytest.raises(
+        ValueError,
+        match="'diff' is registered already, by pruning_lab.criteria.weight, for weights, and reads diff: give",
+    ):
         criteria.unit_criterion(again("mine", "diff"))
     criteria.weight_criterion(again("mine", "norm"))
     criteria.unit_criterion(again("mine", "magnitude"))

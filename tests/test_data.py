@@ -1,4 +1,6 @@
-"""Image sets: fixed splits, the layouts that are read, digests, scales, and one clear error for each kind of bad input."""
+"""Image sets: fixed splits, the layouts that are read, digests, scales, and one clear error for each kind of bad
+input.
+"""
 
 import io
 import json
@@ -48,7 +50,11 @@ def test_digits_are_split_once_for_all():
     train, test = data.load("digits", "train"), data.load("digits", "test")
     assert len(train) + len(test) == 1797 and (len(train), len(test)) == (1352, 445)
     assert (train.digest, test.digest) == ("ba0561eb4920908c", "14ff826f26c2831f")
-    assert train.images.shape[1:] == (1, 8, 8) and train.images.dtype == torch.float32 and train.labels.dtype == torch.int64
+    assert (
+        train.images.shape[1:] == (1, 8, 8)
+        and train.images.dtype == torch.float32
+        and train.labels.dtype == torch.int64
+    )
     assert train.classes == tuple("0123456789")
 
 
@@ -61,7 +67,9 @@ def test_digits_are_stratified_and_disjoint():
         n = (whole.target == k).sum()
         assert abs((test.labels == k).sum().item() - n / 4) < 1
     rows = [(tuple(x.ravel()), int(y)) for x, y in zip(whole.images / 16, whole.target, strict=True)]
-    found = [(tuple(x.ravel().tolist()), int(y)) for s in (train, test) for x, y in zip(s.images, s.labels, strict=True)]
+    found = [
+        (tuple(x.ravel().tolist()), int(y)) for s in (train, test) for x, y in zip(s.images, s.labels, strict=True)
+    ]
     assert sorted(rows) == sorted(found)  # every scan once: none is in both halves, none is lost
 
 
@@ -74,7 +82,9 @@ def test_own_sets_are_read_channels_first(root):
     with np.load(file) as z:
         expected, labels = z["images"].transpose(0, 3, 1, 2) / 255, z["labels"]
     np.testing.assert_allclose(split.images.numpy(), expected, rtol=1e-6)
-    assert split.images.is_contiguous() and split.labels.tolist() == labels.tolist() and split.classes == ("a", "b", "c")
+    assert (
+        split.images.is_contiguous() and split.labels.tolist() == labels.tolist() and split.classes == ("a", "b", "c")
+    )
     assert split.name == "own" and split.lossy == 0 and "own" in data.names()
 
 
@@ -90,8 +100,14 @@ BROKEN_OTHER = {
     "truncated": (lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]), "cannot be read as .npz"),
     "empty": (lambda f: f.write_bytes(b""), "cannot be read as .npz"),
     "no zip": (lambda f: f.write_text("images, labels"), "cannot be read as .npz"),
-    "pickled labels": (lambda f: np.savez(f, images=np.zeros(3), labels=np.array([None])), "cannot be read as .npz without pickles"),
-    "no labels": (lambda f: np.savez(f, images=np.zeros(3)), r"holds \['images'\]; expected arrays 'images' and 'labels'"),
+    "pickled labels": (
+        lambda f: np.savez(f, images=np.zeros(3), labels=np.array([None])),
+        "cannot be read as .npz without pickles",
+    ),
+    "no labels": (
+        lambda f: np.savez(f, images=np.zeros(3)),
+        r"holds \['images'\]; expected arrays 'images' and 'labels'",
+    ),
 }
 
 
@@ -172,13 +188,7 @@ def test_a_constant_channel_stays_finite(root):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        dict(pixel=(0, 0, 0, 0)),
-        dict(pixel=(11, 4, 3, 2)),
-        dict(label=0),
-        dict(label=11),
-        dict(shape=(12, 4, 5, 3)),
-    ],
+    [dict(pixel=(0, 0, 0, 0)), dict(pixel=(11, 4, 3, 2)), dict(label=0), dict(label=11), dict(shape=(12, 4, 5, 3))],
     ids=str,
 )
 def test_the_digest_changes_with_any_byte(root, change):
@@ -644,7 +654,11 @@ def test_a_net_names_the_data_of_the_net_that_it_starts_from(halves, root):
 def test_gaussian_images_have_the_labels_and_moments_of_the_real_ones(size):
     for split in ("train", "test"):
         real, noise = (data.load(name, split, image_size=size) for name in ("digits", "gaussian:digits"))
-        assert torch.equal(real.labels, noise.labels) and real.images.shape == noise.images.shape and noise.classes == real.classes
+        assert (
+            torch.equal(real.labels, noise.labels)
+            and real.images.shape == noise.images.shape
+            and noise.classes == real.classes
+        )
         assert noise.images.min() < 0 and noise.images.max() > 1  # not clipped
     real, noise = (data.load(name, "train", image_size=size).images for name in ("digits", "gaussian:digits"))
     n = real.numel()
@@ -705,7 +719,11 @@ def test_names_that_are_no_single_folder_are_refused(root, tmp_path, name):
 def test_names_may_hold_letters_digits_and_dots(root):
     for name in ("own", "my-own_2.1", "Größe"):
         put(root, name)
-        assert data.load(name, "train").name == name and data.load(f"gaussian:{name}", "train").classes == ("a", "b", "c")
+        assert data.load(name, "train").name == name and data.load(f"gaussian:{name}", "train").classes == (
+            "a",
+            "b",
+            "c",
+        )
 
 
 @pytest.mark.parametrize("bad", [dict(split="val"), dict(scale="z"), dict(limit=0), dict(limit=-1)], ids=str)
@@ -762,7 +780,9 @@ def npy(array=None, header=None, version=b"\x01\x00", tail=b""):
 
 
 def members(root, split="train", **change):
-    """A sound half as a zip of members; those in `change` are bytes, or left out if None; `__` stands for the dot of a name."""
+    """A sound half as a zip of members; those in `change` are bytes, or left out if None; `__` stands for the dot of a
+    name.
+    """
     file = put(root, split=split)
     with np.load(file) as z:
         whole = {f"{name}.npy": npy(z[name]) for name in z.files}
@@ -1038,7 +1058,9 @@ def test_a_write_that_fails_leaves_nothing(root, monkeypatch):
         file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setitem(data._DOWNLOADS, "mnist", lambda *_: data._Raw(np.zeros((2, 5, 4, 1), np.uint8), np.array([0, 1]), ("x", "y")))
+    monkeypatch.setitem(
+        data._DOWNLOADS, "mnist", lambda *_: data._Raw(np.zeros((2, 5, 4, 1), np.uint8), np.array([0, 1]), ("x", "y"))
+    )
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(OSError, match="disk full"):
         data.load("mnist", "train")

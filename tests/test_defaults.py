@@ -1,4 +1,6 @@
-"""Defaults of settings: records are found by what differs from them, so that one that changes gives old records another meaning."""
+"""Defaults of settings: records are found by what differs from them, so that one that changes gives old records another
+meaning.
+"""
 
 from dataclasses import MISSING, fields
 
@@ -36,7 +38,9 @@ KINDS = {kind.__name__: kind for kind in (Recipe, *(getattr(experiments, name) f
 def test_a_default_never_changes(name):
     today = {f.name: f.default for f in fields(KINDS[name]) if f.default is not MISSING}
     pinned = DEFAULTS.get(name, {})
-    assert all(f.default_factory is MISSING for f in fields(KINDS[name])), f"{name}: a default that is made anew cannot be held here"
+    assert all(f.default_factory is MISSING for f in fields(KINDS[name])), (
+        f"{name}: a default that is made anew cannot be held here"
+    )
     moved = {k: (pinned[k], today.get(k, "none")) for k in pinned if repr(today.get(k, MISSING)) != repr(pinned[k])}
     assert not moved, (
         f"{name}: defaults were and are {moved}. A record's key names what differs from them, and a record that lacks a field has its "
@@ -44,7 +48,9 @@ def test_a_default_never_changes(name):
         f"chapters' plans; or raise `version` of {name} and of all that is made of it, and change this table, too"
     )
     new = sorted(today.keys() - pinned.keys())
-    assert not new, f"{name}: {new} are new. The default of a new field is what all records made before had: hold it in this table"
+    assert not new, (
+        f"{name}: {new} are new. The default of a new field is what all records made before had: hold it in this table"
+    )
 
 
 def test_the_table_names_no_class_that_there_is_not():

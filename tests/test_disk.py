@@ -1,4 +1,6 @@
-"""A full disk: the error names the place and what to do, and nothing half-written stays, of a record or of a checkpoint."""
+"""A full disk: the error names the place and what to do, and nothing half-written stays, of a record or of a
+checkpoint.
+"""
 
 import errno
 import json
@@ -45,7 +47,9 @@ def test_a_full_disk_is_said_with_the_place_and_what_to_do(shelves, monkeypatch,
     with pytest.raises(DiskFull) as caught:
         store.run(NET)
     said = str(caught.value)
-    assert said.startswith(f"no space left: Train {NET.key} cannot be stored in {shelves}") and "PRUNING_LAB_STORE" in said
+    assert (
+        said.startswith(f"no space left: Train {NET.key} cannot be stored in {shelves}") and "PRUNING_LAB_STORE" in said
+    )
     assert "python -m pruning_lab clean" in said and isinstance(caught.value.__cause__, OSError)
     assert files(shelves) == [] and not list(shelves.rglob(".part-*"))
     monkeypatch.undo()
@@ -88,8 +92,14 @@ def chapter(folder):
 
 
 def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path, monkeypatch):
-    """A limit of the system: a file of more bytes cannot be written. Weights take 4,000, a checkpoint 5,000, all else less than 1,500."""
-    more = dict(PYTHONPATH=os.pathsep.join([str(ROOT), str(Path(__file__).parent)]), TQDM_DISABLE="1", PYTHONDONTWRITEBYTECODE="1")
+    """A limit of the system: a file of more bytes cannot be written. Weights take 4,000, a checkpoint 5,000, all else
+    less than 1,500.
+    """
+    more = dict(
+        PYTHONPATH=os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
+        TQDM_DISABLE="1",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
     places = [tmp_path / "record", tmp_path / "checkpoint"]  # after what does not fit there
     words = [sys.executable, "-c", LIMITED, str(chapter(tmp_path)), *map(str, places)]
     done = subprocess.run(words, env=os.environ | more, capture_output=True, text=True, cwd=ROOT)
@@ -97,7 +107,9 @@ def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path, monkeypatch):
     lines = done.stderr.splitlines()
     assert len(lines) == 4 and lines[1::2] == ["2", "2"], lines
     for place, line in zip(places, lines[::2], strict=True):
-        assert line.startswith(f"pruning_lab: a file may not grow so large: Train {NET.key} cannot be stored in {place}")
+        assert line.startswith(
+            f"pruning_lab: a file may not grow so large: Train {NET.key} cannot be stored in {place}"
+        )
         assert files(place) == [], place
         monkeypatch.setenv("PRUNING_LAB_STORE", str(place))
         sweeps.sweep([NET])  # with room again
@@ -118,7 +130,10 @@ def test_the_last_whole_checkpoint_stays_when_the_next_does_not_fit(shelves, mon
     monkeypatch.setitem(sys.modules["pruning_lab.train"].fit.__kwdefaults__, "save_every", 0.0)
     with pytest.raises(DiskFull, match="no space left"):
         store.run(NET)
-    assert files(shelves) == [store.scratch(NET).relative_to(shelves).as_posix()] and checkpoint.load(store.scratch(NET)) is not None
+    assert (
+        files(shelves) == [store.scratch(NET).relative_to(shelves).as_posix()]
+        and checkpoint.load(store.scratch(NET)) is not None
+    )
     monkeypatch.undo()
 
 
@@ -149,7 +164,9 @@ def test_only_a_full_disk_is_one(error, why):
 
 
 def test_other_errors_come_through_as_they_are(shelves, monkeypatch):
-    monkeypatch.setattr(pd.DataFrame, "to_csv", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+    monkeypatch.setattr(
+        pd.DataFrame, "to_csv", lambda *_, **__: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no"))
+    )
     with pytest.raises(PermissionError):
         store.run(NET)
     half = shelves / "half"

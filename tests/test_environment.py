@@ -24,7 +24,11 @@ def test_folders_follow_their_variables(monkeypatch, tmp_path):
     assert environment.data_root() == tmp_path / "pruning_lab" / "data"
     assert environment.local_shelf() == tmp_path / "pruning_lab" / "store"
     assert environment.published_shelf() == ROOT / "book" / "results"
-    for name, folder in (("DATA", environment.data_root), ("STORE", environment.local_shelf), ("RESULTS", environment.published_shelf)):
+    for name, folder in (
+        ("DATA", environment.data_root),
+        ("STORE", environment.local_shelf),
+        ("RESULTS", environment.published_shelf),
+    ):
         monkeypatch.setenv(f"PRUNING_LAB_{name}", str(tmp_path / name))
         assert folder() == tmp_path / name
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -54,7 +58,9 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name):
 
 def python(code, path):
     more = dict(PYTHONPATH=os.pathsep.join(map(str, path)), PYTHONDONTWRITEBYTECODE="1")
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -79,7 +85,11 @@ def test_the_torchvision_installed_here_is_usable():
 def test_a_torchvision_without_its_operators_is_made_usable(tmp_path):
     """The package without its compiled part fails at import just as a CUDA build beside a CPU-only torch does."""
     package = Path(find_spec("torchvision").origin).parent
-    shutil.copytree(package, tmp_path / "torchvision", ignore=shutil.ignore_patterns("*.so*", "*.pyd", "*.dll", "*.dylib", "__pycache__"))
+    shutil.copytree(
+        package,
+        tmp_path / "torchvision",
+        ignore=shutil.ignore_patterns("*.so*", "*.pyd", "*.dll", "*.dylib", "__pycache__"),
+    )
     fails = """
 try:
     import torchvision
@@ -91,7 +101,10 @@ import sys
 for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
     del sys.modules[name]
 """
-    python(fails + USE + f"assert environment._LIBRARIES and torchvision.__file__.startswith({str(tmp_path)!r})", [tmp_path, ROOT])
+    python(
+        fails + USE + f"assert environment._LIBRARIES and torchvision.__file__.startswith({str(tmp_path)!r})",
+        [tmp_path, ROOT],
+    )
 
 
 @pytest.fixture

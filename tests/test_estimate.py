@@ -65,7 +65,12 @@ def test_a_training_takes_its_steps_and_an_evaluation_an_epoch(measured):
 
 
 def test_nets_that_step_alike_are_measured_once(measured):
-    alike = [NET, replace(NET, seed=1), replace(NET, recipe=replace(RECIPE, lr=0.2, iterations=9)), replace(NET, init="glorot")]
+    alike = [
+        NET,
+        replace(NET, seed=1),
+        replace(NET, recipe=replace(RECIPE, lr=0.2, iterations=9)),
+        replace(NET, init="glorot"),
+    ]
     recipes = [dict(batch=16), dict(optimizer="adam", momentum=0.0), dict(momentum=0.0), dict(precision="bfloat16")]
     other = [replace(NET, recipe=replace(RECIPE, **change)) for change in [*recipes, dict(augmentation="crop_flip")]]
     other += [replace(NET, width=9), replace(NET, model="mlp"), replace(NET, image_size=16)]
@@ -85,7 +90,8 @@ def test_looks_are_tried_where_short_and_reckoned_where_long(measured, monkeypat
     grads = GradientSnapshots(replace(NET, recipe=replace(RECIPE, iterations=None, epochs=4)), (0, 2, 4), 100)
     assert estimate.estimate([grads]).seconds[grads] == pytest.approx(training + 3 * 0.5)
     monkeypatch.setattr(estimate, "LONG", 0.01)
-    reckoned = 0.2 * 2 * 100 * 3 / (32 * 20)  # two trainings' passes over 100 images, three times; the training sees 640
+    # two trainings' passes over 100 images, three times; the training sees 640
+    reckoned = 0.2 * 2 * 100 * 3 / (32 * 20)
     assert estimate.estimate([grads]).seconds[grads] == pytest.approx(training + reckoned)
 
 
@@ -96,7 +102,11 @@ def test_a_look_that_is_tried_takes_time():
 def test_what_trains_nothing_takes_its_cost_at_this_speed(measured):
     curve = UnitCurve(NET, "fc1")
     found = estimate.estimate([curve, Job("a", 3.0)])
-    assert found.seconds[Job("a", 3.0)] == 6.0 and found.seconds[curve] == pytest.approx(2 * curve.cost()) and NET in found.seconds
+    assert (
+        found.seconds[Job("a", 3.0)] == 6.0
+        and found.seconds[curve] == pytest.approx(2 * curve.cost())
+        and NET in found.seconds
+    )
     assert found.memory[curve] == 0 and set(found.steps) == {NET}
 
 
@@ -115,7 +125,8 @@ def test_memory_is_weights_gradients_moments_images_and_activations():
         net = replace(NET, recipe=replace(RECIPE, **change))
         assert estimate.peak_bytes(net.training()) == 4 * copies * weights + images + batch
     net = models.build("conv_2", (1, 4, 4), width=2)
-    conv, flat, full = 4 * 2 * 16, 2 * 4 + 2 * 4, 4 * 8 + 10  # two layers and their ReLU; pooled, flattened; two layers and theirs, logits
+    # two layers and their ReLU; pooled, flattened; two layers and theirs, logits
+    conv, flat, full = 4 * 2 * 16, 2 * 4 + 2 * 4, 4 * 8 + 10
     assert estimate.activations(net, (1, 4, 4)) == conv + flat + full
     assert estimate._batch(replace(NET, limit=20).training()) == 20  # no batch is larger than the set
 
@@ -150,7 +161,9 @@ def test_the_end_of_a_sweep_by_workers():
 
 def test_memory_of_workers_is_that_of_the_largest():
     found = estimate.Estimate(dict.fromkeys("abc", 1.0), dict(a=10, b=30, c=20), dict.fromkeys("abc", []), {}, 3, 0)
-    assert [found.total(n)[1] - n * estimate.BASE for n in (1, 2, 3)] == [30, 50, 60] and found.total(9)[1] == 60 + 3 * estimate.BASE
+    assert [found.total(n)[1] - n * estimate.BASE for n in (1, 2, 3)] == [30, 50, 60] and found.total(9)[
+        1
+    ] == 60 + 3 * estimate.BASE
 
 
 def test_what_is_stored_is_not_counted_unless_afresh(measured, shelves):
@@ -158,16 +171,23 @@ def test_what_is_stored_is_not_counted_unless_afresh(measured, shelves):
     store.run(NET)
     found = estimate.estimate([curve, NET])
     assert list(found.seconds) == [curve] and (found.stored, found.asked) == (1, 2)
-    assert found.text().splitlines()[0] == "1 of 2 experiments are stored; 1 runs are missing, what these build on included"
+    assert (
+        found.text().splitlines()[0]
+        == "1 of 2 experiments are stored; 1 runs are missing, what these build on included"
+    )
     fresh = estimate.estimate([curve, NET], fresh=True)
     assert list(fresh.seconds) == [NET, curve] and fresh.stored == 0
     sweeps.sweep([curve])
     done = estimate.estimate([curve, NET])
-    assert done.text(4) == "2 of 2 experiments are stored; 0 runs are missing, what these build on included" and done.table().empty
+    assert (
+        done.text(4) == "2 of 2 experiments are stored; 0 runs are missing, what these build on included"
+        and done.table().empty
+    )
 
 
 def test_nothing_is_stored_or_computed_by_measuring(shelves, monkeypatch):
-    later = replace(NET, start=replace(NET, seed=1), recipe=replace(RECIPE, batch=16))  # it steps otherwise than what it starts from
+    # it steps otherwise than what it starts from
+    later = replace(NET, start=replace(NET, seed=1), recipe=replace(RECIPE, batch=16))
     monkeypatch.setattr(Train, "compute", lambda self: pytest.fail("it was computed"))
     before = torch.random.get_rng_state()
     found = estimate.estimate([later])
@@ -179,7 +199,11 @@ def test_the_table_has_a_row_a_kind(measured):
     nets = [replace(NET, seed=s, width=w) for s in (0, 1) for w in (8, 9)]
     table = estimate.estimate([UnitCurve(net, "fc1") for net in nets]).table()
     rows = table[["what", "model", "width", "runs", "iterations"]].fillna(0).values.tolist()
-    assert rows == [["Train", "lenet_300_100", 8, 2, 20], ["Train", "lenet_300_100", 9, 2, 20], ["UnitCurve", "", 0, 4, 0]]
+    assert rows == [
+        ["Train", "lenet_300_100", 8, 2, 20],
+        ["Train", "lenet_300_100", 9, 2, 20],
+        ["UnitCurve", "", 0, 4, 0],
+    ]
     assert table.step_ms.tolist()[:2] == [10.0, 10.0] and table.seconds[0] == pytest.approx(2 * (0.2 + 4 * TEST * 1e-4))
 
 
@@ -188,15 +212,27 @@ def test_the_command_says_what_is_missing_and_what_it_takes(measured, capsys, mo
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     assert main(["plan", "05", "--profile", "smoke", "--workers", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "0 of 5 experiments are stored; 10 runs are missing, what these build on included" and threads == [1, before]
+    assert lines[
+        0
+    ] == "0 of 5 experiments are stored; 10 runs are missing, what these build on included" and threads == [1, before]
     assert [line.split()[0] for line in lines[2:-2]] == ["GradientSnapshots"] * 5 + ["GradientHistory"]
-    assert lines[-2].startswith("in one process: about ") and lines[-1].startswith("with 3 workers that do not slow each other down: ")
+    assert lines[-2].startswith("in one process: about ") and lines[-1].startswith(
+        "with 3 workers that do not slow each other down: "
+    )
     assert main(["plan", "05", "--profile", "smoke", "-p", "sedes", "3"]) == 2
 
 
 @pytest.mark.parametrize(
     "seconds, words",
-    [(0, "0 s"), (99.4, "99 s"), (100, "2 min"), (5990, "1 h 40 min"), (6100, "1 h 42 min"), (86400, "24 h 0 min"), (200000, "2 d 7 h")],
+    [
+        (0, "0 s"),
+        (99.4, "99 s"),
+        (100, "2 min"),
+        (5990, "1 h 40 min"),
+        (6100, "1 h 42 min"),
+        (86400, "24 h 0 min"),
+        (200000, "2 d 7 h"),
+    ],
 )
 def test_durations_are_said_in_units_that_matter(seconds, words):
     assert sweeps.duration(seconds) == words

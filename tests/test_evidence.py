@@ -25,12 +25,18 @@ YES, NO, OPEN = "reproduced", "not reproduced", "undecided"
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
-@given(values=st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 3)), min_size=2, max_size=8).filter(lambda v: np.std(v) > 1e-3))
+@given(
+    values=st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 3)), min_size=2, max_size=8).filter(
+        lambda v: np.std(v) > 1e-3
+    )
+)
 @settings(max_examples=30, deadline=None)
 def test_the_interval_is_student_s(confidence, values):
     mean, low, high = claims.interval(values, confidence)
     expected = stats.t.interval(confidence, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    assert mean == pytest.approx(np.mean(values), abs=1e-9) and (low, high) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+    assert mean == pytest.approx(np.mean(values), abs=1e-9) and (low, high) == pytest.approx(
+        expected, rel=1e-9, abs=1e-6
+    )
 
 
 def test_the_interval_of_too_few_nets_is_infinite():
@@ -140,17 +146,25 @@ def test_data_that_are_not_the_source_s_have_words_of_their_own_and_smoke_has_no
     for name in ("digits", "fashion_mnist"):
         words = [f"holds on {name}", f"does not hold on {name}", f"undecided on {name}", f"mixed on {name}"]
         assert [claims.worded(w, name, p) for p in ("laptop", "night") for w in DECIDED] == words * 2
-    assert {claims.worded(w, d, "smoke") for w in DECIDED for d in ("", "digits", "mnist")} == {"no verdict at this size"}
-    assert {claims.worded("not run", d, p) for d in ("", "digits") for p in ("", "smoke", "laptop", "paper")} == {"not run"}
+    assert {claims.worded(w, d, "smoke") for w in DECIDED for d in ("", "digits", "mnist")} == {
+        "no verdict at this size"
+    }
+    assert {claims.worded("not run", d, p) for d in ("", "digits") for p in ("", "smoke", "laptop", "paper")} == {
+        "not run"
+    }
 
 
 def test_a_claim_on_other_data_is_worded_so_in_its_parts_and_as_a_whole():
     parts = {"fc1": around(1), "conv2": around(2), "conv4": []}
     found = claims.judge("FP1", parts, on="fashion_mnist", profile="night")
-    assert found.verdict.tolist() == ["holds on fashion_mnist"] * 2 + ["not run"] and set(found.overall) == {"undecided on fashion_mnist"}
+    assert found.verdict.tolist() == ["holds on fashion_mnist"] * 2 + ["not run"] and set(found.overall) == {
+        "undecided on fashion_mnist"
+    }
     assert set(claims.judge("FP1", {"fc1": around(1)}, on="digits").overall) == {"holds on digits"}
     smoke = claims.judge("FP1", parts, on="digits", profile="smoke")
-    assert smoke.verdict.tolist() == ["no verdict at this size"] * 2 + ["not run"] and set(smoke.overall) == {"no verdict at this size"}
+    assert smoke.verdict.tolist() == ["no verdict at this size"] * 2 + ["not run"] and set(smoke.overall) == {
+        "no verdict at this size"
+    }
 
 
 def test_a_part_may_have_a_kind_of_its_own():
@@ -158,13 +172,19 @@ def test_a_part_may_have_a_kind_of_its_own():
     rows = claims.judge("WI2", parts, margin=1, kinds={"steep": "differs"}).set_index("part")
     assert claims.load()["WI2"].kind == "same" and list(rows.verdict) == [YES, YES]
     assert rows.high["level"] < rows.high["steep"]  # 90 % against 95 %
-    assert list(claims.judge("WI2", {"level": around(3), "steep": around(3)}, margin=1, kinds={"steep": "differs"}).verdict) == [NO, YES]
+    assert list(
+        claims.judge("WI2", {"level": around(3), "steep": around(3)}, margin=1, kinds={"steep": "differs"}).verdict
+    ) == [NO, YES]
 
 
 def test_a_claim_is_judged_part_by_part():
     rows = claims.judge("FP1", {"fc1": around(1), "conv2": around(-1)}, profile="paper")
     assert rows.verdict.tolist() == [YES, NO] and set(rows.overall) == {"mixed"} and rows.n.tolist() == [3, 3]
-    assert rows.label.tolist() == ["FP1  fc1", "FP1  conv2"] and rows["values"][0] == around(1) and rows["mean"][0] == pytest.approx(1)
+    assert (
+        rows.label.tolist() == ["FP1  fc1", "FP1  conv2"]
+        and rows["values"][0] == around(1)
+        and rows["mean"][0] == pytest.approx(1)
+    )
     units = claims.judge("FP1", {"fc1": around(1), "conv2": []}, unit={"fc1": "points", "conv2": "doublings"}).unit
     assert units.tolist() == ["points", "doublings"]
     assert set(rows.unit) == {"points"} and set(claims.judge("FP1", {"fc1": around(1)}, unit="ranks").unit) == {"ranks"}
@@ -196,10 +216,13 @@ def test_the_scoreboard_has_units_and_says_what_chance_alone_would_decide(wide, 
     parts = {f"w{k}": around(1 + k) for k in range(wide)} | {f"s{k}": [1.0, 2.0] for k in range(small)} | {"none": []}
     page = claims.scoreboard(claims.judge("FP1", parts, unit="<ranks>")).data
     table, end = page.split("</table>")
-    assert end.startswith(f"<p>Of {wide} parts that claim a difference and have at least three nets, chance alone would decide about ")
+    assert end.startswith(
+        f"<p>Of {wide} parts that claim a difference and have at least three nets, chance alone would decide about "
+    )
     assert f"about {chance}." in end
     same = claims.judge("WI2", {f"w{k}": around(1 + k) for k in range(wide)}, margin=1)
-    assert "Of 0 parts" in claims.scoreboard(same).data  # what claims no difference is not decided by chance in its favour
+    # what claims no difference is not decided by chance in its favour
+    assert "Of 0 parts" in claims.scoreboard(same).data
     assert "<td>+1.00 &lt;ranks&gt;</td><td>+0.75 to +1.25</td><td>3</td><td>reproduced</td>" in table
     assert "<td>none</td><td>none</td><td>none</td><td>0</td><td>not run</td>" in table
     assert table.count("<tr><td>") == wide + small + 1 and table.count('class="lab-claim"') == 1
@@ -313,7 +336,8 @@ def test_where_none_is_whole_the_most_whole_lines_win_and_the_missing_are_named(
     found = evidence.largest(dict(paper=paper, night=night))
     assert found.profile == "night" and found.missing == ("e-mnist: 1 of 3",) and len(found.experiments) == 7
     found = evidence.largest(dict(paper=paper, night=night[:3] + night[6:]))
-    assert found.profile == "paper"  # the one with more records of two with one whole line, however many lines have nothing
+    # the one with more records of two with one whole line, however many lines have nothing
+    assert found.profile == "paper"
     assert found.missing == ("b-mnist: 2 of 3", *(f"x{k}-mnist: 0 of 3" for k in range(6)))
 
 
@@ -332,7 +356,12 @@ def test_where_none_is_whole_the_most_whole_lines_win_and_the_missing_are_named(
 def test_what_sets_a_run_apart_is_its_data_and_its_size(dataset, profile, words):
     found = evidence.Evidence(profile, (Net("a", dataset), Net("a", dataset, 1)), ())
     assert found.apart(dict(night="narrow nets", paper="")) == words
-    assert evidence.Evidence(profile, (Net("a", "digits"), Net("b", dataset)), ()).apart(dict(night="narrow nets", paper=""), "b") == words
+    assert (
+        evidence.Evidence(profile, (Net("a", "digits"), Net("b", dataset)), ()).apart(
+            dict(night="narrow nets", paper=""), "b"
+        )
+        == words
+    )
 
 
 @dataclass(frozen=True)
@@ -341,7 +370,9 @@ class Child(Net):
 
 
 def test_lines_of_one_label_are_told_apart_by_what_differs(shelves):
-    plan = [Child("a", seed=s, rate=rate) for rate in (0.5, 0.1) for s in range(3)] + [Child("b", seed=s) for s in range(3)]
+    plan = [Child("a", seed=s, rate=rate) for rate in (0.5, 0.1) for s in range(3)] + [
+        Child("b", seed=s) for s in range(3)
+    ]
     for e in plan[:4]:
         store.run(e)
     assert evidence.stored("night", plan).missing == ("a-mnist (rate 0.1): 1 of 3", "b-mnist: 0 of 3")
@@ -384,7 +415,9 @@ def test_a_line_is_everything_but_the_seed(shelves):
 
 def test_nets_that_begin_at_another_s_weights_are_one_line_over_both_seeds():
     recipe = Recipe(epochs=1)
-    nets = [Train("gaussian:digits", "mlp", recipe, seed=s, start=Train("digits", "mlp", recipe, seed=s)) for s in range(2)]
+    nets = [
+        Train("gaussian:digits", "mlp", recipe, seed=s, start=Train("digits", "mlp", recipe, seed=s)) for s in range(2)
+    ]
     assert evidence.line(nets[0]) == evidence.line(nets[1]) != evidence.line(replace(nets[0], start=None))
     assert evidence._label(nets[0]) == "mlp-gaussian-digits-after-digits"
 
@@ -396,7 +429,11 @@ def test_a_gaussian_twin_has_its_data_s_name():
 
 
 def test_experiments_are_picked_by_class_and_settings(shelves):
-    plan = [e for seed in range(3) for e in (Net("a", seed=seed), Curve(Net("a", seed=seed)), Curve(Net("b", "digits", seed), "fc2"))]
+    plan = [
+        e
+        for seed in range(3)
+        for e in (Net("a", seed=seed), Curve(Net("a", seed=seed)), Curve(Net("b", "digits", seed), "fc2"))
+    ]
     for e in plan:
         store.run(e)
     found = evidence.stored("night", plan)
@@ -450,7 +487,9 @@ class Words(HTMLParser):
 
 def shown(styler):
     html = Words(styler.to_html())
-    assert html.tags <= {"style", "type", "table", "id", "class", "thead", "tbody", "tr", "td", "th", "colspan"}, html.tags
+    assert html.tags <= {"style", "type", "table", "id", "class", "thead", "tbody", "tr", "td", "th", "colspan"}, (
+        html.tags
+    )
     return [cell.strip() for cell in html.text]
 
 
@@ -482,7 +521,8 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     cells = shown(evidence.plain(evidence.costs({text: plan})))
     assert f"{text}, 1 CPU threads" in cells and text in cells
     found = evidence.stored(text, plan)
-    assert text in found.origin() and found.data() == plan[0].dataset  # words for glue and figures, which take them as text
+    # words for glue and figures, which take them as text
+    assert text in found.origin() and found.data() == plan[0].dataset
     head = dict(claim=next(iter(claims.load())), part=text, label=text, kind="differs", unit=text, n=3, mean=1.0, low=0.5, high=1.5,
                 verdict=text, values=[1.0] * 3)  # fmt: skip
     html = claims.scoreboard(pd.DataFrame([head | dict(overall=text)])).data
@@ -490,7 +530,15 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     assert board.tags <= {"table", "class", "thead", "tbody", "tr", "th", "td", "p", "colspan"}
     assert sum(text in cell for cell in board.text) == 4
     meta = dict(units=2, nets=[(text, 2)], epochs=[text], time=text, title=text)
-    drawn = still.still(meta, np.ones((1, 2)), {0: (np.array([0]), np.array([1]), np.array([0.5]))}, sigma=1, kernel=0, cutoff=0.1, seed=0)
+    drawn = still.still(
+        meta,
+        np.ones((1, 2)),
+        {0: (np.array([0]), np.array([1]), np.array([0.5]))},
+        sigma=1,
+        kernel=0,
+        cutoff=0.1,
+        seed=0,
+    )
     for html in (drawn._repr_html_(), still.Still("", text)._repr_html_()):
         seen = Words(html)
         assert seen.tags <= {"figure", "class", "figcaption", "svg", "role", "aria-label", "viewbox", "width", "style", "g", "transform",
@@ -523,7 +571,8 @@ def test_the_frame_potential_has_its_bounds():
     assert metrics.frame_potential(torch.eye(5)) == pytest.approx(5)
     assert metrics.frame_potential(torch.ones(4, 7)) == pytest.approx(16)
     angles = torch.arange(3) * 2 * math.pi / 3
-    assert metrics.frame_potential(torch.stack([angles.cos(), angles.sin()], 1)) == pytest.approx(9 / 2)  # a tight frame: n^2 / d
+    # a tight frame: n^2 / d
+    assert metrics.frame_potential(torch.stack([angles.cos(), angles.sin()], 1)) == pytest.approx(9 / 2)
 
 
 numbers = st.lists(st.integers(-4, 4), min_size=3, max_size=12)  # with many ties
@@ -560,7 +609,9 @@ def test_partial_rank_correlation_is_that_of_the_residuals_of_ranks(seed, n):
 def test_partial_rank_correlation_tells_rounding_from_a_remainder(n):
     r = np.random.default_rng(n)
     z, y = np.arange(n) / 3, r.standard_normal(n)
-    assert math.isnan(metrics.partial_rank_correlation(np.exp(z / n), y, z)) and math.isnan(metrics.partial_rank_correlation(y, -z, z))
+    assert math.isnan(metrics.partial_rank_correlation(np.exp(z / n), y, z)) and math.isnan(
+        metrics.partial_rank_correlation(y, -z, z)
+    )
     swapped = z.copy()
     swapped[:2] = swapped[1::-1]
     assert abs(metrics.partial_rank_correlation(swapped, y, z)) <= 1 + 1e-9
@@ -578,7 +629,9 @@ def test_curve_means_are_naive_means(first, last):
     lines = [("norm", "lowest", 0), ("norm", "highest", 0), ("random", "lowest", 0), ("random", "lowest", 1)]
     keys = [(s, *line) for s in (0, 1) for line in lines]
     rows = [
-        dict(seed=s, criterion=c, remove=k, repeat=p, removed=n, accuracy=r.random()) for s, c, k, p in keys for n in range(11 if s else 5)
+        dict(seed=s, criterion=c, remove=k, repeat=p, removed=n, accuracy=r.random())
+        for s, c, k, p in keys
+        for n in range(11 if s else 5)
     ]
     found = metrics.curve_means(pd.DataFrame(rows), first, last)
     assert found.shape[1] == 3

@@ -1,4 +1,6 @@
-"""Snapshots of a net's weight vectors, the record of the net that they leave behind, and nets that begin at another's weights."""
+"""Snapshots of a net's weight vectors, the record of the net that they leave behind, and nets that begin at another's
+weights.
+"""
 
 import dataclasses
 import json
@@ -47,7 +49,11 @@ def half(values):
 
 def test_the_net_is_in_the_key_of_its_snapshots_though_it_is_no_parent():
     assert LOOK.parts() == [NET] and LOOK.parents() == [] and sweeps.missing([LOOK]) == [[LOOK]]
-    keys = [LOOK.key, replace(LOOK, net=replace(NET, seed=1)).key, replace(LOOK, net=replace(NET, recipe=replace(RECIPE, lr=0.2))).key]
+    keys = [
+        LOOK.key,
+        replace(LOOK, net=replace(NET, seed=1)).key,
+        replace(LOOK, net=replace(NET, recipe=replace(RECIPE, lr=0.2))).key,
+    ]
     change = dict(layers=("fc1",), at=(0, 20), sample=99)
     assert change.keys() | {"net"} == {f.name for f in dataclasses.fields(Snapshots)}
     keys += [replace(LOOK, **{name: value}).key for name, value in change.items()]
@@ -68,7 +74,9 @@ def test_snapshots_leave_the_net_s_own_record():
     assert found.meta["data"] == NET.data_read() and found.meta["parents"] == {}
     assert same(found.weights(), expected.weights)
     pd.testing.assert_frame_equal(found.table, expected.table)
-    assert not list(store.scratch(LOOK).parent.glob("*")) and sweeps.missing([NET, UnitCurve(NET, "fc1")]) == [[UnitCurve(NET, "fc1")]]
+    assert not list(store.scratch(LOOK).parent.glob("*")) and sweeps.missing([NET, UnitCurve(NET, "fc1")]) == [
+        [UnitCurve(NET, "fc1")]
+    ]
 
 
 def test_a_net_that_is_stored_already_is_left_alone():
@@ -87,10 +95,14 @@ def test_a_row_is_of_the_first_test_images_and_counts_epochs_of_what_is_trained_
     assert held_out.epoch.tolist() == [0.25, 1.5]  # 120 images in batches of 32
 
 
-@pytest.mark.parametrize("look", [LOOK, Snapshots(CONV, ("conv1", "conv2", "fc1"), (0, 2, 6), sample=80)], ids=["linear", "convolution"])
+@pytest.mark.parametrize(
+    "look", [LOOK, Snapshots(CONV, ("conv1", "conv2", "fc1"), (0, 2, 6), sample=80)], ids=["linear", "convolution"]
+)
 def test_the_last_snapshot_is_of_the_trained_weights(look):
     arrays, units_of = store.run(look).arrays, dict(fc1=9, fc2=3) if look is LOOK else dict(conv1=5, conv2=5, fc1=20)
-    assert arrays.keys() == {f"{layer}.{name}" for layer in look.layers for name in ("norms", "gram", "null", "classes")}
+    assert arrays.keys() == {
+        f"{layer}.{name}" for layer in look.layers for name in ("norms", "gram", "null", "classes")
+    }
     for layer, n in units_of.items():
         shapes = dict(norms=(3, n), gram=(3, n, n), null=(3, n, n), classes=(3, n))
         for name, shape in shapes.items():
@@ -113,7 +125,9 @@ def test_the_null_is_of_the_same_weights_in_another_place():
     """Its diagonal has the same sum, that of all squares, and other entries; each snapshot is permuted apart."""
     arrays = store.run(LOOK).arrays
     for layer in LOOK.layers:
-        gram, null = (np.diagonal(arrays[f"{layer}.{name}"].astype(np.float64), axis1=1, axis2=2) for name in ("gram", "null"))
+        gram, null = (
+            np.diagonal(arrays[f"{layer}.{name}"].astype(np.float64), axis1=1, axis2=2) for name in ("gram", "null")
+        )
         np.testing.assert_allclose(null.sum(1), gram.sum(1), rtol=1e-3)
         assert (np.abs(np.sort(null) - np.sort(gram)).max(1) > 0.01 * gram.max(1)).all()
     for place, entries in ((0, NET.untrained().fc1.weight.detach()), (2, weight(NET, "fc1"))):
@@ -154,12 +168,24 @@ def test_snapshots_of_a_net_that_begins_at_another_s_weights_begin_there_too():
     assert look.parents() == LATER.parents() == [NET] and sweeps.missing([look]) == [[NET], [look]]
     arrays, rows = store.run(look).arrays, weight(NET, "fc1")
     np.testing.assert_array_equal(arrays["fc1.norms"][0], half(rows.norm(dim=1)))
-    assert store.find(LATER, weights=True).meta["parents"].keys() == store.find(look).meta["parents"].keys() == {NET.key}
+    assert (
+        store.find(LATER, weights=True).meta["parents"].keys() == store.find(look).meta["parents"].keys() == {NET.key}
+    )
     assert same(store.find(LATER, weights=True).weights(), LATER.compute().weights)
 
 
 def test_the_run_whose_weights_a_net_begins_at_is_in_its_key():
-    assert len({replace(NET, seed=1).key, LATER.key, replace(LATER, start=replace(NET, seed=2)).key, replace(LATER, start=LATER).key}) == 4
+    assert (
+        len(
+            {
+                replace(NET, seed=1).key,
+                LATER.key,
+                replace(LATER, start=replace(NET, seed=2)).key,
+                replace(LATER, start=LATER).key,
+            }
+        )
+        == 4
+    )
     assert replace(LATER, start=None).key == replace(NET, seed=1).key
 
 

@@ -40,7 +40,9 @@ def test_every_curve_comes_back_and_what_is_missing_holds_for_all():
                 for name, part in (("measured", seen), ("null", null)):
                     stored = dict(zip(part["diff"], part.share, strict=True))
                     half = part.share.max() / 65533 / 2
-                    assert points(made, name, net=net, layer=layer, epoch=epoch) == pytest.approx(stored, abs=1.01 * half)
+                    assert points(made, name, net=net, layer=layer, epoch=epoch) == pytest.approx(
+                        stored, abs=1.01 * half
+                    )
 
 
 PLACE = st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.integers(-9, 9))  # a control, a series, x
@@ -49,7 +51,8 @@ NUMBER = st.floats(-1e6, 1e6) | st.just(float("nan"))
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.dictionaries(st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.integers(-9, 9)), NUMBER, min_size=1), st.sampled_from([16, 12])
+    st.dictionaries(st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.integers(-9, 9)), NUMBER, min_size=1),
+    st.sampled_from([16, 12]),
 )
 def test_any_numbers_come_back_within_half_a_step(table, bits):
     rows = pd.DataFrame([(*key, y) for key, y in table.items()], columns=["c", "s", "x", "y"])
@@ -82,7 +85,8 @@ def test_what_combinations_share_is_stored_once():
 
 def test_a_large_table_stays_within_its_limit():
     places = pd.MultiIndex.from_product(
-        [range(2), range(2), range(10), range(21), np.linspace(-1, 1, 201)], names=["net", "data", "layer", "epoch", "diff"]
+        [range(2), range(2), range(10), range(21), np.linspace(-1, 1, 201)],
+        names=["net", "data", "layer", "epoch", "diff"],
     )
     noise = np.random.default_rng(0).random(len(places))  # no table of this size takes more
     made = Explorer(places.to_frame(index=False).assign(curve="measured", share=noise))
@@ -119,7 +123,11 @@ def test_numbers_are_sliders_in_their_order_and_categories_menus_in_theirs():
     assert layer["values"] == ["fc3", "fc2", "fc1", "conv2", "conv1"] and net["values"] == ["LeNet", "Conv-2"]
     table = histograms()
     made = Explorer(pd.concat([table[table.net == "Conv-2"], table[table.net == "LeNet"][::-1]]), CONTROLS)
-    rows = [(made.meta["controls"][1]["values"][layer]) for net, layer, epoch in made._packed.parts["combinations"] if not epoch]
+    rows = [
+        (made.meta["controls"][1]["values"][layer])
+        for net, layer, epoch in made._packed.parts["combinations"]
+        if not epoch
+    ]
     assert rows == [*LAYERS["Conv-2"], *LAYERS["LeNet"][::-1]]  # each net's own, as they come
     assert epoch["values"] == sorted(set(EPOCHS["LeNet"] + EPOCHS["Conv-2"])) and epoch["shown"][-1] == "last"
     assert epoch["label"] == "epoch of training"
@@ -128,7 +136,10 @@ def test_numbers_are_sliders_in_their_order_and_categories_menus_in_theirs():
 def test_colours_are_those_of_the_book():
     series = {one["name"]: one["colour"] for one in accuracy(colours={"random": "#123456"}).meta["series"]}
     assert series == {"norm": "#0072B2", "random": "#123456", "frame_potential": "#D55E00"}
-    assert {one["name"]: one["colour"] for one in signs().meta["series"]} == {"null": "currentColor", "measured": "#0072B2"}
+    assert {one["name"]: one["colour"] for one in signs().meta["series"]} == {
+        "null": "currentColor",
+        "measured": "#0072B2",
+    }
 
 
 def test_axes_hold_all_combinations_and_bars_stand_on_zero():
@@ -198,8 +209,12 @@ def test_the_still_shows_the_start_and_three_more_on_the_same_axes():
     picture, fallback = made.still(), made.fallback()
     assert 'class="lab-picture"' in picture._repr_html_() and 'class="lab-still"' in fallback._repr_html_()
     assert re.findall(r'font-weight="600">epoch (\d+)<', picture.svg) == ["0", "1", "5", "10"]
-    assert picture.caption.startswith("Signs of gradients. net LeNet, layer fc2. LeNet, fc2: after epoch 0. LeNet, fc2: after epoch 1.")
-    heads = re.findall(r'font-weight="600">([^<]*)<', made.still([{"net": "LeNet"}, {"net": "Conv-2", "layer": "fc3"}]).svg)
+    assert picture.caption.startswith(
+        "Signs of gradients. net LeNet, layer fc2. LeNet, fc2: after epoch 0. LeNet, fc2: after epoch 1."
+    )
+    heads = re.findall(
+        r'font-weight="600">([^<]*)<', made.still([{"net": "LeNet"}, {"net": "Conv-2", "layer": "fc3"}]).svg
+    )
     assert heads == ["net LeNet, layer fc2, epoch 1", "net Conv-2, layer fc3, epoch 0"]
 
 
@@ -277,7 +292,9 @@ class Chart:
         return self.box.get_by_role("slider", name=label)
 
     def move(self, label, place):
-        self.slider(label).evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", place)
+        self.slider(label).evaluate(
+            "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", place
+        )
 
     def over(self, x, y):
         """The mouse over a part of the chart."""
@@ -314,14 +331,20 @@ def test_menus_offer_what_exists_and_keep_what_they_can(page):
     shown, made = Chart(page), signs()
     shown.move("epoch", 3)
     shown.menu("net").select_option("Conv-2")
-    assert shown.chosen() == ["Conv-2", "fc1", "4"] and shown.menu("layer").locator("option").all_inner_texts() == LAYERS["Conv-2"]
+    assert (
+        shown.chosen() == ["Conv-2", "fc1", "4"]
+        and shown.menu("layer").locator("option").all_inner_texts() == LAYERS["Conv-2"]
+    )
     y = made.curve("measured", net="Conv-2", layer="fc1", epoch=4)[1]
     assert shown.heights("measured") == pytest.approx(y / y.max(), abs=2e-4)
     shown.menu("layer").select_option("conv2")
     shown.move("epoch", 3)
     assert shown.chosen() == ["Conv-2", "conv2", "16"]
     shown.menu("net").select_option("LeNet")
-    assert shown.chosen() == ["LeNet", "fc2", "10"] and shown.menu("layer").locator("option").all_inner_texts() == LAYERS["LeNet"]
+    assert (
+        shown.chosen() == ["LeNet", "fc2", "10"]
+        and shown.menu("layer").locator("option").all_inner_texts() == LAYERS["LeNet"]
+    )
 
 
 @marked
@@ -350,7 +373,9 @@ def test_everything_is_in_reach_of_the_keyboard(page):
     page.keyboard.press("Escape")
     assert not shown.card.is_visible()
     named = "([svg, start]) => svg.getAttribute('aria-label').startsWith(start)"  # said when things have come to rest
-    page.wait_for_function(named, arg=[shown.svg.element_handle(), "Signs of gradients. LeNet, fc1: after epoch 2. net LeNet"])
+    page.wait_for_function(
+        named, arg=[shown.svg.element_handle(), "Signs of gradients. LeNet, fc1: after epoch 2. net LeNet"]
+    )
     page.keyboard.press(" ")
     assert shown.box.get_by_role("button", name="Pause").count() == 1
     page.keyboard.press(" ")
@@ -380,7 +405,9 @@ def test_arrows_turn_and_a_unit_is_as_long_on_both_axes(page):
     toy = Chart(page, 1)
     for place, angle in ((3, 45), (4, 60), (9, 135)):
         toy.move("angle", place)
-        from_x, from_y, to_x, to_y = map(float, re.match(r"M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)M", toy.mark("w1")).groups())
+        from_x, from_y, to_x, to_y = map(
+            float, re.match(r"M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)M", toy.mark("w1")).groups()
+        )
         assert np.rad2deg(np.arctan2(from_y - to_y, to_x - from_x)) == pytest.approx(angle, abs=0.1)
         assert toy.mark("w1").count("M") == 3 and toy.mark("w0").count("M") == 3  # a head is two strokes
     assert re.fullmatch(r"M([\d.]+) [\d.]+L\1 [\d.]+", toy.mark("wall"))  # upright, and without a head
@@ -389,9 +416,15 @@ def test_arrows_turn_and_a_unit_is_as_long_on_both_axes(page):
 @marked
 def test_gaps_and_dashes_are_drawn(page):
     shown = Chart(page, 2)
-    assert re.sub(r"[^ML]", "", shown.mark("frame_potential")) == "MLL" and re.sub(r"[^ML]", "", shown.mark("norm")) == "MLLLL"
+    assert (
+        re.sub(r"[^ML]", "", shown.mark("frame_potential")) == "MLL"
+        and re.sub(r"[^ML]", "", shown.mark("norm")) == "MLLLL"
+    )
     dashes = "mark => getComputedStyle(mark).strokeDasharray"
-    assert [shown.box.locator(f".ex-mark[data-series={name}]").evaluate(dashes) for name in ("random", "norm")] == ["7px, 4px", "none"]
+    assert [shown.box.locator(f".ex-mark[data-series={name}]").evaluate(dashes) for name in ("random", "norm")] == [
+        "7px, 4px",
+        "none",
+    ]
     steps = [float(x) for x in re.findall(r"[ML]([\d.]+) ", shown.mark("norm"))]
     assert np.diff(steps) == pytest.approx(np.diff(steps)[0], abs=0.05)  # powers of ten on a logarithmic axis
 
@@ -427,7 +460,9 @@ def test_rows_and_picture_are_those_in_sight(page, tmp_path):
     assert download.value.suggested_filename == "signs-LeNet-fc1-2.csv"
     download.value.save_as(tmp_path / "rows.csv")
     rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["net", "layer", "epoch", "series", "diff", "share"] and {row["epoch"] for row in rows} == {"2"}
+    assert list(rows[0]) == ["net", "layer", "epoch", "series", "diff", "share"] and {row["epoch"] for row in rows} == {
+        "2"
+    }
     for series in ("null", "measured"):
         found = {float(row["diff"]): float(row["share"]) for row in rows if row["series"] == series}
         assert found == pytest.approx(points(made, series, epoch=2), abs=1e-5) and len(found) == 41
@@ -449,7 +484,8 @@ def test_the_choice_is_in_the_address_and_can_be_reset(browser, explorer_site, p
     with visit(browser, page.url) as again:
         assert Chart(again).chosen() == ["Conv-2", "fc1", "8"] and Chart(again, 1).chosen() == ["45"]
     with visit(
-        browser, explorer_site + "#~signs.net=Conv-2&signs.layer=none&signs.epoch=7&toy.angle=90&toy.x=1&accuracy.density=0.1"
+        browser,
+        explorer_site + "#~signs.net=Conv-2&signs.layer=none&signs.epoch=7&toy.angle=90&toy.x=1&accuracy.density=0.1",
     ) as again:
         assert [Chart(again, number).chosen() for number in range(3)] == [["Conv-2", "fc1", "0"], ["90"], ["16", "0.1"]]
     shown.box.get_by_role("button", name="Reset").click()
@@ -474,7 +510,9 @@ def test_text_can_be_read_in_light_and_dark_also_after_a_switch(browser, explore
             pairs = shown.box.locator(".ex-axes text").evaluate_all(COLOURS)
             assert len(pairs) > 8 and min(contrast(*pair) for pair in pairs) >= 4.5
             for series, least in (("null", 4.5), ("measured", 3)):
-                assert contrast(shown.box.locator(f".ex-mark[data-series={series}]").evaluate(HUE), pairs[0][1]) >= least
+                assert (
+                    contrast(shown.box.locator(f".ex-mark[data-series={series}]").evaluate(HUE), pairs[0][1]) >= least
+                )
             inks.append(pairs[0][0])
         assert min(inks[0]) > 150 > max(inks[1])
 

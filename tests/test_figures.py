@@ -9,8 +9,16 @@ import pytest
 from pruning_lab import criteria, figures
 from pruning_lab.report import claims
 
-SAYS = dict(title="What is drawn", alt="A picture in words.", file="rows.csv", command="papermill chapter.ipynb out.ipynb")
-PAIRS = [("norm", "lowest"), ("norm", "highest"), ("frame_potential", "lowest"), ("taylor", "lowest"), ("random", "lowest")]
+SAYS = dict(
+    title="What is drawn", alt="A picture in words.", file="rows.csv", command="papermill chapter.ipynb out.ipynb"
+)
+PAIRS = [
+    ("norm", "lowest"),
+    ("norm", "highest"),
+    ("frame_potential", "lowest"),
+    ("taylor", "lowest"),
+    ("random", "lowest"),
+]
 
 
 def curves(seeds=3, repeats=2, units=4):
@@ -22,13 +30,17 @@ def curves(seeds=3, repeats=2, units=4):
 
 def judged():
     second = {"FP1": [0.5], "FP2": [1.0, 1.0, 1.0]}
-    rows = pd.concat([claims.judge(c, {"fc1": [1.0, 2.0, 4.0], "conv2": v}, profile="paper") for c, v in second.items()])
+    rows = pd.concat(
+        [claims.judge(c, {"fc1": [1.0, 2.0, 4.0], "conv2": v}, profile="paper") for c, v in second.items()]
+    )
     return rows.assign(group=rows.claim)
 
 
 def units():
     r = np.random.default_rng(1)
-    return pd.DataFrame(dict(unit=range(20), norm=r.random(20), share=r.dirichlet(np.ones(20)), loss_increase=r.standard_normal(20)))
+    return pd.DataFrame(
+        dict(unit=range(20), norm=r.random(20), share=r.dirichlet(np.ones(20)), loss_increase=r.standard_normal(20))
+    )
 
 
 def layer_history(seeds=3):
@@ -62,7 +74,12 @@ PANELS = {"pairs": "pairs nearer than chance", "spread": "spread of norms"}
 
 
 def children(seeds=3):
-    rows = [dict(seed=s, weights=w, kept=w // cut, test=10.0 * s + w / cut) for s in range(seeds) for w in (100, 1000) for cut in (1, 10)]
+    rows = [
+        dict(seed=s, weights=w, kept=w // cut, test=10.0 * s + w / cut)
+        for s in range(seeds)
+        for w in (100, 1000)
+        for cut in (1, 10)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -75,10 +92,14 @@ def drawn(name):
     toy = np.random.default_rng(2).random((3, 2))
     return {
         "curves": lambda: figures.unit_curves({"fc1": curves()}, **SAYS),
-        "panels": lambda: figures.unit_curves({"fc1": curves(), "conv2": curves(1, 1)}, published={"norm/lowest": {2: 50.0}}, **SAYS),
+        "panels": lambda: figures.unit_curves(
+            {"fc1": curves(), "conv2": curves(1, 1)}, published={"norm/lowest": {2: 50.0}}, **SAYS
+        ),
         "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
         "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
-        "parts": lambda: figures.parts(pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2]}, unit="ranks")]), **SAYS),
+        "parts": lambda: figures.parts(
+            pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2]}, unit="ranks")]), **SAYS
+        ),
         "no parts": lambda: figures.parts(claims.judge("FP4", {"rank": []}), **SAYS),
         "levels": lambda: figures.levels(nets_of_masks(), axis="accuracy, %", chance=10, **SAYS),
         "no levels": lambda: figures.levels(pd.DataFrame(), axis="accuracy, %", **SAYS),
@@ -90,11 +111,15 @@ def drawn(name):
         "histories": lambda: figures.histories(layer_history(), PANELS, **SAYS),
         "single histories": lambda: figures.histories(layer_history(2), PANELS, **SAYS),
         "no histories": lambda: figures.histories(pd.DataFrame(), PANELS, **SAYS),
-        "net panels": lambda: figures.panels(net_history(), MEASURES, by="arm", log=("coherence",), floor={"coherence": 0.1}, **SAYS),
+        "net panels": lambda: figures.panels(
+            net_history(), MEASURES, by="arm", log=("coherence",), floor={"coherence": 0.1}, **SAYS
+        ),
         "single net panels": lambda: figures.panels(net_history(1), MEASURES, by="arm", x="place", **SAYS),
         "no net panels": lambda: figures.panels(pd.DataFrame(), MEASURES, by="arm", **SAYS),
         "paths": lambda: figures.paths(weight_ways(), by="images", **SAYS),
-        "no paths": lambda: figures.paths(pd.DataFrame(columns=["epoch", "images", "end", "weight", "way"]), by="images", **SAYS),
+        "no paths": lambda: figures.paths(
+            pd.DataFrame(columns=["epoch", "images", "end", "weight", "way"]), by="images", **SAYS
+        ),
         "plane": lambda: plane(children()),
         "no plane": lambda: plane(pd.DataFrame()),
         "turning": lambda: figures.turning([0, 45, 90], np.ones((3, 2, 2)), toy, **SAYS),
@@ -114,7 +139,9 @@ def named(figure, start):
 def test_a_figure_carries_title_alt_rows_file_and_command(name):
     figure = drawn(name)
     assert figure.layout.title.text == SAYS["title"]
-    assert {k: figure.layout.meta[k] for k in ("alt", "file", "command")} == {k: SAYS[k] for k in ("alt", "file", "command")}
+    assert {k: figure.layout.meta[k] for k in ("alt", "file", "command")} == {
+        k: SAYS[k] for k in ("alt", "file", "command")
+    }
     rows = pd.read_csv(io.StringIO(figure.layout.meta["rows"]))
     assert len(rows.columns) > 1 and (len(rows) > 0) == (name not in EMPTY) and not any("Unnamed" in c for c in rows)
     figure.to_json()  # every value can be written
@@ -149,18 +176,29 @@ def test_what_was_done_to_a_mask_is_a_dash_and_keeps_the_criterion_s_colour():
                           ("diff", "diff, worst", "random, ERK", "Gaussian, from trained weights")])  # fmt: skip
     figure = figures.panels(table, {"test": "test"}, by="mask", x="width", **SAYS)
     looks = {t.name.partition(" (")[0]: (t.line.color, t.line.dash) for t in figure.data if "band" not in t.name}
-    assert looks["diff"] == (figures.colour("diff"), "solid") and looks["diff, worst"] == (figures.colour("diff"), "dash")
+    assert looks["diff"] == (figures.colour("diff"), "solid") and looks["diff, worst"] == (
+        figures.colour("diff"),
+        "dash",
+    )
     assert looks["random, ERK"] == (figures.GREY, "longdash")
     assert looks["Gaussian, from trained weights"] == (figures.COLOURS["Gaussian, from trained weights"], "solid")
 
 
 def widths(*values):
-    table = pd.DataFrame([dict(seed=s, width=w, net=n, test=s + w) for s in range(3) for w in values for n in ("narrow", "wide")])
-    return figures.panels(table, {"test": "test"}, by="net", x="width", log=("width",), colours={"narrow": "#123456"}, **SAYS)
+    table = pd.DataFrame(
+        [dict(seed=s, width=w, net=n, test=s + w) for s in range(3) for w in values for n in ("narrow", "wide")]
+    )
+    return figures.panels(
+        table, {"test": "test"}, by="net", x="width", log=("width",), colours={"narrow": "#123456"}, **SAYS
+    )
 
 
 def test_few_widths_are_the_ticks_of_a_logarithmic_axis_as_far_as_they_have_room():
-    assert widths(16, 32, 64).layout.xaxis.tickvals == (16, 32, 64) and widths(16, 32, 64).layout.xaxis.ticktext == ("16", "32", "64")
+    assert widths(16, 32, 64).layout.xaxis.tickvals == (16, 32, 64) and widths(16, 32, 64).layout.xaxis.ticktext == (
+        "16",
+        "32",
+        "64",
+    )
     assert widths(16, 256, 2048, 2800).layout.xaxis.tickvals == (16, 256, 2800)
     assert widths(8).layout.xaxis.tickvals == (8,)
     assert widths(*range(1, 20)).layout.xaxis.tickvals is None and widths(16, 20_000).layout.xaxis.tickvals is None
@@ -203,10 +241,16 @@ def test_groups_that_are_no_criteria_take_no_criterion_s_colour():
 
 def test_lowest_first_is_solid_and_highest_dashed():
     dashes = {t.name: t.line.dash for t in drawn("curves").data}
-    assert dashes["norm, lowest first (± sd, 3 nets)"] == "solid" and dashes["norm, highest first (± sd, 3 nets)"] == "dash"
+    assert (
+        dashes["norm, lowest first (± sd, 3 nets)"] == "solid"
+        and dashes["norm, highest first (± sd, 3 nets)"] == "dash"
+    )
     assert dashes["random order (± sd, 3 nets)"] == "solid"
     singles = {t.name: t.line.dash for t in drawn("single nets").data}
-    assert singles["norm, lowest first (2 single nets)"] == "solid" and singles["norm, highest first (2 single nets)"] == "dash"
+    assert (
+        singles["norm, lowest first (2 single nets)"] == "solid"
+        and singles["norm, highest first (2 single nets)"] == "dash"
+    )
 
 
 def test_lines_are_means_and_bands_are_one_standard_deviation():
@@ -231,10 +275,20 @@ def test_fewer_than_three_nets_are_thin_lines_of_their_own_without_mean_or_band(
     assert len(figure.data) == seeds * len(PAIRS)
     for criterion, remove in PAIRS:
         found = named(figure, f"{figures.line_name(criterion, remove)} {says}")
-        assert [t.showlegend for t in found] == [True] + [False] * (seeds - 1) and len({t.legendgroup for t in found}) == 1
+        assert [t.showlegend for t in found] == [True] + [False] * (seeds - 1) and len(
+            {t.legendgroup for t in found}
+        ) == 1
         for seed, trace in enumerate(found):
-            run = table[(table.criterion == criterion) & (table.remove == remove) & (table.seed == seed)].groupby("removed").accuracy.mean()
-            assert list(trace.x) == list(run.index) and trace.fill is None and trace.line.color == figures.colour(criterion)
+            run = (
+                table[(table.criterion == criterion) & (table.remove == remove) & (table.seed == seed)]
+                .groupby("removed")
+                .accuracy.mean()
+            )
+            assert (
+                list(trace.x) == list(run.index)
+                and trace.fill is None
+                and trace.line.color == figures.colour(criterion)
+            )
             np.testing.assert_allclose(trace.y, 100 * run, atol=1e-3)
     (band, mean) = figures.unit_curves({"fc1": curves(3)}, **SAYS).data[:2]
     assert band.fill == "toself" and all(t.line.width < mean.line.width for t in figure.data)
@@ -256,7 +310,11 @@ def notes(figure):
 def test_a_panel_without_rows_says_that_it_is_not_run():
     assert notes(drawn("no curves")) == [("not run at this size yet", "x domain")] and not drawn("no curves").data
     empty = drawn("no histories")  # without titles, which would run into the words
-    assert notes(empty) == [("not run at this size yet", "paper")] and len(empty.layout.annotations) == 1 and not empty.data
+    assert (
+        notes(empty) == [("not run at this size yet", "paper")]
+        and len(empty.layout.annotations) == 1
+        and not empty.data
+    )
     assert notes(drawn("no panel")) == [("not run at this size yet", "x domain")] and not notes(drawn("panels"))
     swapped = figures.unit_curves({"conv2": curves(), "fc1": pd.DataFrame()}, **SAYS)
     assert notes(swapped) == [("not run at this size yet", "x2 domain")]
@@ -278,7 +336,9 @@ def test_rows_of_an_empty_figure_still_parse(name, columns):
 
 def test_ours_wait_in_the_legend_and_a_line_of_two_panels_is_named_once():
     figure = drawn("panels")
-    assert {t.visible for t in named(figure, "taylor")} == {"legendonly"} and {t.visible for t in named(figure, "norm")} == {True}
+    assert {t.visible for t in named(figure, "taylor")} == {"legendonly"} and {
+        t.visible for t in named(figure, "norm")
+    } == {True}
     shown = [t.legendgroup for t in figure.data if t.showlegend]
     assert len(shown) == len(set(shown)) == len(PAIRS) + 1  # the published points too
 
@@ -292,8 +352,13 @@ def test_rows_of_curves_are_the_numbers_drawn():
 
 
 def test_parts_have_a_panel_a_unit_and_every_net():
-    table, figure = pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2], "other": []}, unit="ranks")]), drawn("parts")
-    assert [figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text] == ["points", "ranks"] and len(figure.layout.shapes) == 2
+    table, figure = (
+        pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2], "other": []}, unit="ranks")]),
+        drawn("parts"),
+    )
+    assert [figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text] == ["points", "ranks"] and len(
+        figure.layout.shapes
+    ) == 2
     dots = {t.y[0]: (list(t.x), t.xaxis) for t in figure.data if t.name == "one net"}
     assert dots == {r.label: (r["values"], "x2" if r.claim == "FP4" else "x") for _, r in table[table.n > 0].iterrows()}
     hues = {t.name[:3]: t.marker.color for t in figure.data if t.name != "one net"}
@@ -333,7 +398,9 @@ def test_importance_is_in_units_of_the_mean_share():
 
 def test_a_slider_has_a_frame_for_each_stop():
     figure = drawn("turning")
-    assert [f.name for f in figure.frames] == ["0", "45", "90"] == [s.args[0][0] for s in figure.layout.sliders[0].steps]
+    assert (
+        [f.name for f in figure.frames] == ["0", "45", "90"] == [s.args[0][0] for s in figure.layout.sliders[0].steps]
+    )
     assert all(len(f.data) == len(figure.data) for f in figure.frames)
 
 
@@ -349,7 +416,9 @@ def test_a_history_has_a_panel_a_measure_with_the_mean_and_band_of_both_kinds_of
     for number, column in enumerate(PANELS, 1):
         for weights in ("trained", "permuted"):
             part = table[table.weights == weights].groupby("iteration")[column]
-            line, band = [t for t in figure.data if t.legendgroup == weights and t.xaxis == f"x{number if number > 1 else ''}"][::-1]
+            line, band = [
+                t for t in figure.data if t.legendgroup == weights and t.xaxis == f"x{number if number > 1 else ''}"
+            ][::-1]
             assert np.allclose(line.y, part.mean(), atol=1e-5) and line.customdata.tolist() == [0, 1, 10, 200]
             assert np.allclose(band.y[:4], part.mean() + part.std(), atol=1e-4)
     assert {t.name for t in figure.data if t.showlegend} == {"trained (± sd, 3 nets)", "permuted (± sd, 3 nets)"}
@@ -358,7 +427,12 @@ def test_a_history_has_a_panel_a_measure_with_the_mean_and_band_of_both_kinds_of
 def test_iteration_zero_has_a_place_on_the_logarithmic_axis():
     figure = drawn("histories")
     axis = figure.layout.xaxis2
-    assert axis.type == "log" and dict(zip(axis.tickvals, axis.ticktext, strict=True)) == {0.5: "0", 1: "1", 10: "10", 100: "100"}
+    assert axis.type == "log" and dict(zip(axis.tickvals, axis.ticktext, strict=True)) == {
+        0.5: "0",
+        1: "1",
+        10: "10",
+        100: "100",
+    }
     assert min(min(t.x) for t in figure.data) == 0.5
 
 

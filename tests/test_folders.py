@@ -1,4 +1,6 @@
-"""Settings that name no folder, or no number: one sentence, before anything is done. And tests see none of the user's."""
+"""Settings that name no folder, or no number: one sentence, before anything is done. And tests see none of the
+user's.
+"""
 
 import os
 import re
@@ -15,7 +17,14 @@ from pruning_lab.running import folders
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ["PRUNING_LAB_STORE", "PRUNING_LAB_RESULTS", "PRUNING_LAB_DATA"]
-COMMANDS = [["list"], ["plan", "01"], ["sweep", "01", "--profile", "smoke"], ["run", "01"], ["clean"], ["unpack", "x.zip"]]
+COMMANDS = [
+    ["list"],
+    ["plan", "01"],
+    ["sweep", "01", "--profile", "smoke"],
+    ["run", "01"],
+    ["clean"],
+    ["unpack", "x.zip"],
+]
 
 
 @pytest.fixture
@@ -35,7 +44,11 @@ def test_a_setting_that_names_no_folder_is_one_line(name, words, wrong, monkeypa
         monkeypatch.setenv(name, text)
         assert main(words) == 2, text
         out, err = capsys.readouterr()
-        assert err.startswith(f"pruning_lab: {name}={text!r} is no folder: name one") and err.count("\n") == 1 and out == ""
+        assert (
+            err.startswith(f"pruning_lab: {name}={text!r} is no folder: name one")
+            and err.count("\n") == 1
+            and out == ""
+        )
     assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "gone").exists()
 
 
@@ -50,7 +63,12 @@ def test_the_build_of_the_book_says_it_too(wrong, monkeypatch, capsys):
 def test_a_relative_path_and_a_home_are_made_absolute_and_an_empty_one_is_none(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for text, means in (("x/y", tmp_path / "x/y"), ("~/x", tmp_path / "home/x"), (".", tmp_path), (str(tmp_path), tmp_path)):
+    for text, means in (
+        ("x/y", tmp_path / "x/y"),
+        ("~/x", tmp_path / "home/x"),
+        (".", tmp_path),
+        (str(tmp_path), tmp_path),
+    ):
         monkeypatch.setenv(name, text)
         folders.settle()
         assert os.environ[name] == str(means)
@@ -75,10 +93,14 @@ def test_a_folder_that_cannot_be_written_to_is_one_line_where_it_would_be(words,
         raise PermissionError(13, "Permission denied", str(dir))
 
     monkeypatch.setenv(name, str(tmp_path / "shelf"))
-    monkeypatch.setattr(folders.tempfile, "TemporaryFile", refused)  # a test may be root's, to whom nothing is forbidden
+    # a test may be root's, to whom nothing is forbidden
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", refused)
     assert main(words) == 2
     err = capsys.readouterr().err
-    assert err == f"pruning_lab: {name}: nothing can be written to {tmp_path / 'shelf'} (Permission denied); name another folder\n"
+    assert (
+        err
+        == f"pruning_lab: {name}: nothing can be written to {tmp_path / 'shelf'} (Permission denied); name another folder\n"
+    )
     assert main(["clean"]) == 0 and not (tmp_path / "shelf").exists()  # what only reads goes on
 
 
@@ -141,8 +163,12 @@ def test_tests_see_no_setting_of_the_user_s():
 
 
 def test_tests_run_alike_whatever_the_user_has_set(tmp_path):
-    odd = dict.fromkeys(("STORE", "RESULTS"), "/etc/passwd") | dict(WORKERS="many", DEVICE="abacus", PLUGINS="nosuch", CLUSTER="tcp://x:1")
-    more = {f"PRUNING_LAB_{name}": text for name, text in odd.items()} | dict(PRUNING_LAB_DATA=str(tmp_path), PYTHONPATH=str(ROOT))
+    odd = dict.fromkeys(("STORE", "RESULTS"), "/etc/passwd") | dict(
+        WORKERS="many", DEVICE="abacus", PLUGINS="nosuch", CLUSTER="tcp://x:1"
+    )
+    more = {f"PRUNING_LAB_{name}": text for name, text in odd.items()} | dict(
+        PRUNING_LAB_DATA=str(tmp_path), PYTHONPATH=str(ROOT)
+    )
     test = "tests/test_folders.py::test_tests_see_no_setting_of_the_user_s"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     done = subprocess.run(command, env=os.environ | more, cwd=ROOT, capture_output=True, text=True)

@@ -22,7 +22,9 @@ from pruning_lab.widgets import ForceGraph, encoding
 
 ROOT = Path(__file__).resolve().parents[1]
 STATIC = ROOT / "pruning_lab" / "widgets" / "static"
-FEW_BYTES = sum(len((STATIC / name).read_bytes()) for name in ("force_graph.js", "controls.css", "force_graph.css")) + 6_000
+FEW_BYTES = (
+    sum(len((STATIC / name).read_bytes()) for name in ("force_graph.js", "controls.css", "force_graph.css")) + 6_000
+)
 
 
 def naive(rows):
@@ -81,7 +83,9 @@ def test_any_finite_weights_can_be_drawn(weights):
     for t, rows in enumerate(weights):
         _, cosines = naive(rows)
         assert edges(made, t) == pytest.approx(cosines, abs=half + 1e-3)
-    assert made.fallback().svg.count("<circle") == weights.shape[1] * len({round(i * (len(weights) - 1) / 3) for i in range(4)})
+    assert made.fallback().svg.count("<circle") == weights.shape[1] * len(
+        {round(i * (len(weights) - 1) / 3) for i in range(4)}
+    )
 
 
 @given(st.sets(st.integers(0, 5000), max_size=50))
@@ -134,7 +138,9 @@ def test_more_snapshots_than_fit_are_refused(times):
 def test_weights_may_be_parameters():
     layers = [torch.nn.Linear(4, 6, dtype=dtype) for dtype in (torch.float32, torch.float64)]
     made = ForceGraph.from_snapshots([layer.weight for layer in layers], ["start", "end"])
-    assert made.node_norms() == pytest.approx(np.stack([layer.weight.detach().norm(dim=1) for layer in layers]), rel=1e-3)
+    assert made.node_norms() == pytest.approx(
+        np.stack([layer.weight.detach().norm(dim=1) for layer in layers]), rel=1e-3
+    )
 
 
 def test_still_pictures_obey_the_kernel():
@@ -157,7 +163,9 @@ def test_pictures_are_shrunk_to_means_and_zero_is_the_middle():
     values[1, 2:4, 0] = -1
     data, shape = encoding.pictures(values, 2)
     found = np.frombuffer(data, np.uint8).reshape(2, *shape)[..., 0]
-    assert shape == [14, 14, 1] and found[0, 0, 0] == 255 and found[1, 1, 0] == 1 and (found == 128).sum() == 2 * 196 - 2
+    assert (
+        shape == [14, 14, 1] and found[0, 0, 0] == 255 and found[1, 1, 0] == 1 and (found == 128).sum() == 2 * 196 - 2
+    )
     assert encoding.pictures(np.ones((3, 3, 3, 3)), 3)[1] == [3, 3, 3]
 
 
@@ -272,7 +280,9 @@ class Graph:
         return self.box.get_by_role("slider", name=label, exact=False)
 
     def move(self, label, value):
-        self.slider(label).evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value)
+        self.slider(label).evaluate(
+            "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value
+        )
 
 
 @pytest.fixture
@@ -341,8 +351,13 @@ def test_both_kernels_weigh_the_edges(page, tmp_path):
         download.value.save_as(tmp_path / "edges.csv")
         assert download.value.suggested_filename == "two-edges-step-0.csv"
         assert (tmp_path / "edges.csv").read_text().startswith("step,net,unit,other_net,other,cosine,weight\n")
-        rows = [(float(r["cosine"]), float(r["weight"])) for r in csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())]
-        assert [w for _, w in rows] == pytest.approx([np.exp(-exponent(c)) for c, _ in rows], rel=1e-2) and len(rows) > 20
+        rows = [
+            (float(r["cosine"]), float(r["weight"]))
+            for r in csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())
+        ]
+        assert [w for _, w in rows] == pytest.approx([np.exp(-exponent(c)) for c, _ in rows], rel=1e-2) and len(
+            rows
+        ) > 20
 
 
 @marked
@@ -369,7 +384,9 @@ def test_edges_that_are_saved_under_way_are_those_of_their_snapshot(page, tmp_pa
     rows = saved(page, shown, "Edges", tmp_path / "edges.csv")
     epoch = int(rows[0]["epoch"])
     assert epoch > 0 and len(rows) == (made.edges(epoch)[2] >= made.cutoff).sum()
-    assert [float(row["weight"]) for row in rows] == pytest.approx([np.exp(-(1 - float(row["cosine"])) / 0.49) for row in rows], rel=1e-2)
+    assert [float(row["weight"]) for row in rows] == pytest.approx(
+        [np.exp(-(1 - float(row["cosine"])) / 0.49) for row in rows], rel=1e-2
+    )
 
 
 @marked
@@ -420,7 +437,9 @@ def test_edges_that_go_fade_while_it_plays(page):
 def test_nets_keep_their_names_and_units_their_numbers(page, tmp_path):
     shown = Graph(page, 1)
     rows = saved(page, shown, "Units", tmp_path / "units.csv")
-    assert [(row["net"], row["unit"]) for row in rows[:40]] == [(net, str(k)) for net in ("256", "64") for k in range(20)]
+    assert [(row["net"], row["unit"]) for row in rows[:40]] == [
+        (net, str(k)) for net in ("256", "64") for k in range(20)
+    ]
     shown.canvas.focus()
     page.keyboard.press("ArrowRight")
     assert "Unit 0 of 256\n" in shown.box.locator(".fg-unit").inner_text()
@@ -623,19 +642,28 @@ def test_two_fingers_zoom_the_graph_and_not_the_page(browser, graph_site, along)
         shown, along = Graph(page), np.asarray(along)
         page.wait_for_timeout(1000)
         box = shown.canvas.bounding_box()
-        middle, scrolled = np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]), page.evaluate("scrollY")
+        middle, scrolled = (
+            np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]),
+            page.evaluate("scrollY"),
+        )
         for hold, factor in ((middle, 0.5), (middle + [20, -15], 1.5), (middle, 0.8)):
             before = np.reshape(shown.canvas.evaluate(SIDES), (2, 2))
             wide = 60 * along if factor > 1 else 60 * along / factor
             pinch(page, [hold - wide, hold + wide], [hold - factor * wide, hold + factor * wide])
             after = np.reshape(shown.canvas.evaluate(SIDES), (2, 2))
-            assert after == pytest.approx(hold + factor * (before - hold), abs=3), "what is between the fingers stays there"
+            assert after == pytest.approx(hold + factor * (before - hold), abs=3), (
+                "what is between the fingers stays there"
+            )
         assert page.evaluate("[scrollY, visualViewport.scale]") == [scrolled, 1]
-        assert shown.canvas.get_attribute("data-frames") and not shown.canvas.evaluate("canvas => canvas.style.touchAction")
+        assert shown.canvas.get_attribute("data-frames") and not shown.canvas.evaluate(
+            "canvas => canvas.style.touchAction"
+        )
         pinch(page, [middle - [20, 0], middle + [20, 0]], [middle - [110, 0], middle + [110, 0]])
-        assert shown.canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"  # now one finger moves the graph
+        # now one finger moves the graph
+        assert shown.canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "none"
         shown.box.get_by_role("button", name="▢").click()
-        assert shown.canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "pan-y"  # and now the page again
+        # and now the page again
+        assert shown.canvas.evaluate("canvas => getComputedStyle(canvas).touchAction") == "pan-y"
 
 
 @marked
@@ -653,7 +681,10 @@ def test_reduced_motion_settles_at_once(browser, graph_site):
 @marked
 def test_paper_and_pages_without_scripts_have_the_still_picture(browser, graph_site):
     with visit(browser, graph_site, java_script_enabled=False) as page:
-        assert page.locator(".lab-still svg").is_visible() and "epochs 0, 2, 3, 5" in page.locator(".lab-still").inner_text()
+        assert (
+            page.locator(".lab-still svg").is_visible()
+            and "epochs 0, 2, 3, 5" in page.locator(".lab-still").inner_text()
+        )
     with visit(browser, graph_site) as page:
         page.locator(".pl-force-graph canvas").first.wait_for(timeout=300_000)
         assert not page.locator(".lab-still svg").is_visible()

@@ -45,7 +45,9 @@ def test_every_snapshot_is_the_net_of_that_epoch():
     for t, epoch in enumerate((0, 1, 3)):
         model = trained_to(epoch)
         found = gradients.statistics(model, images)
-        np.testing.assert_allclose(record.table.loc[t, ["loss", "accuracy"]].to_numpy(float), evaluate(model, images), rtol=1e-5)
+        np.testing.assert_allclose(
+            record.table.loc[t, ["loss", "accuracy"]].to_numpy(float), evaluate(model, images), rtol=1e-5
+        )
         rows = summary.rows(model, found)
         np.testing.assert_allclose(record.arrays["numbers"][t], rows["numbers"], rtol=1e-5, atol=1e-7)
         np.testing.assert_array_equal(record.arrays["histograms"][t], rows["histograms"])
@@ -55,9 +57,13 @@ def test_every_snapshot_is_the_net_of_that_epoch():
 
 
 def test_published_answers_keep_every_sign(monkeypatch):
-    """Until their versions are raised, experiments differentiate as they did, also where a gradient is zero but for rounding."""
+    """Until their versions are raised, experiments differentiate as they did, also where a gradient is zero but for
+    rounding.
+    """
     asked, statistics = [], gradients.statistics
-    monkeypatch.setattr(gradients, "statistics", lambda *args, **how: (asked.append(how.get("silent")), statistics(*args, **how))[1])
+    monkeypatch.setattr(
+        gradients, "statistics", lambda *args, **how: (asked.append(how.get("silent")), statistics(*args, **how))[1]
+    )
     store.run(LOOK)
     store.run(MaskSources(NET, (0, 1), 50))
     assert len(asked) == 4 and set(asked) == {0}
@@ -72,7 +78,9 @@ def test_the_training_leaves_the_record_that_it_would_leave_alone():
 
 
 def test_the_engine_s_code_belongs_to_the_answer():
-    assert {"gradients", "gradients.engine", "metrics", "train", "experiments.gradients"} <= GradientHistory(LOOK).code().keys()
+    assert {"gradients", "gradients.engine", "metrics", "train", "experiments.gradients"} <= GradientHistory(
+        LOOK
+    ).code().keys()
 
 
 def test_histories_tell_the_peak_but_never_at_epoch_0(monkeypatch):
@@ -80,7 +88,9 @@ def test_histories_tell_the_peak_but_never_at_epoch_0(monkeypatch):
     stored = store.run(LOOK)
     numbers = stored.arrays["numbers"].copy()
     numbers[:, 0, 0] = 0.9, 0.2, 0.3
-    other = SimpleNamespace(table=stored.table, arrays={k: stored.arrays[k] for k in reversed(stored.arrays)} | dict(numbers=numbers))
+    other = SimpleNamespace(
+        table=stored.table, arrays={k: stored.arrays[k] for k in reversed(stored.arrays)} | dict(numbers=numbers)
+    )
     monkeypatch.setattr(store, "run", lambda e, **_: other)
     found = GradientHistory(LOOK).compute()
     table = found.table
@@ -160,7 +170,14 @@ def test_a_limited_net_is_differentiated_on_its_own_images_only():
 
 def test_images_are_counted_as_they_are_there(tmp_path, monkeypatch):
     whole = len(replace(NET, limit=None).split("train"))
-    asked = {(None, None): whole, (None, 50): 50, (100, 50): 50, (100, 500): 100, (None, 5_000): whole, (9_999, 5_000): whole}
+    asked = {
+        (None, None): whole,
+        (None, 50): 50,
+        (100, 50): 50,
+        (100, 500): 100,
+        (None, 5_000): whole,
+        (9_999, 5_000): whole,
+    }
     for (limit, sample), images in asked.items():
         for name in ("digits", "gaussian:digits"):
             assert GradientSnapshots(replace(NET, limit=limit, dataset=name), (0,), sample).images == images

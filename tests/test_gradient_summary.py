@@ -20,13 +20,19 @@ def seen():
     with torch.no_grad():
         model.conv1.weight[0], model.conv1.bias[0] = 0, -1
     generator = torch.Generator().manual_seed(0)
-    split = SimpleNamespace(images=torch.randn(40, 1, 8, 8, generator=generator), labels=torch.randint(10, (40,), generator=generator))
+    split = SimpleNamespace(
+        images=torch.randn(40, 1, 8, 8, generator=generator), labels=torch.randint(10, (40,), generator=generator)
+    )
     return model, gradients.statistics(model.eval(), split)
 
 
 def test_only_weights_of_layers_count():
     vit = models.build("vit", (1, 8, 8), width=8, depth=1)
-    assert list(summary.matrices(vit)) == ["patches", *(f"block1.{n}" for n in ("attention.qkv", "attention.out", "fc1", "fc2")), "out"]
+    assert list(summary.matrices(vit)) == [
+        "patches",
+        *(f"block1.{n}" for n in ("attention.qkv", "attention.out", "fc1", "fc2")),
+        "out",
+    ]
     vit.patches.weight.requires_grad_(False)
     assert "patches" not in summary.matrices(vit)
 
@@ -44,7 +50,14 @@ def test_numbers_are_numpy_s(seen):
         dead += len(diffs) - len(alive)
         z = (alive - alive.mean()) / alive.std()
         beyond = sum(abs(d) > 0.99 for d in alive) / len(alive)
-        expected = [found.coherence(layer), found.coherence(layer, unbiased=True), alive.mean(), alive.std(), (z**4).mean() - 3, beyond]
+        expected = [
+            found.coherence(layer),
+            found.coherence(layer, unbiased=True),
+            alive.mean(),
+            alive.std(),
+            (z**4).mean() - 3,
+            beyond,
+        ]
         np.testing.assert_allclose(row, [*expected, 1 - len(alive) / len(diffs)], rtol=1e-9, atol=1e-12)
     everything = np.concatenate(pooled)
     np.testing.assert_allclose(got[0, 2:4], [everything.mean(), everything.std()], rtol=1e-9)

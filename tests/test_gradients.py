@@ -58,7 +58,10 @@ class Residual(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs)
         self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
-        self.short, self.relu = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs)), nn.ReLU(True)
+        self.short, self.relu = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs)),
+            nn.ReLU(True),
+        )
 
     def forward(self, x):
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
@@ -119,7 +122,12 @@ class Function(nn.Module):
 
 
 def twice():
-    return Function(lambda m, x: m.out(m.b(m.a(m.a(x).relu()).relu()).relu()), a=nn.Linear(6, 6), b=nn.Linear(6, 6), out=nn.Linear(6, 4))
+    return Function(
+        lambda m, x: m.out(m.b(m.a(m.a(x).relu()).relu()).relu()),
+        a=nn.Linear(6, 6),
+        b=nn.Linear(6, 6),
+        out=nn.Linear(6, 4),
+    )
 
 
 def tied():
@@ -175,7 +183,9 @@ def generated():
 
 def conv(first, shape, between=(), outputs=None):
     out = [nn.AdaptiveAvgPool1d(2) if len(shape) == 2 else nn.AdaptiveAvgPool2d((1, 2)), nn.Flatten()]
-    return nn.Sequential(first, nn.ReLU(True), *between, *out, nn.Linear(2 * (outputs or first.out_channels), CLASSES)), shape
+    return nn.Sequential(
+        first, nn.ReLU(True), *between, *out, nn.Linear(2 * (outputs or first.out_channels), CLASSES)
+    ), shape
 
 
 def frames(x, minor):
@@ -191,7 +201,9 @@ def changed(when):
         y = m.b(h)
         return m.out(y + (h.mul_(2) if when(x) else h))
 
-    return Function(forward, b=Function(lambda m, x: (x + 0) * m.w, w=nn.Parameter(torch.rand(6))), out=nn.Linear(6, CLASSES))
+    return Function(
+        forward, b=Function(lambda m, x: (x + 0) * m.w, w=nn.Parameter(torch.rand(6))), out=nn.Linear(6, CLASSES)
+    )
 
 
 def joined(m, rows):
@@ -316,7 +328,9 @@ def naive(model, test, loss=gradients.cross_entropy):
     for i, image in enumerate(test.images):
         image = image.double() if image.is_floating_point() else image
         one = loss(model(image[None]), test.labels[i : i + 1]).sum()
-        for name, g in zip(parameters, torch.autograd.grad(one, list(parameters.values()), allow_unused=True), strict=True):
+        for name, g in zip(
+            parameters, torch.autograd.grad(one, list(parameters.values()), allow_unused=True), strict=True
+        ):
             if g is not None:
                 rows[name][i] = g.to_dense()
     return rows
@@ -329,13 +343,17 @@ def coherence(rows):
 
 
 def assert_exact(found, rows, rounding=3e-6, doubtful_share=0.03):
-    """All statistics against those of the rows; diffs may differ only where float64 gradients are below rounding, which is counted."""
+    """All statistics against those of the rows; diffs may differ only where float64 gradients are below rounding, which
+    is counted.
+    """
     largest, doubtful_entries, entries = max(float(g.abs().max()) for g in rows.values()), 0, 0
     assert set(found.mean) == set(found.diffs) == set(found.mean_square) == set(rows)
     for name, g in rows.items():
         n, scale = len(g), float(g.abs().max())
         assert found.mean[name].shape == found.diffs[name].shape == g.shape[1:]
-        torch.testing.assert_close(found.mean[name].double(), g.mean(0), rtol=0, atol=rounding * (scale + 1e-2 * largest))
+        torch.testing.assert_close(
+            found.mean[name].double(), g.mean(0), rtol=0, atol=rounding * (scale + 1e-2 * largest)
+        )
         square = float(g.square().sum() / n)
         assert found.mean_square[name] == pytest.approx(square, rel=1e-5, abs=(rounding * largest) ** 2)
         doubtful = ((g != 0) & (g.abs() <= rounding * (scale + 1e-2 * largest))).sum(0)
@@ -354,7 +372,9 @@ def assert_exact(found, rows, rounding=3e-6, doubtful_share=0.03):
 
 
 def statistics(model, test, moves=False, **options):
-    """Statistics, and a failure if the first comparison with autograd did not hold, or did although it should not (`moves`)."""
+    """Statistics, and a failure if the first comparison with autograd did not hold, or did although it should not
+    (`moves`).
+    """
     give_to, moved = plan.Plan.give_to, []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan.Plan, "give_to", lambda how, module, name: (moved.append(name), give_to(how, module, name)))
@@ -376,7 +396,8 @@ def test_statistics_equal_the_naive_loop(name):
 def test_in_float64_no_sign_is_in_doubt(name):
     model, test = case(name, seed=3)
     found = statistics(model.double(), test, name in MOVES, chunk=5)
-    share = 0.03 if name.startswith(("vit", "encoder", "others")) else 1e-4  # a bias of keys has the gradient zero but for rounding
+    # a bias of keys has the gradient zero but for rounding
+    share = 0.03 if name.startswith(("vit", "encoder", "others")) else 1e-4
     assert_exact(found, naive(model, test), rounding=1e-13, doubtful_share=share)
     assert found.precision == "float64"
 
@@ -428,15 +449,26 @@ def test_architectures_drawn_at_random(data):
         groups = draw(st.sampled_from([g for g in (1, 2, 4) if channels % g == 0]))
         outputs = groups * draw(st.integers(1, 3))
         small = st.tuples(*[st.integers(1, 2)] * dims)
-        options = {"stride": draw(small), "dilation": draw(small), "padding": draw(st.tuples(*[st.integers(2, 3)] * dims))}
+        options = {
+            "stride": draw(small),
+            "dilation": draw(small),
+            "padding": draw(st.tuples(*[st.integers(2, 3)] * dims)),
+        }
         kernel, bias = draw(st.tuples(*[st.integers(1, 3)] * dims)), draw(st.booleans())
         layers.append(kind(channels, outputs, kernel, groups=groups, bias=bias, **options))
-        norms = [nn.Identity(), nn.GroupNorm(groups, outputs), (nn.BatchNorm2d if two else nn.BatchNorm1d)(outputs), nn.PReLU(outputs)]
+        norms = [
+            nn.Identity(),
+            nn.GroupNorm(groups, outputs),
+            (nn.BatchNorm2d if two else nn.BatchNorm1d)(outputs),
+            nn.PReLU(outputs),
+        ]
         layers += [draw(st.sampled_from(norms)), draw(st.sampled_from([nn.Tanh(), nn.ReLU(inplace=True), nn.GELU()]))]
         channels = outputs
     width = draw(st.integers(3, 5))
     tokens = [nn.Flatten(2), nn.LazyLinear(width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, 3), nn.Flatten()]
-    layers += tokens if draw(st.booleans()) else [(nn.AdaptiveAvgPool2d if two else nn.AdaptiveAvgPool1d)(1), nn.Flatten()]
+    layers += (
+        tokens if draw(st.booleans()) else [(nn.AdaptiveAvgPool2d if two else nn.AdaptiveAvgPool1d)(1), nn.Flatten()]
+    )
     model, test = nn.Sequential(*layers, nn.LazyLinear(CLASSES)).double(), split(shape, 6, dtype=torch.float64)
     model.eval()(test.images)
     rows = naive(shaken(model), test)
@@ -497,7 +529,9 @@ def test_coherence_alone_is_right_where_inputs_lie_far_from_zero(name, offset):
 @pytest.mark.parametrize("offset", [0, 1, 100, 255, 1e4])
 @pytest.mark.parametrize("groups", [1, 3])
 def test_norms_without_diffs_are_those_of_the_gradients_whatever_cancels(offset, groups):
-    """Output gradients that sum to zero over positions, and inputs far from zero: the sum over pairs of positions cancels."""
+    """Output gradients that sum to zero over positions, and inputs far from zero: the sum over pairs of positions
+    cancels.
+    """
     d = torch.randn(5, groups, 64, 8, generator=seeded(0))
     d[2:] -= d[2:].mean(-1, keepdim=True)  # in some samples only
     u = torch.randn(5, groups, 64, 8, generator=seeded(1)) + offset
@@ -656,7 +690,10 @@ def test_one_sample_and_other_losses():
 
 
 LAYOUTS = {
-    "channels last": lambda model, x: (model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)),
+    "channels last": lambda model, x: (
+        model.to(memory_format=torch.channels_last),
+        x.contiguous(memory_format=torch.channels_last),
+    ),
     "weights channels last": lambda model, x: (model.to(memory_format=torch.channels_last), x),
     "turned": lambda model, x: (model, x.mT.contiguous().mT),
     "one channel for all": lambda model, x: (model, x[:, :1].expand_as(x)),
@@ -685,7 +722,9 @@ def test_a_sure_answer_has_a_gradient_at_its_true_class():
     each = gradients.cross_entropy(outputs, labels)
     torch.testing.assert_close(each, F.cross_entropy(outputs, labels, reduction="none"), atol=1e-7, rtol=1e-6)
     (g,) = torch.autograd.grad(each.sum(), outputs)
-    torch.testing.assert_close(g[:4, 1], torch.tensor([-math.exp(-5) / (1 + math.exp(-5)), -math.exp(-18), -math.exp(-60), -1.0]))
+    torch.testing.assert_close(
+        g[:4, 1], torch.tensor([-math.exp(-5) / (1 + math.exp(-5)), -math.exp(-18), -math.exp(-60), -1.0])
+    )
     assert torch.equal(g[:, 0], -g[:, 1]) and not g[4].any()
     many, classes = torch.randn(50, 7, generator=seeded(0), dtype=torch.float64), torch.arange(50) % 7
     torch.testing.assert_close(gradients.cross_entropy(many, classes), F.cross_entropy(many, classes, reduction="none"))
@@ -772,11 +811,17 @@ def test_no_tensor_holds_every_samples_gradient(name, monkeypatch):
     with Largest() as largest:
         gradients.statistics(model, test, chunk=2)
     biggest = max(p.numel() for p in model.parameters())
-    assert largest.numbers <= max(3 * biggest, test.images.numel(), 4000) < n * sum(p.numel() for p in model.parameters()) / 2
+    assert (
+        largest.numbers
+        <= max(3 * biggest, test.images.numel(), 4000)
+        < n * sum(p.numel() for p in model.parameters()) / 2
+    )
 
 
 def test_a_convolution_used_twice_unfolds_few_samples_at_once(monkeypatch):
-    model = Function(lambda m, x: m.out(m.a(m.a(x).relu()).amax((2, 3))), a=nn.Conv2d(2, 2, 9, padding=4), out=nn.Linear(2, CLASSES))
+    model = Function(
+        lambda m, x: m.out(m.a(m.a(x).relu()).amax((2, 3))), a=nn.Conv2d(2, 2, 9, padding=4), out=nn.Linear(2, CLASSES)
+    )
     test = split((2, 12, 12), 64)
     monkeypatch.setattr(sums, "BYTES", {"cpu": 2**10})
     with Largest() as largest:
@@ -807,7 +852,9 @@ def test_products_cost_what_a_plain_backward_pass_costs(name, want, most, monkey
     """Multiplications over those of one forward and backward pass; the plan's few images are not counted."""
     model, test = case(name)
     test = part(test, torch.arange(300) % 13)
-    plain = flops(lambda: torch.autograd.grad(F.cross_entropy(model(test.images), test.labels), list(model.parameters())))
+    plain = flops(
+        lambda: torch.autograd.grad(F.cross_entropy(model(test.images), test.labels), list(model.parameters()))
+    )
     how, monkey = plan.plan(model, test.images[:3], test.labels[:3], gradients.cross_entropy), monkeypatch.setattr
     monkey(engine, "plan", lambda *_: how)
     monkey(engine, "_verify", lambda *_: None)
@@ -827,14 +874,21 @@ def test_the_model_stays_as_it_is():
         bad.images[7] = torch.nan
         with pytest.raises(ValueError, match="not finite"):
             gradients.statistics(model, bad, chunk=5)
-        assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and torch.equal(images, test.images)
-        assert all(p is q and p.requires_grad is flag and p.grad is None for (p, flag), q in zip(flags, model.parameters(), strict=True))
+        assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and torch.equal(
+            images, test.images
+        )
+        assert all(
+            p is q and p.requires_grad is flag and p.grad is None
+            for (p, flag), q in zip(flags, model.parameters(), strict=True)
+        )
         assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in model.modules())
 
 
 def test_buffers_that_a_pass_changes_are_put_back():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 5), n_power_iterations=3), nn.Linear(5, CLASSES))
+    model = nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(6, 5), n_power_iterations=3), nn.Linear(5, CLASSES)
+    )
     before = {name: (b, b.clone()) for name, b in model.named_buffers()}
     gradients.statistics(model, split((6,)))
     assert all(b is before[name][0] and torch.equal(b, before[name][1]) for name, b in model.named_buffers()) and before
@@ -864,7 +918,10 @@ def test_precision_is_that_of_what_has_a_gradient():
     def forward(m, x):
         return m.out(m.a(x.to(m.a.weight.dtype)).to(m.out.weight.dtype))
 
-    model, test = Function(forward, a=nn.Linear(6, 6).double().requires_grad_(False), out=nn.Linear(6, CLASSES)), split((6,))
+    model, test = (
+        Function(forward, a=nn.Linear(6, 6).double().requires_grad_(False), out=nn.Linear(6, CLASSES)),
+        split((6,)),
+    )
     assert gradients.statistics(model, test).precision == "float32"
     assert gradients.statistics(model.requires_grad_(), test).precision == "float32 and float64"
 
@@ -873,7 +930,9 @@ def test_parameters_without_gradient_are_listed_and_zero():
     model, test = case("frozen")
     found = gradients.statistics(model, test)
     assert found.without_gradient == ("fc2.weight", "fc2.bias", "fc3.bias")
-    assert not any(found.diffs[name].any() or found.mean[name].any() or found.mean_square[name] for name in found.without_gradient)
+    assert not any(
+        found.diffs[name].any() or found.mean[name].any() or found.mean_square[name] for name in found.without_gradient
+    )
     assert gradients.statistics(*case("unused")).without_gradient == ("p", "a.weight", "a.bias")
     dead, test = case("mlp")
     dead.fc2.bias.data.fill_(-1e3)  # a gradient of zero is a gradient
@@ -893,8 +952,14 @@ def one_weight(g):
 
 def test_coherence_of_identical_orthogonal_and_opposite_gradients():
     row = torch.rand(5, generator=seeded(0))
-    same, orthogonal, opposite = one_weight(row.expand(8, 5)), one_weight(torch.eye(8)), one_weight(torch.stack([row, -row]))
-    assert [same.coherence(), same.coherence(unbiased=True), same.coherence(scaled=True)] == pytest.approx([1, 1, 8], rel=1e-6)
+    same, orthogonal, opposite = (
+        one_weight(row.expand(8, 5)),
+        one_weight(torch.eye(8)),
+        one_weight(torch.stack([row, -row])),
+    )
+    assert [same.coherence(), same.coherence(unbiased=True), same.coherence(scaled=True)] == pytest.approx(
+        [1, 1, 8], rel=1e-6
+    )
     values = [orthogonal.coherence(), orthogonal.coherence(unbiased=True), orthogonal.coherence(scaled=True)]
     assert values == pytest.approx([1 / 8, 0, 1], abs=1e-7)
     assert opposite.coherence() == 0 and opposite.coherence(unbiased=True) == -1
@@ -906,7 +971,9 @@ def test_unbiased_is_the_mean_product_of_two_different_samples(n, seed):
     g = torch.randn(n, 3, generator=seeded(seed), dtype=torch.float64) + 0.3
     pairs = [float(g[i] @ g[j]) for i in range(n) for j in range(n) if i != j]
     found = one_weight(g)
-    assert found.coherence(unbiased=True) == pytest.approx(np.mean(pairs) / float(g.square().sum(1).mean()), rel=1e-9, abs=1e-12)
+    assert found.coherence(unbiased=True) == pytest.approx(
+        np.mean(pairs) / float(g.square().sum(1).mean()), rel=1e-9, abs=1e-12
+    )
     assert found.coherence(scaled=True) == pytest.approx(n * coherence([g]))
 
 
@@ -923,7 +990,11 @@ def test_null_lines_are_what_fair_coins_give():
     diffs = torch.stack([f.diffs["0.weight"] for f in found]).flatten().double()
     shares = torch.stack([(diffs - v).abs().lt(1e-6).double().mean() for v in values])
     assert ((shares - chances).abs() <= 4 * (chances / len(diffs)).sqrt() + 1e-3).all()
-    assert found[0].coherence_null() == 1 / n and found[0].coherence_null(unbiased=True) == 0 and found[0].coherence_null(scaled=True) == 1
+    assert (
+        found[0].coherence_null() == 1 / n
+        and found[0].coherence_null(unbiased=True) == 0
+        and found[0].coherence_null(scaled=True) == 1
+    )
 
 
 @pytest.mark.parametrize("groups", [2, 3, 13])
@@ -943,7 +1014,9 @@ def test_the_error_is_the_jackknife_over_blocks(groups, unbiased):
     whole = gradients.statistics(model, test)
     assert found.coherence() == pytest.approx(whole.coherence(), rel=1e-12) and found.blocks == tuple(np.diff(bounds))
     assert found.coherence_error(scaled=True) == pytest.approx(n * found.coherence_error())
-    assert all(torch.allclose(found.mean[k], v) and torch.equal(found.diffs[k], whole.diffs[k]) for k, v in whole.mean.items())
+    assert all(
+        torch.allclose(found.mean[k], v) and torch.equal(found.diffs[k], whole.diffs[k]) for k, v in whole.mean.items()
+    )
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv_2", "grouped", "resnet", "vit", "words", "words, tied", "lstm", "twice"])
@@ -956,7 +1029,9 @@ def test_every_block_has_the_sums_of_its_own_samples(name, want):
         blocks, largest = g.flatten(1).split(found.blocks), float(g.square().sum())
         total = torch.stack([block.sum(0) for block in blocks])
         torch.testing.assert_close(found.inner[key], total @ total.T, rtol=1e-9, atol=1e-12 * largest + 1e-25)
-        torch.testing.assert_close(found.squares[key], torch.stack([b.square().sum() for b in blocks]), rtol=1e-9, atol=1e-25)
+        torch.testing.assert_close(
+            found.squares[key], torch.stack([b.square().sum() for b in blocks]), rtol=1e-9, atol=1e-25
+        )
 
 
 def test_the_jackknife_error_is_about_the_spread_over_samples():
@@ -971,7 +1046,10 @@ def test_the_table_has_a_row_a_layer_and_one_for_the_whole():
     found = gradients.statistics(model, test, groups=3)
     table = found.table().set_index("layer")
     assert list(table.index) == ["whole", "conv1", "conv2", "fc1", "fc2", "out"] == ["whole", *found.layers]
-    assert table.loc["fc1", "coherence"] == found.coherence("fc1") and table.loc["whole", "error"] == found.coherence_error()
+    assert (
+        table.loc["fc1", "coherence"] == found.coherence("fc1")
+        and table.loc["whole", "error"] == found.coherence_error()
+    )
     assert table.loc["whole", "parameters"] == table.parameters[1:].sum() == sum(p.numel() for p in model.parameters())
     assert gradients.statistics(model, test).table().error.isna().all()
 
@@ -1016,7 +1094,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_models_that_have_no_gradient_for_each_sample(name):
     model, message = REFUSED[name]
-    test = split((3, 32, 32) if name == "batch norm" else (6,), dtype=torch.int64 if name == "gradients mixed" else torch.float32)
+    test = split(
+        (3, 32, 32) if name == "batch norm" else (6,), dtype=torch.int64 if name == "gradients mixed" else torch.float32
+    )
     with pytest.raises(ValueError, match=message):
         gradients.statistics(model(), test)
 
@@ -1030,15 +1110,21 @@ def test_losses_that_are_not_each_samples_own():
     def penalty(out, y):
         return gradients.cross_entropy(out, y) + model.fc1.weight.square().sum()
 
-    with pytest.raises(ValueError, match=r"the loss of one sample depends on the others of its batch.*reduction='none'"):
+    with pytest.raises(
+        ValueError, match=r"the loss of one sample depends on the others of its batch.*reduction='none'"
+    ):
         gradients.statistics(model, test, shared)
-    with pytest.raises(ValueError, match="'fc1.weight', sample by sample, do not add up .*the loss reads parameters itself"):
+    with pytest.raises(
+        ValueError, match="'fc1.weight', sample by sample, do not add up .*the loss reads parameters itself"
+    ):
         gradients.statistics(model, test, penalty)
     both = Function(lambda m, x: (m.out(x.flatten(1)), m.out.weight.square().sum()), out=nn.Linear(16, CLASSES))
     with pytest.raises(ValueError, match="an output that all samples share, such as a penalty on weights"):
         gradients.statistics(both, test, lambda out, y: gradients.cross_entropy(out[0], y) + out[1])
     found = gradients.statistics(both, test, lambda out, y: gradients.cross_entropy(out[0], y))
-    assert found.coherence() == pytest.approx(gradients.statistics(nn.Sequential(nn.Flatten(), both.out), test).coherence())
+    assert found.coherence() == pytest.approx(
+        gradients.statistics(nn.Sequential(nn.Flatten(), both.out), test).coherence()
+    )
 
 
 def test_images_stay_as_they_are():
@@ -1052,14 +1138,19 @@ def test_images_stay_as_they_are():
 def test_instance_norm_in_training_mode_is_each_samples_own():
     torch.manual_seed(0)
     norm = nn.InstanceNorm2d(3, affine=True, track_running_stats=True)
-    model, test = nn.Sequential(nn.Conv2d(2, 3, 3), norm, nn.Tanh(), nn.Flatten(), nn.Linear(48, CLASSES)), split((2, 6, 6))
+    model, test = (
+        nn.Sequential(nn.Conv2d(2, 3, 3), norm, nn.Tanh(), nn.Flatten(), nn.Linear(48, CLASSES)),
+        split((2, 6, 6)),
+    )
     before = copy.deepcopy(model.state_dict())
     assert_exact(statistics(model, test), naive(model, test))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_dropout_of_nothing_and_frozen_layers_are_allowed():
-    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5).eval(), nn.Dropout(0.0), nn.Dropout(0.5).eval(), nn.Linear(5, CLASSES))
+    model = nn.Sequential(
+        nn.Linear(6, 5), nn.BatchNorm1d(5).eval(), nn.Dropout(0.0), nn.Dropout(0.5).eval(), nn.Linear(5, CLASSES)
+    )
     assert gradients.statistics(model, split((6,))).n == 13
 
 
@@ -1075,15 +1166,21 @@ def test_bad_arguments_say_what_was_expected():
         "split has no samples": lambda: gradients.statistics(model, empty),
         r"images \[13, 1, 4, 4\] and labels \[5\]: expected tensors": lambda: gradients.statistics(model, short),
         "images NoneType and labels NoneType": lambda: gradients.statistics(model, object()),
-        r"expected a set of some of \['coherence', 'diffs', 'mean'\]": lambda: gradients.statistics(model, test, want={"alpha"}),
+        r"expected a set of some of \['coherence', 'diffs', 'mean'\]": lambda: gradients.statistics(
+            model, test, want={"alpha"}
+        ),
         "want='diffs': expected a set": lambda: gradients.statistics(model, test, want="diffs"),
         "want=set": lambda: gradients.statistics(model, test, want=set()),
         "chunk=0: expected at least 1": lambda: gradients.statistics(model, test, chunk=0),
         "groups=14: expected 0 .* or 2 to 13": lambda: gradients.statistics(model, test, groups=14),
         "groups=1: expected": lambda: gradients.statistics(model, test, groups=1),
-        r"the loss gives \[\] for 3 samples: .*reduction='none'": lambda: gradients.statistics(model, test, F.cross_entropy),
+        r"the loss gives \[\] for 3 samples: .*reduction='none'": lambda: gradients.statistics(
+            model, test, F.cross_entropy
+        ),
         r"the model gives \[3, 4\] for labels \[3, 1\]: expected logits": lambda: gradients.statistics(model, column),
-        "labels go from .* to 9, but the model has 4 outputs: expected 0 to 3": lambda: gradients.statistics(model, high),
+        "labels go from .* to 9, but the model has 4 outputs: expected 0 to 3": lambda: gradients.statistics(
+            model, high
+        ),
         "labels go from -1 to": lambda: gradients.statistics(model, low),
         r"the model gives tuple for labels \[3\]": lambda: gradients.statistics(pair, test),
         "no layer 'fc9' holds parameters: expected one of": lambda: gradients.statistics(model, test).coherence("fc9"),
@@ -1117,7 +1214,9 @@ def test_gradients_that_are_not_finite_are_refused(want):
 
 def test_a_model_that_branches_between_chunks_is_refused():
     torch.manual_seed(0)
-    model = Function(lambda m, x: m.out(m.a(x) if x[0, 0] < 100 else m.a(m.a(x))), a=nn.Linear(6, 6), out=nn.Linear(6, CLASSES))
+    model = Function(
+        lambda m, x: m.out(m.a(x) if x[0, 0] < 100 else m.a(m.a(x))), a=nn.Linear(6, 6), out=nn.Linear(6, CLASSES)
+    )
     test = split((6,))
     test.images[8] += 1000
     with pytest.raises(ValueError, match="called 1 times for some images and 2 times for others"):
@@ -1129,7 +1228,9 @@ def test_an_input_that_is_changed_for_some_images_only_is_refused():
     test.images[8] += 1000
     model = changed(lambda x: x.sum() > 1000)
     model.out.requires_grad_(False)
-    with pytest.raises(ValueError, match="what Function has read was changed in place afterwards: make that operation out of place"):
+    with pytest.raises(
+        ValueError, match="what Function has read was changed in place afterwards: make that operation out of place"
+    ):
         gradients.statistics(model, test, chunk=4)
 
 

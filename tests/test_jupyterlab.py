@@ -1,4 +1,6 @@
-"""The force graph and the explorer live in JupyterLab: a real server and kernel, and what a reader does there with mouse and keyboard."""
+"""The force graph and the explorer live in JupyterLab: a real server and kernel, and what a reader does there with
+mouse and keyboard.
+"""
 
 import contextlib
 import csv
@@ -37,9 +39,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(3600)]
 
 @contextlib.contextmanager
 def jupyterlab(folder):
-    """The address of a server for the notebooks in folder/work; it asks nobody and writes nothing outside the folder."""
+    """The address of a server for the notebooks in folder/work; it asks nobody and writes nothing outside the
+    folder.
+    """
     own = {f"JUPYTER{'' if name.startswith('LAB') else '_'}{name}": str(folder / name.lower()) for name in FOLDERS}
-    chosen = {"notification": {"fetchNews": "false", "checkForUpdates": False}, "themes": {"theme": LIGHT, "adaptive-theme": False}}
+    chosen = {
+        "notification": {"fetchNews": "false", "checkForUpdates": False},
+        "themes": {"theme": LIGHT, "adaptive-theme": False},
+    }
     for plugin, values in chosen.items():
         path = folder / "lab_settings_dir" / "@jupyterlab" / "apputils-extension" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +60,9 @@ def jupyterlab(folder):
     here = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "IPYTHONDIR": str(folder / "ipython")}
     log = folder / "server.log"
     with log.open("w") as written:
-        server = subprocess.Popen(command, cwd=folder, env=os.environ | own | here, stdout=written, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, cwd=folder, env=os.environ | own | here, stdout=written, stderr=subprocess.STDOUT
+        )
     try:
         answers(server, f"http://127.0.0.1:{port}/api/status?token={TOKEN}", log)
         yield f"http://127.0.0.1:{port}"
@@ -79,7 +88,10 @@ def address(tmp_path_factory, require):
     folder = tmp_path_factory.mktemp("jupyterlab")
     shutil.copytree(ROOT / "book", folder / "work" / "book", ignore=shutil.ignore_patterns("results", "_static"))
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    for name, sources in (("graphs", (graph_page.FIRST, graph_page.SECOND)), ("charts", (explorer_page.FIRST, explorer_page.SECOND))):
+    for name, sources in (
+        ("graphs", (graph_page.FIRST, graph_page.SECOND)),
+        ("charts", (explorer_page.FIRST, explorer_page.SECOND)),
+    ):
         cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in ("0", *sources)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "work" / f"{name}.ipynb")
     with jupyterlab(folder) as address:
@@ -97,7 +109,9 @@ class Notebook:
 
     def choose(self, *menus):
         for name in menus:
-            self.page.locator(".lm-MenuBar-item, .lm-Menu-item").filter(visible=True).get_by_text(name, exact=True).click()
+            self.page.locator(".lm-MenuBar-item, .lm-Menu-item").filter(visible=True).get_by_text(
+                name, exact=True
+            ).click()
 
     def ask(self, code):
         """What Python says to an expression, by way of the first cell."""
@@ -208,7 +222,9 @@ def test_two_graphs_draw_what_python_stored(notebook, first, tmp_path):
     rows = csv.DictReader((tmp_path / "edges.csv").read_text().splitlines())
     found = {(int(row["unit"]), int(row["other"])): float(row["cosine"]) for row in rows}
     made = graph_page.graph()
-    assert found == pytest.approx({pair: c for pair, c in edges(made, 0).items() if c >= made.cutoff}, abs=1e-4) and found
+    assert (
+        found == pytest.approx({pair: c for pair, c in edges(made, 0).items() if c >= made.cutoff}, abs=1e-4) and found
+    )
 
 
 def test_a_linked_slider_reaches_the_graph_and_the_kernel(notebook, first, handle):
@@ -308,7 +324,9 @@ COLOURS = """box => { const style = (name) => getComputedStyle(name ? box.queryS
 def colours(shown):
     """Pairs of text and ground as [r, g, b], and whether the ink of the drawing is light."""
     found = shown.box.evaluate(COLOURS)
-    return [[[float(v) for v in re.findall(r"[\d.]+", colour)[:3]] for colour in pair] for pair in found["pairs"]], found["light"]
+    return [
+        [[float(v) for v in re.findall(r"[\d.]+", colour)[:3]] for colour in pair] for pair in found["pairs"]
+    ], found["light"]
 
 
 def test_the_dark_theme_has_light_lines_and_text(notebook, first):
@@ -368,7 +386,8 @@ def test_a_chart_and_the_kernel_follow_each_other(context, address):
 
 
 CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
-ALIKE = [pytest.param(path, marks=pytest.mark.soak) for path in CHAPTERS[1:]]  # they open alike, and charts and graphs are above
+# they open alike, and charts and graphs are above
+ALIKE = [pytest.param(path, marks=pytest.mark.soak) for path in CHAPTERS[1:]]
 
 
 @pytest.mark.parametrize("chapter", [CHAPTERS[0], *ALIKE], ids=lambda path: path.stem)

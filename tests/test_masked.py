@@ -37,11 +37,15 @@ def net(e):
     return replace(e.parent, seed=derived_seed(e.seed, "child")).untrained()
 
 
-@pytest.mark.parametrize("recipe", [ADAM, Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64, epochs=3)], ids=["adam", "sgd"])
+@pytest.mark.parametrize(
+    "recipe", [ADAM, Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64, epochs=3)], ids=["adam", "sgd"]
+)
 def test_a_child_is_the_net_that_fit_trains_under_the_mask(recipe):
     e = MaskedTraining(PARENT, "magnitude", 0.2, recipe=recipe, seed=3)
     found, kept, child = run(e), e.masks(), net(e)
-    history = fit(child, PARENT.split("train", 256), PARENT.split("test"), recipe, seed=derived_seed(3, "child"), mask=kept)
+    history = fit(
+        child, PARENT.split("train", 256), PARENT.split("test"), recipe, seed=derived_seed(3, "child"), mask=kept
+    )
     assert found.table.test_loss.tolist() == history.table.test_loss.tolist()
     assert (found.table.escaped == 0).all()
     assert (found.table.nonzero <= sum(int(m.sum()) for m in kept.values())).all() and (found.table.nonzero > 0).all()
@@ -217,7 +221,8 @@ def test_mask_sources_are_the_same_wherever_a_run_before_died(tmp_path, fits, sa
         fits.clear()
         assert answer(SOURCES) == expected and len(fits) <= 2, after
         assert not leftovers() or not fits, after  # what is left once the record is stored is the store's to clean
-    assert after + 1 == 11 + 2 * len(saved) + bool(saved)  # a checkpoint is written and renamed, and the last one is taken away
+    # a checkpoint is written and renamed, and the last one is taken away
+    assert after + 1 == 11 + 2 * len(saved) + bool(saved)
 
 
 @pytest.mark.parametrize("saved", SAVED[:3], ids=str)
@@ -330,7 +335,9 @@ def test_parents_are_trained_only_where_something_is_read_of_them():
 
 def test_where_a_child_begins(monkeypatch):
     begun = {}
-    monkeypatch.setattr("pruning_lab.experiments.masked.fit", lambda model, *_, **__: begun.update(model.state_dict()) or 1 / 0)
+    monkeypatch.setattr(
+        "pruning_lab.experiments.masked.fit", lambda model, *_, **__: begun.update(model.state_dict()) or 1 / 0
+    )
 
     def first(begin):
         with pytest.raises(ZeroDivisionError):

@@ -92,7 +92,12 @@ def naive(scores, density, scope, floor, invert):
     least = [math.ceil(Fraction(str(floor)) * len(row)) for row in rows.values()]
     if scope == "global":
         chosen = {name: set(orders[name][:count]) for name, count in zip(rows, least, strict=True)}
-        rest = [(x, k, i, name) for k, (name, row) in enumerate(rows.items()) for i, x in enumerate(row) if i not in chosen[name]]
+        rest = [
+            (x, k, i, name)
+            for k, (name, row) in enumerate(rows.items())
+            for i, x in enumerate(row)
+            if i not in chosen[name]
+        ]
         for _, _, i, name in sorted(rest)[: wanted - sum(least)]:
             chosen[name].add(i)
         return chosen
@@ -128,14 +133,17 @@ densities = st.floats(0.01, 1).map(lambda d: round(d, 3))
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SHAPES), st.integers(0, 2**31), st.sampled_from([None, 3, 1]), densities, st.sampled_from(SCOPES),
        st.sampled_from([0.0, 0.02, 0.1, 0.3]), st.booleans())  # fmt: skip
-def test_masks_equal_a_naive_sort_with_ties_by_position_and_an_exact_count(shapes, seed, values, density, scope, floor, invert):
+def test_masks_equal_a_naive_sort_with_ties_by_position_and_an_exact_count(
+    shapes, seed, values, density, scope, floor, invert
+):
     scores = drawn(shapes, seed, values)
     before = copy.deepcopy(scores)
     sizes = [s.numel() for s in scores.values()]
     least = [math.ceil(Fraction(str(floor)) * n) for n in sizes]
     if naive_total(density, sum(sizes)) < sum(least):
         with pytest.raises(
-            ValueError, match=f"of {sum(sizes):,} weights, but floors of {floor:g} in {len(sizes)} layers need {sum(least)}"
+            ValueError,
+            match=f"of {sum(sizes):,} weights, but floors of {floor:g} in {len(sizes)} layers need {sum(least)}",
         ):
             masks.build(scores, density, scope, floor)
         return
@@ -154,7 +162,10 @@ def test_masks_equal_a_naive_sort_with_ties_by_position_and_an_exact_count(shape
 @given(seed=st.integers(0, 2**31), grid=st.lists(densities, min_size=2, max_size=6, unique=True), how=st.booleans())
 def test_every_criterion_gives_exact_and_nested_masks(scope, criterion, seed, grid, how):
     model = conv(seed % 7)
-    values = {r: {n: torch.randn(w.shape, generator=seeded(seed)) for n, w in weights(model).items()} for r in ("init", "gradient", "diff")}
+    values = {
+        r: {n: torch.randn(w.shape, generator=seeded(seed)) for n, w in weights(model).items()}
+        for r in ("init", "gradient", "diff")
+    }
     values = {r: v for r, v in values.items() if r in criteria.needs(criteria.WEIGHT[criterion])}
     scores = masks.scores(model, criterion, seed=seed, **values)
     found = masks.grid(scores, grid, scope, invert=how, shuffle="layer" if how else None, seed=seed)
@@ -163,7 +174,9 @@ def test_every_criterion_gives_exact_and_nested_masks(scope, criterion, seed, gr
         assert sum(kept(each)) == naive_total(density, 36 + 96 + 18)
         assert all(
             torch.equal(m, each[n])
-            for n, m in masks.build(scores, density, scope, invert=how, shuffle="layer" if how else None, seed=seed).items()
+            for n, m in masks.build(
+                scores, density, scope, invert=how, shuffle="layer" if how else None, seed=seed
+            ).items()
         )
     for low, high in zip(sorted(grid), sorted(grid)[1:], strict=False):
         assert all(h or not k for k, h in zip(flat(found[low]), flat(found[high]), strict=True))
@@ -189,7 +202,10 @@ def test_the_worst_are_all_but_the_best(shapes, seed, percent):
 @settings(max_examples=50, deadline=None)
 @given(values=st.lists(st.integers(-5, 5), min_size=8, max_size=8), density=densities)
 def test_only_ranks_count(scope, values, density):
-    scores = {"a": torch.tensor(values[:4], dtype=torch.float64).view(2, 2), "b": torch.tensor(values[4:], dtype=torch.float64).view(4, 1)}
+    scores = {
+        "a": torch.tensor(values[:4], dtype=torch.float64).view(2, 2),
+        "b": torch.tensor(values[4:], dtype=torch.float64).view(4, 1),
+    }
     bent = {name: (s / 3).exp() - 7 for name, s in scores.items()}
     assert flat(masks.build(scores, density, scope)) == flat(masks.build(bent, density, scope))
 
@@ -208,7 +224,9 @@ EXACT = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.i
 
 
 def ends(kind):
-    """Numbers of a type as Python has them: its lowest, its highest and their neighbours, and some between, with ties."""
+    """Numbers of a type as Python has them: its lowest, its highest and their neighbours, and some between, with
+    ties.
+    """
     if kind == torch.bool:
         return [True, False, False, True, True, False]
     if kind.is_floating_point:
@@ -222,7 +240,11 @@ def scored(values, kind):
     """Exact: uint64 takes no number above int64's through `torch.tensor`."""
     if kind == torch.uint64:
         return torch.from_numpy(np.array(values, dtype=np.uint64))
-    return torch.tensor(values, dtype=torch.float64).to(kind) if kind.is_floating_point else torch.tensor(values, dtype=kind)
+    return (
+        torch.tensor(values, dtype=torch.float64).to(kind)
+        if kind.is_floating_point
+        else torch.tensor(values, dtype=kind)
+    )
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -247,7 +269,11 @@ def test_scores_of_several_types_are_ranked_together():
     assert flat(masks.build(layers, 2 / 6)) == [False, True, False, False, False, True]
     third = masks.build(layers, 4 / 6)  # 0.1 in float32 is a little above 0.1
     assert flat(third) == [True, True, False, True, False, True]
-    whole = {"a": torch.tensor([2**62 + 1, -1]), "b": torch.tensor([True, False]), "c": torch.tensor([200], dtype=torch.uint8)}
+    whole = {
+        "a": torch.tensor([2**62 + 1, -1]),
+        "b": torch.tensor([True, False]),
+        "c": torch.tensor([200], dtype=torch.uint8),
+    }
     assert flat(masks.build(whole, 0.4)) == [True, False, False, False, True]
     assert flat(masks.build(whole, 0.4, invert=True)) == [False, True, False, True, False]
 
@@ -255,11 +281,16 @@ def test_scores_of_several_types_are_ranked_together():
 def test_scores_without_an_order_or_a_common_type_are_refused():
     with pytest.raises(ValueError, match="scores of 'a' are torch.complex64, which has no order: pass real numbers"):
         masks.build({"a": torch.tensor([1j, 2])}, 0.5)
-    with pytest.raises(ValueError, match=r"scores of 'b' exceed 9,007,.*float64 does not hold exactly.*scores of one type"):
+    with pytest.raises(
+        ValueError, match=r"scores of 'b' exceed 9,007,.*float64 does not hold exactly.*scores of one type"
+    ):
         masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5)
     with pytest.raises(ValueError, match="scores of 'b' exceed .*int64 does not hold"):
         masks.build({"a": torch.tensor([1, 2]), "b": scored([2**63, 0], torch.uint64)}, 0.5)
-    assert masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5, "local")["b"].tolist() == [True, False]
+    assert masks.build({"a": torch.rand(2), "b": torch.tensor([2**53 + 1, 0])}, 0.5, "local")["b"].tolist() == [
+        True,
+        False,
+    ]
 
 
 def test_the_floor_holds_a_layer_that_ranks_last():
@@ -270,12 +301,16 @@ def test_the_floor_holds_a_layer_that_ranks_last():
     held = masks.build(scores, 0.1, floor=0.02)
     assert kept(held) == [22, 3] and masks.emptied(held) == []
     assert places(held)["b"] == {147, 148, 149}
-    assert masks.table(held).to_dict("list") == dict(layer=["a", "b"], weights=[100, 150], kept=[22, 3], density=[0.22, 0.02])
+    assert masks.table(held).to_dict("list") == dict(
+        layer=["a", "b"], weights=[100, 150], kept=[22, 3], density=[0.22, 0.02]
+    )
 
 
 def test_fewer_weights_than_the_floors_need_is_an_error_with_the_numbers():
     scores = {"a": torch.rand(10, 10), "b": torch.rand(5, 10)}
-    with pytest.raises(ValueError, match=r"density 0.01 keeps 2 of 150 weights, but floors of 0.02 in 2 layers need 3.*at least 0.02"):
+    with pytest.raises(
+        ValueError, match=r"density 0.01 keeps 2 of 150 weights, but floors of 0.02 in 2 layers need 3.*at least 0.02"
+    ):
         masks.build(scores, 0.01, floor=0.02)
     assert kept(masks.build(scores, 0.02, floor=0.02)) == [2, 1]
 
@@ -361,13 +396,17 @@ def test_random_masks_are_seeded_and_have_the_density_in_every_layer():
 @given(st.integers(0, 1000), densities, st.sampled_from(SCOPES))
 def test_a_shuffle_keeps_each_layers_count(seed, density, scope):
     scores = drawn(SHAPES[2], seed)
-    plain, shuffled, again = (masks.build(scores, density, scope, shuffle=s, seed=seed) for s in (None, "layer", "layer"))
+    plain, shuffled, again = (
+        masks.build(scores, density, scope, shuffle=s, seed=seed) for s in (None, "layer", "layer")
+    )
     assert kept(plain) == kept(shuffled) and flat(shuffled) == flat(again)
 
 
 def test_a_shuffle_moves_places_and_its_seed_counts():
     scores = {"a": torch.arange(10_000.0).view(100, 100)}
-    plain, one, two = (masks.build(scores, 0.3, shuffle=s, seed=k)["a"] for s, k in ((None, 0), ("layer", 0), ("layer", 1)))
+    plain, one, two = (
+        masks.build(scores, 0.3, shuffle=s, seed=k)["a"] for s, k in ((None, 0), ("layer", 0), ("layer", 1))
+    )
     for a, b in ((plain, one), (plain, two), (one, two)):
         assert 800 < int((a & b).sum()) < 1000  # 900 by chance
 
@@ -377,7 +416,9 @@ def test_a_shuffle_moves_places_and_its_seed_counts():
 
 def test_maskable_weights():
     assert masks.maskable(conv()) == ["0.weight", "4.weight", "6.weight"]
-    assert masks.maskable(models.build("mlp", (3, 32, 32), width=8)) == [f"{n}.weight" for n in ("fc1", "fc2", "fc3", "fc4", "out")]
+    assert masks.maskable(models.build("mlp", (3, 32, 32), width=8)) == [
+        f"{n}.weight" for n in ("fc1", "fc2", "fc3", "fc4", "out")
+    ]
     assert masks.maskable(nn.Linear(2, 3)) == ["weight"]
     attention = nn.TransformerEncoderLayer(8, 2, 16)
     assert masks.maskable(attention) == [
@@ -402,13 +443,19 @@ def test_one_of_four_shortcuts_of_resnet50_stays_whole():
     assert list(shortcuts.values()) == [16_384, 131_072, 524_288, 2_097_152]
     assert set(weights(model)) - set(masks.maskable(model)) == {"layer1.0.downsample.0.weight"}
     assert set(weights(model)) == set(masks.maskable(model, small=0))
-    assert len(masks.maskable(model)) == 53 and "out.weight" in masks.maskable(model) and "conv1.weight" in masks.maskable(model)
+    assert (
+        len(masks.maskable(model)) == 53
+        and "out.weight" in masks.maskable(model)
+        and "conv1.weight" in masks.maskable(model)
+    )
 
 
 def test_small_shortcut_convolutions_stay_whole():
     net = nn.Module()
     net.shortcut, net.other = nn.Conv2d(1000, 100, 1, device="meta"), nn.Conv2d(999, 100, 1, device="meta")
-    net.block = nn.ModuleDict(dict(downsample=nn.Sequential(nn.Conv2d(999, 100, 1, device="meta")), shortcut=nn.Linear(2, 2)))
+    net.block = nn.ModuleDict(
+        dict(downsample=nn.Sequential(nn.Conv2d(999, 100, 1, device="meta")), shortcut=nn.Linear(2, 2))
+    )
     assert masks.maskable(net) == ["shortcut.weight", "other.weight", "block.shortcut.weight"]
     assert "block.downsample.0.weight" in masks.maskable(net, small=99_900)
 
@@ -477,7 +524,9 @@ def test_gradient_criteria_read_the_statistics_of_a_split():
 def test_nothing_is_computed_that_nobody_asked_for(monkeypatch):
     asked = []
     whole = gradients.statistics
-    monkeypatch.setattr(gradients, "statistics", lambda model, data, want: asked.append(want) or whole(model, data, want=want))
+    monkeypatch.setattr(
+        gradients, "statistics", lambda model, data, want: asked.append(want) or whole(model, data, want=want)
+    )
     model, data = conv(), split()
     for criterion in ("magnitude", "random", "diff", "gradient", "weight_taylor"):
         masks.scores(model, criterion, data=data)
@@ -540,7 +589,9 @@ def test_counts_of_maskable_and_of_all_weights():
     found = masks.build(masks.scores(model, "magnitude"), 0.5, skip=["0.weight"])
     assert masks.counts(model, found) == dict(
         kept=57, maskable=114, kept_of_all=57 + 36, weights=150, density=0.5, density_of_all=93 / 150)  # fmt: skip
-    assert masks.counts(model, {}) == dict(kept=0, maskable=0, kept_of_all=150, weights=150, density=1.0, density_of_all=1.0)
+    assert masks.counts(model, {}) == dict(
+        kept=0, maskable=0, kept_of_all=150, weights=150, density=1.0, density_of_all=1.0
+    )
 
 
 def test_pytorchs_own_pruning_sees_the_masks():
@@ -552,7 +603,9 @@ def test_pytorchs_own_pruning_sees_the_masks():
         weights(plain)[name].data *= mask
     assert torch.equal(model(data.images), plain(data.images))
     read = masks.from_torch(model)
-    assert read.keys() == found.keys() and all(torch.equal(read[n], m) and read[n].dtype == torch.bool for n, m in found.items())
+    assert read.keys() == found.keys() and all(
+        torch.equal(read[n], m) and read[n].dtype == torch.bool for n, m in found.items()
+    )
     assert masks.maskable(model) == list(found)
     with pytest.raises(ValueError, match=r"\['0.weight', '4.weight', '6.weight'\] are masked already"):
         masks.to_torch(model, found)
@@ -595,8 +648,14 @@ def test_a_weight_of_two_layers_is_not_masked_in_one_of_them():
 def test_masks_that_do_not_fit_are_refused():
     model = conv()
     for wrong, text in [
-        ({"1.weight": torch.ones(4).bool()}, r"masks for \['1.weight'\], which are no weights of the model; it has \['0.weight'"),
-        ({"4.weight": torch.ones(6, 15).bool()}, r"mask of '4.weight' is torch.bool \[6, 15\]: expected bool \[6, 16\]"),
+        (
+            {"1.weight": torch.ones(4).bool()},
+            r"masks for \['1.weight'\], which are no weights of the model; it has \['0.weight'",
+        ),
+        (
+            {"4.weight": torch.ones(6, 15).bool()},
+            r"mask of '4.weight' is torch.bool \[6, 15\]: expected bool \[6, 16\]",
+        ),
         ({"4.weight": torch.ones(6, 16)}, r"mask of '4.weight' is torch.float32 \[6, 16\]"),
     ]:
         for use in (masks.to_torch, masks.counts):
@@ -612,7 +671,9 @@ def test_files_give_back_what_was_saved(tmp_path_factory, shapes, seed):
     found = {f"{9 - k}.weight": torch.rand(shape, generator=seeded(seed)) < 0.5 for k, shape in enumerate(shapes)}
     masks.save(file, found)
     read = masks.load(file)
-    assert list(read) == list(found) and all(torch.equal(read[n], m) and read[n].dtype == torch.bool for n, m in found.items())
+    assert list(read) == list(found) and all(
+        torch.equal(read[n], m) and read[n].dtype == torch.bool for n, m in found.items()
+    )
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -635,7 +696,11 @@ def test_broken_and_foreign_files_are_named(tmp_path):
     save_file({"a": torch.ones(2)}, file)
     with pytest.raises(ValueError, match="its format is None, not 'pruning_lab masks 1'"):
         masks.load(file)
-    save_file({"a": torch.ones(2, dtype=torch.uint8)}, file, dict(format="pruning_lab masks 1", shapes=json.dumps({"a": [3, 3, 3]})))
+    save_file(
+        {"a": torch.ones(2, dtype=torch.uint8)},
+        file,
+        dict(format="pruning_lab masks 1", shapes=json.dumps({"a": [3, 3, 3]})),
+    )
     with pytest.raises(ValueError, match=r"uint8 \[2\] cannot be a mask of shape \[3, 3, 3\]"):
         masks.load(file)
     with pytest.raises(FileNotFoundError):
@@ -654,7 +719,12 @@ def test_overlap_equals_sets_in_python():
     for name in one:
         row, n = found.loc[name], one[name].numel()
         drawn_by_chance = len(a[name]) * len(b[name]) / n
-        assert (row.weights, row.kept_a, row.kept_b, row.shared) == (n, len(a[name]), len(b[name]), len(a[name] & b[name]))
+        assert (row.weights, row.kept_a, row.kept_b, row.shared) == (
+            n,
+            len(a[name]),
+            len(b[name]),
+            len(a[name] & b[name]),
+        )
         assert row.overlap == len(a[name] & b[name]) / min(len(a[name]), len(b[name]))
         assert row.jaccard == len(a[name] & b[name]) / len(a[name] | b[name])
         assert row.chance == row.chance_in_layers == drawn_by_chance / min(len(a[name]), len(b[name]))
@@ -671,7 +741,9 @@ def test_chance_is_what_random_masks_share():
     model = models.build("lenet_300_100", (1, 28, 28))
     one, two = (masks.random(model, 0.2, "erk", seed=seed) for seed in (0, 1))
     row = masks.overlap(one, two).set_index("layer").loc["whole"]
-    assert row.overlap == pytest.approx(row.chance_in_layers, abs=0.01) and row.jaccard == pytest.approx(row.jaccard_in_layers, abs=0.01)
+    assert row.overlap == pytest.approx(row.chance_in_layers, abs=0.01) and row.jaccard == pytest.approx(
+        row.jaccard_in_layers, abs=0.01
+    )
     assert row.chance == pytest.approx(0.2, abs=1e-4) and row.chance_in_layers > 0.2
     same = masks.overlap(one, one).set_index("layer").loc["whole"]
     assert (same.overlap, same.jaccard, same.above_chance) == (1, 1, 1)
@@ -701,7 +773,10 @@ def test_a_whole_mask_shares_no_more_than_chance():
         found = masks.overlap({"a": a}, {"a": b})
         assert found[["overlap", "chance", "chance_in_layers", "above_chance"]].isna().all(axis=None)
     found = masks.overlap({"a": nothing, "b": some}, {"a": nothing, "b": some}).set_index("layer")
-    assert found.loc["b"].above_chance == found.loc["whole"].above_chance == 1 and found.loc["whole"].chance_in_layers == 2 / 6
+    assert (
+        found.loc["b"].above_chance == found.loc["whole"].above_chance == 1
+        and found.loc["whole"].chance_in_layers == 2 / 6
+    )
     assert found.loc["a"].drop(["weights", "kept_a", "kept_b", "shared"]).isna().all()
     found = masks.overlap({"a": whole, "b": some}, {"a": whole, "b": some}).set_index("layer")
     assert found.above_chance.tolist() == [0, 1, 1]  # a whole layer does not make the net whole

@@ -8,7 +8,8 @@ from torch import nn
 
 from pruning_lab.nets import architectures, models
 
-PLAIN = [name for name, function in models.MODELS.items() if function.__module__ == models.__name__]  # the rest: test_architectures
+# the rest: test_architectures
+PLAIN = [name for name, function in models.MODELS.items() if function.__module__ == models.__name__]
 CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
 
 
@@ -70,7 +71,9 @@ def test_vgg19_has_sixteen_convolutions_and_norms_after_each():
     plain, norm = (models.build(name, CIFAR, width=4) for name in ("vgg19", "vgg19_bn"))
     assert models.prunable(plain) == models.prunable(norm) == [f"conv{k}" for k in range(1, 17)] + ["fc1", "fc2"]
     names = [n for n, _ in norm.named_children()]
-    assert all(names[names.index(f"conv{k}") + 1 : names.index(f"conv{k}") + 3] == [f"bn{k}", f"relu{k}"] for k in range(1, 17))
+    assert all(
+        names[names.index(f"conv{k}") + 1 : names.index(f"conv{k}") + 3] == [f"bn{k}", f"relu{k}"] for k in range(1, 17)
+    )
     assert "avgpool" in names and not any(n.startswith("bn") for n, _ in plain.named_children())
 
 
@@ -81,7 +84,9 @@ def test_every_model_answers_with_one_number_a_class(name, shape, classes):
     model = models.build(name, shape, classes, width=8).eval()
     with torch.inference_mode():
         assert model(torch.randn(2, *shape)).shape == (2, classes)
-    assert isinstance(model, nn.Sequential) and all(p.device.type == "cpu" and p.dtype == torch.float32 for p in model.parameters())
+    assert isinstance(model, nn.Sequential) and all(
+        p.device.type == "cpu" and p.dtype == torch.float32 for p in model.parameters()
+    )
 
 
 @pytest.mark.parametrize("init", models.INITS)
@@ -106,7 +111,9 @@ def test_the_default_initialisation_is_pytorch_s():
     torch.manual_seed(0)
     expected = [nn.Linear(784, 300), nn.Linear(300, 100), nn.Linear(100, 10)]
     found = [m for m in models.build("lenet_300_100", MNIST).children() if isinstance(m, nn.Linear)]
-    assert all(torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias) for a, b in zip(found, expected, strict=True))
+    assert all(
+        torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias) for a, b in zip(found, expected, strict=True)
+    )
 
 
 FANS = [("lenet_300_100", "fc1", (784, 300)), ("conv_2", "conv2", (64 * 9, 64 * 9)), ("mlp", "fc2", (512, 512))]
@@ -145,7 +152,9 @@ def test_narrow_nets_keep_at_least_one_unit():
 
 
 def by_hand(model, shape):
-    """Multiply-adds of one image, layer by layer from the sizes; only 3 x 3 convolutions that keep the size, and halving pools."""
+    """Multiply-adds of one image, layer by layer from the sizes; only 3 x 3 convolutions that keep the size, and
+    halving pools.
+    """
     side, total = shape[1] * shape[2], 0
     for m in model.children():
         if isinstance(m, nn.Conv2d):
@@ -166,7 +175,9 @@ def test_multiplications_are_those_counted_by_hand(name):
 
 
 def test_images_too_small_for_the_pools_are_refused():
-    with pytest.raises(ValueError, match=r"8 x 8 are too small for 5 pooling layers; 32 pixels are needed \(image_size=32\)"):
+    with pytest.raises(
+        ValueError, match=r"8 x 8 are too small for 5 pooling layers; 32 pixels are needed \(image_size=32\)"
+    ):
         models.build("vgg19", (1, 8, 8))
     with pytest.raises(ValueError, match="too small"):
         models.build("conv_6", (3, 32, 7))
@@ -201,7 +212,9 @@ def test_a_model_s_name_is_its_own(monkeypatch):
     for _ in range(2):
         own = models.register(net_of("mine"))
         assert models.MODELS["own"] is own
-    with pytest.raises(ValueError, match="model 'own' is registered already, by mine: give the new function another name"):
+    with pytest.raises(
+        ValueError, match="model 'own' is registered already, by mine: give the new function another name"
+    ):
         models.register(net_of("another"))
     for name in ("mlp", "conv_2", "vit"):
         held = models.MODELS[name]

@@ -67,7 +67,14 @@ def shelves(store_folder, tmp_path, monkeypatch):
 def notebook(folder, *cells, name="07_toy.ipynb"):
     path = folder / name
     found = [
-        dict(cell_type="code", metadata=dict(tags=[tag]), source=text.splitlines(True), id=f"c{k}", outputs=[], execution_count=None)
+        dict(
+            cell_type="code",
+            metadata=dict(tags=[tag]),
+            source=text.splitlines(True),
+            id=f"c{k}",
+            outputs=[],
+            execution_count=None,
+        )
         for k, (tag, text) in enumerate(cells)
     ]
     kernel = dict(kernelspec=dict(name="python3", display_name="Python 3", language="python"))
@@ -77,11 +84,15 @@ def notebook(folder, *cells, name="07_toy.ipynb"):
 
 @pytest.fixture
 def toy(tmp_path):
-    return notebook(tmp_path, ("parameters", CELL), ("plan", PLAN), ("", "from pruning_lab import sweep\n\nsweep(experiments)"))
+    return notebook(
+        tmp_path, ("parameters", CELL), ("plan", PLAN), ("", "from pruning_lab import sweep\n\nsweep(experiments)")
+    )
 
 
 @pytest.mark.parametrize("command", ["plan", "sweep", "run", "publish", "pack"])
-def test_a_value_that_a_parameter_cannot_have_is_one_line_and_exit_code_2(toy, tmp_path, shelves, capsys, command, monkeypatch):
+def test_a_value_that_a_parameter_cannot_have_is_one_line_and_exit_code_2(
+    toy, tmp_path, shelves, capsys, command, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "papermill", None)  # nothing comes so far
     words = [command, *[str(tmp_path / "out")] * (command == "pack"), str(toy)]
     words += ["--profile", "night"] * (command == "publish")
@@ -134,7 +145,11 @@ def test_a_value_that_cannot_be_shown_is_named_by_its_kind(toy):
     deep = []
     for _ in range(100_000):
         deep = [deep]
-    for value, shown in ((10**5000, "int too large to show"), (deep, "list too large to show"), ("x" * 999, "'x{56}\\.\\.\\.")):
+    for value, shown in (
+        (10**5000, "int too large to show"),
+        (deep, "list too large to show"),
+        ("x" * 999, "'x{56}\\.\\.\\."),
+    ):
         with pytest.raises(ValueError, match=f"^toy: seeds={shown}: expected a whole number from 1 to 1,000 or None$"):
             parameters.check("toy", chapters.defaults(toy), dict(seeds=value))
 
@@ -158,7 +173,9 @@ def test_a_chapter_of_one_s_own_has_profiles_of_its_own(tmp_path):
         chapters.plan(path, "huge", dict(dataset="c"))
 
 
-@pytest.mark.parametrize("cell", ["1 / 0", "nosuch", "[][3]", "{}['x']", "range('x')", "import nosuch", "raise RuntimeError('no')"])
+@pytest.mark.parametrize(
+    "cell", ["1 / 0", "nosuch", "[][3]", "{}['x']", "range('x')", "import nosuch", "raise RuntimeError('no')"]
+)
 @pytest.mark.parametrize("tag", ["parameters", "plan"])
 def test_cells_that_fail_are_one_line(tmp_path, capsys, cell, tag):
     cells = dict(parameters='profile = "laptop"\n', plan="experiments = []\n")
@@ -205,7 +222,8 @@ def test_cells_that_papermill_has_filled_in_are_checked(given, says):
     with pytest.raises(ValueError, match=says):
         parameters.check_cells([*before, CELL, injected(**given), *after])
     parameters.check_cells([*before, CELL, injected(seeds="3", dataset="None"), *after])
-    parameters.check_cells([*before, CELL, injected(**given), CELL, *after])  # the reader went back to the cell of the chapter
+    # the reader went back to the cell of the chapter
+    parameters.check_cells([*before, CELL, injected(**given), CELL, *after])
 
 
 def test_what_a_reader_types_into_the_cell_itself_is_checked():

@@ -341,7 +341,11 @@ def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_p
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as z:
         z.writestr("Parcel/bomb/table.csv", b"0" * 2_000_000)
     file.write_bytes(stream.getvalue())
-    refused([file], "it would take 2,0.* bytes, at most 1,000,000 are read; most of them are 'Parcel/bomb/table.csv'", elsewhere())
+    refused(
+        [file],
+        "it would take 2,0.* bytes, at most 1,000,000 are read; most of them are 'Parcel/bomb/table.csv'",
+        elsewhere(),
+    )
 
 
 def npz(method=zipfile.ZIP_DEFLATED, **members):
@@ -426,7 +430,9 @@ def test_the_limit_of_arrays_is_far_above_what_is_published():
     assert parcels.IN_MEMORY == 256_000_000 and parcels.UNPACKED == 512_000_000
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", b"no zip", npz(noise=b"no array"), npz(noise=np.array([None, {}]))], ids=range(5))
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"no zip", npz(noise=b"no array"), npz(noise=np.array([None, {}]))], ids=range(5)
+)
 def test_arrays_that_are_none_are_a_broken_record(tmp_path, elsewhere, content):
     [file] = packed(tmp_path, Parcel("a"))
     left_out([rewritten(file, with_file("arrays.npz", content))], "arrays.npz", elsewhere())
@@ -441,7 +447,9 @@ def test_no_more_is_read_of_a_member_than_its_header_says(tmp_path, elsewhere, n
             z.writestr("parcel.json", json.dumps(dict(format=1, sha256={f"Parcel/a/{name}": "0"})))
     (tmp_path / "a.zip").write_bytes(lying(stream.getvalue(), declared))
     there = elsewhere()
-    assert peak(lambda: refused([tmp_path / "a.zip"], f"a.zip is not taken, nor any other: .*{name}", there)) < 20_000_000
+    assert (
+        peak(lambda: refused([tmp_path / "a.zip"], f"a.zip is not taken, nor any other: .*{name}", there)) < 20_000_000
+    )
 
 
 @pytest.mark.parametrize("name, most", [("table.csv", 16), ("record.json", 1), ("parcel.json", 16), ("arrays.npz", 64)])
@@ -459,11 +467,17 @@ def test_a_member_that_is_too_large_is_named_before_it_is_read(tmp_path, elsewhe
 
 
 @pytest.mark.parametrize(
-    "table", ["x" + ",x" * 100_000 + "\n1\n", "x\n" + "1," * 100_000, "x\n1\n" + "," * 100_000], ids=["header", "first", "later"]
+    "table",
+    ["x" + ",x" * 100_000 + "\n1\n", "x\n" + "1," * 100_000, "x\n1\n" + "," * 100_000],
+    ids=["header", "first", "later"],
 )
 def test_a_table_of_very_many_columns_is_refused(tmp_path, elsewhere, table):
     [file] = packed(tmp_path, Parcel("a"))
-    refused([rewritten(file, with_file("table.csv", table.encode()))], "table.csv has 100,001 columns, at most 1,000", elsewhere())
+    refused(
+        [rewritten(file, with_file("table.csv", table.encode()))],
+        "table.csv has 100,001 columns, at most 1,000",
+        elsewhere(),
+    )
 
 
 def test_very_many_members_are_refused_at_once(tmp_path, elsewhere):
@@ -473,13 +487,21 @@ def test_very_many_members_are_refused_at_once(tmp_path, elsewhere):
     refused([tmp_path / "a.zip"], "it has 50,001 members, at most 50,000", elsewhere())
 
 
-@pytest.mark.parametrize("name", ["E" * 300 + "/k", "Parcel/" + "\u00e9" * 130, "P" * 120 + "/" + "k" * 120], ids=range(3))
+@pytest.mark.parametrize(
+    "name", ["E" * 300 + "/k", "Parcel/" + "\u00e9" * 130, "P" * 120 + "/" + "k" * 120], ids=range(3)
+)
 def test_names_that_no_file_system_takes_are_refused(tmp_path, elsewhere, name):
     [file] = packed(tmp_path, Parcel("a"))
-    refused([rewritten(file, lambda members: members | {f"{name}/table.csv": b"x"})], "is no name of a record's file", elsewhere())
+    refused(
+        [rewritten(file, lambda members: members | {f"{name}/table.csv": b"x"})],
+        "is no name of a record's file",
+        elsewhere(),
+    )
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5_000, b"\xff", b"null", b'"x"'], ids=range(6))
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5_000, b"\xff", b"null", b'"x"'], ids=range(6)
+)
 def test_json_that_is_odd_is_one_line(tmp_path, elsewhere, content, capsys):
     [file] = packed(tmp_path, Parcel("a"), Parcel("b"))
     name = f"Parcel/{Parcel('a').key}/record.json"
@@ -507,7 +529,9 @@ def test_a_record_that_is_odd_in_one_file_is_taken_from_another(tmp_path, elsewh
     rewritten(tmp_path / "odd.zip", with_meta(seconds="x"))
     elsewhere()
     taken = parcels.unpack([tmp_path / "odd.zip", file])
-    assert taken.new == (f"Parcel/{Parcel('a').key}",) and len(taken.left_out) == 1 and store.find(Parcel("a")) is not None
+    assert (
+        taken.new == (f"Parcel/{Parcel('a').key}",) and len(taken.left_out) == 1 and store.find(Parcel("a")) is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -535,7 +559,15 @@ ODD = {
     "peak_memory_bytes": [10**400, float("nan"), "x", None],
     "version": [10**400, "1", None, [1], {}],
     "time": ["0001-01-01T00:00:00+14:00", 5, "", "\ud800"],
-    "config": [{}, {"name": 10**400}, {"name": "b"}, {"name": "a", "size": "x", "more": 1}, [], "x", {"name": {"deep": {}}}],
+    "config": [
+        {},
+        {"name": 10**400},
+        {"name": "b"},
+        {"name": "a", "size": "x", "more": 1},
+        [],
+        "x",
+        {"name": {"deep": {}}},
+    ],
     "device": [{}, {"type": 1}, None, "cpu"],
     "data": [{"digits/train": 5}, [], None],
     "key": [5, None, "\ud800", "a\nb", "\x1b[31m", "k" * 100_000],
@@ -666,7 +698,9 @@ def test_packing_on_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch, capsy
     assert "no space left" in capsys.readouterr().err and not list((tmp_path / "out").iterdir())
 
 
-def test_a_record_that_does_not_count_makes_way_for_one_that_does_and_one_that_does_not_is_named(tmp_path, elsewhere, capsys):
+def test_a_record_that_does_not_count_makes_way_for_one_that_does_and_one_that_does_not_is_named(
+    tmp_path, elsewhere, capsys
+):
     archives = packed(tmp_path, Parcel("a"), Parcel("b"))
     there = elsewhere()
     parcels.unpack(archives)
@@ -674,12 +708,18 @@ def test_a_record_that_does_not_count_makes_way_for_one_that_does_and_one_that_d
     stale.write_text(json.dumps(json.loads(stale.read_text()) | dict(code={"train": "000000000000"})))
     assert store.find(Parcel("a")) is None
     taken = parcels.unpack(archives)
-    assert taken.new == (f"Parcel/{Parcel('a').key}",) and taken.here == (f"Parcel/{Parcel('b').key}",) and not taken.idle
+    assert (
+        taken.new == (f"Parcel/{Parcel('a').key}",) and taken.here == (f"Parcel/{Parcel('b').key}",) and not taken.idle
+    )
     assert store.find(Parcel("a")) is not None
     other = {"train": "000000000000"}
 
     def of_other_code(members):
-        metas = {name: json.loads(content) | dict(code=other) for name, content in members.items() if name.endswith("record.json")}
+        metas = {
+            name: json.loads(content) | dict(code=other)
+            for name, content in members.items()
+            if name.endswith("record.json")
+        }
         return members | {name: json.dumps(meta).encode() for name, meta in metas.items()}
 
     rewritten(archives[0], of_other_code)

@@ -14,8 +14,14 @@ BROKEN = {
     "syntax": ("def f(:\n", "SyntaxError: "),
     "name": ("\nnosuch\n", "NameError: name 'nosuch' is not defined (broken_name.py, line 2)"),
     "exit": ("raise SystemExit(0)\n", "SystemExit: 0 (broken_exit.py, line 1)"),
-    "needs": ("import nosuch_package\n", "ModuleNotFoundError: No module named 'nosuch_package' (broken_needs.py, line 1)"),
-    "twice": ("from pruning_lab import unit_criterion\n\n@unit_criterion\ndef norm(weight):\n    return weight\n", "ValueError: "),
+    "needs": (
+        "import nosuch_package\n",
+        "ModuleNotFoundError: No module named 'nosuch_package' (broken_needs.py, line 1)",
+    ),
+    "twice": (
+        "from pruning_lab import unit_criterion\n\n@unit_criterion\ndef norm(weight):\n    return weight\n",
+        "ValueError: ",
+    ),
     "lines": ("raise RuntimeError('a\\nb')\n", "RuntimeError: a b (broken_lines.py, line 1)"),
 }
 
@@ -30,14 +36,18 @@ def modules(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_plug_in_is_named_with_its_line(modules, name):
-    with pytest.raises(plugins.PluginError, match=f"^PRUNING_LAB_PLUGINS names 'broken_{name}', which cannot be imported: ") as caught:
+    with pytest.raises(
+        plugins.PluginError, match=f"^PRUNING_LAB_PLUGINS names 'broken_{name}', which cannot be imported: "
+    ) as caught:
         plugins.load([f"broken_{name}"])
     assert BROKEN[name][1] in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["nosuch_plugin", "nosuch_plugin.deep", "pruning_lab.nosuch"])
 def test_a_missing_plug_in_is_named_with_what_to_do(name):
-    with pytest.raises(plugins.PluginError, match=f"names '{name}', .*: there is no such module; add its folder to PYTHONPATH"):
+    with pytest.raises(
+        plugins.PluginError, match=f"names '{name}', .*: there is no such module; add its folder to PYTHONPATH"
+    ):
         plugins.load([name])
 
 
@@ -57,9 +67,14 @@ def test_a_command_with_a_plug_in_that_is_missing_or_broken_says_one_line_and_en
     for name in ("broken_name", "nosuch_plugin"):
         done = python(modules, name, "-m", module, *["list"] * (module == "pruning_lab"))
         assert done.returncode == 2 and done.stdout == ""
-        assert done.stderr.startswith(f"pruning_lab: PRUNING_LAB_PLUGINS names '{name}', ") and done.stderr.count("\n") == 1
+        assert (
+            done.stderr.startswith(f"pruning_lab: PRUNING_LAB_PLUGINS names '{name}', ")
+            and done.stderr.count("\n") == 1
+        )
 
 
 def test_a_program_of_one_s_own_gets_an_error_that_it_can_catch(modules):
-    done = python(modules, "broken_name", "-c", "try:\n    import pruning_lab\nexcept ImportError as error:\n    print(error)")
+    done = python(
+        modules, "broken_name", "-c", "try:\n    import pruning_lab\nexcept ImportError as error:\n    print(error)"
+    )
     assert done.returncode == 0 and done.stdout.startswith("PRUNING_LAB_PLUGINS names 'broken_name'")

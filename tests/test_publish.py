@@ -107,8 +107,32 @@ def test_no_text_of_a_figure_leaves_its_place(text, bad):
     meta = {"alt": text, "command": text}
     page = Page(figure_html(figure(line(name=text), title={"text": text}, meta=meta), meta, "a.csv"))
     assert json.loads(page.scripts[0])["data"][0]["name"] == text
-    allowed = {"figure", "figcaption", "div", "script", "noscript", "p", "a", "details", "summary", "table", "caption",
-               "thead", "tbody", "tr", "th", "td", "pre", "b", "i", "em", "strong", "sub", "sup", "br"}
+    allowed = {
+        "figure",
+        "figcaption",
+        "div",
+        "script",
+        "noscript",
+        "p",
+        "a",
+        "details",
+        "summary",
+        "table",
+        "caption",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "pre",
+        "b",
+        "i",
+        "em",
+        "strong",
+        "sub",
+        "sup",
+        "br",
+    }
     assert {tag for tag, _ in page.tags} <= allowed
     assert sum(tag == "script" for tag, _ in page.tags) == 1
 
@@ -147,7 +171,24 @@ def test_without_given_rows_the_figure_s_own_are_served_in_full(rendered):
 FORMULAS = ["=1+1", "=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "-x", "\t=1", " =1", "\uff1dHYPERLINK(1)",
             '=HYPERLINK("a,b")', "- 1", "+", "\n=1",
             "--1", "-1e", "-0x1F", "-1_0"]  # fmt: skip
-NUMBERS = ["-1", "+2.5", "-.5", "-1e-05", "1e3", "-inf", "nan", "-nan", "0", "", "norm", "a=b", "1-2", "user@host", "-7.", "+12E+3"]
+NUMBERS = [
+    "-1",
+    "+2.5",
+    "-.5",
+    "-1e-05",
+    "1e3",
+    "-inf",
+    "nan",
+    "-nan",
+    "0",
+    "",
+    "norm",
+    "a=b",
+    "1-2",
+    "user@host",
+    "-7.",
+    "+12E+3",
+]
 
 
 @pytest.mark.parametrize("cell", FORMULAS)
@@ -172,7 +213,9 @@ def test_rows_of_every_way_are_inert(rendered, tmp_path):
     rendered(figure(meta={"alt": "a", "rows": "table.csv", "file": "read.csv"}))
     served = rendered.folder / "html/_downloads/rows/01_name"
     assert (served / "figure-1.csv").read_text().splitlines()[1] == "'=line,0,-1"
-    assert (served / "given.csv").read_text() == "a,b\n'@x,-1\n" and (served / "read.csv").read_text() == "'=a,b\n1,-2\n"
+    assert (served / "given.csv").read_text() == "a,b\n'@x,-1\n" and (
+        served / "read.csv"
+    ).read_text() == "'=a,b\n1,-2\n"
     assert file.read_text() == "=a,b\n1,-2\n"
 
 
@@ -221,7 +264,9 @@ def test_what_is_glued_is_what_myst_would_glue(value, monkeypatch):
 
     shown = []
     for module in (IPython.display, myst_nb.ext.glue):
-        monkeypatch.setattr(module, "display" if module is IPython.display else "ipy_display", lambda *a, **k: shown.append((a, k)))
+        monkeypatch.setattr(
+            module, "display" if module is IPython.display else "ipy_display", lambda *a, **k: shown.append((a, k))
+        )
     evidence.glue(name=value)
     myst_nb.glue("name", value.item() if isinstance(value, np.generic) else value, display=False)
     assert shown[0] == shown[1] and "scrapbook" in shown[0][1]["metadata"]
@@ -252,8 +297,10 @@ def notebook(tmp_path):
     """A function source -> a notebook with a parameters cell and a cell of that source."""
 
     def write(source):
-        cells = [nbformat.v4.new_code_cell('profile = "laptop"', metadata={"tags": ["parameters"]}),
-                 nbformat.v4.new_code_cell(source)]
+        cells = [
+            nbformat.v4.new_code_cell('profile = "laptop"', metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(source),
+        ]
         spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         path = tmp_path / "01_try.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), path)
@@ -274,8 +321,10 @@ def test_an_executed_chapter_is_found_again_and_holds_no_paths(notebook, tmp_pat
 
 def test_what_a_chapter_stores_does_not_make_it_stale(notebook, tmp_path, store_folder):
     record = store_folder / "Train" / "key" / "record.json"
-    path = notebook(f"from pathlib import Path\nfile = Path({str(record)!r})\n"
-                    "file.parent.mkdir(parents=True)\nfile.write_text('{}');")
+    path = notebook(
+        f"from pathlib import Path\nfile = Path({str(record)!r})\n"
+        "file.parent.mkdir(parents=True)\nfile.write_text('{}');"
+    )
     first = build.execute(path, "smoke", folder=tmp_path)
     assert build.execute(path, "smoke", folder=tmp_path) == first
 

@@ -1,4 +1,6 @@
-"""A record's folder: whatever is odd in it is named and passed over, and what a death left behind is taken up or cleaned away."""
+"""A record's folder: whatever is odd in it is named and passed over, and what a death left behind is taken up or
+cleaned away.
+"""
 
 import json
 import math
@@ -37,14 +39,21 @@ def odd_records():
     """Changes of a sound `record.json`, each of which makes it one that must not be used."""
     for name in (*record.NEEDED, "seconds", "time", "key", "experiment", "format", "peak_memory_bytes"):
         for value in (None, "x", [], [1], -1, True, math.nan, {"x": {"y": []}}, {"x": 1}, {"x": None}):
-            if not (name == "parents" and value in ({"x": None},)) and not (name in ("key", "experiment") and value == "x"):
+            if not (name == "parents" and value in ({"x": None},)) and not (
+                name in ("key", "experiment") and value == "x"
+            ):
                 yield name, value
     for field in ("name", "type", "threads"):
         for value in (None, [], {}, -1, 1.5):
             yield "device", dict(type="cpu", name="a processor", threads=1) | {field: value}
     for value in ({"torch": None}, {"torch": 2}, {"numpy": "2"}):
         yield "versions", value
-    for value in ({"digits/train": {}}, {"digits/train": dict(digest="x")}, {"digits/train": dict(digest=1, lossy=0)}, {"d": 3}):
+    for value in (
+        {"digits/train": {}},
+        {"digits/train": dict(digest="x")},
+        {"digits/train": dict(digest=1, lossy=0)},
+        {"d": 3},
+    ):
         yield "data", value
     for value in ({}, {"table.csv": "0"}, {"../x": "0"}, {"table.csv": None}):
         yield "files", value
@@ -70,7 +79,16 @@ def test_an_odd_record_is_named_and_made_anew_and_stops_nobody(capsys, name, val
 
 @pytest.mark.parametrize(
     "bytes_of",
-    [b"", b"\xff\xfe{", b"[" * 100_000, b'{"format": 1, ' + b'"a": {' * 50_000, b"null", b'"text"', b"1e999", b"\x00" * 10],
+    [
+        b"",
+        b"\xff\xfe{",
+        b"[" * 100_000,
+        b'{"format": 1, ' + b'"a": {' * 50_000,
+        b"null",
+        b'"text"',
+        b"1e999",
+        b"\x00" * 10,
+    ],
     ids=lambda b: repr(b[:12]),
 )
 def test_whatever_stands_in_place_of_a_record_is_no_record(capsys, bytes_of):
@@ -122,7 +140,11 @@ def test_what_a_record_hands_out_cannot_change_what_the_next_reader_gets():
     with pytest.raises(ValueError, match="read-only"):
         first.arrays["a"][0] = 9
     second = store.run(TOY)
-    assert second.table.value[0] == 0.1 + 0.2 and second.arrays["a"][0].tolist() == [0, 1, 2] and second.meta["config"]["name"] == "a"
+    assert (
+        second.table.value[0] == 0.1 + 0.2
+        and second.arrays["a"][0].tolist() == [0, 1, 2]
+        and second.meta["config"]["name"] == "a"
+    )
 
 
 def test_a_file_that_changes_is_read_again():
@@ -135,7 +157,11 @@ def test_a_file_that_changes_is_read_again():
 
 
 def test_records_in_memory_have_a_bound_in_bytes(monkeypatch):
-    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame(dict(x=[1])), dict(noise=np.full(100_000, self.seed, np.float64))))
+    monkeypatch.setattr(
+        Toy,
+        "compute",
+        lambda self: Result(pd.DataFrame(dict(x=[1])), dict(noise=np.full(100_000, self.seed, np.float64))),
+    )
     monkeypatch.setattr(record, "CACHE_BYTES", 3_000_000)
     toys = [Toy("big", s) for s in range(12)]
     for toy in toys:
@@ -256,9 +282,16 @@ def test_publishing_replaces_what_a_raised_version_supersedes(monkeypatch):
         store.run(e)
         store.publish(e)
     old = folder(toy, "published"), folder(Child(toy), "published")
-    monkeypatch.setattr(Toy, "version", property(lambda self: 2 if self.seed == 0 else 1))  # by a field: one seed is made anew
-    assert folder(toy, "published") != old[0] and folder(other, "published").is_dir() and store.find(other).shelf == "published"
-    assert store.superseded(toy) == [old[0]] and store.superseded(Child(toy)) == [old[1]] and store.superseded(other) == []
+    # by a field: one seed is made anew
+    monkeypatch.setattr(Toy, "version", property(lambda self: 2 if self.seed == 0 else 1))
+    assert (
+        folder(toy, "published") != old[0]
+        and folder(other, "published").is_dir()
+        and store.find(other).shelf == "published"
+    )
+    assert (
+        store.superseded(toy) == [old[0]] and store.superseded(Child(toy)) == [old[1]] and store.superseded(other) == []
+    )
     for e in (toy, Child(toy)):
         store.run(e, weights=e.has_weights)
         store.publish(e)

@@ -15,7 +15,10 @@ COUNTS = {"smoke": 1, "laptop": 2, "night": 3, "gpu": 4, "paper": 5}
 
 
 def plan(profile):
-    return [replace(NET, seed=seed, recipe=replace(NET.recipe, batch=1 + COUNTS[profile])) for seed in range(COUNTS[profile])]
+    return [
+        replace(NET, seed=seed, recipe=replace(NET.recipe, batch=1 + COUNTS[profile]))
+        for seed in range(COUNTS[profile])
+    ]
 
 
 def page(profile="laptop", **given):
@@ -58,7 +61,9 @@ def test_what_counts_chooses_the_run_and_all_of_it_is_shown(made_up):
 def test_the_command_has_what_was_given_and_the_profile_of_what_it_is_about(made_up):
     made_up(plan("laptop")[0], [END])
     given = page(dataset="mnist", seeds=None, ours=True, other=False)
-    assert given.command() == "python -m pruning_lab run 01_frame_potential -p dataset mnist -p ours True --profile laptop"
+    assert (
+        given.command() == "python -m pruning_lab run 01_frame_potential -p dataset mnist -p ours True --profile laptop"
+    )
     assert not given.is_source
     night = evidence.Evidence("night", (), ())
     assert page().command(night).endswith("01_frame_potential --profile night")
@@ -79,7 +84,9 @@ def test_a_page_tells_its_verdicts_its_origin_and_its_sentences(made_up, monkeyp
     for e in plan("night"):
         made_up(e, [END])
     heard, found = told(monkeypatch), page()
-    verdicts = pd.concat([found.judge("FP1", {"a": [1.0, 1.1, 1.2]}), found.judge("FP2", {"a": [-1.0, -1.1, -1.2]}, on="digits")])
+    verdicts = pd.concat(
+        [found.judge("FP1", {"a": [1.0, 1.1, 1.2]}), found.judge("FP2", {"a": [-1.0, -1.1, -1.2]}, on="digits")]
+    )
     found.tell(verdicts, answer="so it is")
     assert (heard["FP1"], heard["FP2"], heard["answer"]) == ("reproduced", "does not hold on digits", "so it is")
     assert heard["origin"].startswith("profile night") and heard["own_origin"].startswith("profile laptop")

@@ -10,7 +10,17 @@ from pruning_lab.report import evidence, graphs
 RECIPE = Recipe(lr=0.1, iterations=4)
 NET = Train("digits", "lenet_300_100", RECIPE, width=4)
 LENET, VGG = ("lenet_300_100", "fc1"), ("vgg19_bn", "conv16")
-START = dict(pairs=0.01, component=0.1, largest=0.1, modularity=0.2, communities=2, spread=0.1, norm=1.0, crowding=0.0, agreement=0.1)
+START = dict(
+    pairs=0.01,
+    component=0.1,
+    largest=0.1,
+    modularity=0.2,
+    communities=2,
+    spread=0.1,
+    norm=1.0,
+    crowding=0.0,
+    agreement=0.1,
+)
 END = START | dict(pairs=0.21, component=0.9, modularity=0.7, spread=0.3, norm=1.5, crowding=0.4, agreement=0.4)
 
 
@@ -71,7 +81,9 @@ def test_crowding_has_a_row_a_layer_that_was_run(three):
 @pytest.mark.parametrize("shift, word", [(0, "crowd"), (-0.8, "spread"), (-0.4, "do neither for sure")])
 def test_whether_large_units_crowd_is_said_by_the_interval(made_up, shift, word):
     nets = [made_up(structure(seed), rows(shift + (seed - 1) / 100)) for seed in range(3)]
-    assert graphs.crowded(evidence.stored("laptop", nets), [LENET, VGG]) == f"In LeNet fc1, large units {word} at the end."
+    assert (
+        graphs.crowded(evidence.stored("laptop", nets), [LENET, VGG]) == f"In LeNet fc1, large units {word} at the end."
+    )
 
 
 def test_few_nets_do_not_tell_whether_units_crowd(made_up):
@@ -101,7 +113,9 @@ def graph(seed=0):
 
 def put_graph(made_up, e):
     pairs = np.zeros((2, 6), np.int8)
-    arrays = dict(norms=np.ones((2, 4), np.float16), cosines=pairs, classes=np.zeros((2, 4), int), communities=np.zeros(4, int))
+    arrays = dict(
+        norms=np.ones((2, 4), np.float16), cosines=pairs, classes=np.zeros((2, 4), int), communities=np.zeros(4, int)
+    )
     arrays |= {"clusters": np.zeros(4, int), "order.norm": np.array([2, 0, 1, 3], np.int16)}
     return made_up(e, [dict(iteration=0, epoch=0, accuracy=0.1), dict(iteration=4, epoch=1, accuracy=0.5)], **arrays)
 
@@ -144,9 +158,18 @@ def test_sentences_have_the_numbers_of_the_records(three):
     assert told["answer_fg1"] == f"In LeNet fc1 on digits, {pairs}; the mean norm changes by +50 %"
     assert told["lenet_read"] == told["answer_fg1"] + "."
     assert told["conv_2_read"] == "Conv-2 fc1 has not been run at this size."
-    assert told["vgg19_numbers"] == "Not run at this size yet." and told["answer_fg2"] == "VGG19 has not been run at this size yet"
-    assert "10.0 % of the units at the start" in told["lenet_numbers"] and "90.0 % at the end (permuted: 20.0 %)" in told["lenet_numbers"]
-    assert "0.20 to 0.70 (permuted: 0.30)" in told["lenet_numbers"] and "0.10 to 0.30 (permuted: 0.20)" in told["lenet_numbers"]
+    assert (
+        told["vgg19_numbers"] == "Not run at this size yet."
+        and told["answer_fg2"] == "VGG19 has not been run at this size yet"
+    )
+    assert (
+        "10.0 % of the units at the start" in told["lenet_numbers"]
+        and "90.0 % at the end (permuted: 20.0 %)" in told["lenet_numbers"]
+    )
+    assert (
+        "0.20 to 0.70 (permuted: 0.30)" in told["lenet_numbers"]
+        and "0.10 to 0.30 (permuted: 0.20)" in told["lenet_numbers"]
+    )
     assert told["fg1_parts"] == "holds: 4 of 5 parts on LeNet fc1 (3 nets)"
 
 
@@ -154,7 +177,9 @@ def test_class_agreement_stands_beside_modularity(made_up):
     nets = [made_up(structure(seed, "vgg19_bn"), rows()) for seed in range(3)]
     answer, classes = graphs.clustered(evidence.stored("laptop", nets), *VGG)
     assert answer == "In VGG19's last convolution, modularity goes from 0.20 to 0.70 (permuted: 0.20)"
-    assert classes.startswith("Do the communities follow the classes? Agreement is +0.40 (+0.40 to +0.40) at the end, +0.10 at the start")
+    assert classes.startswith(
+        "Do the communities follow the classes? Agreement is +0.40 (+0.40 to +0.40) at the end, +0.10 at the start"
+    )
 
 
 def test_how_vgg_ends_without_batch_normalisation(made_up):

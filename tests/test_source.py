@@ -127,7 +127,8 @@ def tree(tmp_path):
         ("lib/c.py", "lib/c.py"),
         ("lib/b.py", "lib/b.py lib/c.py"),
         ("lib/a.py", "lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
-        ("lib/d.py", "lib/d.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),  # through the package to where f comes from
+        # through the package to where f comes from
+        ("lib/d.py", "lib/d.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
         ("lib/e.py", "lib/e.py lib/__init__.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
         ("lib/deep/outer.py", "lib/deep/outer.py lib/d.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
         ("lib/own.py", "lib/own.py lib/__init__.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
@@ -175,7 +176,12 @@ def module(tmp_path, monkeypatch, text, name="plug_of_mine"):
 
 def test_the_digest_of_a_plugin_sees_what_its_module_says_and_imports(tmp_path, monkeypatch):
     text = "import beside\n\ndef scale(w):\n    return 2 * w\n\ndef mine(weight):\n    return scale(weight)\n"
-    texts = [text, text.replace("2 * w", "3 * w"), text.replace("scale(weight)", "scale(weight) + 1"), text + "# a comment\n"]
+    texts = [
+        text,
+        text.replace("2 * w", "3 * w"),
+        text.replace("scale(weight)", "scale(weight) + 1"),
+        text + "# a comment\n",
+    ]
     digests = []
     for k, words in enumerate((*texts, text)):
         (tmp_path / "beside.py").write_text("x = 1\n" if k < 4 else "x = 2\n")
@@ -221,7 +227,9 @@ def test_a_package_of_the_library_holds_nothing_that_answers_rest_on(init):
         if isinstance(node, ast.Import | ast.ImportFrom):
             _gives_no_module_s_name_to_something_else(node, init.parent)
         elif isinstance(node, ast.Assign):
-            assert [ast.unparse(t) for t in node.targets] in (["__all__"], ["__version__"]) and ast.literal_eval(node.value)
+            assert [ast.unparse(t) for t in node.targets] in (["__all__"], ["__version__"]) and ast.literal_eval(
+                node.value
+            )
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             assert ast.unparse(node) == "_load(environment.plugins())"
 
@@ -236,7 +244,9 @@ def _gives_no_module_s_name_to_something_else(node, folder):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Writes files of plug-ins, by name without ending, `__` for a folder's bar; they can be imported until the test ends."""
+    """Writes files of plug-ins, by name without ending, `__` for a folder's bar; they can be imported until the test
+    ends.
+    """
     before = set(sys.modules)
 
     def write(folder=tmp_path, **files):
@@ -368,7 +378,11 @@ def test_a_record_never_names_other_code_than_what_ran(tmp_path, words):
                                                  "            from .. import later\n"))  # fmt: skip
         for name in ("late", "later"):
             (tmp_path / "pruning_lab" / f"{name}.py").write_text("VALUE = 1\n")
-    more = dict(PYTHONPATH=str(tmp_path), PRUNING_LAB_STORE=str(tmp_path / "store"), PRUNING_LAB_RESULTS=str(tmp_path / "results"))
+    more = dict(
+        PYTHONPATH=str(tmp_path),
+        PRUNING_LAB_STORE=str(tmp_path / "store"),
+        PRUNING_LAB_RESULTS=str(tmp_path / "results"),
+    )
     command = [sys.executable, "-c", COPY + words, str(tmp_path), source.files_digest(source.PACKAGE)]
     done = subprocess.run(command, env=os.environ | more, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -403,5 +417,7 @@ raise SystemExit("a record was made")
 """
     more = dict(PYTHONPATH=os.pathsep.join([str(source.PACKAGE.parent), str(tmp_path)]), PRUNING_LAB_PLUGINS="mine")
     more |= dict(PRUNING_LAB_STORE=str(tmp_path / "store"), PRUNING_LAB_RESULTS=str(tmp_path / "results"))
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | more, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | more, cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]

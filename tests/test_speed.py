@@ -1,4 +1,6 @@
-"""Sparse nets against loops over single weights, and their sizes against numbers worked out by hand; no test asks how long it took."""
+"""Sparse nets against loops over single weights, and their sizes against numbers worked out by hand; no test asks how
+long it took.
+"""
 
 import copy
 import json
@@ -35,7 +37,9 @@ def mlp(width=2, hidden=1, seed=0):
 
 
 def kept():
-    """Masks of `mlp()`: three of fc1's eight weights stay, and two of out's six; one unit and one class lose all theirs."""
+    """Masks of `mlp()`: three of fc1's eight weights stay, and two of out's six; one unit and one class lose all
+    theirs.
+    """
     fc1, out = torch.zeros(2, 4, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.bool)
     fc1[0, 1] = fc1[0, 3] = fc1[0, 0] = out[2, 0] = out[0, 1] = True
     return {"fc1.weight": fc1, "out.weight": out}
@@ -66,7 +70,13 @@ def naive(model, found, x):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from([1, 2, 7]), st.sampled_from([1, 3, 9]), st.sampled_from([0.02, 0.1, 0.5, 1.0]), st.integers(1, 3), st.integers(0, 5))
+@given(
+    st.sampled_from([1, 2, 7]),
+    st.sampled_from([1, 3, 9]),
+    st.sampled_from([0.02, 0.1, 0.5, 1.0]),
+    st.integers(1, 3),
+    st.integers(0, 5),
+)
 def test_outputs_are_the_masked_nets(n, width, density, hidden, seed):
     model = mlp(width, hidden, seed)
     with warnings.catch_warnings():
@@ -76,7 +86,9 @@ def test_outputs_are_the_masked_nets(n, width, density, hidden, seed):
     expected = naive(model, found, images(n, seed=seed))
     with torch.no_grad():
         torch.testing.assert_close(sparse(images(n, seed=seed)).double(), expected, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(sparse(images(n, seed=seed).view(n, 1, 2, 2)).double(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            sparse(images(n, seed=seed).view(n, 1, 2, 2)).double(), expected, rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -85,7 +97,9 @@ def test_layers_without_bias_and_without_weights(n):
     found = {"0.weight": torch.zeros(3, 4, dtype=torch.bool), "2.weight": torch.ones(2, 3, dtype=torch.bool)}
     assert torch.equal(masks.sparse(model, found)(images(n)), model[2].bias.expand(n, 2))
     found["0.weight"][1, 2] = True
-    torch.testing.assert_close(masks.sparse(model, found)(images(n)).double(), naive(model, found, images(n)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        masks.sparse(model, found)(images(n)).double(), naive(model, found, images(n)), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_layers_are_compressed_rows_of_what_the_mask_keeps():
@@ -111,7 +125,10 @@ def test_what_has_no_mask_stays_dense():
 
 def test_only_the_remark_on_beta_is_kept_back():
     with pytest.warns(UserWarning) as told, speed._beta():
-        for text in ("Sparse CSR tensor support is in beta state. If you miss", "Sparse invariant checks are implicitly disabled"):
+        for text in (
+            "Sparse CSR tensor support is in beta state. If you miss",
+            "Sparse invariant checks are implicitly disabled",
+        ):
             warnings.warn(text, UserWarning, stacklevel=1)
     assert [str(w.message)[:17] for w in told] == ["Sparse invariant "]
 
@@ -197,7 +214,12 @@ def test_every_net_has_its_turn_in_every_round_and_is_warm_then(clock):
 
 
 def test_medians_quartiles_and_ratios_are_over_rounds(clock, monkeypatch):
-    timed = {"dense": [0.004, 0.001, 0.002], "masked": [0.001, 0.002, 0.004], "csr": [0.001] * 3, "smaller": [0.002] * 3}
+    timed = {
+        "dense": [0.004, 0.001, 0.002],
+        "masked": [0.001, 0.002, 0.004],
+        "csr": [0.001] * 3,
+        "smaller": [0.002] * 3,
+    }
     before = {"dense": 3, "masked": 4, "csr": 4, "smaller": 3}  # calls before the first turn
 
     def seconds(name):
@@ -209,7 +231,8 @@ def test_medians_quartiles_and_ratios_are_over_rounds(clock, monkeypatch):
     table = masks.inference(mlp(), kept(), mlp(1), [2], rounds=3).set_index("net")
     assert table.milliseconds.tolist() == pytest.approx([2, 2, 1, 2])
     assert table.low.tolist() == pytest.approx([1.5, 1.5, 1, 2]) and table.high.tolist() == pytest.approx([3, 3, 1, 2])
-    assert table.of_dense.tolist() == pytest.approx([1, 2, 0.5, 1])  # masked: the median of 1/4, 2 and 2; csr: of 1/4, 1 and 1/2
+    # masked: the median of 1/4, 2 and 2; csr: of 1/4, 1 and 1/2
+    assert table.of_dense.tolist() == pytest.approx([1, 2, 0.5, 1])
 
 
 def test_a_gpu_is_waited_for_and_a_cpu_is_not(monkeypatch):
@@ -260,7 +283,9 @@ def bad_models():
     yield pruned, r"weights of \['fc1'\] are computed"
 
 
-@pytest.mark.parametrize("model, message", [*bad_models()], ids=["no layer", "no net", "convolutions", "norms", "computed weights"])
+@pytest.mark.parametrize(
+    "model, message", [*bad_models()], ids=["no layer", "no net", "convolutions", "norms", "computed weights"]
+)
 def test_only_nets_of_plain_linear_layers(model, message):
     with pytest.raises(ValueError, match=message):
         masks.sparse(model, kept())
@@ -275,7 +300,10 @@ def test_masks_must_be_the_models():
         (kept() | {"fc1.weight": torch.ones(4, 2, dtype=torch.bool)}, r"bool \[4, 2\]: expected bool \[2, 4\]"),
         (kept() | {"fc1.weight": torch.ones(2, 4)}, r"torch.float32 \[2, 4\]"),
     ):
-        for call in (lambda w=wrong: masks.sparse(mlp(), w), lambda w=wrong: masks.inference(mlp(), w, mlp(1), rounds=1)):
+        for call in (
+            lambda w=wrong: masks.sparse(mlp(), w),
+            lambda w=wrong: masks.inference(mlp(), w, mlp(1), rounds=1),
+        ):
             with pytest.raises(ValueError, match=message):
                 call()
 
@@ -286,8 +314,14 @@ def test_masks_must_be_the_models():
         (dict(batches=[]), "batch sizes of at least 1"),
         (dict(batches=[4, 0]), "batch sizes of at least 1"),
         (dict(rounds=0), "at least one round"),
-        (dict(smaller=models.build("mlp", (1, 2, 2), 4, 1, hidden=1)), r"\(4, 4\) inputs and outputs: expected \(4, 3\)"),
-        (dict(smaller=models.build("mlp", (1, 2, 3), 3, 1, hidden=1)), r"\(6, 3\) inputs and outputs: expected \(4, 3\)"),
+        (
+            dict(smaller=models.build("mlp", (1, 2, 2), 4, 1, hidden=1)),
+            r"\(4, 4\) inputs and outputs: expected \(4, 3\)",
+        ),
+        (
+            dict(smaller=models.build("mlp", (1, 2, 3), 3, 1, hidden=1)),
+            r"\(6, 3\) inputs and outputs: expected \(4, 3\)",
+        ),
     ],
 )
 def test_bad_arguments(how, message):

@@ -55,7 +55,9 @@ class Toy(Experiment):
             print(self.name, self.seed, file=log, flush=True)
         time.sleep(float(os.environ.get("TOY_SLEEP", 0)))
         table = pd.DataFrame(dict(step=[0, 1], value=[0.1 + 0.2, 1e-17 / 3], word=["a", "b,c"]))
-        return Result(table, dict(a=np.arange(6).reshape(2, 3), half=np.float16([0.5])), dict(w=torch.ones(2, 2).T * self.seed))
+        return Result(
+            table, dict(a=np.arange(6).reshape(2, 3), half=np.float16([0.5])), dict(w=torch.ones(2, 2).T * self.seed)
+        )
 
     def label(self):
         return f"toy-{self.name}"
@@ -155,7 +157,11 @@ def test_every_field_changes_the_key():
     words = dict(optimizer="adam", precision="bfloat16", augmentation="crop_flip", keep="lowest_validation_loss")
     for f in dataclasses.fields(Recipe):
         if f.name not in ("iterations", "keep"):
-            keys.append(replace(NET, recipe=replace(RECIPE, **{f.name: words.get(f.name, changed(getattr(RECIPE, f.name)))})).key)
+            keys.append(
+                replace(
+                    NET, recipe=replace(RECIPE, **{f.name: words.get(f.name, changed(getattr(RECIPE, f.name)))})
+                ).key
+            )
     keys.append(replace(NET, recipe=replace(RECIPE, epochs=None, iterations=7)).key)
     keys.append(replace(NET, recipe=replace(RECIPE, holdout=7, keep=words["keep"])).key)
     for f in dataclasses.fields(UnitCurve):
@@ -198,7 +204,9 @@ def test_the_source_of_a_plugin_s_criterion_is_in_the_key(monkeypatch):
         monkeypatch.setitem(criteria.UNIT, "own", function)
         keys.add(UnitCurve(NET, "fc1", ("own",)).key)
     assert len(keys) == 3
-    assert UnitCurve(NET, "fc1", ("norm",)).sources() == {} and UnitCurve(NET, "fc1", ("own",)).sources().keys() == {"own"}
+    assert UnitCurve(NET, "fc1", ("norm",)).sources() == {} and UnitCurve(NET, "fc1", ("own",)).sources().keys() == {
+        "own"
+    }
 
 
 def test_the_source_of_a_plugin_s_model_is_in_the_key_of_all_that_is_made_of_it(monkeypatch):
@@ -231,7 +239,12 @@ def test_what_was_computed_is_what_is_read_back(shelves):
         pd.testing.assert_frame_equal(record.table, expected, check_exact=True)  # to the last bit
         assert record.arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and record.arrays["half"].dtype == np.float16
         assert torch.equal(record.weights()["w"], torch.full((2, 2), 3.0))
-    assert sorted(f.name for f in folder(Toy("a", 3)).iterdir()) == ["arrays.npz", "record.json", "table.csv", "weights.safetensors"]
+    assert sorted(f.name for f in folder(Toy("a", 3)).iterdir()) == [
+        "arrays.npz",
+        "record.json",
+        "table.csv",
+        "weights.safetensors",
+    ]
     assert [f.name for f in shelves[0].glob("Toy/*")] == [Toy("a", 3).key]  # no temporary folder stays
 
 
@@ -247,7 +260,10 @@ def test_a_record_says_where_it_comes_from():
     assert meta["config"] == dict(parent=dict(name="a", seed=2, rate=0.1, inner=dict(depth=2, rates=[])), layer="fc1")
     assert meta["code"] == Child(Toy("a", 2)).code() and meta["library"] and meta["git"].keys() == {"revision", "dirty"}
     assert meta["versions"]["torch"] == torch.__version__ and meta["versions"]["numpy"] == np.__version__
-    assert meta["device"].keys() == {"type", "name", "instructions", "threads", "cores"} and meta["peak_memory_bytes"] > 1e6
+    assert (
+        meta["device"].keys() == {"type", "name", "instructions", "threads", "cores"}
+        and meta["peak_memory_bytes"] > 1e6
+    )
     assert meta["seconds"] >= 0 and abs(pd.Timestamp(meta["time"]) - pd.Timestamp.now("UTC")) < pd.Timedelta("5min")
     assert meta["files"].keys() == {"table.csv", "arrays.npz"}
 
@@ -287,7 +303,13 @@ def test_what_a_record_says_of_its_making_is_what_was_there_when_it_began(monkey
     with pytest.raises(RuntimeError, match="cannot be read back"):
         store.run(Toy("a"))  # to code that changed meanwhile, this record is another's
     meta = json.loads((folder(Toy("a")) / "record.json").read_text())
-    found = meta["git"]["revision"], meta["library"], meta["versions"]["word"], meta["device"]["name"], meta["code"]["toy"]
+    found = (
+        meta["git"]["revision"],
+        meta["library"],
+        meta["versions"]["word"],
+        meta["device"]["name"],
+        meta["code"]["toy"],
+    )
     assert found == ("before",) * 5 and provenance.library_digest() == "after"
 
 
@@ -295,7 +317,15 @@ def test_a_record_names_no_host_user_or_path(tmp_path):
     store.run(Toy("a"))
     text = (folder(Toy("a")) / "record.json").read_text()
     home, here = str(Path.home()), os.getcwd()
-    for private in (platform.node(), getpass.getuser(), home, here, str(tmp_path), str(Path(store.__file__).parent), sys.prefix):
+    for private in (
+        platform.node(),
+        getpass.getuser(),
+        home,
+        here,
+        str(tmp_path),
+        str(Path(store.__file__).parent),
+        sys.prefix,
+    ):
         assert len(private) < 3 or private not in text
     assert not any(os.sep in str(v) for k, v in json.loads(text).items() if k not in ("device",))
 
@@ -325,7 +355,9 @@ def test_a_local_record_made_on_other_data_bytes_does_not_count_and_that_is_said
         tamper(Toy(name), data={"digits/train": dict(digest="0123", lossy=0)})
     store._say.cache_clear()
     assert store.find(Toy("a")) is store.find(Toy("b")) is None
-    assert capsys.readouterr().out == "local records made on other data bytes than today's do not count (digits/train)\n"
+    assert (
+        capsys.readouterr().out == "local records made on other data bytes than today's do not count (digits/train)\n"
+    )
     assert store.run(Toy("a")).notes == () and computed() == 3
 
 
@@ -372,7 +404,11 @@ def test_data_of_a_parent_that_its_child_reads_otherwise_are_not_the_childs(monk
 def test_other_versions_and_devices_are_said():
     store.run(Toy("a"))
     meta = json.loads((folder(Toy("a")) / "record.json").read_text())
-    tamper(Toy("a"), versions=meta["versions"] | {"torch": "2.0.1+cu118"}, device=meta["device"] | {"name": "Abacus", "threads": 7})
+    tamper(
+        Toy("a"),
+        versions=meta["versions"] | {"torch": "2.0.1+cu118"},
+        device=meta["device"] | {"name": "Abacus", "threads": 7},
+    )
     here = torch.__version__.split("+")[0]
     expected = (f"made with torch 2.0.1, here is {here}", "made on Abacus", "made with 7 CPU threads, here 1")
     assert store.run(Toy("a")).notes == expected and computed() == 1
@@ -434,7 +470,10 @@ BROKEN = {
     "record truncated": (truncate("record.json"), "record.json is truncated"),
     "record empty": (lambda path: (path / "record.json").write_text(""), "record.json is truncated"),
     "record of another kind": (lambda path: (path / "record.json").write_text("[1]"), "its format is"),
-    "record without fields": (lambda path: (path / "record.json").write_text('{"format": 1}'), "record.json lacks config, code"),
+    "record without fields": (
+        lambda path: (path / "record.json").write_text('{"format": 1}'),
+        "record.json lacks config, code",
+    ),
     "table gone": (lambda path: (path / "table.csv").unlink(), "table.csv is missing"),
     "arrays gone": (lambda path: (path / "arrays.npz").unlink(), "arrays.npz is missing"),
     "table changed": (flip("table.csv"), "table.csv is missing or not"),
@@ -519,10 +558,15 @@ def test_a_failed_answer_is_no_record(shelves, monkeypatch):
     with pytest.raises(FloatingPointError) as caught:
         store.run(Toy("a"))
     assert store.find(Toy("a")) is None and not (shelves[0] / "Toy").exists()
-    assert caught.value.__notes__ == [f"while computing Toy {Toy('a').key}"] and str(caught.value) == "loss is not finite"
+    assert (
+        caught.value.__notes__ == [f"while computing Toy {Toy('a').key}"] and str(caught.value) == "loss is not finite"
+    )
     with pytest.raises(FloatingPointError) as caught:
         store.run(Child(Toy("a")))
-    assert caught.value.__notes__ == [f"while computing Toy {Toy('a').key}", f"while computing Child {Child(Toy('a')).key}"]
+    assert caught.value.__notes__ == [
+        f"while computing Toy {Toy('a').key}",
+        f"while computing Child {Child(Toy('a')).key}",
+    ]
 
 
 KILLED = """
@@ -541,7 +585,9 @@ store.run(test_store.Toy("a"))
 
 def test_a_kill_while_writing_leaves_no_record_and_no_lock(shelves):
     paths = os.environ | {"PYTHONPATH": str(chapters.FOLDER.parent)}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, Path(__file__).parent], stdout=subprocess.PIPE, text=True, env=paths)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, Path(__file__).parent], stdout=subprocess.PIPE, text=True, env=paths
+    )
     assert process.stdout.readline() == "writing\n"
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
@@ -651,7 +697,11 @@ def test_a_broken_published_record_is_passed_over_for_the_local_one(capsys):
     store.publish(Toy("a"))
     flip("table.csv")(folder(Toy("a"), "published"))
     store.forget()
-    assert store.run(Toy("a")).shelf == "local" and "(published) is not used" in capsys.readouterr().out and computed() == 1
+    assert (
+        store.run(Toy("a")).shelf == "local"
+        and "(published) is not used" in capsys.readouterr().out
+        and computed() == 1
+    )
 
 
 def test_code_that_changed_makes_local_records_stale_and_marks_published_ones(capsys):
@@ -667,13 +717,26 @@ def test_code_that_changed_makes_local_records_stale_and_marks_published_ones(ca
     capsys.readouterr()
     assert store.find(Toy("a")) is None and store.find(Toy("a")) is None
     out = capsys.readouterr().out
-    assert out.count("\n") == 1 and "local records of Toy made by other code than today's do not count (train)" in out and "certify" in out
+    assert (
+        out.count("\n") == 1
+        and "local records of Toy made by other code than today's do not count (train)" in out
+        and "certify" in out
+    )
     assert store.run(Toy("a")).notes == () and computed() == 2 and store.find(Toy("a")).standing == "current"
 
 
 def test_the_code_of_a_record_is_what_its_class_and_its_parents_import():
     code = UnitCurve(NET, "fc1").code()
-    assert {"experiments.units", "experiments.train", "units", "criteria", "train", "data", "models", "store"} <= code.keys()
+    assert {
+        "experiments.units",
+        "experiments.train",
+        "units",
+        "criteria",
+        "train",
+        "data",
+        "models",
+        "store",
+    } <= code.keys()
     assert not {"sweeps", "figures", "experiments.gradients", "gradients"} & code.keys()
     assert code == dict(sorted(code.items())) and NET.code().items() < code.items()
 
@@ -689,7 +752,9 @@ def test_what_is_made_from_an_unverified_parent_is_used_and_marked():
     assert made.meta["code"] == dict(sorted(other.items())) and made.meta["parents"] == {child.key: None}
     assert made.standing == "unverified" and made.notes == ("made by other code than today's (test_store.py)",)
     shutil.rmtree(folder(child, "published"))
-    assert store.find(Grandchild(child)) is None and store.run(Grandchild(child)).standing == "current" and computed() == 1
+    assert (
+        store.find(Grandchild(child)) is None and store.run(Grandchild(child)).standing == "current" and computed() == 1
+    )
     assert store.find(toy).standing == "current"
 
 
@@ -699,7 +764,9 @@ def test_a_child_of_another_training_than_the_published_one_says_so(monkeypatch)
     store.publish(toy)
     assert store.run(Child(toy)).notes == ()
     shutil.rmtree(folder(toy))  # another machine: the weights were never published
-    monkeypatch.setattr(Toy, "compute", lambda self, was=Toy.compute: replace(was(self), weights=dict(w=torch.full((2, 2), 1.0001))))
+    monkeypatch.setattr(
+        Toy, "compute", lambda self, was=Toy.compute: replace(was(self), weights=dict(w=torch.full((2, 2), 1.0001)))
+    )
     store.run(toy, weights=True)
     other = Child(toy, "fc2")
     assert store.run(other).notes == ("made from another training of its parent than the published one",)
@@ -712,7 +779,9 @@ def test_a_child_of_another_training_than_the_published_one_says_so(monkeypatch)
 
 def test_other_code_keeps_its_state_in_another_file(monkeypatch):
     places = [store.scratch(e) for e in (Toy("a"), Toy("a"), Child(Toy("a")), Toy("b"))]
-    assert places[0] == places[1] and len(set(places)) == 3 and all(p.name.startswith(("Toy-", "Child-")) for p in places)
+    assert (
+        places[0] == places[1] and len(set(places)) == 3 and all(p.name.startswith(("Toy-", "Child-")) for p in places)
+    )
     monkeypatch.setattr(source, "code_of", lambda *_: {"toy": "000000000000"})
     key = Toy("a").key
     assert store.scratch(Toy("a")) not in places and key in store.scratch(Toy("a")).name and key in places[0].name
@@ -758,7 +827,9 @@ def test_what_cannot_be_published_is_refused_and_leaves_nothing(shelves, monkeyp
         store.publish(Toy("a"))
     monkeypatch.setattr(store, "ARRAY_LIMIT", 2_000_000)
     copyfile = shutil.copyfile
-    monkeypatch.setattr(shutil, "copyfile", lambda a, b: copyfile(a, b) if "table" in str(a) else copyfile("/nowhere", b))
+    monkeypatch.setattr(
+        shutil, "copyfile", lambda a, b: copyfile(a, b) if "table" in str(a) else copyfile("/nowhere", b)
+    )
     with pytest.raises(OSError):
         store.publish(Toy("a"))
     monkeypatch.setattr(shutil, "copyfile", copyfile)
@@ -777,7 +848,8 @@ def test_gather_has_a_column_for_the_seed_and_for_what_varies():
     for e in experiments[:4]:
         store.run(e)
     table = store.gather(experiments)
-    assert list(table) == ["seed", "rate", "step", "value", "word"] and len(table) == 8  # the one that is missing is left out
+    # the one that is missing is left out
+    assert list(table) == ["seed", "rate", "step", "value", "word"] and len(table) == 8
     assert table.seed.tolist() == [0, 0, 0, 0, 1, 1, 1, 1] and table.seed.dtype == np.int64
     assert table.rate.tolist() == [0.1, 0.1, 1.0, 1.0] * 2 and table.step.tolist() == [0, 1] * 4
     assert list(store.gather(experiments[:1])) == ["seed", "step", "value", "word"]
@@ -785,7 +857,10 @@ def test_gather_has_a_column_for_the_seed_and_for_what_varies():
 
 
 def test_gather_names_nested_fields_shortly_and_joins_lists():
-    experiments = [Child(Toy("a", s, inner=Inner(rates=rates)), layer) for s, rates, layer in ((0, (), "fc1"), (1, (0.5, 2), "fc2"))]
+    experiments = [
+        Child(Toy("a", s, inner=Inner(rates=rates)), layer)
+        for s, rates, layer in ((0, (), "fc1"), (1, (0.5, 2), "fc2"))
+    ]
     for e in experiments:
         store.run(e)
     table = store.gather(experiments)
@@ -824,7 +899,9 @@ def test_fields_of_one_name_keep_their_parents_name():
 
 
 def test_published_records_have_the_keys_of_their_experiments(monkeypatch):
-    """The folder of every published record is the key that its chapter's plan gives today, and its files are sound and small."""
+    """The folder of every published record is the key that its chapter's plan gives today, and its files are sound and
+    small.
+    """
     monkeypatch.delenv("PRUNING_LAB_RESULTS")
     shelf = environment.published_shelf()
     found = sorted(f for f in shelf.glob("*/*") if f.is_dir())

@@ -33,7 +33,12 @@ def scattered(units=60, inputs=200, seed=0):
 def slow(gram, inputs, deviations, neighbours):
     """The numbers that need no communities, one pair at a time."""
     units, norms = range(len(gram)), [math.sqrt(row[k]) for k, row in enumerate(gram)]
-    cosine = {(i, j): gram[i, j] / norms[i] / norms[j] if norms[i] and norms[j] else 0.0 for i in units for j in units if i != j}
+    cosine = {
+        (i, j): gram[i, j] / norms[i] / norms[j] if norms[i] and norms[j] else 0.0
+        for i in units
+        for j in units
+        if i != j
+    }
     pairs = [c for (i, j), c in cosine.items() if i < j]
     near, largest = {pair for pair, c in cosine.items() if c > deviations / math.sqrt(inputs)}, 0
     for unit in units:
@@ -67,7 +72,9 @@ def test_a_pair_at_the_cut_off_is_not_above_it_and_one_at_a_half_is_close():
     assert structure.chance(64) == 0.5 and structure.chance(64, 3.0) == 0.375
     for deviations, pairs, component in ((4.0, 2, 3), (3.0, 3, 4)):
         found = structure.describe(cosines, 64, deviations=deviations)
-        assert (found["pairs"], found["close"], found["component"]) == pytest.approx((pairs / 15, 3 / 15, component / 6))
+        assert (found["pairs"], found["close"], found["component"]) == pytest.approx(
+            (pairs / 15, 3 / 15, component / 6)
+        )
 
 
 def strongest(cosines, neighbours):
@@ -75,7 +82,9 @@ def strongest(cosines, neighbours):
     units = range(len(cosines))
     pairs = sorted(((i, j) for i in units for j in units if i < j), key=lambda pair: -cosines[pair])
     graph = nx.empty_graph(len(cosines))
-    graph.add_weighted_edges_from((*pair, cosines[pair]) for pair in pairs[: neighbours * len(cosines)] if cosines[pair] > 0)
+    graph.add_weighted_edges_from(
+        (*pair, cosines[pair]) for pair in pairs[: neighbours * len(cosines)] if cosines[pair] > 0
+    )
     return graph
 
 
@@ -94,11 +103,17 @@ def modularity(graph, parts):
 @pytest.mark.parametrize("neighbours", [1, 2, 5])
 def test_communities_are_louvain_s_of_the_strongest_pairs(neighbours, seed):
     tied = np.where(np.add.outer(np.arange(40), np.arange(40)) % 2, 0.5, 0.25)
-    for cosines in (metrics.cosines(gram(scattered(40, 9, seed))), metrics.cosines(gram(bundles(5, 8, 9, 1.5, seed)[0])), tied):
+    for cosines in (
+        metrics.cosines(gram(scattered(40, 9, seed))),
+        metrics.cosines(gram(bundles(5, 8, 9, 1.5, seed)[0])),
+        tied,
+    ):
         labels, found = structure.communities(cosines, neighbours, seed)
         graph = strongest(cosines, neighbours)
         parts = nx.community.louvain_communities(graph, seed=seed)
-        assert {frozenset(np.flatnonzero(labels == k)) for k in set(labels) - {-1}} == {frozenset(p) for p in parts if len(p) > 2}
+        assert {frozenset(np.flatnonzero(labels == k)) for k in set(labels) - {-1}} == {
+            frozenset(p) for p in parts if len(p) > 2
+        }
         assert found == pytest.approx(modularity(graph, parts))
 
 
@@ -112,7 +127,9 @@ def test_the_choices_of_a_description_are_those_of_its_communities():
         found = structure.describe(gram(weights), 9, label, neighbours=neighbours, seed=seed)
         assert {name: found[name] for name in made[neighbours, seed]} == pytest.approx(made[neighbours, seed])
     assert len({choice["modularity"] for choice in made.values()}) == 4  # each would have been noticed
-    assert structure.describe(gram(weights), 9, label) == structure.describe(gram(weights), 9, label, deviations=4, neighbours=5, seed=0)
+    assert structure.describe(gram(weights), 9, label) == structure.describe(
+        gram(weights), 9, label, deviations=4, neighbours=5, seed=0
+    )
     assert structure.communities(cosines)[1] == made[5, 0]["modularity"]
 
 
@@ -199,7 +216,9 @@ def test_lengths_are_measured_and_large_units_that_crowd_are_told_from_those_tha
 def test_numbers_do_not_depend_on_the_order_of_units_or_their_common_length(seed):
     weights, label = bundles(3, 6, seed=seed)
     order = np.random.default_rng(seed).permutation(18)
-    one, other = (structure.describe(gram(w), 200, c) for w, c in ((weights, label), (7 * weights[order], label[order])))
+    one, other = (
+        structure.describe(gram(w), 200, c) for w, c in ((weights, label), (7 * weights[order], label[order]))
+    )
     assert one.pop("norm") == pytest.approx(other.pop("norm") / 7)
     assert one == pytest.approx(other, abs=1e-9)
 
@@ -216,7 +235,9 @@ def test_k_means_from_cosines_is_that_of_the_directions(seed):
     weights = scattered(40, 6, seed)
     directions = weights / np.linalg.norm(weights, axis=1, keepdims=True)
     found = structure.clusters(metrics.cosines(gram(weights)), seed=seed)
-    assert structure.agreement(found, KMeans(10, n_init=10, random_state=seed).fit_predict(directions)) == pytest.approx(1)
+    assert structure.agreement(
+        found, KMeans(10, n_init=10, random_state=seed).fit_predict(directions)
+    ) == pytest.approx(1)
 
 
 def test_a_few_units_are_a_cluster_each():
@@ -243,7 +264,8 @@ def test_agreement_is_adjusted_mutual_information():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 1000))
 def test_packed_cosines_come_back_finely_where_most_pairs_are(units, times, seed):
-    weights = np.stack([scattered(units, 8, seed + t) for t in range(times)])  # unrelated snapshots: differences wrap around
+    # unrelated snapshots: differences wrap around
+    weights = np.stack([scattered(units, 8, seed + t) for t in range(times)])
     norms, right = np.linalg.norm(weights, axis=2), np.stack([metrics.cosines(gram(w)) for w in weights])
     packed = structure.pack(right)
     assert packed.dtype == np.int8 and packed.shape == (times, units * (units - 1) // 2)
@@ -290,7 +312,10 @@ def test_the_record_of_a_structure_holds_trained_and_permuted_weights_by_snapsho
     assert last.norm.trained > table[(table.iteration == 0) & (table.weights == "trained")].norm.iloc[0]
     assert last.spread.trained > last.spread.permuted
     loose = run(LayerStructure(watched, "fc1", deviations=1.0, at=(0, 60))).table
-    assert loose.iteration.tolist() == [0, 0, 60, 60] and (loose.pairs.to_numpy() > table[table.iteration != 10].pairs).all()
+    assert (
+        loose.iteration.tolist() == [0, 0, 60, 60]
+        and (loose.pairs.to_numpy() > table[table.iteration != 10].pairs).all()
+    )
 
 
 def test_the_record_of_a_graph_draws_the_layer_without_its_weights(watched):
@@ -308,11 +333,16 @@ def test_the_record_of_a_graph_draws_the_layer_without_its_weights(watched):
     graph = ForceGraph.from_layer(record.table, record.arrays, {"norm": curve}, snapshot=-1)
     assert graph.meta["time"] == "iteration" and graph.meta["epochs"] == [0, 10, 60] and graph.snapshot == 2
     assert [o["name"] for o in graph.meta["orders"]] == ["norm", "frame potential", "random"]
-    assert graph.meta["orders"][0]["accuracy"] == pytest.approx(curve, abs=1e-4) and graph.meta["orders"][1]["accuracy"] is None
+    assert (
+        graph.meta["orders"][0]["accuracy"] == pytest.approx(curve, abs=1e-4)
+        and graph.meta["orders"][1]["accuracy"] is None
+    )
     assert {c["name"] for c in graph.meta["colours"]} >= {"preferred class", "community", "k-means cluster"}
 
 
 def test_a_graph_may_hold_some_of_the_snapshots(watched):
     record = run(LayerGraph(watched, "fc1", at=(0, 60)))
-    assert record.table.iteration.tolist() == [0, 60] and len(record.arrays["cosines"]) == 2 == len(record.arrays["classes"])
+    assert record.table.iteration.tolist() == [0, 60] and len(record.arrays["cosines"]) == 2 == len(
+        record.arrays["classes"]
+    )
     assert (record.arrays["communities"] == run(LayerGraph(watched, "fc1")).arrays["communities"]).all()

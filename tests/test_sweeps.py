@@ -18,7 +18,18 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import PROFILES, MaskedTraining, Recipe, Snapshots, Train, UnitCurve, UnitImportance, criteria, data, units
+from pruning_lab import (
+    PROFILES,
+    MaskedTraining,
+    Recipe,
+    Snapshots,
+    Train,
+    UnitCurve,
+    UnitImportance,
+    criteria,
+    data,
+    units,
+)
 from pruning_lab.__main__ import main
 from pruning_lab.nets import models
 from pruning_lab.records import certificates, store
@@ -125,7 +136,11 @@ def test_published_nets_are_trained_again_only_for_a_child():
     store.publish(parent)
     (store._folder(parent, "local") / "record.json").unlink()  # another machine: the weights were never published
     assert sweeps.missing([parent]) == []
-    assert sweeps.missing([parent, Child(parent)]) == sweeps.missing([Child(parent), parent]) == [[parent], [Child(parent)]]
+    assert (
+        sweeps.missing([parent, Child(parent)])
+        == sweeps.missing([Child(parent), parent])
+        == [[parent], [Child(parent)]]
+    )
     sweeps.sweep([parent, Child(parent)])
     assert computed() == ["p", "p", "child"]
     assert store.find(parent).shelf == "published" and sweeps.missing([parent, Child(parent)]) == []
@@ -208,7 +223,12 @@ def test_a_child_waits_for_its_own_parents_and_for_no_others():
 def test_a_child_waits_for_whoever_stores_its_parent():
     a, b = Parent("a"), Parent("b")
     plan = [Child(a, "ca"), Child(b, "cb"), Whole(a)]
-    assert sweeps.makers(sweeps.missing(plan)) == {Whole(a): [], b: [], Child(a, "ca"): [[Whole(a)]], Child(b, "cb"): [[b]]}
+    assert sweeps.makers(sweeps.missing(plan)) == {
+        Whole(a): [],
+        b: [],
+        Child(a, "ca"): [[Whole(a)]],
+        Child(b, "cb"): [[b]],
+    }
     with ThreadPoolExecutor(3) as executor:
         sweeps.sweep(plan, executor)
     assert sorted(computed()) == ["a", "b", "ca", "cb"]
@@ -287,7 +307,9 @@ def test_stopping_takes_back_what_was_submitted():
     assert {"a", "b"} <= set(cancelled) and computed() == []
 
 
-@pytest.mark.parametrize("executor", [lambda: None, Elsewhere, lambda: ThreadPoolExecutor(1)], ids=["here", "elsewhere", "threads"])
+@pytest.mark.parametrize(
+    "executor", [lambda: None, Elsewhere, lambda: ThreadPoolExecutor(1)], ids=["here", "elsewhere", "threads"]
+)
 def test_a_failure_is_named_and_the_others_go_on_without_what_builds_on_it(capsys, executor):
     bad = Broken("nan", 0.5)
     lost = [Child(bad, "lost"), Child(Child(bad, "lost"), "lost too")]
@@ -297,7 +319,9 @@ def test_a_failure_is_named_and_the_others_go_on_without_what_builds_on_it(capsy
     assert isinstance(caught.value.__cause__, FloatingPointError) and computed() == ["a", "b", "ca", "cb"]
     assert [e for e in plan if store.find(e)] == [e for e in plan if e not in (bad, *lost)]
     lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if line.startswith("failed")] == [f"failed: Broken {bad.key}: FloatingPointError: nan"]
+    assert [line for line in lines if line.startswith("failed")] == [
+        f"failed: Broken {bad.key}: FloatingPointError: nan"
+    ]
     assert [line.split(" ")[0] for line in lines if not line.startswith("failed")] == ["1/7", "2/7", "3/7", "4/7"]
     assert len(lines) == 5 and lines[0].startswith("failed")  # it is the cheapest: all others came after
 
@@ -466,7 +490,9 @@ def test_settings_reach_the_net():
     net = replace(NET, model="conv_2", width=4, image_size=16, scale="standardised", init="glorot", seed=3)
     assert net.untrained().conv1.weight.shape == (4, 1, 3, 3) and not net.untrained().conv1.bias.any()
     assert net.split("train").images.shape[-1] == 16 and net.split("train").images.min() < 0
-    assert torch.equal(net.untrained().fc1.weight, models.build("conv_2", (1, 16, 16), width=4, seed=3, init="glorot").fc1.weight)
+    assert torch.equal(
+        net.untrained().fc1.weight, models.build("conv_2", (1, 16, 16), width=4, seed=3, init="glorot").fc1.weight
+    )
 
 
 def test_a_curve_is_the_one_that_units_gives():
@@ -475,7 +501,9 @@ def test_a_curve_is_the_one_that_units_gives():
     table, model = store.run(e).table, NET.trained()
     noisy = [c for c in every if "noise" in criteria.needs(c)]
     assert len(table) == 9 * (2 * len(noisy) + 2 * (len(every) - len(noisy)))
-    assert set(table[table.criterion.isin(noisy)].remove) == {"lowest"} and set(table[~table.criterion.isin(noisy)].repeat) == {0}
+    assert set(table[table.criterion.isin(noisy)].remove) == {"lowest"} and set(
+        table[~table.criterion.isin(noisy)].repeat
+    ) == {0}
     for (criterion, remove, repeat), part in table.groupby(["criterion", "remove", "repeat"]):
         seen = NET.split("train", 50) if any(r.startswith("activation") for r in criteria.needs(criterion)) else None
         order = units.order(model, "fc1", criterion, remove=remove, data=seen, seed=repeat)
@@ -500,7 +528,10 @@ def test_importance_is_what_a_unit_alone_is_worth():
 
 def test_costs_rise_with_the_work():
     assert replace(NET, recipe=replace(RECIPE, iterations=40)).cost() == pytest.approx(2 * NET.cost())
-    assert replace(NET, width=80).cost() > 5 * NET.cost() and UnitCurve(NET, "fc1", test_images=10).cost() < UnitCurve(NET, "fc1").cost()
+    assert (
+        replace(NET, width=80).cost() > 5 * NET.cost()
+        and UnitCurve(NET, "fc1", test_images=10).cost() < UnitCurve(NET, "fc1").cost()
+    )
 
 
 # chapters
@@ -509,7 +540,10 @@ def test_costs_rise_with_the_work():
 def notebook(folder, *cells):
     """A chapter with cells given as (tag, source)."""
     path = folder / "07_toy.ipynb"
-    found = [dict(cell_type="code", metadata=dict(tags=[tag] if tag else []), source=source.splitlines(True)) for tag, source in cells]
+    found = [
+        dict(cell_type="code", metadata=dict(tags=[tag] if tag else []), source=source.splitlines(True))
+        for tag, source in cells
+    ]
     path.write_text(json.dumps(dict(cells=found, metadata={}, nbformat=4, nbformat_minor=5)))
     return path
 
@@ -561,7 +595,9 @@ def test_plans_that_cannot_be_made_are_refused(tmp_path, toy):
 
 
 def test_the_same_experiment_twice_is_one(tmp_path):
-    path = notebook(tmp_path, ("parameters", PARAMETERS), ("plan", PLAN), ("plan", "experiments = experiments + experiments"))
+    path = notebook(
+        tmp_path, ("parameters", PARAMETERS), ("plan", PLAN), ("plan", "experiments = experiments + experiments")
+    )
     assert len(chapters.plan(path, "night")) == 2
 
 
@@ -582,7 +618,9 @@ def test_list_names_chapters_profiles_and_what_is_stored(capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[0][:3] == ["chapter", "profile", "records"]
     assert [r[1] for r in rows[1:] if r[0] == "01_frame_potential"] == list(PROFILES)
-    assert all(r[2].startswith("0/") and r[3] == ("never" if r[1] in PROFILES[:2] else "0") and r[4] == "-" for r in rows[1:])
+    assert all(
+        r[2].startswith("0/") and r[3] == ("never" if r[1] in PROFILES[:2] else "0") and r[4] == "-" for r in rows[1:]
+    )
 
 
 def test_sweep_publish_and_clean(toy, capsys, tmp_path):
@@ -608,7 +646,14 @@ def test_sweep_publish_and_clean(toy, capsys, tmp_path):
 def test_cleaning_records_takes_nothing_else_from_a_folder_that_is_shared(store_folder, capsys):
     """PRUNING_LAB_STORE may name any folder of the user's: only what holds records is ours."""
     store.run(Parent("a"))
-    own = ["holiday/photos/sea.jpg", "holiday/list.txt", "letter.txt", "taxes/record.json", "music/old/live/record.json", "checkpoints/c"]
+    own = [
+        "holiday/photos/sea.jpg",
+        "holiday/list.txt",
+        "letter.txt",
+        "taxes/record.json",
+        "music/old/live/record.json",
+        "checkpoints/c",
+    ]
     for name in own:
         (store_folder / name).parent.mkdir(parents=True, exist_ok=True)
         (store_folder / name).write_text("mine")
@@ -641,7 +686,10 @@ def test_what_does_not_fit_the_published_shelf_is_refused_as_a_whole(toy, capsys
     assert sorted((tmp_path / "results").rglob("*")) == before
     monkeypatch.setattr(store, "SHELF_LIMIT", size)
     assert main(["publish", *words]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("2 records published") and kept(tmp_path / "results") == size
+    assert (
+        capsys.readouterr().out.splitlines()[-1].startswith("2 records published")
+        and kept(tmp_path / "results") == size
+    )
 
 
 def test_the_published_shelf_has_a_limit_of_30_megabytes():
@@ -680,7 +728,10 @@ def test_small_profiles_are_never_published(toy, capsys, profile, tmp_path):
     [
         (["sweep", "99"], "no chapter '99'; there are 01_"),
         (["publish", "nosuch", "--profile", "night"], "no chapter 'nosuch'"),
-        (["sweep", "01", "-p", "sedes", "3"], "01_frame_potential has no parameter ['sedes']; it has ['dataset', 'profile', 'seeds']"),
+        (
+            ["sweep", "01", "-p", "sedes", "3"],
+            "01_frame_potential has no parameter ['sedes']; it has ['dataset', 'profile', 'seeds']",
+        ),
         (["sweep", "01", "--profile", "smoke", "-p", "dataset", "minst"], "unknown data set 'minst'; known here"),
         (["run", "99"], "no chapter '99'"),
     ],
@@ -698,15 +749,26 @@ def test_nothing_in_the_project_speaks_of_using_what_other_code_made():
     suffixes = {".py", ".md", ".ipynb", ".toml", ".yml", ".js", ".txt", ""}
     ours = [ROOT / name for name in ("pruning_lab", "book", "tests", "benchmarks", "js", ".ci")]
     files = [*(f for f in ROOT.iterdir()), *(f for folder in ours for f in folder.rglob("*"))]
-    files = [f for f in files if f.is_file() and f.suffix in suffixes and not {"node_modules", "results"} & set(f.parts)]
-    assert len(files) > 100 and not [str(f) for f in files if gone.search(f.read_text(encoding="utf-8", errors="replace"))]
+    files = [
+        f for f in files if f.is_file() and f.suffix in suffixes and not {"node_modules", "results"} & set(f.parts)
+    ]
+    assert len(files) > 100 and not [
+        str(f) for f in files if gone.search(f.read_text(encoding="utf-8", errors="replace"))
+    ]
     signatures = (store.find, store.run, store.gather, sweeps.sweep, sweeps.missing, estimate.estimate)
     assert not [f.__name__ for f in signatures if "keep" in inspect.signature(f).parameters]
 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["bake"], ["sweep"], ["sweep", "01", "--profile", "huge"], ["sweep", "01", "--kee" + "p"], ["clean", "everything"]],
+    [
+        [],
+        ["bake"],
+        ["sweep"],
+        ["sweep", "01", "--profile", "huge"],
+        ["sweep", "01", "--kee" + "p"],
+        ["clean", "everything"],
+    ],
     ids=str,
 )
 def test_words_that_are_no_command_exit_with_2(capsys, words):
@@ -750,7 +812,9 @@ assert set(store.find(plan[0]).table.criterion) == {"largest_weight"}
 assert plan[0].sources().keys() == {"largest_weight"}
 """
     more = dict(PRUNING_LAB_PLUGINS="my_criteria", PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=os.environ | more, cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 

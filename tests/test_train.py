@@ -31,7 +31,9 @@ ADAM = Recipe(optimizer="adam", lr=1e-3, weight_decay=1e-2, batch=64, epochs=2)
 
 
 def halves(limit=150, test=80, **options):
-    return tuple(data.load("digits", s, limit=n, device="cpu", **options) for s, n in (("train", limit), ("test", test)))
+    return tuple(
+        data.load("digits", s, limit=n, device="cpu", **options) for s, n in (("train", limit), ("test", test))
+    )
 
 
 def small(seed=0):
@@ -54,7 +56,9 @@ def trained(recipe, *, model=None, limit=150, **options):
 # determinism
 
 
-@pytest.mark.parametrize("recipe", [SGD, ADAM, replace(SGD, augmentation="crop_flip"), replace(ADAM, holdout=30)], ids=str)
+@pytest.mark.parametrize(
+    "recipe", [SGD, ADAM, replace(SGD, augmentation="crop_flip"), replace(ADAM, holdout=30)], ids=str
+)
 def test_training_is_determined_by_its_seed(recipe):
     torch.manual_seed(1)
     first, history = trained(recipe, seed=3)
@@ -77,7 +81,9 @@ def test_the_order_of_images_is_shuffled_anew_each_epoch_or_never():
     for shuffle in (True, False):
         split, test = halves(64)
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-        model.register_forward_hook(lambda m, x, _, s=shuffle: seen.setdefault(s, []).append(x[0].clone()) if m.training else None)
+        model.register_forward_hook(
+            lambda m, x, _, s=shuffle: seen.setdefault(s, []).append(x[0].clone()) if m.training else None
+        )
         fit(model, split, test, Recipe(lr=0.1, batch=64, epochs=2, shuffle=shuffle))
     assert torch.equal(seen[False][0], split.images) and torch.equal(seen[False][1], split.images)
     first, second = (sorted(b.flatten(1).tolist()) for b in seen[True])
@@ -124,7 +130,9 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def doomed(tmp_path_factory):
-    """Runs that will be killed, kind -> (process, its folder); they start together to wait for their imports only once."""
+    """Runs that will be killed, kind -> (process, its folder); they start together to wait for their imports only
+    once.
+    """
     found = {}
     for kind in ("fc", "conv"):
         folder = tmp_path_factory.mktemp(kind)
@@ -140,7 +148,9 @@ def doomed(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["fc", "conv"])
 def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(doomed, capsys, kind):
-    """SGD's momentum, and Adam's moments under channels-last weights: the step must find all of them as it left them."""
+    """SGD's momentum, and Adam's moments under channels-last weights: the step must find all of them as it left
+    them.
+    """
     broken, tmp_path = doomed[kind]
     here = {"__name__": "here"}
     exec(RUN, here)
@@ -174,7 +184,9 @@ def test_a_checkpoint_is_written_only_so_often(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("change", [dict(recipe=replace(SGD, lr=0.05)), dict(seed=1), dict(limit=100)], ids=["recipe", "seed", "data"])
+@pytest.mark.parametrize(
+    "change", [dict(recipe=replace(SGD, lr=0.05)), dict(seed=1), dict(limit=100)], ids=["recipe", "seed", "data"]
+)
 def test_a_foreign_checkpoint_is_named_and_ignored(tmp_path, capsys, change):
     trained(SGD, checkpoint_file=tmp_path / "c.ckpt", save_every=0)
     options = {"recipe": SGD, **change}
@@ -285,7 +297,9 @@ def test_a_recipe_that_cannot_be_followed_is_refused(bad):
         Recipe(**bad)
 
 
-@pytest.mark.parametrize("images, batch, epochs, steps", [(150, 64, 2, 6), (128, 64, 3, 6), (1, 64, 1, 1), (129, 64, 1, 3)])
+@pytest.mark.parametrize(
+    "images, batch, epochs, steps", [(150, 64, 2, 6), (128, 64, 3, 6), (1, 64, 1, 1), (129, 64, 1, 3)]
+)
 def test_steps_of_an_epoch_count_the_last_partial_batch(images, batch, epochs, steps):
     assert Recipe(batch=batch, epochs=epochs).steps(images) == steps
     assert Recipe(batch=batch, iterations=17).steps(images) == 17
@@ -328,7 +342,9 @@ def reference(recipe, model, split, orders):
     return losses
 
 
-@pytest.mark.parametrize("recipe", [SGD, ADAM, replace(SGD, drops=(2, 4), drop_factor=0.5)], ids=["sgd", "adam", "drops"])
+@pytest.mark.parametrize(
+    "recipe", [SGD, ADAM, replace(SGD, drops=(2, 4), drop_factor=0.5)], ids=["sgd", "adam", "drops"]
+)
 def test_fit_is_the_plain_loop(recipe):
     recipe = replace(recipe, shuffle=False)
     model, history = trained(recipe)
@@ -400,7 +416,9 @@ def test_crops_and_flips_are_those_of_a_slow_loop():
 def test_masked_weights_are_zero_after_every_step(recipe, name, monkeypatch):
     model = models.build(name, (1, 8, 8), width=6, seed=2)
     generator = torch.Generator().manual_seed(0)
-    masks = {n: torch.rand(p.shape, generator=generator) < 0.3 for n, p in model.named_parameters() if n.endswith("weight")}
+    masks = {
+        n: torch.rand(p.shape, generator=generator) < 0.3 for n, p in model.named_parameters() if n.endswith("weight")
+    }
     counts, step = [], train._Run.step
 
     def watched(run, *batch):
@@ -435,8 +453,12 @@ def test_held_out_images_are_drawn_by_seed_and_not_trained_on():
     parts = {s: train._hold_out(split, 40, s) for s in (0, 1)}
     kept, held = parts[0]
     rows = [tuple(x.flatten().tolist()) for part in (kept, held) for x in part.images]
-    assert (len(kept), len(held)) == (110, 40) and sorted(rows) == sorted(tuple(x.flatten().tolist()) for x in split.images)
-    assert torch.equal(held.images, train._hold_out(split, 40, 0)[1].images) and not torch.equal(held.images, parts[1][1].images)
+    assert (len(kept), len(held)) == (110, 40) and sorted(rows) == sorted(
+        tuple(x.flatten().tolist()) for x in split.images
+    )
+    assert torch.equal(held.images, train._hold_out(split, 40, 0)[1].images) and not torch.equal(
+        held.images, parts[1][1].images
+    )
     assert train._hold_out(split, 0, 0) == (split, None)
     with pytest.raises(ValueError, match="holdout 150 leaves no training image of 150"):
         train._hold_out(split, 150, 0)
@@ -464,7 +486,9 @@ def test_the_epoch_of_lowest_validation_loss_is_kept_if_asked():
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named():
-    with pytest.raises(FloatingPointError, match=r"not finite in epoch \d+, by iteration \d+, at learning rate 1e\+20; lower it"):
+    with pytest.raises(
+        FloatingPointError, match=r"not finite in epoch \d+, by iteration \d+, at learning rate 1e\+20; lower it"
+    ):
         trained(Recipe(lr=1e20, batch=64, epochs=3))
 
 
@@ -507,7 +531,9 @@ def test_the_epoch_in_which_the_loss_breaks_is_named(limit, batch, broken_after,
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(FloatingPointError, match=f"loss is not finite in {says}"):
-        trained(Recipe(lr=0.1, batch=batch, epochs=3), model=model, limit=limit, snapshot=spoil, snapshot_at=(broken_after,))
+        trained(
+            Recipe(lr=0.1, batch=batch, epochs=3), model=model, limit=limit, snapshot=spoil, snapshot_at=(broken_after,)
+        )
 
 
 def test_out_of_memory_names_the_net_and_what_to_lower():
@@ -516,7 +542,10 @@ def test_out_of_memory_names_the_net_and_what_to_lower():
             raise torch.OutOfMemoryError("tried to allocate")
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), Hungry())
-    with pytest.raises(MemoryError, match=r"Sequential of 650 parameters with batches of 64 does not fit on cpu: lower the recipe's batch"):
+    with pytest.raises(
+        MemoryError,
+        match=r"Sequential of 650 parameters with batches of 64 does not fit on cpu: lower the recipe's batch",
+    ):
         trained(SGD, model=model)
 
 
@@ -542,7 +571,9 @@ def test_rows_and_arrays_of_the_hook_join_the_history():
 
 
 def test_a_hook_that_draws_random_numbers_changes_nothing():
-    assert same(weights(trained(SGD, each_epoch=lambda *_: dict(noise=torch.rand(1).item()))[0]), weights(trained(SGD)[0]))
+    assert same(
+        weights(trained(SGD, each_epoch=lambda *_: dict(noise=torch.rand(1).item()))[0]), weights(trained(SGD)[0])
+    )
 
 
 def test_a_tensor_of_the_hook_is_copied_without_a_warning():
@@ -568,7 +599,14 @@ def normed():
     """A net that takes note of the mode it is in: batch statistics and dropout."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(256, 10))
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Flatten(),
+            nn.Linear(256, 10),
+        )
 
 
 @pytest.mark.parametrize("at", [range(7), (0, 4), (6,), {5, 1, 3}, ()], ids=str)
@@ -591,7 +629,12 @@ def test_snapshots_are_of_the_weights_after_just_these_iterations(at):
 
 @pytest.mark.parametrize(
     "recipe, net",
-    [(SGD, small), (ADAM, normed), (replace(SGD, augmentation="crop_flip"), normed), (replace(SGD, holdout=30, epochs=3), small)],
+    [
+        (SGD, small),
+        (ADAM, normed),
+        (replace(SGD, augmentation="crop_flip"), normed),
+        (replace(SGD, holdout=30, epochs=3), small),
+    ],
     ids=["plain", "batch norm and dropout", "crops and flips", "held-out images"],
 )
 def test_snapshots_do_not_disturb_the_training(recipe, net):
@@ -614,7 +657,9 @@ def test_a_run_that_died_at_a_snapshot_resumes_to_the_snapshots_of_an_unbroken_o
         calls.append(k)
         if k == last:
             raise KeyboardInterrupt
-        return dict(sum=model[0].weight.sum().item(), noise=torch.rand(2), **{"conv.gram": model[0].weight.flatten(1).half()})
+        return dict(
+            sum=model[0].weight.sum().item(), noise=torch.rand(2), **{"conv.gram": model[0].weight.flatten(1).half()}
+        )
 
     options = dict(snapshot_at=(0, 1, 3, 4, 6, 8, 9), checkpoint_file=tmp_path / "c", save_every=0)
     with pytest.raises(KeyboardInterrupt):
@@ -628,11 +673,16 @@ def test_a_run_that_died_at_a_snapshot_resumes_to_the_snapshots_of_an_unbroken_o
     assert same(weights(found), weights(expected)) and history.rows == unbroken.rows
     assert history.snapshots.rows == unbroken.snapshots.rows
     arrays = history.snapshots.arrays
-    assert arrays.keys() == unbroken.snapshots.arrays.keys() == {"noise", "conv.gram"} and arrays["conv.gram"].dtype == np.float16
+    assert (
+        arrays.keys() == unbroken.snapshots.arrays.keys() == {"noise", "conv.gram"}
+        and arrays["conv.gram"].dtype == np.float16
+    )
     assert all(np.array_equal(v, unbroken.snapshots.arrays[k]) for k, v in arrays.items())
 
 
-@pytest.mark.parametrize("at, says", [((0, 7), "at iteration 7,"), ((3, -1), "at iteration -1,"), ((9, 8), "at iteration 8,")])
+@pytest.mark.parametrize(
+    "at, says", [((0, 7), "at iteration 7,"), ((3, -1), "at iteration -1,"), ((9, 8), "at iteration 8,")]
+)
 def test_a_snapshot_outside_the_training_is_refused(at, says):
     model, before = small(), weights(small())
     with pytest.raises(ValueError, match=f"snapshot {says} but this training goes from 0 to 6"):

@@ -53,29 +53,83 @@ OWN = {  # name: model, layer, shape of an image
     "one unit": lambda: (linear(1), "0", (5,)),
     "before out, sigmoid": lambda: (
         nn.Sequential(nn.Flatten(), nn.Linear(8, 7), nn.Sigmoid(), nn.Dropout(0.9), nn.Linear(7, CLASSES)),
-        "1", (2, 2, 2)),
+        "1",
+        (2, 2, 2),
+    ),
     "no bias, no activation": lambda: (
         nn.Sequential(nn.Linear(5, 6, bias=False), nn.Linear(6, 5, bias=False), nn.ReLU(True), nn.Linear(5, CLASSES)),
-        "0", (5,)),
+        "0",
+        (5,),
+    ),
     "batch norm, in-place": lambda: (
-        nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(inplace=True), nn.Linear(6, 5), nn.ReLU(inplace=True),
-                      nn.Linear(5, CLASSES)), "0", (5,)),
+        nn.Sequential(
+            nn.Linear(5, 6),
+            nn.BatchNorm1d(6),
+            nn.ReLU(inplace=True),
+            nn.Linear(6, 5),
+            nn.ReLU(inplace=True),
+            nn.Linear(5, CLASSES),
+        ),
+        "0",
+        (5,),
+    ),
     "conv to conv": lambda: (
-        nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), nn.GELU(), nn.MaxPool2d(2),
-                      nn.Conv2d(5, 6, 3, stride=2, padding=2, dilation=2, padding_mode="circular"), nn.ReLU(True),
-                      nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, CLASSES)), "0", (2, 9, 8)),
+        nn.Sequential(
+            nn.Conv2d(2, 5, 3, padding=1),
+            nn.BatchNorm2d(5),
+            nn.GELU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 6, 3, stride=2, padding=2, dilation=2, padding_mode="circular"),
+            nn.ReLU(True),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, CLASSES),
+        ),
+        "0",
+        (2, 9, 8),
+    ),
     "conv, pool, flatten, linear": lambda: (
-        nn.Sequential(nn.Conv2d(2, 5, 3, stride=2), nn.PReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.BatchNorm1d(20),
-                      nn.Linear(20, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, CLASSES)), "0", (2, 10, 10)),
+        nn.Sequential(
+            nn.Conv2d(2, 5, 3, stride=2),
+            nn.PReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.BatchNorm1d(20),
+            nn.Linear(20, 6),
+            nn.LayerNorm(6),
+            nn.Tanh(),
+            nn.Linear(6, CLASSES),
+        ),
+        "0",
+        (2, 10, 10),
+    ),
     "nested": lambda: (
-        nn.Sequential(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()),
-                      nn.Sequential(nn.Conv2d(4, 5, 2, bias=False), nn.ReLU()), nn.Flatten(), nn.Linear(20, CLASSES)),
-        "0.0", (2, 5, 5)),
+        nn.Sequential(
+            nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()),
+            nn.Sequential(nn.Conv2d(4, 5, 2, bias=False), nn.ReLU()),
+            nn.Flatten(),
+            nn.Linear(20, CLASSES),
+        ),
+        "0.0",
+        (2, 5, 5),
+    ),
     "grouped layer": lambda: (
-        nn.Sequential(nn.Conv2d(2, 6, 3, groups=2), nn.ReLU(), nn.Conv2d(6, 5, 1), nn.AdaptiveMaxPool2d(1),
-                      nn.Flatten(), nn.Linear(5, CLASSES)), "0", (2, 4, 4)),
+        nn.Sequential(
+            nn.Conv2d(2, 6, 3, groups=2),
+            nn.ReLU(),
+            nn.Conv2d(6, 5, 1),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+            nn.Linear(5, CLASSES),
+        ),
+        "0",
+        (2, 4, 4),
+    ),
     "one ReLU, used twice": lambda relu=RELU: (
-        nn.Sequential(nn.Linear(5, 6), relu, nn.Linear(6, 7), relu, nn.Linear(7, CLASSES)), "0", (5,)),
+        nn.Sequential(nn.Linear(5, 6), relu, nn.Linear(6, 7), relu, nn.Linear(7, CLASSES)),
+        "0",
+        (5,),
+    ),
 }
 BUILT = {
     "lenet_300_100": ((1, 4, 4), 6), "mlp": ((1, 4, 4), 5), "conv_2": ((2, 4, 4), 3), "conv_4": ((2, 4, 4), 3),
@@ -256,7 +310,8 @@ def naive_class_activations(model, layer, test):
 def test_class_activations_are_means_of_what_the_next_layer_reads(name):
     model, layers, shape = case(name)
     model, test = model.double().eval(), split(shape)
-    test.images, test.labels = test.images.double(), test.labels.where(test.labels != 2, 0)  # no image of the third class
+    # no image of the third class
+    test.images, test.labels = test.images.double(), test.labels.where(test.labels != 2, 0)
     for layer in layers:
         found = units.class_activations(model, layer, test)
         assert found.shape == (CLASSES, len(model.get_submodule(layer).weight)) and found.dtype == torch.float64
@@ -264,7 +319,9 @@ def test_class_activations_are_means_of_what_the_next_layer_reads(name):
         assert not found[2].any() and found[[0, 1, 3]].any(1).all()
 
 
-@pytest.mark.parametrize("name, bytes_", [("linear", 150), ("conv to conv", 8000), ("conv, pool, flatten, linear", 8000)])
+@pytest.mark.parametrize(
+    "name, bytes_", [("linear", 150), ("conv to conv", 8000), ("conv, pool, flatten, linear", 8000)]
+)
 def test_chunks_change_no_class_activation(name, bytes_, monkeypatch):
     model, (layer,), shape = case(name)
     test, calls = split(shape, 23), []
@@ -472,8 +529,11 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_where_no_units_can_be_told_apart(name):
     model, layer, message = REFUSED[name]
-    for call in (lambda: units.order(model, layer, "norm"), lambda: units.remove(model, layer, [0]),
-                 lambda: units.pruning_curve(model, layer, torch.arange(4), split((3,)))):
+    for call in (
+        lambda: units.order(model, layer, "norm"),
+        lambda: units.remove(model, layer, [0]),
+        lambda: units.pruning_curve(model, layer, torch.arange(4), split((3,))),
+    ):
         with pytest.raises(ValueError, match=message):
             call()
 
@@ -487,7 +547,8 @@ def test_bad_arguments_say_what_was_expected():
         r"returned shape \(6, 5\): expected \[6\] or \[6, 6\]": lambda: units.order(model, "0", lambda weight: weight),
         "that are not finite: check": lambda: units.order(model, "0", lambda noise: noise / 0),
         "order 'order' is no order of removal: expected each of 0..5 once": lambda: units.pruning_curve(
-            model, "0", torch.tensor([0, 1, 2, 3, 4, 4]), test),
+            model, "0", torch.tensor([0, 1, 2, 3, 4, 4]), test
+        ),
         "order 'order' is no": lambda: units.pruning_curve(model, "0", torch.arange(5), test),
         "no images": lambda: units.pruning_curve(model, "0", torch.arange(6), test, limit=0),
         "expected numbers of units, 0..5": lambda: units.remove(model, "0", [6]),

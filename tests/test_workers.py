@@ -32,7 +32,10 @@ def sweep(store_folder, tmp_path, monkeypatch):
 
     def begin(workers, wait=True):
         words = [sys.executable, "-m", "pruning_lab", "sweep", str(path), "--workers", str(workers)]
-        more, pipes = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"), dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        more, pipes = (
+            dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
+            dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
+        )
         begun.append(subprocess.Popen(words, env=os.environ | more, cwd=ROOT, start_new_session=True, **pipes))
         assert not wait or begun[0].stdout.readline().startswith("1/4 Train")
         return begun[0]
@@ -47,13 +50,19 @@ def sweep(store_folder, tmp_path, monkeypatch):
 ALONE = pytest.param(2, os.kill, marks=pytest.mark.soak)
 
 
-@pytest.mark.parametrize("workers, whom", [(1, os.kill), (2, os.killpg), ALONE], ids=["here", "workers too", "not the workers"])
+@pytest.mark.parametrize(
+    "workers, whom", [(1, os.kill), (2, os.killpg), ALONE], ids=["here", "workers too", "not the workers"]
+)
 def test_ctrl_c_says_what_is_stored_and_ends_at_once(sweep, store_folder, workers, whom):
     """A terminal interrupts the whole group of processes, other programs the first one only."""
     process = sweep(workers)
     whom(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and out == "stopped: 1 of 4 are stored; the same command goes on from there\n" and err == ""
+    assert (
+        process.returncode == 130
+        and out == "stopped: 1 of 4 are stored; the same command goes on from there\n"
+        and err == ""
+    )
     assert not list(store_folder.rglob(".part-*")) and len(list((store_folder / "Train").iterdir())) == 1
 
 
@@ -62,7 +71,11 @@ def group(leader):
     columns = [word for name in ("pgid", "stat", "pid", "args") for word in ("-o", f"{name}=")]
     listed = subprocess.run(["ps", "-A", "-ww", *columns], capture_output=True, text=True).stdout.splitlines()
     rows = [line.split(None, 3) for line in listed if line.strip()]
-    return [int(pid) for group, state, pid, args in rows if int(group) == leader and state[0] != "Z" and "spawn_main" in args]
+    return [
+        int(pid)
+        for group, state, pid, args in rows
+        if int(group) == leader and state[0] != "Z" and "spawn_main" in args
+    ]
 
 
 def test_ctrl_c_is_heard_without_a_word_by_workers_that_only_begin(sweep):
@@ -72,7 +85,10 @@ def test_ctrl_c_is_heard_without_a_word_by_workers_that_only_begin(sweep):
         assert time.monotonic() < end and process.poll() is None, "no worker came"
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and (out, err) == ("stopped: 0 of 4 are stored; the same command goes on from there\n", "")
+    assert process.returncode == 130 and (out, err) == (
+        "stopped: 0 of 4 are stored; the same command goes on from there\n",
+        "",
+    )
 
 
 def test_workers_do_not_outlive_a_sweep_that_is_killed(sweep):

@@ -1,4 +1,6 @@
-"""What a unit or a weight is worth: two registries, and the library's own functions in them (`registry` says how one is written)."""
+"""What a unit or a weight is worth: two registries, and the library's own functions in them (`registry` says how one is
+written).
+"""
 
 from .registry import READS, UNIT, WEIGHT, find, needs, unit_criterion, weight_criterion
 from .unit import activation, frame_potential, frame_potential_raw, inner_product, norm, random, taylor

@@ -65,11 +65,15 @@ def _decorator(registry, function, ours):
 
 
 def _refuse_taken(f, registry):
-    """ValueError: another function has the name; a module or a cell that runs again may replace its own, if it is not of ours."""
+    """ValueError: another function has the name; a module or a cell that runs again may replace its own, if it is not
+    of ours.
+    """
     held = registry.get(f.__name__, f)
     ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
     if held is not f and (ours or (held.__module__, held.__qualname__) != (f.__module__, f.__qualname__)):
-        raise ValueError(f"criterion {f.__name__!r} is registered already, by {held.__module__}: give the new function another name")
+        raise ValueError(
+            f"criterion {f.__name__!r} is registered already, by {held.__module__}: give the new function another name"
+        )
     other, kind = (WEIGHT, "weights") if registry is UNIT else (UNIT, "units")
     same = other.get(f.__name__, f)
     if needs(same) != needs(f):  # a name says what is read, whichever of the two is meant

@@ -34,8 +34,10 @@ def gradient(gradient: Tensor) -> Tensor:
 
 @weight_criterion(ours=True)
 def weight_taylor(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Ours: first-order change of the mean loss when the weight goes, |weight x mean gradient| (Lee et al. 2019, section 4.1).
+    """Ours: first-order change of the mean loss when the weight goes, |weight x mean gradient| (Lee et al. 2019,
+    section 4.1).
 
-    Not called `taylor`: `criteria.needs` looks a name up among weights first, and would not find the criterion over units.
+    Not called `taylor`: `criteria.needs` looks a name up among weights first, and would not find the criterion over
+    units.
     """
     return (weight * gradient).abs()

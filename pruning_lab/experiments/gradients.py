@@ -32,11 +32,13 @@ def snapshot_epochs(epochs: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class GradientSnapshots(WhileTraining):
-    """Gradient statistics at the end of epochs while a net trains, from a training that leaves the net's own record as well.
+    """Gradient statistics at the end of epochs while a net trains, from a training that leaves the net's own record as
+    well.
 
-    The model stands still meanwhile, in evaluation mode. Table: iteration, epoch, accuracy in [0, 1] and loss on the images that
-    were differentiated, and, of a net with batch norms, `refreshed`: its coherence with these images' own statistics in place of
-    the running ones, which nothing else sees but epoch 0, where there are no others. Arrays of T snapshots and L layers, all
+    The model stands still meanwhile, in evaluation mode. Table: iteration, epoch, accuracy in [0, 1] and loss on the
+    images that were differentiated, and, of a net with batch norms, `refreshed`: its coherence with these images' own
+    statistics in place of the running ones, which nothing else sees but epoch 0, where there are no others. Arrays of T
+    snapshots and L layers, all
     layers together first: `numbers` [T, 1 + L, 7] and `histograms` [T, 1 + L, 201] (see `gradients.summary.rows`),
     `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs` [T, weights].
     """
@@ -99,7 +101,9 @@ def _norms(model: nn.Module) -> list[nn.Module]:
 
 
 def _with_own_statistics(model: nn.Module, split: data.Split, batch: int = 1000) -> nn.Module:
-    """The model itself, or, where it has batch norms, a copy whose running statistics are the means over the split's batches."""
+    """The model itself, or, where it has batch norms, a copy whose running statistics are the means over the split's
+    batches.
+    """
     if not _norms(model):
         return model
     model = deepcopy(model).train()
@@ -118,10 +122,11 @@ class GradientHistory(Experiment):
 
     The peak is the epoch, from 1 on, where the whole net's coherence is highest. Table: the columns of the snapshots,
     layer ("whole": all of them), peak (bool), then `gradients.summary.COLUMNS`. Arrays, layers as in the table:
-    `histograms` [T, 1 + L, 201] of the diffs from -1 to 1, `magnitudes` [2, 1 + L, 500] (quantiles of the lowest 99 % of |w|, at the
-    first and the last snapshot), `travel` [L, 2] (log ratio of the median way from first to last snapshot, top over bottom decile of
-    |diff| at the peak; rank correlation of that |diff| with |w| at the end), `paths` [T, 2 L ends] of the weights of highest and of lowest
-    |diff| at the peak, less where they began (a layer's highest, its lowest, the next layer's).
+    `histograms` [T, 1 + L, 201] of the diffs from -1 to 1, `magnitudes` [2, 1 + L, 500] (quantiles of the lowest 99 %
+    of |w|, at the first and the last snapshot), `travel` [L, 2] (log ratio of the median way from first to last
+    snapshot, top over bottom decile of |diff| at the peak; rank correlation of that |diff| with |w| at the end),
+    `paths` [T, 2 L ends] of the weights of highest and of lowest |diff| at the peak, less where they began (a layer's
+    highest, its lowest, the next layer's).
     """
 
     snapshots: GradientSnapshots
@@ -169,7 +174,9 @@ class GradientHistory(Experiment):
 
 
 def _travel(weights: np.ndarray, diffs: np.ndarray) -> tuple[float, float]:
-    """Of weights [T, n] and their |diff| [n], those without gradient left out; NaN for fewer than ten, or where nothing moved."""
+    """Of weights [T, n] and their |diff| [n], those without gradient left out; NaN for fewer than ten, or where nothing
+    moved.
+    """
     alive = np.isfinite(diffs)
     way, size, diffs = np.abs(weights[-1] - weights[0])[alive], np.abs(weights[-1])[alive], diffs[alive]
     tenth = len(diffs) // 10

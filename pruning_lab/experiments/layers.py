@@ -25,10 +25,10 @@ from .train import Train, WhileTraining
 class Snapshots(WhileTraining):
     """The weight vectors of some layers while a net trains, from a training that leaves the net's own record as well.
 
-    Table: iteration, epoch, accuracy in [0, 1] and loss on the first `sample` test images. Arrays of each layer, float16:
-    `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors, `<layer>.null` [T, units, units]
-    of the same weights with all entries permuted; and `<layer>.classes` [T, units] int16, the class whose images (of the
-    first `sample` for training) activate a unit most, -1 where none does.
+    Table: iteration, epoch, accuracy in [0, 1] and loss on the first `sample` test images. Arrays of each layer,
+    float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors, `<layer>.null` [T,
+    units, units] of the same weights with all entries permuted; and `<layer>.classes` [T, units] int16, the class whose
+    images (of the first `sample` for training) activate a unit most, -1 where none does.
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
@@ -72,7 +72,8 @@ class Snapshots(WhileTraining):
 
 @dataclass(frozen=True)
 class LayerStructure(Experiment):
-    """The graph of a layer's weight vectors in numbers, at the snapshots in `at` (None: all), beside the same weights permuted.
+    """The graph of a layer's weight vectors in numbers, at the snapshots in `at` (None: all), beside the same weights
+    permuted.
 
     Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`.
     """
@@ -90,7 +91,9 @@ class LayerStructure(Experiment):
             when = row[["iteration", "epoch", "accuracy"]].to_dict()
             for weights, name in (("trained", "gram"), ("permuted", "null")):
                 gram = record.arrays[f"{self.layer}.{name}"][t]
-                found = structure.describe(gram, inputs, classes[t], deviations=self.deviations, neighbours=self.neighbours)
+                found = structure.describe(
+                    gram, inputs, classes[t], deviations=self.deviations, neighbours=self.neighbours
+                )
                 rows.append(when | dict(weights=weights) | found)
         return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6))
 
@@ -108,9 +111,10 @@ class LayerStructure(Experiment):
 class LayerGraph(Experiment):
     """What a page needs to draw a layer's weight vectors as a graph, at those snapshots that `at` names (None: all).
 
-    Table: iteration, epoch, accuracy. Arrays: `norms` [T, U] float16, `cosines` [T, U (U - 1) / 2] int8 (`structure.pack`),
-    `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U]; `order.<criterion>` [U], the units
-    of the trained net in the order of their removal; for a layer that reads the image `pictures` [U, h, w, channels] int8, at most 14 x 14.
+    Table: iteration, epoch, accuracy. Arrays: `norms` [T, U] float16, `cosines` [T, U (U - 1) / 2] int8
+    (`structure.pack`), `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U];
+    `order.<criterion>` [U], the units of the trained net in the order of their removal; for a layer that reads the
+    image `pictures` [U, h, w, channels] int8, at most 14 x 14.
     """
 
     snapshots: Snapshots

@@ -31,9 +31,11 @@ from .train import Train, WhileTraining, multiplications, steps_per_epoch
 class MaskSources(WhileTraining):
     """What masks of a net are made of, epoch by epoch, from a training that leaves the net's own record as well.
 
-    The peak is the epoch, from 1 on, where the net's coherence is highest (003, section 5.3). Table: iteration, epoch, accuracy in
-    [0, 1] and loss on the images that were differentiated, coherence (none at epoch 0), peak (bool); then how the mask of the largest
-    weights at that epoch overlaps the one at the end: overlap, chance, chance_in_layers, above_chance (`masks.overlap`, the
+    The peak is the epoch, from 1 on, where the net's coherence is highest (003, section 5.3). Table: iteration, epoch,
+    accuracy in [0, 1] and loss on the images that were differentiated, coherence (none at epoch 0), peak (bool); then
+    how the mask of the largest
+    weights at that epoch overlaps the one at the end: overlap, chance, chance_in_layers, above_chance (`masks.overlap`,
+        the
     whole net; global, at `density`). Weights: the diffs at the peak by the weights' names, in their shapes.
     """
 
@@ -176,9 +178,10 @@ def _unpacked(packed: np.ndarray, shapes: dict[str, torch.Size]) -> dict[str, to
 class MaskedTraining(Experiment):
     """A net trained from its beginning under a mask taken from its parent, which is trained once for all its masks.
 
-    Table: as `train.History`, and at the end of each epoch nonzero (weights that are not zero, of those that a mask covers) and
-    escaped (masked weights that are not zero: 0, or the training fails). Arrays, a row a layer, masked or not: layers (names), weights,
-    kept, covered (whether a mask covers it); and emptied, the names of the layers of which nothing is left.
+    Table: as `train.History`, and at the end of each epoch nonzero (weights that are not zero, of those that a mask
+    covers) and escaped (masked weights that are not zero: 0, or the training fails). Arrays, a row a layer, masked or
+    not: layers (names), weights, kept, covered (whether a mask covers it); and emptied, the names of the layers of
+        which nothing is left.
     """
 
     is_net: ClassVar[bool] = True
@@ -191,16 +194,20 @@ class MaskedTraining(Experiment):
     skip: tuple[str, ...] = ()
     invert: bool = False
     shuffle: str | None = None
-    begin: str | int = "fresh"  # weights drawn anew; "initial": the parent's own first ones; or the parent's after so many iterations
+    # weights drawn anew; "initial": the parent's own first ones; or the parent's after so many iterations
+    begin: str | int = "fresh"
     recipe: Recipe | None = None  # None: the parent's
-    sample: int | None = None  # the first so many training images are differentiated, where the criterion reads that; None: all
+    # the first so many training images are differentiated, where the criterion reads that; None: all
+    sample: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         criteria.find(self.criterion, criteria.WEIGHT)
         if not (self.begin in ("fresh", "initial") or (isinstance(self.begin, int) and self.begin > 0)):
-            raise ValueError(f"begin={self.begin!r}: expected 'fresh', 'initial' or a number of iterations of the parent, at least 1")
+            raise ValueError(
+                f"begin={self.begin!r}: expected 'fresh', 'initial' or a number of iterations of the parent, at least 1"
+            )
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -220,7 +227,9 @@ class MaskedTraining(Experiment):
         return replace(self.parent, recipe=replace(self.parent.recipe, iterations=self.begin, epochs=None))
 
     def masks(self) -> dict[str, torch.Tensor]:
-        """The masks by the weights' names, on the device; the parent is trained now if its weights are not on this machine."""
+        """The masks by the weights' names, on the device; the parent is trained now if its weights are not on this
+        machine.
+        """
         shuffled = derived_seed(self.seed, "shuffle")
         how = dict(floor=self.floor, skip=self.skip, invert=self.invert, shuffle=self.shuffle, seed=shuffled)
         return masks.build(self._scores(), self.density, self.scope, **how)
@@ -233,7 +242,9 @@ class MaskedTraining(Experiment):
         train, test = self.parent.split("train", self.parent.limit), self.parent.split("test")
         hooks = dict(each_epoch=partial(_zeros, kept), checkpoint_file=store.scratch(self))
         history = fit(model, train, test, self._recipe(), seed=derived_seed(self.seed, "child"), mask=kept, **hooks)
-        return Result(history.table, _layers(model, kept) | dict(emptied=np.array(empty, dtype=str)), seconds=history.seconds)
+        return Result(
+            history.table, _layers(model, kept) | dict(emptied=np.array(empty, dtype=str)), seconds=history.seconds
+        )
 
     def _recipe(self) -> Recipe:
         return self.recipe or self.parent.recipe
@@ -274,7 +285,12 @@ class MaskedTraining(Experiment):
         return Training(self.parent, self._recipe())
 
     def label(self) -> str:
-        ranks = self.criterion, "worst" * self.invert, "shuffled" * bool(self.shuffle), self.scope * (self.scope != "global")
+        ranks = (
+            self.criterion,
+            "worst" * self.invert,
+            "shuffled" * bool(self.shuffle),
+            self.scope * (self.scope != "global"),
+        )
         return "-".join(filter(None, (self.parent.label(), *ranks, f"{self.density:.3g}")))
 
     def sources(self) -> dict[str, str]:
@@ -300,4 +316,7 @@ def _layers(model: nn.Module, kept: dict[str, torch.Tensor]) -> dict[str, np.nda
     every = weights(model)
     stays = [int(kept[n].sum()) if n in kept else w.numel() for n, w in every.items()]
     counts = dict(weights=np.array([w.numel() for w in every.values()]), kept=np.array(stays))
-    return dict(layers=np.array([n.removesuffix(".weight") for n in every]), covered=np.array([n in kept for n in every])) | counts
+    return (
+        dict(layers=np.array([n.removesuffix(".weight") for n in every]), covered=np.array([n in kept for n in every]))
+        | counts
+    )

@@ -14,11 +14,13 @@ from ..records.experiment import Experiment, Result
 
 @dataclass(frozen=True)
 class InferenceSpeed(Experiment):
-    """Size and time of a wide `mlp` dense, masked and in compressed rows, beside a narrow dense one, on the device of the record.
+    """Size and time of a wide `mlp` dense, masked and in compressed rows, beside a narrow dense one, on the device of
+    the record.
 
-    The wide net has `ratio` times the weights of the narrow one; at a density of 1 / ratio its random masks keep as many as that has.
-    Weights are untrained: time does not depend on them. Compute it on a machine that does nothing else; a sweep computes it
-    last, by itself. Table: see `masks.inference`.
+    The wide net has `ratio` times the weights of the narrow one; at a density of 1 / ratio its random masks keep as
+    many as that has.
+    Weights are untrained: time does not depend on them. Compute it on a machine that does nothing else; a sweep
+    computes it last, by itself. Table: see `masks.inference`.
     """
 
     alone: ClassVar[bool] = True

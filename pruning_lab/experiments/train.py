@@ -37,7 +37,9 @@ class Train(Experiment):
     start: Train | None = None  # begin at this run's trained weights instead of fresh ones
 
     def split(self, name: str, limit: int | None = None) -> data.Split:
-        """The training or test images as this net sees them, shared by all that ask: to be read only (see `data.shared`)."""
+        """The training or test images as this net sees them, shared by all that ask: to be read only (see
+        `data.shared`).
+        """
         return data.shared(self.dataset, name, limit=limit, image_size=self.image_size, scale=self.scale)
 
     def fresh(self) -> nn.Sequential:
@@ -53,7 +55,9 @@ class Train(Experiment):
         return model
 
     def trained(self) -> nn.Sequential:
-        """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights exist."""
+        """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights
+        exist.
+        """
         model = self.fresh()
         model.load_state_dict(store.run(self, weights=True).weights())
         return model.to(environment.device()).eval()
@@ -62,7 +66,9 @@ class Train(Experiment):
         return self.train(store.scratch(self))[0]
 
     def train(self, checkpoint_file: Path, **hooks: Any) -> tuple[Result, Log]:
-        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `train.fit`) took on the way."""
+        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `train.fit`) took on the
+        way.
+        """
         model = self.untrained()
         with data.watched():
             train, test = self.split("train", self.limit), self.split("test")
@@ -71,7 +77,8 @@ class Train(Experiment):
 
     def cost(self) -> float:
         images = data.size(self.dataset, "train", self.limit)
-        return 6e-11 * multiplications(self) * self.recipe.batch * self.recipe.steps(images)  # three passes at 1e11 operations a second
+        # three passes at 1e11 operations a second
+        return 6e-11 * multiplications(self) * self.recipe.batch * self.recipe.steps(images)
 
     def training(self) -> Training:
         return Training(self, self.recipe)
@@ -112,7 +119,9 @@ class Train(Experiment):
 
 
 class WhileTraining(Experiment):
-    """Base of experiments that look at a `net` while it trains, in a training that leaves the net's own record as well."""
+    """Base of experiments that look at a `net` while it trains, in a training that leaves the net's own record as
+    well.
+    """
 
     net: Train
 

@@ -81,7 +81,9 @@ class UnitImportance(Experiment):
         norm, share = (units.scores(model, self.layer, c).cpu().numpy() for c in ("norm", "frame_potential"))
         increase = (alone.loss - alone.whole_loss).cpu().numpy()
         drop = (alone.whole_accuracy - alone.accuracy).cpu().numpy()
-        columns = dict(unit=range(len(norm)), norm=norm, share=share / share.sum(), loss_increase=increase, accuracy_drop=drop)
+        columns = dict(
+            unit=range(len(norm)), norm=norm, share=share / share.sum(), loss_increase=increase, accuracy_drop=drop
+        )
         return Result(pd.DataFrame(columns).round(9))
 
     def cost(self) -> float:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def histories(table: pd.DataFrame, measures: Mapping[str, str], *, title: str, alt: str, file: str, command: str) -> Figure:
+def histories(
+    table: pd.DataFrame, measures: Mapping[str, str], *, title: str, alt: str, file: str, command: str
+) -> Figure:
     """How numbers of a layer change while it trains, one panel a measure, trained weights beside permuted ones.
 
     Args:
@@ -28,14 +30,22 @@ def histories(table: pd.DataFrame, measures: Mapping[str, str], *, title: str, a
     for number, (column, place) in enumerate(places.items()):
         for weights, hue in hues.items() if len(table) else ():
             part = placed[placed.weights == weights]
-            for trace in lines(part, "place", column, weights, dict(color=hue), not number, said="iteration") if len(part) else ():
+            for trace in (
+                lines(part, "place", column, weights, dict(color=hue), not number, said="iteration")
+                if len(part)
+                else ()
+            ):
                 figure.add_trace(trace, **place)
         figure.update_xaxes(**_counted(table.iteration.max() if len(table) else 1), **place)
-        figure.update_xaxes(title="iteration" if place["row"] == max(p["row"] for p in places.values()) else None, **place)
+        figure.update_xaxes(
+            title="iteration" if place["row"] == max(p["row"] for p in places.values()) else None, **place
+        )
     if table.empty:
         nothing_was_run(figure)
     columns = ["weights", "iteration", *measures]
-    return finish(figure, title, alt, file, command, table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns))
+    return finish(
+        figure, title, alt, file, command, table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns)
+    )
 
 
 def _past_zero(iterations: pd.Series) -> np.ndarray:

@@ -43,12 +43,18 @@ def panels(
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
         for name, part in table.groupby(by, sort=False) if len(table) else ():
-            traces = lines(part, x, column, name, look(name, colours), name not in named, said) if part[column].notna().any() else []
+            traces = (
+                lines(part, x, column, name, look(name, colours), name not in named, said)
+                if part[column].notna().any()
+                else []
+            )
             for trace in traces:
                 figure.add_trace(trace, **place)
             named |= {name} if traces else set()
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
-        figure.update_xaxes(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks], **place)
+        figure.update_xaxes(
+            type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks], **place
+        )
         figure.update_yaxes(type="log" if column in log else "linear", **place)
         if column in (floor or {}) and len(table):
             figure.add_hline(y=floor[column], line=dict(color=GREY, dash="dot", width=2), **place)
@@ -60,7 +66,9 @@ def panels(
 
 
 def _ticks(values: pd.Series, most: int = 9) -> list[float] | None:
-    """Of few small numbers on a logarithmic axis those that are there, as far as they have room; None: what plotly finds."""
+    """Of few small numbers on a logarithmic axis those that are there, as far as they have room; None: what plotly
+    finds.
+    """
     there = sorted(values.unique())
     if len(there) > 12 or there[0] <= 0 or there[-1] >= 10_000:
         return None
@@ -91,7 +99,9 @@ def nothing_was_run(figure: Figure) -> None:
     figure.update_xaxes(visible=False).update_yaxes(visible=False).update_layout(height=230)
 
 
-def lines(part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None) -> list:
+def lines(
+    part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None
+) -> list:
     """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
 
     `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry.
@@ -109,7 +119,8 @@ def lines(part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, s
     if pd.api.types.is_numeric_dtype(means[x]):
         means = means.sort_values(x)
     along, mean, sd = means[x].to_numpy(), means["mean"].to_numpy(), means.sd.to_numpy()
-    low = np.maximum(mean - sd, part[column].min()) if (part[column] > 0).all() else mean - sd  # a logarithmic axis has no zero
+    # a logarithmic axis has no zero
+    low = np.maximum(mean - sd, part[column].min()) if (part[column] > 0).all() else mean - sd
     edge, inside = _short(np.concatenate([mean + sd, low[::-1]])), faint(drawn["color"])
     band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0, mode="lines",
                       hoverinfo="skip", showlegend=False, name=f"{name}: band", legendgroup=name)  # fmt: skip
@@ -134,9 +145,13 @@ def paths(table: pd.DataFrame, *, by: str, title: str, alt: str, file: str, comm
     figure, places = grid({kind: kind for kind in kinds or ["none"]})
     hues, shown = {"highest": COLOURS["frame_potential"], "lowest": COLOURS["norm"]}, set()
     for (kind, end, _), part in table.groupby([by, "end", "weight"], sort=False) if len(table) else ():
-        look = dict(line=dict(color=hues[end], width=1), opacity=0.7, mode="lines", legendgroup=end, showlegend=end not in shown)
+        look = dict(
+            line=dict(color=hues[end], width=1), opacity=0.7, mode="lines", legendgroup=end, showlegend=end not in shown
+        )
         hover = f"{end} |diff|, epoch %{{x}}: %{{y:+.3g}}<extra></extra>"
-        figure.add_trace(go.Scatter(x=part.epoch, y=part.way, name=f"{end} |diff|", hovertemplate=hover, **look), **places[kind])
+        figure.add_trace(
+            go.Scatter(x=part.epoch, y=part.way, name=f"{end} |diff|", hovertemplate=hover, **look), **places[kind]
+        )
         shown.add(end)
     figure.update_xaxes(title="epoch").update_yaxes(title="change since epoch 0", col=1)
     figure.update_layout(height=380)

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 def plane(
-    table: pd.DataFrame, *, x: str, y: str, value: str, labels: Mapping[str, str], title: str, alt: str, file: str, command: str
+    table: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    value: str,
+    labels: Mapping[str, str],
+    title: str,
+    alt: str,
+    file: str,
+    command: str,
 ) -> Figure:
     """A dot for every pair of `x` and `y`, both on logarithmic axes; its colour is the mean of `value` over nets.
 
@@ -28,9 +37,30 @@ def plane(
     rows = summarise(table, [x, y], value) if len(table) else pd.DataFrame(columns=[x, y, "mean", "sd", "nets"])
     if len(rows):
         bar = dict(title=dict(text=labels[value], side="right"))
-        marker = dict(size=24, color=rows["mean"].round(2), colorscale="Cividis", colorbar=bar, line=dict(width=1, color="#808080"))
-        told = "%{x:,} " + labels[x] + "<br>%{y:,} " + labels[y] + "<br>" + labels[value] + " %{marker.color:.1f}<br>nets: %{customdata}"
-        dots = go.Scatter(x=rows[x], y=rows[y], customdata=rows.nets, mode="markers", marker=marker, hovertemplate=told + "<extra></extra>")
+        marker = dict(
+            size=24,
+            color=rows["mean"].round(2),
+            colorscale="Cividis",
+            colorbar=bar,
+            line=dict(width=1, color="#808080"),
+        )
+        told = (
+            "%{x:,} "
+            + labels[x]
+            + "<br>%{y:,} "
+            + labels[y]
+            + "<br>"
+            + labels[value]
+            + " %{marker.color:.1f}<br>nets: %{customdata}"
+        )
+        dots = go.Scatter(
+            x=rows[x],
+            y=rows[y],
+            customdata=rows.nets,
+            mode="markers",
+            marker=marker,
+            hovertemplate=told + "<extra></extra>",
+        )
         figure.add_trace(dots)
         figure.update_xaxes(type="log", title=labels[x]).update_yaxes(type="log", title=labels[y])
         figure.update_layout(height=460, showlegend=False)

@@ -1,4 +1,6 @@
-"""What every figure shares: one colour a criterion, chosen to be told apart by colour-blind readers too; title, alt text, rows."""
+"""What every figure shares: one colour a criterion, chosen to be told apart by colour-blind readers too; title, alt
+text, rows.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def colour(criterion: str) -> str:
 
 
 def look(name: str, colours: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Colour and dash of a line called by a criterion and, after a comma, by what was done to its mask: "magnitude, worst"."""
+    """Colour and dash of a line called by a criterion and, after a comma, by what was done to its mask: "magnitude,
+    worst".
+    """
     criterion, _, how = name.partition(", ")
     return dict(color=(colours or COLOURS).get(name) or colour(criterion), dash=DASHES.get(how, "solid"))
 
@@ -51,7 +55,9 @@ def line_name(criterion: str, remove: str) -> str:
 def summarise(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """Mean and standard deviation of `value` over nets and orders, and the number of nets, one row a group of `by`."""
     seeds = table.assign(seed=table.get("seed", 0))
-    out = seeds.groupby(list(by), sort=False).agg(mean=(value, "mean"), sd=(value, lambda v: v.std(ddof=1)), nets=("seed", "nunique"))
+    out = seeds.groupby(list(by), sort=False).agg(
+        mean=(value, "mean"), sd=(value, lambda v: v.std(ddof=1)), nets=("seed", "nunique")
+    )
     return out.reset_index()
 
 
@@ -75,5 +81,7 @@ def faint(hue: str) -> str:
 def finish(figure: Figure, title: str, alt: str, file: str, command: str, rows: pd.DataFrame) -> Figure:
     """What every figure carries: title, alt text, its rows as CSV, the command that makes it again."""
     text = rows.to_csv(index=False, float_format="%.6g")
-    figure.update_layout(title=title, meta=dict(alt=alt, rows=text, file=file, command=command), legend=dict(orientation="h", y=-0.2))
+    figure.update_layout(
+        title=title, meta=dict(alt=alt, rows=text, file=file, command=command), legend=dict(orientation="h", y=-0.2)
+    )
     return figure

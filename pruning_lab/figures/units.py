@@ -34,7 +34,10 @@ def unit_curves(
     from plotly.subplots import make_subplots
 
     figure = make_subplots(
-        cols=len(tables), subplot_titles=list(tables) if len(tables) > 1 else None, shared_yaxes=True, horizontal_spacing=0.05
+        cols=len(tables),
+        subplot_titles=list(tables) if len(tables) > 1 else None,
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
     )
     rows, named = [], set()
     for column, (name, table) in enumerate(tables.items(), 1):
@@ -46,14 +49,23 @@ def unit_curves(
         if len(table):
             rows.append(summarise(table, ["criterion", "remove", "removed"], "accuracy").assign(panel=name))
         else:
-            figure.add_annotation(text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain", row=1, col=column)
+            figure.add_annotation(
+                text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain", row=1, col=column
+            )
         figure.update_xaxes(title="units removed", row=1, col=column)
     for key, points in (published or {}).items():
         figure.add_trace(_crosses(key, points, published_name, first=key == next(iter(published))), row=1, col=1)
     figure.update_yaxes(range=[100 * chance - 5, 101])
     figure.update_yaxes(title="test accuracy, %", row=1, col=1)
     figure.update_layout(height=480 if len(tables) == 1 else 440)
-    return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=["criterion", "remove", "removed"]))
+    return finish(
+        figure,
+        title,
+        alt,
+        file,
+        command,
+        pd.concat(rows) if rows else pd.DataFrame(columns=["criterion", "remove", "removed"]),
+    )
 
 
 def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
@@ -90,7 +102,8 @@ def _crosses(key: str, points: Mapping[int, float], name: str, first: bool):
 
 
 def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
-    """Norm against share of the frame potential, one dot a unit, coloured by what its removal alone adds to the test loss.
+    """Norm against share of the frame potential, one dot a unit, coloured by what its removal alone adds to the test
+    loss.
 
     Args:
         table: rows with unit, norm, share and loss_increase.
@@ -100,7 +113,9 @@ def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command:
     if table.empty:  # not run yet: axes without a dot
         table = pd.DataFrame(columns=["unit", "norm", "share", "loss_increase"], dtype=float)
     top = float(table.loss_increase.quantile(0.98)) if len(table) else 1.0
-    text = "unit %{customdata[0]}: norm %{x:.3g}, share %{y:.3g} times the mean, loss +%{customdata[1]:.3g}<extra></extra>"
+    text = (
+        "unit %{customdata[0]}: norm %{x:.3g}, share %{y:.3g} times the mean, loss +%{customdata[1]:.3g}<extra></extra>"
+    )
     marker = dict(color=table.loss_increase, cmin=0, cmax=top, colorscale="Cividis", size=9, line=dict(width=0.5, color=GREY),
                   colorbar=dict(title="increase in<br>test loss"))  # fmt: skip
     dots = go.Scatter(x=table.norm, y=table.share * len(table), mode="markers", marker=marker, name="one unit", hovertemplate=text,
@@ -112,7 +127,9 @@ def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command:
     return finish(figure, title, alt, file, command, table[["unit", "norm", "share", "loss_increase"]])
 
 
-def turning(angles: Sequence[float], vectors: np.ndarray, shares: np.ndarray, *, title: str, alt: str, file: str, command: str) -> Figure:
+def turning(
+    angles: Sequence[float], vectors: np.ndarray, shares: np.ndarray, *, title: str, alt: str, file: str, command: str
+) -> Figure:
     """A toy with a slider: unit vectors in the plane and each one's share of their frame potential.
 
     Args:
@@ -146,12 +163,18 @@ def turning(angles: Sequence[float], vectors: np.ndarray, shares: np.ndarray, *,
         for a in angles
     ]
     figure.update_layout(
-        sliders=[dict(steps=steps, currentvalue=dict(prefix="w1 stands at "), pad=dict(t=45))], showlegend=False, height=470
+        sliders=[dict(steps=steps, currentvalue=dict(prefix="w1 stands at "), pad=dict(t=45))],
+        showlegend=False,
+        height=470,
     )
     figure.update_xaxes(range=[-1.25, 1.25], row=1, col=1, showticklabels=False, zeroline=True)
     figure.update_yaxes(range=[-0.2, 1.3], row=1, col=1, showticklabels=False, scaleanchor="x")
     figure.update_yaxes(range=[0, float(shares.max()) * 1.05], row=1, col=2)
     rows = pd.DataFrame(
-        [dict(angle=a, unit=n, share=s) for a, stop in zip(angles, shares, strict=True) for n, s in zip(names, stop, strict=True)]
+        [
+            dict(angle=a, unit=n, share=s)
+            for a, stop in zip(angles, shares, strict=True)
+            for n, s in zip(names, stop, strict=True)
+        ]
     )
     return finish(figure, title, alt, file, command, rows)

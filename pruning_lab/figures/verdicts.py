@@ -36,10 +36,11 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
 
 
 def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
-    """The parts of claims as `claims.judge` gives them, a row each and a panel a unit, a colour a claim, a dot for every net.
+    """The parts of claims as `claims.judge` gives them, a row each and a panel a unit, a colour a claim, a dot for
+    every net.
 
-    Parts that were not run are left out. Right of zero is what a claim of a difference says; one with a margin allows for it on the
-    left of zero, one of no difference on both sides; margins are not drawn.
+    Parts that were not run are left out. Right of zero is what a claim of a difference says; one with a margin allows
+    for it on the left of zero, one of no difference on both sides; margins are not drawn.
     """
     from plotly.subplots import make_subplots
 
@@ -60,12 +61,14 @@ def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str)
     return finish(figure, title, alt, file, command, table.drop(columns="values"))
 
 
-def levels(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, chance: float | None = None) -> Figure:
+def levels(
+    table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, chance: float | None = None
+) -> Figure:
     """Percentages of nets with their intervals, a row a kind of net and a panel a group of kinds, a dot for every net.
 
     Args:
-        table: rows with label (its colour is that of the criterion before the comma), panel, mean, low, high, n, values (list,
-            one a net) and beside (the mean of a second number, an open circle; NaN: none).
+        table: rows with label (its colour is that of the criterion before the comma), panel, mean, low, high, n, values
+            (list, one a net) and beside (the mean of a second number, an open circle; NaN: none).
         chance: where a dotted line stands.
     """
     import plotly.graph_objects as go
@@ -80,13 +83,18 @@ def levels(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, c
         common = dict(y=[row.label], name=row.label, mode="markers", showlegend=False)
         for trace in (_nets(row, hue), _diamond(row, hue)):
             figure.add_trace(trace, **place)
-        ring = dict(marker=dict(color=hue, size=11, symbol="circle-open", line_width=2), hovertemplate="beside it: %{x:.3g}<extra></extra>")
+        ring = dict(
+            marker=dict(color=hue, size=11, symbol="circle-open", line_width=2),
+            hovertemplate="beside it: %{x:.3g}<extra></extra>",
+        )
         figure.add_trace(go.Scatter(common | dict(x=[row.beside]) | ring), **place)
     if chance is not None:
         figure.add_vline(x=chance, line=dict(color=GREY, dash="dot", width=2))
     figure.update_xaxes(title=axis, range=[0, 101])
     rows = list(dict.fromkeys(table.label))
-    figure.update_yaxes(categoryorder="array", categoryarray=rows, autorange="reversed", showgrid=False, automargin=True)
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=rows, autorange="reversed", showgrid=False, automargin=True
+    )
     figure.update_layout(height=150 + 34 * len(rows))
     return finish(figure, title, alt, file, command, table.drop(columns="values"))
 

@@ -9,9 +9,16 @@ _WANT = frozenset({"mean", "diffs", "coherence"})
 def checked(model, split, chunk, want, groups, silent):
     """The images and labels of a split, if everything asked for makes sense."""
     images, labels = getattr(split, "images", None), getattr(split, "labels", None)
-    if not isinstance(images, Tensor) or not isinstance(labels, Tensor) or images.ndim == 0 or images.shape[:1] != labels.shape[:1]:
+    if (
+        not isinstance(images, Tensor)
+        or not isinstance(labels, Tensor)
+        or images.ndim == 0
+        or images.shape[:1] != labels.shape[:1]
+    ):
         shapes = [list(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in (images, labels)]
-        raise ValueError(f"split has images {shapes[0]} and labels {shapes[1]}: expected tensors [N, ...] of the same N")
+        raise ValueError(
+            f"split has images {shapes[0]} and labels {shapes[1]}: expected tensors [N, ...] of the same N"
+        )
     if len(images) == 0:
         raise ValueError("split has no samples: expected at least one")
     if isinstance(want, str) or not set(want) or set(want) - _WANT:
@@ -32,16 +39,22 @@ def _check_model(model):
     if not parameters:
         raise ValueError("no parameter of the model requires a gradient: unfreeze some (requires_grad_())")
     if kinds := {p.dtype for p in parameters} - {torch.float32, torch.float64}:
-        raise ValueError(f"parameters are {', '.join(map(str, kinds))}: expected float32 or float64; convert the model (model.float())")
+        raise ValueError(
+            f"parameters are {', '.join(map(str, kinds))}: expected float32 or float64; convert the model (model.float())"
+        )
     batch = [name for name, m in model.named_modules() if _mixes(m)]
     if batch:
-        raise ValueError(f"{some(batch)}: batch statistics depend on all samples of a batch, so that a sample has no gradient of its own: "
-                         "use model.eval(), which takes the stored statistics, freeze these layers (layer.eval()), or build with GroupNorm")
+        raise ValueError(
+            f"{some(batch)}: batch statistics depend on all samples of a batch, so that a sample has no gradient of its own: "
+            "use model.eval(), which takes the stored statistics, freeze these layers (layer.eval()), or build with GroupNorm"
+        )
     chance = {name: m for name, m in model.named_modules() if m.training and _draws(m)}
     if chance:
         kind = "RReLU" if all(isinstance(m, nn.RReLU) for m in chance.values()) else "dropout"
-        raise ValueError(f"{some(list(chance))}: {kind} in training mode draws random numbers, so that a sample has not one gradient "
-                         "but many: use model.eval(), or freeze these layers (layer.eval())")
+        raise ValueError(
+            f"{some(list(chance))}: {kind} in training mode draws random numbers, so that a sample has not one gradient "
+            "but many: use model.eval(), or freeze these layers (layer.eval())"
+        )
 
 
 def _mixes(module):
@@ -63,4 +76,6 @@ def check_finite(gradients, which):
     """ValueError where one of some gradients (or None) is not finite."""
     sums = [g.sum() for g in gradients if g is not None]
     if sums and not torch.stack(sums).isfinite().all():
-        raise ValueError(f"gradients of {which} are not finite, though their losses are: check the model for 0/0 and overflow")
+        raise ValueError(
+            f"gradients of {which} are not finite, though their losses are: check the model for 0/0 and overflow"
+        )

@@ -45,7 +45,9 @@ class Call:
 
     def untouched(self) -> bool:
         """Whether what was read is still what it was."""
-        return all(leaf._version == v for leaf, v in zip(self.read, self.versions, strict=True) if isinstance(leaf, Tensor))
+        return all(
+            leaf._version == v for leaf, v in zip(self.read, self.versions, strict=True) if isinstance(leaf, Tensor)
+        )
 
 
 def _edge(leaf: object) -> GradientEdge | None:
@@ -77,7 +79,8 @@ def run(model: nn.Module, images: Tensor, modules: Iterable[nn.Module]) -> tuple
 
 
 def places(two: list, three: list) -> list[Place | None] | None:
-    """Where samples stand in each leaf, from the same call for two and for three images; None for a leaf that is shared.
+    """Where samples stand in each leaf, from the same call for two and for three images; None for a leaf that is
+    shared.
 
     None altogether if that cannot be told, or if what belongs to the first two images depends on the third.
     """

@@ -25,7 +25,9 @@ def patches(module: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     if any(module._reversed_padding_repeated_twice):  # left and right may differ, and the border may be a mirror
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
         x = F.pad(x, module._reversed_padding_repeated_twice, mode=mode)
-    kernel, stride, dilation = ((1, *t) if x.ndim == 3 else t for t in (module.kernel_size, module.stride, module.dilation))
+    kernel, stride, dilation = (
+        (1, *t) if x.ndim == 3 else t for t in (module.kernel_size, module.stride, module.dilation)
+    )
     x = x.unsqueeze(2) if x.ndim == 3 else x
     alone = kernel == (1, 1)  # a position reads a pixel: nothing to copy
     found = x[:, :, :: stride[0], :: stride[1]].flatten(2) if alone else F.unfold(x, kernel, dilation, 0, stride)

@@ -1,4 +1,6 @@
-"""One pass over a split: forward, back to the layers' outputs, and from there each layer's own way to its parameters' sums."""
+"""One pass over a split: forward, back to the layers' outputs, and from there each layer's own way to its parameters'
+sums.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +22,19 @@ from .silent import SILENT, heard
 from .sums import Sums, budget
 
 
-def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int | None = None, want=frozenset({"diffs", "coherence"}),
-               groups: int = 0, silent: float = SILENT) -> Statistics:
+def statistics(
+    model: nn.Module,
+    split,
+    loss: Loss = cross_entropy,
+    chunk: int | None = None,
+    want=frozenset({"diffs", "coherence"}),
+    groups: int = 0,
+    silent: float = SILENT,
+) -> Statistics:
     """Mean, mean sign (diffs) and coherence of the gradients of all samples, exactly; the model stays as it is.
 
-    No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Random layers
+    No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Random
+    layers
     other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In
     float32, PyTorch's backward pass of a norm over positions has lost the gradient itself where inputs lie 1e4 spreads
     from zero: use float64 there.
@@ -34,7 +44,8 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
         loss: (outputs, labels) -> one number a sample, [n].
         chunk: samples that go through the model at once; None: as many as a byte budget allows. It changes no answer.
         want: some of "diffs", "coherence" (which has the mean) and "mean"; nothing is computed that is not wanted.
-        groups: fixed blocks of samples, in their order, for the jackknife; costs the memory of so many copies of the parameters.
+        groups: fixed blocks of samples, in their order, for the jackknife; costs the memory of so many copies of the
+            parameters.
         silent: a gradient that is zero but for rounding has sign 0 in the diffs, not the sign of its rounding, as that
             of a bias of attention's keys. That is: of one sample, a bias or shift that is summed over positions or
             calls, at or below `silent` eps of the largest sum of magnitudes in its layer, or of which nothing is above
@@ -44,8 +55,9 @@ def statistics(model: nn.Module, split, loss: Loss = cross_entropy, chunk: int |
             sign of whatever is not zero.
 
     Raises:
-        ValueError: bad arguments; a loss or gradient that is not finite; a module in training mode that has no gradient for each
-            sample (batch norm, dropout); a model whose output for one image depends on the others; nothing to differentiate.
+        ValueError: bad arguments; a loss or gradient that is not finite; a module in training mode that has no gradient
+            for each sample (batch norm, dropout); a model whose output for one image depends on the others; nothing to
+            differentiate.
     """
     images, labels = checked(model, split, chunk, want, groups, silent)
     want = frozenset(want)
@@ -82,14 +94,24 @@ def _pieces(blocks, chunk) -> Iterator[tuple[int, int, int]]:
 @contextmanager
 def _settled(device):
     """Gradients on, and everything in the parameters' own precision, whatever holds outside."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), tensor_float_32(False):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast(device.type, enabled=False),
+        tensor_float_32(False),
+    ):
         yield
 
 
 @contextmanager
 def _buffers_kept(model):
     """Puts buffers back that a pass changes, such as a spectral norm's in training mode."""
-    before = [(m._buffers, name, b, b._version, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    before = [
+        (m._buffers, name, b, b._version, b.clone())
+        for m in model.modules()
+        for name, b in m._buffers.items()
+        if b is not None
+    ]
     try:
         yield
     finally:
@@ -107,20 +129,26 @@ def _ready(model, t):
 
 
 def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> None:
-    """Compares the sum over a few samples with autograd's gradient; a parameter that differs goes to the model as a whole.
+    """Compares the sum over a few samples with autograd's gradient; a parameter that differs goes to the model as a
+    whole.
 
     The walk along the graph is exact but for what modules hand to each other behind its back, such as an attribute.
     """
     parameters = {name: p for name, p in how.parameters.items() if name in how.used}
     total = losses(loss, model(x), y, "the first samples").sum()
-    expected = [g.to_dense() for g in torch.autograd.grad(total, list(parameters.values()))]  # a sparse embedding's is not
+    # a sparse embedding's is not
+    expected = [g.to_dense() for g in torch.autograd.grad(total, list(parameters.values()))]
     check_finite(expected, "the first samples")
     largest = max(float(g.abs().max()) for g in expected)
     for last in (False, True):
         sums = {name: Sums(p, frozenset({"mean"}), 1) for name, p in parameters.items()}
         try:
             _pass(model, x, y, loss, how, _others(how), sums, "the first samples")
-            wrong = [name for name, g in zip(parameters, expected, strict=True) if not _close(sums[name].total.view_as(g), g, largest)]
+            wrong = [
+                name
+                for name, g in zip(parameters, expected, strict=True)
+                if not _close(sums[name].total.view_as(g), g, largest)
+            ]
         except NotAlone as error:
             if last:
                 raise
@@ -128,9 +156,11 @@ def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> No
         if not wrong:
             return
         if last:
-            raise ValueError(f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: the model gives another "
-                             "answer each time, its samples depend on each other, the loss reads parameters itself, or a hook changes "
-                             "their gradients")
+            raise ValueError(
+                f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: the model gives another "
+                "answer each time, its samples depend on each other, the loss reads parameters itself, or a hook changes "
+                "their gradients"
+            )
         for name in wrong:
             how.give_to(model, name)
 
@@ -143,14 +173,25 @@ def _others(how: Plan) -> list[Other]:
     return [Other(m, _own_names(m, [how.parameters[name] for name in names])) for m, names in how.others.items()]
 
 
-def _pass(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan, others: list[Other], sums: dict[str, Sums], which: str) -> None:
+def _pass(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    how: Plan,
+    others: list[Other],
+    sums: dict[str, Sums],
+    which: str,
+) -> None:
     n = len(x)
     rows = {name: _row_for_each(how.parameters[name], n, shape) for name, shape in how.free.items()}
     with replaced(model, {how.parameters[name]: row for name, row in rows.items()}):
         out, calls = run(model, x, how.modules)
     total = losses(loss, out, y, which).sum()
     _check_calls(how, calls)
-    edges = list(dict.fromkeys(edge for found in calls.values() for call in found for edge in call.edges if edge is not None))
+    edges = list(
+        dict.fromkeys(edge for found in calls.values() for call in found for edge in call.edges if edge is not None)
+    )
     found = torch.autograd.grad(total, [*rows.values(), *edges], allow_unused=True)
     deltas = dict(zip(edges, found[len(rows) :], strict=True))
     with torch.no_grad():
@@ -159,7 +200,12 @@ def _pass(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan, others:
             if row is not None:
                 sums[name].add(row)
         for name, sites in how.sites.items():
-            _add(sums[name], how.parameters[name], [part for m, own in sites for part in _parts(m, own, how, calls.get(m, []), deltas)], n)
+            _add(
+                sums[name],
+                how.parameters[name],
+                [part for m, own in sites for part in _parts(m, own, how, calls.get(m, []), deltas)],
+                n,
+            )
     for other in others:
         _add_other(other, how, calls.get(other.module, []), deltas, sums, n)
 
@@ -171,10 +217,14 @@ def _row_for_each(p: Tensor, n: int, shape: tuple[int, ...]) -> Tensor:
 def _check_calls(how, calls):
     for m in how.modules:
         if len(calls.get(m, [])) != len(how.where[m]):
-            raise ValueError(f"{type(m).__name__} was called {len(how.where[m])} times for some images and {len(calls.get(m, []))} times "
-                             "for others: a model that branches on what it sees needs one split for each branch")
+            raise ValueError(
+                f"{type(m).__name__} was called {len(how.where[m])} times for some images and {len(calls.get(m, []))} times "
+                "for others: a model that branches on what it sees needs one split for each branch"
+            )
         if not all(call.untouched() for call in calls[m]):
-            raise ValueError(f"what {type(m).__name__} has read was changed in place afterwards: make that operation out of place")
+            raise ValueError(
+                f"what {type(m).__name__} has read was changed in place afterwards: make that operation out of place"
+            )
 
 
 def _parts(module: nn.Module, own: str, how: Plan, calls: list[Call], deltas: dict) -> list[Part]:
@@ -189,7 +239,9 @@ def _parts(module: nn.Module, own: str, how: Plan, calls: list[Call], deltas: di
 
 
 def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
-    """Adds a parameter's gradients; where several calls give to it, one sample's are added before anything else is done."""
+    """Adds a parameter's gradients; where several calls give to it, one sample's are added before anything else is
+    done.
+    """
     if len(parts) == 1:
         parts[0].add_to(sums)
     elif parts:
@@ -207,7 +259,9 @@ def _add_other(other: Other, how: Plan, calls: list[Call], deltas: dict, sums: d
     for call, (read, gave) in zip(calls, how.where[other.module], strict=True):
         arrived = [None if edge is None else deltas[edge] for edge in call.edges]
         if any(d is not None and place is None for d, place in zip(arrived, gave, strict=True)):
-            raise NotAlone(other.module, "the loss depends on an output that all samples share, such as a penalty on weights")
+            raise NotAlone(
+                other.module, "the loss depends on an output that all samples share, such as a penalty on weights"
+            )
         if any(d is not None for d in arrived):
             given.append((call, read, gave, arrived))
     if given:
@@ -223,7 +277,9 @@ def _own_names(module: nn.Module, parameters: list[Tensor]) -> dict[str, Tensor]
 # The answer
 
 
-def _result(model: nn.Module, sums: dict[str, Sums], blocks: list[tuple[int, int]], want: frozenset[str], used: set[str]) -> Statistics:
+def _result(
+    model: nn.Module, sums: dict[str, Sums], blocks: list[tuple[int, int]], want: frozenset[str], used: set[str]
+) -> Statistics:
     parameters, n = dict(model.named_parameters()), blocks[-1][1]
     mean, diffs, inner, squares = {}, {}, {}, {}
     for name, p in parameters.items():
@@ -231,13 +287,17 @@ def _result(model: nn.Module, sums: dict[str, Sums], blocks: list[tuple[int, int
         if kept.total is not None:
             mean[name] = (kept.total.sum(0) / n).view_as(p)
             if not mean[name].isfinite().all():
-                raise ValueError(f"the gradient of {name!r} is not finite: check inputs and weights for NaN and overflow")
+                raise ValueError(
+                    f"the gradient of {name!r} is not finite: check inputs and weights for NaN and overflow"
+                )
         if kept.signs is not None:
             diffs[name] = (kept.signs / n).view_as(p)
         if kept.squares is not None:
             inner[name], squares[name] = _inner(kept.total), kept.squares.cpu()
             if not squares[name].isfinite().all():
-                raise ValueError(f"the squared gradient of {name!r} is too large for {p.dtype}: convert the model (model.double())")
+                raise ValueError(
+                    f"the squared gradient of {name!r} is too large for {p.dtype}: convert the model (model.double())"
+                )
     return Statistics(
         n, mean, diffs, {name: float(s.sum()) / n for name, s in squares.items()}, tuple(name for name in parameters if name not in used),
         _precision(model), tuple(b - a for a, b in blocks), inner, squares,

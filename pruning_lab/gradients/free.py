@@ -1,6 +1,7 @@
 """Free parameters: a class token, positions, a scale.
 
-If a row for each sample can stand where the parameter stood, each sample's gradient is that of its row, and costs nothing.
+If a row for each sample can stand where the parameter stood, each sample's gradient is that of its row, and costs
+nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,12 @@ from torch.utils._pytree import tree_leaves
 @contextmanager
 def replaced(model: nn.Module, rows: Mapping[Tensor, Tensor]) -> Iterator[None]:
     """Other tensors where parameters stand, wherever they stand in the model; afterwards everything is as it was."""
-    before = [(m._parameters, name, p) for m in model.modules() for name, p in m._parameters.items() if p is not None and p in rows]
+    before = [
+        (m._parameters, name, p)
+        for m in model.modules()
+        for name, p in m._parameters.items()
+        if p is not None and p in rows
+    ]
     try:
         for held, name, p in before:
             held[name] = rows[p]
@@ -25,7 +31,8 @@ def replaced(model: nn.Module, rows: Mapping[Tensor, Tensor]) -> Iterator[None]:
 
 
 def row_shape(model: nn.Module, p: Tensor, images: Tensor) -> tuple[int, ...] | None:
-    """The shape of one sample's row with which a parameter broadcasts over the samples, or None: `images` [3, ...] are tried.
+    """The shape of one sample's row with which a parameter broadcasts over the samples, or None: `images` [3, ...] are
+    tried.
 
     Each image is given noise of its own on the parameter: together they must give what each gives alone.
     """
@@ -43,7 +50,11 @@ def row_shape(model: nn.Module, p: Tensor, images: Tensor) -> tuple[int, ...] | 
             return None  # nothing can be told
         for shape in _shapes(p):
             together = _output(model, images, {p: (p + noise).view(len(images), *shape)}, len(images))
-            if together is not None and together.shape == alone.shape and ((together - alone).abs().amax(1) <= 1e-3 * effect).all():
+            if (
+                together is not None
+                and together.shape == alone.shape
+                and ((together - alone).abs().amax(1) <= 1e-3 * effect).all()
+            ):
                 return shape
     return None
 

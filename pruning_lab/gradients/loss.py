@@ -12,7 +12,8 @@ Loss = Callable[[object, Tensor], Tensor]
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each sample, [n], from logits [n, classes] and labels [n].
 
-    By how far the true class is ahead: where it is sure, p - 1 would be rounded to zero, and its gradient's sign with it.
+    By how far the true class is ahead: where it is sure, p - 1 would be rounded to zero, and its gradient's sign with
+    it.
     """
     if labels.is_floating_point():
         return F.cross_entropy(outputs, labels, reduction="none")
@@ -26,11 +27,15 @@ def _check(outputs, labels):
     shares = labels.is_floating_point()
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2 or labels.ndim != 1 + shares:
         given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(f"the model gives {given} for labels {list(labels.shape)}: expected logits [n, classes] and one label a sample, "
-                         "[n]; for anything else name a loss of your own (loss=...)")
+        raise ValueError(
+            f"the model gives {given} for labels {list(labels.shape)}: expected logits [n, classes] and one label a sample, "
+            "[n]; for anything else name a loss of your own (loss=...)"
+        )
     if not shares and (labels.min() < 0 or labels.max() >= outputs.shape[1]):
-        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}, but the model has {outputs.shape[1]} outputs: "
-                         f"expected 0 to {outputs.shape[1] - 1}")
+        raise ValueError(
+            f"labels go from {int(labels.min())} to {int(labels.max())}, but the model has {outputs.shape[1]} outputs: "
+            f"expected 0 to {outputs.shape[1] - 1}"
+        )
 
 
 def losses(loss, out, y, which):
@@ -40,10 +45,14 @@ def losses(loss, out, y, which):
     found = loss(out, y)
     if not isinstance(found, Tensor) or found.shape != (len(y),):
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ValueError(f"the loss gives {shape} for {len(y)} samples: expected one number a sample, [{len(y)}] (reduction='none')")
+        raise ValueError(
+            f"the loss gives {shape} for {len(y)} samples: expected one number a sample, [{len(y)}] (reduction='none')"
+        )
     if not found.isfinite().all():
         bad = int((~found.isfinite()).sum())
-        raise ValueError(f"the loss of {bad} of {which} is not finite: check inputs and weights for NaN, or train with a lower rate")
+        raise ValueError(
+            f"the loss of {bad} of {which} is not finite: check inputs and weights for NaN, or train with a lower rate"
+        )
     if not found.requires_grad:
         raise ValueError("the loss depends on no parameter that requires a gradient: unfreeze some, or check the loss")
     return found

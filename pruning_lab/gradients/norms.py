@@ -26,7 +26,8 @@ def batch_norm(module: nn.modules.batchnorm._BatchNorm, x: Tensor, d: Tensor):
     """As `group_norm`, normalised by the running statistics."""
     shape = (-1, *[1] * (x.ndim - 2))
     scale = (module.running_var + module.eps).rsqrt()
-    return _channels(d, lambda: x - module.running_mean.view(shape), scale)  # centred first: a large mean must not cancel
+    # centred first: a large mean must not cancel
+    return _channels(d, lambda: x - module.running_mean.view(shape), scale)
 
 
 def _last(module, d, normalised):

@@ -1,4 +1,6 @@
-"""Any other module: each sample's gradient by `vmap(grad)` through that module alone, or one by one where `vmap` cannot."""
+"""Any other module: each sample's gradient by `vmap(grad)` through that module alone, or one by one where `vmap`
+cannot.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -15,7 +17,8 @@ from .sums import Sums, allowed
 
 _MORE = 32  # times the bytes of formed gradients: here each step calls the module again
 
-Given = list[tuple[Call, list[Place | None], list[Place | None], list[Tensor | None]]]  # call, places, gradients of its outputs
+# call, places, gradients of its outputs
+Given = list[tuple[Call, list[Place | None], list[Place | None], list[Tensor | None]]]
 
 
 class NotAlone(ValueError):
@@ -35,7 +38,9 @@ class Other:
     def add_to(self, sums: dict[str, Sums], given: Given, n: int) -> None:
         """Adds the gradients of n samples, summed over the module's calls."""
         some = next(iter(self.parameters.values()))
-        step = max(1, _MORE * allowed(some.device) // sum(p.numel() * p.element_size() for p in self.parameters.values()))
+        step = max(
+            1, _MORE * allowed(some.device) // sum(p.numel() * p.element_size() for p in self.parameters.values())
+        )
         start = 0
         while start < n:
             here = slice(start, min(start + step, n))
@@ -52,7 +57,9 @@ class Other:
         if self.vectorised:
             try:
                 return self._all_at_once(call, read, gave, deltas, here)
-            except Exception:  # an operation without a rule for vmap, a branch that looks at values: each has its own error
+            except (
+                Exception
+            ):  # an operation without a rule for vmap, a branch that looks at values: each has its own error
                 self.vectorised = False
         try:
             rows = [self._gradient(call, read, gave, deltas, slice(i, i + 1)) for i in range(here.start, here.stop)]
@@ -61,16 +68,31 @@ class Other:
         return {name: torch.stack([row[name] for row in rows]) for name in self.parameters}
 
     def _gradient(self, call, read, gave, deltas, here) -> dict[str, Tensor]:
-        leaves = [place.samples(leaf, here) if place else leaf for leaf, place in zip(_detached(call.read), read, strict=True)]
+        leaves = [
+            place.samples(leaf, here) if place else leaf for leaf, place in zip(_detached(call.read), read, strict=True)
+        ]
         deltas = [None if d is None else place.samples(d, here) for d, place in zip(deltas, gave, strict=True)]
         parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-        found = torch.autograd.grad(self._inner(parameters, call, leaves, deltas), list(parameters.values()), allow_unused=True)
-        return {name: torch.zeros_like(p) if g is None else g for (name, p), g in zip(parameters.items(), found, strict=True)}
+        found = torch.autograd.grad(
+            self._inner(parameters, call, leaves, deltas), list(parameters.values()), allow_unused=True
+        )
+        return {
+            name: torch.zeros_like(p) if g is None else g
+            for (name, p), g in zip(parameters.items(), found, strict=True)
+        }
 
     def _all_at_once(self, call, read, gave, deltas, here) -> dict[str, Tensor]:
-        leaves = [place.first(place.samples(leaf, here)) if place else leaf for leaf, place in zip(_detached(call.read), read, strict=True)]
-        deltas = [None if d is None else place.first(place.samples(d, here)) for d, place in zip(deltas, gave, strict=True)]
-        batched, moving = [k for k, place in enumerate(read) if place], [k for k, d in enumerate(deltas) if d is not None]
+        leaves = [
+            place.first(place.samples(leaf, here)) if place else leaf
+            for leaf, place in zip(_detached(call.read), read, strict=True)
+        ]
+        deltas = [
+            None if d is None else place.first(place.samples(d, here)) for d, place in zip(deltas, gave, strict=True)
+        ]
+        batched, moving = (
+            [k for k, place in enumerate(read) if place],
+            [k for k, d in enumerate(deltas) if d is not None],
+        )
 
         def inner(parameters, some_leaves, some_deltas):
             own = list(leaves)
@@ -78,14 +100,17 @@ class Other:
                 own[k] = leaf.unsqueeze(read[k].dim) if read[k].share == 1 else leaf
             given = dict(zip(moving, some_deltas, strict=True))
             own_deltas = [
-                None if k not in given else given[k].unsqueeze(gave[k].dim) if gave[k].share == 1 else given[k] for k in range(len(deltas))
+                None if k not in given else given[k].unsqueeze(gave[k].dim) if gave[k].share == 1 else given[k]
+                for k in range(len(deltas))
             ]
             return self._inner(parameters, call, own, own_deltas)
 
         parameters = {name: p.detach() for name, p in self.parameters.items()}
         with torch.no_grad(), warnings.catch_warnings():  # gradients only where `grad` asks for them
             warnings.simplefilter("ignore")  # an operation that vmap does one by one is slow, not wrong
-            return vmap(grad(inner), (None, 0, 0))(parameters, [leaves[k] for k in batched], [deltas[k] for k in moving])
+            return vmap(grad(inner), (None, 0, 0))(
+                parameters, [leaves[k] for k in batched], [deltas[k] for k in moving]
+            )
 
     def _inner(self, parameters, call, leaves, deltas) -> Tensor:
         """The inner product of outputs and their gradients: its gradient is the loss's."""

@@ -1,6 +1,7 @@
 """One layer's call -> its parameters' gradients, a sample at a time.
 
-A part can `form` the gradients of some samples, and can `add_to` sums over all samples without forming more than it needs.
+A part can `form` the gradients of some samples, and can `add_to` sums over all samples without forming more than it
+needs.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ class Part(Protocol):
         """Adds all samples."""
 
 
-Formula = Callable[..., dict[str, Callable[[], Part]]]  # (module, input, output's gradient), samples first -> by parameter
+# (module, input, output's gradient), samples first -> by parameter
+Formula = Callable[..., dict[str, Callable[[], Part]]]
 
 
 class Formed:
@@ -60,7 +62,8 @@ class Product:
 
     Args:
         d: [n, groups, outputs, positions].
-        x: what the layer has read, [n, ...]; `unfold` makes of some samples of it u [samples, groups, inputs, positions].
+        x: what the layer has read, [n, ...]; `unfold` makes of some samples of it u [samples, groups, inputs,
+            positions].
         inputs: of one output.
         lazy: unfolding takes memory, so that it is done for few samples at once.
         tokens: positions are tokens, of which there may be one.
@@ -87,8 +90,8 @@ class Product:
             return _outer_of_token if self.tokens else _outer
         if sums.signs is not None:
             return _formed
-        # Norms from two Gram matrices over positions ("ghost" norms, Goodfellow 2015; Li et al. 2022), or from the gradient itself,
-        # which is written, and read twice.
+        # Norms from two Gram matrices over positions ("ghost" norms, Goodfellow 2015; Li et al. 2022), or from the
+        # gradient itself, which is written, and read twice.
         ghost = positions**2 * (outputs + self.inputs) < 4 * outputs * self.inputs
         return _ghost if ghost or sums.squares is None else _formed
 
@@ -146,7 +149,9 @@ def _formed(d: Tensor, u: Tensor, sums: Sums) -> None:
 
 
 def _strips(groups: int, outputs: int, inputs: int, n: int, like: Tensor) -> Iterator[tuple[slice | None, int]]:
-    """Outputs to take at once (None: all), and samples: at least four, so that the sums are visited less often than the products."""
+    """Outputs to take at once (None: all), and samples: at least four, so that the sums are visited less often than the
+    products.
+    """
     if groups > 1:
         yield None, budget(like.device, groups * outputs * inputs, like.element_size())
         return

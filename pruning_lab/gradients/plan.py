@@ -1,7 +1,8 @@
 """Which parameter's gradients come from where, found by running a few images and walking autograd's graph once.
 
-A parameter read by nothing but layers with a formula is theirs. Of the others, one that broadcasts over the samples gets a row
-for each; the rest belong to the smallest module inside which they do all their work, and which is differentiated sample by sample.
+A parameter read by nothing but layers with a formula is theirs. Of the others, one that broadcasts over the samples
+gets a row for each; the rest belong to the smallest module inside which they do all their work, and which is
+differentiated sample by sample.
 """
 
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ class Plan:
 
     parameters: dict[str, Tensor]
     where: dict[nn.Module, list[tuple[list, list]]]  # places of the samples in what each call reads and gives
-    sites: dict[str, list[tuple[nn.Module, str]]] = field(default_factory=dict)  # layers with a formula, and their own name for it
-    free: dict[str, tuple[int, ...]] = field(default_factory=dict)  # the shape of one sample's row, broadcast over the samples
+    # layers with a formula, and their own name for it
+    sites: dict[str, list[tuple[nn.Module, str]]] = field(default_factory=dict)
+    # the shape of one sample's row, broadcast over the samples
+    free: dict[str, tuple[int, ...]] = field(default_factory=dict)
     others: dict[nn.Module, list[str]] = field(default_factory=dict)
     chunk: int = 1
 
@@ -48,7 +51,9 @@ class Plan:
 
 
 def plan(model: nn.Module, images: Tensor, labels: Tensor, loss) -> Plan:
-    """Who does what; `images`, `labels` are a split's first three (or fewer). ValueError where samples cannot be told apart."""
+    """Who does what; `images`, `labels` are a split's first three (or fewer). ValueError where samples cannot be told
+    apart.
+    """
     index = torch.arange(3, device=images.device) % len(images)
     images, labels = images[index], labels[index.to(labels.device)]
     out, three = run(model, images, model.modules())
@@ -74,11 +79,15 @@ def _check_alone(model: nn.Module, where: dict, calls: dict[nn.Module, list[Call
             "same each time; look for batch statistics and random numbers"
         )
     if rough := [m for m, found in calls.items() if any(_is_rough(leaf) for call in found for leaf in call.gave)]:
-        raise ValueError(f"{type(rough[0]).__name__} gives half precision, in which the sign of a small gradient is noise: convert the "
-                         "model (model.float()) and take autocast out of it")
+        raise ValueError(
+            f"{type(rough[0]).__name__} gives half precision, in which the sign of a small gradient is noise: convert the "
+            "model (model.float()) and take autocast out of it"
+        )
     if places([two], [three]) is None:
-        raise ValueError("the loss of one sample depends on the others of its batch: expected each sample's own loss, not divided by "
-                         "their number (reduction='none')")
+        raise ValueError(
+            "the loss of one sample depends on the others of its batch: expected each sample's own loss, not divided by "
+            "their number (reduction='none')"
+        )
 
 
 def _is_rough(leaf):
@@ -92,7 +101,9 @@ def _where(two, three):
             continue
         pairs = list(zip(two[module], calls, strict=True))
         found = [(places(a.read, b.read), places(a.gave, b.gave)) for a, b in pairs]
-        if all(read is not None and gave is not None and any(gave) for read, gave in found) and all(c.untouched() for c in calls):
+        if all(read is not None and gave is not None and any(gave) for read, gave in found) and all(
+            c.untouched() for c in calls
+        ):
             where[module] = found
     return where
 
@@ -111,7 +122,8 @@ def _divide(found: Plan, model: nn.Module, images: Tensor, calls: dict[nn.Module
             found.sites[names[p]] = read.get(p, [])
             continue
         own = _owner(found, model, names[p], p, calls, total)
-        inside = any(m is not own and m in sites for m in own.modules())  # whose work would be done again for the sake of p
+        # whose work would be done again for the sake of p
+        inside = any(m is not own and m in sites for m in own.modules())
         shape = free.row_shape(model, p, images) if inside else None
         if shape is not None:
             found.free[names[p]] = shape
@@ -124,7 +136,9 @@ def _has_formula(module: nn.Module, where: list[tuple[list, list]], calls: list[
     formula = FORMULAS.get(type(module))
     if formula is None or "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
         return False
-    if not isinstance(module.weight, nn.Parameter) or not isinstance(getattr(module, "bias", None), nn.Parameter | None):
+    if not isinstance(module.weight, nn.Parameter) or not isinstance(
+        getattr(module, "bias", None), nn.Parameter | None
+    ):
         return False  # computed from something else
     for call, (read, gave) in zip(calls, where, strict=True):
         if len(read) != 1 or len(gave) != 1 or read[0] != gave[0] or not isinstance(call.read[0], Tensor):
@@ -145,9 +159,12 @@ def _owner(found, model, name, p, calls, total):
 
 
 def _reached(total: Tensor, skipped: list[Call]) -> set[Tensor]:
-    """Leaves that autograd's graph reaches from the loss when it goes from the outputs of some calls straight to their inputs."""
+    """Leaves that autograd's graph reaches from the loss when it goes from the outputs of some calls straight to their
+    inputs.
+    """
     jumps = {edge.node: call.sources for call in skipped for edge in call.edges if edge is not None}
-    jumps = {node: sources for node, sources in jumps.items() if node not in sources}  # one that hands on its input is no step
+    # one that hands on its input is no step
+    jumps = {node: sources for node, sources in jumps.items() if node not in sources}
     found, seen, stack = set(), set(), [total.grad_fn]
     while stack:
         node = stack.pop()

@@ -18,11 +18,13 @@ class Statistics:
     n: int
     mean: dict[str, Tensor] = field(repr=False)  # in the parameter's shape
     diffs: dict[str, Tensor] = field(repr=False)  # mean sign, in [-1, 1], in the parameter's shape (003, section 3.1)
-    mean_square: dict[str, float] = field(repr=False)  # mean over samples of the squared norm of the parameter's gradient
+    # mean over samples of the squared norm of the parameter's gradient
+    mean_square: dict[str, float] = field(repr=False)
     without_gradient: tuple[str, ...]
     precision: str  # in which everything was computed
     blocks: tuple[int, ...] = field(repr=False)  # samples in each block of the jackknife; one block: no error
-    inner: dict[str, Tensor] = field(repr=False)  # inner products of the blocks' gradient sums, [blocks, blocks] float64
+    # inner products of the blocks' gradient sums, [blocks, blocks] float64
+    inner: dict[str, Tensor] = field(repr=False)
     squares: dict[str, Tensor] = field(repr=False)  # sums of squared norms, [blocks] float64
 
     @property
@@ -46,7 +48,8 @@ class Statistics:
         return self._variant(inner.sum(), squares.sum(), self.n, unbiased, scaled)
 
     def coherence_error(self, layer: str | None = None, *, unbiased: bool = False, scaled: bool = False) -> float:
-        """Standard error of `coherence` by the jackknife over blocks: sqrt((g - 1) / g * sum of (value without b - their mean)^2).
+        """Standard error of `coherence` by the jackknife over blocks: sqrt((g - 1) / g * sum of (value without b -
+        their mean)^2).
 
         `scaled` values are all scaled by n. ValueError: as for `coherence`; fewer than two blocks.
         """
@@ -68,18 +71,24 @@ class Statistics:
         return self._variant(torch.tensor(1.0), torch.tensor(1.0), self.n, unbiased, scaled)
 
     def diffs_null(self) -> tuple[Tensor, Tensor]:
-        """Values [n + 1] of a diff and their probabilities, float64, where each sample's sign is a fair coin; its sd is 1/sqrt(n)."""
+        """Values [n + 1] of a diff and their probabilities, float64, where each sample's sign is a fair coin; its sd is
+        1/sqrt(n).
+        """
         heads = torch.arange(self.n + 1, dtype=torch.float64)
         n = torch.tensor(float(self.n), dtype=torch.float64)
         log = torch.lgamma(n + 1) - torch.lgamma(heads + 1) - torch.lgamma(n - heads + 1) - n * math.log(2)
         return (2 * heads - n) / n, log.exp()
 
     def table(self) -> pd.DataFrame:
-        """One row a layer and one for the whole model (layer "whole"): parameters, coherence, its error, and its other two forms."""
+        """One row a layer and one for the whole model (layer "whole"): parameters, coherence, its error, and its other
+        two forms.
+        """
         rows = []
         for layer in (None, *self.layers):
             kinds = {"coherence": {}, "unbiased": {"unbiased": True}, "scaled": {"scaled": True}}
-            values = {kind: self.coherence(layer, **how) if self.n > 1 or not how else math.nan for kind, how in kinds.items()}
+            values = {
+                kind: self.coherence(layer, **how) if self.n > 1 or not how else math.nan for kind, how in kinds.items()
+            }
             values["error"] = self.coherence_error(layer) if len(self.blocks) > 1 else math.nan
             size = sum(self.mean[name].numel() for name in self._names(layer))
             rows.append({"layer": "whole" if layer is None else layer, "parameters": size, **values})
@@ -92,7 +101,9 @@ class Statistics:
         if not self.inner:
             raise ValueError('coherence was not computed: ask for it with want={"coherence"}')
         if not (names := self._names(layer)):
-            raise ValueError(f"no layer {layer!r} holds parameters: expected one of {self.layers}, or None for the whole model")
+            raise ValueError(
+                f"no layer {layer!r} holds parameters: expected one of {self.layers}, or None for the whole model"
+            )
         return sum(self.inner[name] for name in names), sum(self.squares[name] for name in names)
 
     @staticmethod

@@ -1,4 +1,6 @@
-"""Gradient statistics and weights of each layer as a few numbers, histograms and quantiles: what is kept of a snapshot."""
+"""Gradient statistics and weights of each layer as a few numbers, histograms and quantiles: what is kept of a
+snapshot.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,17 +12,20 @@ COLUMNS = ("coherence", "unbiased", "mean", "sd", "kurtosis", "agree", "dead")
 
 
 def matrices(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights by layer, in order: those with two dimensions or more that belong to a module; biases, norms and tokens are left out."""
+    """Weights by layer, in order: those with two dimensions or more that belong to a module; biases, norms and tokens
+    are left out.
+    """
     named = {n.removesuffix(".weight"): p for n, p in model.named_parameters() if n.endswith(".weight") and p.ndim >= 2}
     return {n: p for n, p in named.items() if p.requires_grad}
 
 
 def rows(model: nn.Module, found: Statistics, bins: int = 201) -> dict[str, Tensor]:
-    """A snapshot of L layers (`matrices`), the whole model first: `numbers` [1 + L, 7] float64 and `histograms` [1 + L, bins] int64.
+    """A snapshot of L layers (`matrices`), the whole model first: `numbers` [1 + L, 7] float64 and `histograms` [1 + L,
+    bins] int64.
 
-    Numbers: coherence and its unbiased form, of all parameters of the layer; of its weights' diffs, where any sample has a
-    gradient, mean, standard deviation, excess kurtosis and share beyond 0.99; and the share of weights where none has.
-    A diff has `bins` places from -1 to 1.
+    Numbers: coherence and its unbiased form, of all parameters of the layer; of its weights' diffs, where any sample
+    has a gradient, mean, standard deviation, excess kurtosis and share beyond 0.99; and the share of weights where none
+    has. A diff has `bins` places from -1 to 1.
     """
     alive, numbers, counts = [], [], []
     for layer in matrices(model):
@@ -35,19 +40,24 @@ def rows(model: nn.Module, found: Statistics, bins: int = 201) -> dict[str, Tens
 
 
 def magnitudes(model: nn.Module, kept: float = 0.99, grid: int = 500) -> Tensor:
-    """Quantiles of the lowest `kept` of all |w|, [1 + L, grid] float32, all layers pooled first; each in the middle of its step."""
+    """Quantiles of the lowest `kept` of all |w|, [1 + L, grid] float32, all layers pooled first; each in the middle of
+    its step.
+    """
     weights = [p.detach().abs().flatten().float() for p in matrices(model).values()]
     return torch.stack([_quantiles(values, kept, grid) for values in (torch.cat(weights), *weights)])
 
 
 def followed(model: nn.Module, found: Statistics, most: int, seed: int = 0) -> dict[str, Tensor]:
-    """Some weights of each layer, at most `most`, the same for the same seed: `<layer>.weights` and `<layer>.diffs` [weights] float32.
+    """Some weights of each layer, at most `most`, the same for the same seed: `<layer>.weights` and `<layer>.diffs`
+    [weights] float32.
 
     The diff of a weight for which no sample has a gradient is NaN.
     """
     out = {}
     for layer, p in matrices(model).items():
-        drawn = torch.randperm(p.numel(), generator=torch.Generator().manual_seed(seed))[:most].sort().values.to(p.device)
+        drawn = (
+            torch.randperm(p.numel(), generator=torch.Generator().manual_seed(seed))[:most].sort().values.to(p.device)
+        )
         diffs, silent = _diffs(found, layer)
         out[f"{layer}.weights"] = p.detach().flatten()[drawn].float()
         out[f"{layer}.diffs"] = torch.where(silent, torch.nan, diffs)[drawn].float()
@@ -55,7 +65,9 @@ def followed(model: nn.Module, found: Statistics, most: int, seed: int = 0) -> d
 
 
 def _diffs(found: Statistics, layer: str) -> tuple[Tensor, Tensor]:
-    """Diffs of a layer's weights, flat, and where no sample has a gradient: mean and mean sign are exactly zero together."""
+    """Diffs of a layer's weights, flat, and where no sample has a gradient: mean and mean sign are exactly zero
+    together.
+    """
     diffs, mean = (kept[f"{layer}.weight"].flatten() for kept in (found.diffs, found.mean))
     return diffs, (diffs == 0) & (mean == 0)
 
@@ -71,7 +83,12 @@ def _moments(diffs: Tensor) -> list[float]:
     x = diffs.double()
     mean = x.mean()
     second, fourth = (x - mean).square().mean(), (x - mean).square().square().mean()
-    return [mean.item(), second.sqrt().item(), (fourth / second.square() - 3).item(), (x.abs() > EDGE).double().mean().item()]
+    return [
+        mean.item(),
+        second.sqrt().item(),
+        (fourth / second.square() - 3).item(),
+        (x.abs() > EDGE).double().mean().item(),
+    ]
 
 
 def _histogram(diffs: Tensor, bins: int) -> Tensor:

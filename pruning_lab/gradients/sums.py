@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BYTES = {"cpu": 2**21, "cuda": 2**28}  # of per-sample gradients formed at once: about a cache; changes speed and memory, no answer
+# of per-sample gradients formed at once: about a cache; changes speed and memory, no answer
+BYTES = {"cpu": 2**21, "cuda": 2**28}
 
 
 def allowed(device: torch.device) -> int:
@@ -19,7 +20,8 @@ def budget(device: torch.device, numbers: int, itemsize: int) -> int:
 
 
 class Sums:
-    """Sums over samples of a parameter's gradient g: `total` [blocks, P] of g, `signs` [P] of sign(g), `squares` [blocks] of |g|^2.
+    """Sums over samples of a parameter's gradient g: `total` [blocks, P] of g, `signs` [P] of sign(g), `squares`
+    [blocks] of |g|^2.
 
     Those not wanted are None. `block` is the block of samples that is passing by. `silent` says which signs are 0 (see
     `silent`).
@@ -50,7 +52,9 @@ class Sums:
             self.signs[here] += (flat.sign_() if scratch else flat.sign()).sum(0)
 
     def add_at(self, rows: Tensor, where: Tensor) -> None:
-        """Takes gradients that are zero but for some rows: `rows` [R, width], of which each belongs to one sample, at rows `where` [R]."""
+        """Takes gradients that are zero but for some rows: `rows` [R, width], of which each belongs to one sample, at
+        rows `where` [R].
+        """
         for kept, values in ((self.total, lambda: rows), (self.signs, rows.sign)):
             if kept is not None:
                 flat = kept if kept is self.signs else kept[self.block]

@@ -1,4 +1,6 @@
-"""How many weights each layer keeps. Totals are exact, and a layer never keeps fewer where the total grows: masks are nested."""
+"""How many weights each layer keeps. Totals are exact, and a layer never keeps fewer where the total grows: masks are
+nested.
+"""
 
 import math
 from collections.abc import Sequence
@@ -41,10 +43,11 @@ def by_rank(ranked: Sequence[Tensor], least: Sequence[int], kept: int) -> list[i
 
 
 def by_share(shares: Sequence[int], least: Sequence[int], most: Sequence[int], kept: int) -> list[int]:
-    """Counts that sum to `kept`, in proportion to `shares` where `least` and `most` allow; what these take is redistributed.
+    """Counts that sum to `kept`, in proportion to `shares` where `least` and `most` allow; what these take is
+    redistributed.
 
-    Counts are rounded by Webster's rule: the nearest to one multiple of all shares, the multiple chosen so that the sum is right;
-    where two layers would round up at the same multiple, the earlier does so first.
+    Counts are rounded by Webster's rule: the nearest to one multiple of all shares, the multiple chosen so that the sum
+    is right; where two layers would round up at the same multiple, the earlier does so first.
     """
 
     def counts(multiple: float) -> list[int]:

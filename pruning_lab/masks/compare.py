@@ -45,11 +45,13 @@ def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
 
 
 def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
-    """What two sets of masks share beside what chance would: one row a layer, and one for the whole net (layer "whole").
+    """What two sets of masks share beside what chance would: one row a layer, and one for the whole net (layer
+    "whole").
 
-    Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`, shared over
-    what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random; `chance_in_layers` and
-    `jaccard_in_layers`, where as many are drawn in every layer; `above_chance`, (overlap - chance) / (1 - chance): 0 by chance and
+    Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`,
+    shared over what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random;
+    `chance_in_layers` and `jaccard_in_layers`, where as many are drawn in every layer; `above_chance`, (overlap -
+    chance) / (1 - chance): 0 by chance and
     1 for one mask inside the other, but 0 where one of both is whole: any mask lies inside it, so that there is no more
     than chance to see. Jaccard's chance is that of the expected share. NaN where a mask keeps nothing, `jaccard` where
     neither does.
@@ -58,16 +60,22 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
     if a.keys() != b.keys() or not a:
         raise ValueError(f"no masks, or of other weights: {sorted(a.keys() ^ b.keys())} are in one alone")
     if wrong := [name for name in a if a[name].shape != b[name].shape]:
-        raise ValueError(f"masks of other shapes: {wrong[0]!r} has {list(a[wrong[0]].shape)} and {list(b[wrong[0]].shape)}")
+        raise ValueError(
+            f"masks of other shapes: {wrong[0]!r} has {list(a[wrong[0]].shape)} and {list(b[wrong[0]].shape)}"
+        )
     found = pd.DataFrame([_shared(name, a[name], b[name]) for name in a])
     drawn = found.kept_a * found.kept_b / found.weights
     whole = found.drop(columns="layer").sum().to_frame().T.assign(layer="whole")
-    return _with_shares(pd.concat([found, whole], ignore_index=True), pd.concat([drawn, pd.Series([drawn.sum()])], ignore_index=True))
+    return _with_shares(
+        pd.concat([found, whole], ignore_index=True), pd.concat([drawn, pd.Series([drawn.sum()])], ignore_index=True)
+    )
 
 
 def _shared(name: str, a: Tensor, b: Tensor) -> dict[str, str | int]:
     shared = int((a & b.to(a.device)).sum())
-    return dict(layer=name.removesuffix(".weight"), weights=a.numel(), kept_a=int(a.sum()), kept_b=int(b.sum()), shared=shared)
+    return dict(
+        layer=name.removesuffix(".weight"), weights=a.numel(), kept_a=int(a.sum()), kept_b=int(b.sum()), shared=shared
+    )
 
 
 def _with_shares(found: pd.DataFrame, in_layers: pd.Series) -> pd.DataFrame:

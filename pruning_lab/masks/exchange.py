@@ -17,15 +17,18 @@ _FORMAT = "pruning_lab masks 1"
 
 
 def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and `weight_mask`.
+    """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and
+    `weight_mask`.
 
-    Masks may lie on another device. `prune.remove` makes one permanent. ValueError: masks that the model cannot have, or has
-    already, or of a weight that two layers share.
+    Masks may lie on another device. `prune.remove` makes one permanent. ValueError: masks that the model cannot have,
+    or has already, or of a weight that two layers share.
     """
     check(model, masks)
     _alone(model, masks)
     if taken := from_torch(model).keys() & masks.keys():
-        raise ValueError(f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, or use a fresh model")
+        raise ValueError(
+            f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, or use a fresh model"
+        )
     for name, mask in masks.items():
         layer, _, attribute = name.rpartition(".")
         module = model.get_submodule(layer)
@@ -34,7 +37,9 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """ValueError where a masked weight is tied: `torch.nn.utils.prune` would mask one use of it and leave the others dense."""
+    """ValueError where a masked weight is tied: `torch.nn.utils.prune` would mask one use of it and leave the others
+    dense.
+    """
     owners: dict[int, list[str]] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(weight), []).append(name)
@@ -73,9 +78,13 @@ def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
             told = stored.metadata() or {}
             if told.get("format") != _FORMAT:
                 raise ValueError(f"its format is {told.get('format')!r}, not {_FORMAT!r}")
-            masks = {name: _unpacked(stored.get_tensor(name), shape) for name, shape in json.loads(told["shapes"]).items()}
+            masks = {
+                name: _unpacked(stored.get_tensor(name), shape) for name, shape in json.loads(told["shapes"]).items()
+            }
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{file.name} is broken, or no file of masks ({error}): write it again by masks.save") from error
+        raise ValueError(
+            f"{file.name} is broken, or no file of masks ({error}): write it again by masks.save"
+        ) from error
     if model is not None:
         check(model, masks)
     return masks

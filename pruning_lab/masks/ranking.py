@@ -62,7 +62,9 @@ def grid(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
-    """Masks for each density from one sort, each inside those of higher densities; arguments and errors as for `build`."""
+    """Masks for each density from one sort, each inside those of higher densities; arguments and errors as for
+    `build`.
+    """
     layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
     sizes = [s.numel() for s in layers.values()]
     least = budgets.floors(floor, sizes)
@@ -75,11 +77,16 @@ def grid(
     for density in densities:
         _warn(density, [name for name, count in zip(layers, counts[density], strict=True) if count == 0])
     parts = {density: zip(layers.items(), orders, counts[density], strict=True) for density in densities}
-    return {density: {name: _mask(s.shape, order, count) for (name, s), order, count in part} for density, part in parts.items()}
+    return {
+        density: {name: _mask(s.shape, order, count) for (name, s), order, count in part}
+        for density, part in parts.items()
+    }
 
 
 def random(model: nn.Module, density: float, budget: str = "uniform", seed: int = 0, **how: Any) -> dict[str, Tensor]:
-    """Seeded random masks, each layer at the same density ("uniform") or its Erdos-Renyi-Kernel's ("erk"); `how` as for `build`."""
+    """Seeded random masks, each layer at the same density ("uniform") or its Erdos-Renyi-Kernel's ("erk"); `how` as for
+    `build`.
+    """
     if budget not in BUDGETS:
         raise ValueError(f"budget={budget!r}: expected one of {', '.join(BUDGETS)}")
     return build(scores_of(model, "random", seed=seed), density, BUDGETS[budget], **how)
@@ -87,7 +94,9 @@ def random(model: nn.Module, density: float, budget: str = "uniform", seed: int 
 
 def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], shuffle: str | None) -> dict[str, Tensor]:
     if scope not in SCOPES or shuffle not in (None, "layer"):
-        raise ValueError(f"scope={scope!r}, shuffle={shuffle!r}: expected a scope of {', '.join(SCOPES)}, and None or 'layer'")
+        raise ValueError(
+            f"scope={scope!r}, shuffle={shuffle!r}: expected a scope of {', '.join(SCOPES)}, and None or 'layer'"
+        )
     if isinstance(skip, str) or set(skip) - scores.keys():
         raise ValueError(f"skip={skip!r}: expected some of the names {list(scores)}")
     layers = {name: s.detach() for name, s in scores.items() if name not in skip and s.numel()}
@@ -150,7 +159,9 @@ def _ranked(scores: Tensor, invert: bool) -> tuple[Tensor, Tensor]:
     return values, order
 
 
-def _counts(scope: str, layers: Mapping[str, Tensor], ranked: Sequence[Tensor], least: Sequence[int], kept: int) -> list[int]:
+def _counts(
+    scope: str, layers: Mapping[str, Tensor], ranked: Sequence[Tensor], least: Sequence[int], kept: int
+) -> list[int]:
     if scope == "global":
         return budgets.by_rank(ranked, least, kept)
     sizes = [len(values) for values in ranked]

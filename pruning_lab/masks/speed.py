@@ -1,4 +1,6 @@
-"""Whether fewer weights are faster: a net of linear layers dense, masked, in compressed rows (CSR), and one that is really smaller."""
+"""Whether fewer weights are faster: a net of linear layers dense, masked, in compressed rows (CSR), and one that is
+really smaller.
+"""
 
 import copy
 import time
@@ -13,14 +15,17 @@ from torch import Tensor, nn
 from .compare import check
 
 WARM = 3  # untimed batches before the first timed one
-TOLERANCE = 1e-3  # of the largest output, by which those of compressed rows may differ from the masked net's: TensorFloat-32 may be on
+# of the largest output, by which those of compressed rows may differ from the masked net's: TensorFloat-32 may be on
+TOLERANCE = 1e-3
 
 
 class SparseLinear(nn.Module):
-    """A linear layer for inference that stores of its weight [outputs, inputs] only what a mask keeps: values, columns, row pointers.
+    """A linear layer for inference that stores of its weight [outputs, inputs] only what a mask keeps: values, columns,
+    row pointers.
 
-    Indices are of 32 bits, and outputs are computed as weight times images, transposed: on a CPU that is several times faster than
-    `torch.nn.functional.linear` with the same weight, and stays so along the layers without a copy in between.
+    Indices are of 32 bits, and outputs are computed as weight times images, transposed: on a CPU that is several times
+    faster than `torch.nn.functional.linear` with the same weight, and stays so along the layers without a copy in
+    between.
     """
 
     weight: Tensor
@@ -50,17 +55,20 @@ class SparseLinear(nn.Module):
 
 
 def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Layers without a mask stay dense.
+    """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Layers without a mask stay
+    dense.
 
-    What a mask keeps is stored, be it zero or not. ValueError: a model with other layers than linear ones, masks of other names or
-    shapes or none at all, a device other than a CPU or a CUDA GPU.
+    What a mask keeps is stored, be it zero or not. ValueError: a model with other layers than linear ones, masks of
+    other names or shapes or none at all, a device other than a CPU or a CUDA GPU.
     """
     layers = _layers(model)
     check(model, masks)
     if not masks:
         raise ValueError(f"no masks: expected some for {[f'{name}.weight' for name in layers]}")
     if (kind := next(model.parameters()).device.type) not in ("cpu", "cuda"):
-        raise ValueError(f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, as PRUNING_LAB_DEVICE=cpu does")
+        raise ValueError(
+            f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, as PRUNING_LAB_DEVICE=cpu does"
+        )
     found = copy.deepcopy(model).eval()
     for name, mask in masks.items():
         layer = name.removesuffix(".weight")
@@ -79,21 +87,25 @@ def inference(
 ) -> pd.DataFrame:
     """Size and time of four nets that infer: one row a net and batch size.
 
-    The nets are copies of `model`: "dense", "masked" (zeros stay in place and are multiplied) and "csr" (`sparse`); and "smaller", any
-    other net of linear layers with the same inputs and outputs, such as one with as many weights as the masks keep. All lie on the
-    model's device. In each round every net has its turn, the first another one each time: one batch untimed, so that its weights are in
-    the caches again, and one timed, from images on the device to outputs there; on a GPU both ends are waited for. Images are noise,
-    [batch, inputs], by `seed`. Weights need no training: time does not depend on their values.
+    The nets are copies of `model`: "dense", "masked" (zeros stay in place and are multiplied) and "csr" (`sparse`); and
+    "smaller", any other net of linear layers with the same inputs and outputs, such as one with as many weights as the
+    masks keep. All lie on the model's device. In each round every net has its turn, the first another one each time:
+    one batch untimed, so that its weights are in the caches again, and one timed, from images on the device to outputs
+    there; on a GPU both ends are waited for. Images are noise, [batch, inputs], by `seed`. Weights need no training:
+    time does not depend on their values.
 
-    Columns: net, batch; parameters stored (weights, biases; zeros too); multiplications of one image that are carried out; bytes of these
-    parameters, columns and row pointers of CSR among them; milliseconds for a batch, the median over rounds, and its quartiles low
-    and high; of_dense, the median over rounds of the time over the dense net's; device; threads, of the CPU.
+    Columns: net, batch; parameters stored (weights, biases; zeros too); multiplications of one image that are carried
+    out; bytes of these parameters, columns and row pointers of CSR among them; milliseconds for a batch, the median
+    over rounds, and its quartiles low and high; of_dense, the median over rounds of the time over the dense net's;
+    device; threads, of the CPU.
 
-    ValueError: as for `sparse`; nets that do not have the same inputs and outputs; batches or rounds below 1. AssertionError: outputs of
-    "csr" are not those of "masked".
+    ValueError: as for `sparse`; nets that do not have the same inputs and outputs; batches or rounds below 1.
+    AssertionError: outputs of "csr" are not those of "masked".
     """
     if not batches or min(batches) < 1 or rounds < 1:
-        raise ValueError(f"batches={tuple(batches)}, rounds={rounds}: expected some batch sizes of at least 1, and at least one round")
+        raise ValueError(
+            f"batches={tuple(batches)}, rounds={rounds}: expected some batch sizes of at least 1, and at least one round"
+        )
     nets = _nets(model, masks, smaller)
     inputs, device = _ends(model)[0], next(model.parameters()).device
     tables = []
@@ -121,9 +133,13 @@ def _layers(model: nn.Module) -> dict[str, nn.Linear]:
     own = {name: m for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None}
     if not own or any(not name or not isinstance(m, nn.Linear) for name, m in own.items()):
         there = ", ".join(f"{name} {type(m).__name__}".strip() for name, m in own.items())
-        raise ValueError(f"layers with parameters: {there or 'none'}; expected linear ones alone, as in models.build('mlp', ...)")
+        raise ValueError(
+            f"layers with parameters: {there or 'none'}; expected linear ones alone, as in models.build('mlp', ...)"
+        )
     if computed := [name for name, m in own.items() if "weight" not in m._parameters]:
-        raise ValueError(f"weights of {computed} are computed from others: make them plain, as torch.nn.utils.prune.remove does")
+        raise ValueError(
+            f"weights of {computed} are computed from others: make them plain, as torch.nn.utils.prune.remove does"
+        )
     return own
 
 
@@ -136,7 +152,9 @@ def _ends(model: nn.Module) -> tuple[int, int]:
 def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> dict[str, nn.Module]:
     """The four nets by name, copies in evaluation mode on the model's device."""
     if _ends(model) != _ends(smaller):
-        raise ValueError(f"the smaller net has {_ends(smaller)} inputs and outputs: expected {_ends(model)}, those of the model")
+        raise ValueError(
+            f"the smaller net has {_ends(smaller)} inputs and outputs: expected {_ends(model)}, those of the model"
+        )
     csr, masked = sparse(model, masks), copy.deepcopy(model).eval()
     with torch.no_grad():
         for name, mask in masks.items():
@@ -153,7 +171,9 @@ def _size(net: nn.Module) -> dict[str, int]:
     biases = [m.bias for m in layers if m.bias is not None]
     multiplications = sum(values.numel() for values, *_ in weights)
     found = dict(parameters=multiplications + sum(b.numel() for b in biases), multiplications=multiplications)
-    return found | dict(bytes=sum(t.numel() * t.element_size() for t in [t for parts in weights for t in parts] + biases))
+    return found | dict(
+        bytes=sum(t.numel() * t.element_size() for t in [t for parts in weights for t in parts] + biases)
+    )
 
 
 def _milliseconds(nets: Mapping[str, nn.Module], images: Tensor, rounds: int) -> pd.DataFrame:
@@ -186,4 +206,6 @@ def _wait(device: torch.device) -> None:
 def _check_outputs(masked: Tensor, csr: Tensor) -> None:
     far, size = float((masked - csr).abs().max()), float(masked.abs().max())
     if not far <= TOLERANCE * size:
-        raise AssertionError(f"outputs of compressed rows differ from the masked net's by {far:.2g}, these being at most {size:.2g}")
+        raise AssertionError(
+            f"outputs of compressed rows differ from the masked net's by {far:.2g}, these being at most {size:.2g}"
+        )

@@ -30,14 +30,17 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def maskable(model: nn.Module, small: int = SMALL) -> list[str]:
-    """Names of the weights that masks may remove: all of `weights` but shortcut convolutions of fewer than `small` weights.
+    """Names of the weights that masks may remove: all of `weights` but shortcut convolutions of fewer than `small`
+    weights.
 
-    Biases, norms, embeddings, tokens and positions stay whole; the output layer is masked. A shortcut convolution is one below a
-    module called `downsample` or `shortcut`. In ResNet50 of the usual width that leaves one of four whole, the first stage's with
-    16,384 weights; the others have 131,072, 524,288 and 2,097,152 (003, section 5.3, which leaves ResNet50's output layer whole too:
-    `skip=["out.weight"]`).
+    Biases, norms, embeddings, tokens and positions stay whole; the output layer is masked. A shortcut convolution is
+    one below a module called `downsample` or `shortcut`. In ResNet50 of the usual width that leaves one of four whole,
+    the first stage's with 16,384 weights; the others have 131,072, 524,288 and 2,097,152 (003, section 5.3, which
+    leaves ResNet50's output layer whole too: `skip=["out.weight"]`).
     """
-    return [n for n, w in weights(model).items() if w.numel() >= small or w.ndim == 2 or not _SHORTCUTS & set(n.split("."))]
+    return [
+        n for n, w in weights(model).items() if w.numel() >= small or w.ndim == 2 or not _SHORTCUTS & set(n.split("."))
+    ]
 
 
 def scores(
@@ -58,10 +61,12 @@ def scores(
         data: a `Split` from which `gradient` or `diff` is computed where the criterion reads it and nobody gave it.
         statistics: a `gradients.Statistics` to read `gradient` and `diff` from instead.
         seed: of the noise that a criterion reads, which is uniform in [0, 1).
-        given: mappings from names to tensors that a criterion reads and the model does not hold: `init`, `gradient`, `diff`.
+        given: mappings from names to tensors that a criterion reads and the model does not hold: `init`, `gradient`,
+            `diff`.
 
     Raises:
-        ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of another shape.
+        ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of
+        another shape.
     """
     function, layers = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)
     if stray := given.keys() - set(criteria.READS):
@@ -70,10 +75,16 @@ def scores(
     found = _from_statistics(model, [r for r in reads if r not in given], data, statistics)
     held = {"weight": layers, "noise": _noise(layers, seed) if "noise" in reads else {}} | found | given
     if missing := [read for read in reads if read not in held]:
-        how = "data=, a Split, or statistics=" if missing[0] in _STATISTICS else f"{missing[0]}=, tensors by the weights' names"
+        how = (
+            "data=, a Split, or statistics="
+            if missing[0] in _STATISTICS
+            else f"{missing[0]}=, tensors by the weights' names"
+        )
         raise ValueError(f"{function.__name__!r} reads {', '.join(missing)}, not held by the model: pass {how}")
     with torch.no_grad():
-        return {name: _score(function, name, {r: _of(held[r], r, name, w) for r in reads}, w) for name, w in layers.items()}
+        return {
+            name: _score(function, name, {r: _of(held[r], r, name, w) for r in reads}, w) for name, w in layers.items()
+        }
 
 
 def _chosen(model: nn.Module, names: Collection[str] | None) -> dict[str, Tensor]:
@@ -82,14 +93,20 @@ def _chosen(model: nn.Module, names: Collection[str] | None) -> dict[str, Tensor
     if unknown := [name for name in names if name not in every]:
         raise ValueError(f"no weights called {unknown}: expected some of {list(every)}")
     if not names:
-        raise ValueError(f"{type(model).__name__} has no weights to score: expected linear, convolutional or attention layers")
+        raise ValueError(
+            f"{type(model).__name__} has no weights to score: expected linear, convolutional or attention layers"
+        )
     for name in names:
         if bad := int((~every[name].isfinite()).sum()):
-            raise ValueError(f"{name!r} has {bad} weights that are not finite: train the model again, with a lower learning rate")
+            raise ValueError(
+                f"{name!r} has {bad} weights that are not finite: train the model again, with a lower learning rate"
+            )
     return {name: every[name].detach() for name in names}
 
 
-def _from_statistics(model: nn.Module, reads: Collection[str], data: Any, statistics: Any) -> dict[str, Mapping[str, Tensor]]:
+def _from_statistics(
+    model: nn.Module, reads: Collection[str], data: Any, statistics: Any
+) -> dict[str, Mapping[str, Tensor]]:
     wanted = {read: _STATISTICS[read] for read in reads if read in _STATISTICS}
     if wanted and statistics is None and data is not None:
         statistics = gradients.statistics(model, data, want=set(wanted.values()))
@@ -107,14 +124,18 @@ def _of(held: Mapping[str, Tensor], read: str, name: str, weight: Tensor) -> Ten
         raise ValueError(f"{read!r} of {name!r} is missing: it has {list(held)[:5]}; were the statistics asked for it?")
     tensor = held[name].detach().to(weight.device)
     if tensor.shape != weight.shape:
-        raise ValueError(f"{read!r} of {name!r} has shape {list(tensor.shape)}: expected the weights' own, {list(weight.shape)}")
+        raise ValueError(
+            f"{read!r} of {name!r} has shape {list(tensor.shape)}: expected the weights' own, {list(weight.shape)}"
+        )
     return tensor
 
 
 def _score(function: Any, name: str, values: Mapping[str, Tensor], weight: Tensor) -> Tensor:
     found = function(**values)
     if found.shape != weight.shape:
-        raise ValueError(f"{function.__name__!r} returned shape {list(found.shape)} for {name!r}: expected {list(weight.shape)}")
+        raise ValueError(
+            f"{function.__name__!r} returned shape {list(found.shape)} for {name!r}: expected {list(weight.shape)}"
+        )
     if not found.isfinite().all():
         raise ValueError(f"{function.__name__!r} gives scores of {name!r} that are not finite: check what it reads")
     return found

@@ -9,9 +9,11 @@ def mlp_weights(width: int, inputs: int = 3072, classes: int = 10, hidden: int =
 
 
 def scaled_width(width: int, ratio: float, inputs: int = 3072, classes: int = 10, hidden: int = 4) -> int:
-    """The width at which `models.mlp` has `ratio` times the weights it has at `width`, to the nearest unit (003, section 5.3).
+    """The width at which `models.mlp` has `ratio` times the weights it has at `width`, to the nearest unit (003,
+    section 5.3).
 
-    The weights are a quadratic polynomial in the width; it is solved for its positive root. ValueError: nothing to scale.
+    The weights are a quadratic polynomial in the width; it is solved for its positive root. ValueError: nothing to
+    scale.
     """
     if width < 1 or ratio <= 0 or hidden < 1:
         raise ValueError(f"width={width}, ratio={ratio}, hidden={hidden}: expected at least 1, above 0 and at least 1")

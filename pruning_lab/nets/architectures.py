@@ -17,7 +17,8 @@ STEMS = ("imagenet", "cifar")
 
 @register
 def resnet50(in_shape: tuple[int, int, int], classes: int, width: int | None, stem: str = "imagenet") -> models.Layers:
-    """torchvision's ResNet50 (He et al. 2016, stride in the 3 x 3 convolution), its blocks and initialisation; its last layer is `out`.
+    """torchvision's ResNet50 (He et al. 2016, stride in the 3 x 3 convolution), its blocks and initialisation; its last
+    layer is `out`.
 
     Args:
         stem: "imagenet" for a 7 x 7 convolution of stride 2 and max-pooling, "cifar" for one 3 x 3 convolution.
@@ -62,7 +63,9 @@ def _stage(inputs: int, units: int, blocks: int, stride: int) -> tuple[nn.Sequen
 
 
 class Tokens(nn.Module):
-    """Positions of a picture [N, dim, h, w] as tokens [N, 1 + h w, dim], a class token first, with learned positions added."""
+    """Positions of a picture [N, dim, h, w] as tokens [N, 1 + h w, dim], a class token first, with learned positions
+    added.
+    """
 
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
@@ -93,7 +96,12 @@ class Block(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.attention = nn.LayerNorm(dim), Attention(dim, heads)
-        self.norm2, self.fc1, self.gelu, self.fc2 = nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim)
+        self.norm2, self.fc1, self.gelu, self.fc2 = (
+            nn.LayerNorm(dim),
+            nn.Linear(dim, dim),
+            nn.GELU(),
+            nn.Linear(dim, dim),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.norm1(x))
@@ -111,14 +119,18 @@ class ClassToken(nn.Module):
 def vit(
     in_shape: tuple[int, int, int], classes: int, width: int | None, patch: int = 4, depth: int = 6, heads: int = 8
 ) -> models.Layers:
-    """Vision transformer (Dosovitskiy et al. 2021) at Yauney's sizes (2024, section 2.1): patch 4, depth 6, 8 heads, 512 wide.
+    """Vision transformer (Dosovitskiy et al. 2021) at Yauney's sizes (2024, section 2.1): patch 4, depth 6, 8 heads,
+    512 wide.
 
-    Tokens and fully-connected layers are `width` wide; norms stand before each branch, positions are learned, nothing is dropped.
+    Tokens and fully-connected layers are `width` wide; norms stand before each branch, positions are learned, nothing
+    is dropped.
     """
     channels, height, wide = in_shape
     dim = width or 512
     if dim % heads or height % patch or wide % patch:
-        raise ValueError(f"vit: width {dim} must be a multiple of {heads} heads, and {height} x {wide} pixels of patches of {patch}")
+        raise ValueError(
+            f"vit: width {dim} must be a multiple of {heads} heads, and {height} x {wide} pixels of patches of {patch}"
+        )
     net: models.Layers = OrderedDict(patches=nn.Conv2d(channels, dim, patch, patch))
     net["tokens"] = Tokens((height // patch) * (wide // patch), dim)
     net |= {f"block{k}": Block(dim, heads) for k in range(1, depth + 1)}

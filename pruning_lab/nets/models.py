@@ -23,11 +23,14 @@ def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
     """
     held = MODELS.get(function.__name__, function)
     ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
-    if held is not function and (ours or (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__)):
-        raise ValueError(f"model {function.__name__!r} is registered already, by {held.__module__}: give the new function another name")
+    if held is not function and (
+        ours or (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__)
+    ):
+        raise ValueError(
+            f"model {function.__name__!r} is registered already, by {held.__module__}: give the new function another name"
+        )
     MODELS[function.__name__] = function
     return function
-
 
 
 def build(
@@ -51,7 +54,9 @@ def build(
         ValueError: unknown model, initialisation or option; images too small for the pooling layers.
     """
     if name not in MODELS or init not in INITS:
-        raise ValueError(f"no model {name!r} with init {init!r}; models: {', '.join(MODELS)}; inits: {', '.join(INITS)}")
+        raise ValueError(
+            f"no model {name!r} with init {init!r}; models: {', '.join(MODELS)}; inits: {', '.join(INITS)}"
+        )
     if width is not None and width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
     with torch.random.fork_rng(devices=[]):
@@ -113,7 +118,9 @@ def _head(layers: Layers, inputs: int, widths: list[int], classes: int) -> Layer
 @register
 def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """LeNet-300-100 (LeCun et al. 1998)."""
-    return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [_scaled(u, width, 300) for u in (300, 100)], classes)
+    return _head(
+        OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [_scaled(u, width, 300) for u in (300, 100)], classes
+    )
 
 
 @register
@@ -123,7 +130,12 @@ def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden:
 
 
 def _vgg(
-    in_shape: tuple[int, int, int], blocks: list[list[int]], widths: list[int], classes: int, norm: bool = False, average: bool = False
+    in_shape: tuple[int, int, int],
+    blocks: list[list[int]],
+    widths: list[int],
+    classes: int,
+    norm: bool = False,
+    average: bool = False,
 ) -> Layers:
     """Blocks of 3 x 3 convolutions, each block closed by max-pooling, then the fully-connected head."""
     channels, height, wide = in_shape
@@ -171,7 +183,9 @@ def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm
 
 @register
 def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
-    """VGG19 for 32 x 32 images with the head of Heitmann's table: average pooling, 512, 512 (Simonyan & Zisserman 2014)."""
+    """VGG19 for 32 x 32 images with the head of Heitmann's table: average pooling, 512, 512 (Simonyan & Zisserman
+    2014).
+    """
     return _vgg19(in_shape, classes, width, norm=False)
 
 

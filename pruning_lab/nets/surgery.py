@@ -104,15 +104,19 @@ def _check_between(modules, layer, following, between):
     first, second = modules[layer], modules[following]
     for name in between:
         if not _keeps_apart(modules[name]):
-            raise ValueError(f"{name!r}, {modules[name]}, between {layer!r} and {following!r} may mix units: expected "
-                             "activations, pooling, batch norm, dropout or nn.Flatten()")
+            raise ValueError(
+                f"{name!r}, {modules[name]}, between {layer!r} and {following!r} may mix units: expected "
+                "activations, pooling, batch norm, dropout or nn.Flatten()"
+            )
     flattened = any(isinstance(modules[name], nn.Flatten) for name in between)
     opened = isinstance(first, nn.Conv2d) and flattened  # then a unit has as many inputs of `following` as positions
     span, rest = divmod(second.weight.shape[1], len(first.weight))
     same = opened if isinstance(second, nn.Linear) != isinstance(first, nn.Linear) else span == 1 and not opened
     if not same or rest or span < 1:
-        raise ValueError(f"{following!r}, {second}, does not read all units of {layer!r}, {first}, alike: expected "
-                         "matching sizes, groups=1, and nn.Flatten() between a convolution and a linear layer")
+        raise ValueError(
+            f"{following!r}, {second}, does not read all units of {layer!r}, {first}, alike: expected "
+            "matching sizes, groups=1, and nn.Flatten() between a convolution and a linear layer"
+        )
 
 
 def _check_plain(modules, layer, following):

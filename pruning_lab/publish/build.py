@@ -32,10 +32,12 @@ from . import beside, tied
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "plotly", "ipykernel", "papermill")
-NOT_READ = ("build.py", "beside.py", "kernels.py", "tied.py", "sphinx_ext.py", "plotly_mime.py", "figure_rows.py")  # by no chapter
+# by no chapter
+NOT_READ = ("build.py", "beside.py", "kernels.py", "tied.py", "sphinx_ext.py", "plotly_mime.py", "figure_rows.py")
 CELL_SECONDS = {"smoke": 1800, "laptop": 3600}  # of one cell; the larger profiles may take a night
 WORKERS = 4  # at most, unless PRUNING_LAB_WORKERS says more: each takes half a gigabyte
-SLOW_DISK = "ignore:Creating scratch directories is taking a surprisingly long time"  # Dask, where a folder takes a second
+# Dask, where a folder takes a second
+SLOW_DISK = "ignore:Creating scratch directories is taking a surprisingly long time"
 PAGES = "pages.json"  # what the built pages were made from
 SYSTEM = ("/usr", "/usr/local")  # a Python of the system says nothing of this machine
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # what a file is that somebody takes away while one looks
@@ -83,8 +85,11 @@ def notebooks() -> list[Path]:
     return sorted((ROOT / "book").glob("*.ipynb"))
 
 
-def execute_all(paths: list[Path], profile: str, force: bool, parameters: dict | None, folder: Path) -> dict[Path, Path]:
-    """The executed copies by notebook: chapters side by side, then one by one those that read their records or time something.
+def execute_all(
+    paths: list[Path], profile: str, force: bool, parameters: dict | None, folder: Path
+) -> dict[Path, Path]:
+    """The executed copies by notebook: chapters side by side, then one by one those that read their records or time
+    something.
 
     Raises BuildError that names all that failed, when the others are done; the copies of those stay.
     """
@@ -110,7 +115,9 @@ def execute_all(paths: list[Path], profile: str, force: bool, parameters: dict |
     return {path: done[path] for path in paths}
 
 
-def _ended(paths: list[Path], profile: str, parameters: dict | None, folder: Path, at_once: int) -> Iterator[tuple[Path, Future]]:
+def _ended(
+    paths: list[Path], profile: str, parameters: dict | None, folder: Path, at_once: int
+) -> Iterator[tuple[Path, Future]]:
     """What becomes of each notebook, as they end; at most so many at a time."""
     if not paths:
         return
@@ -118,7 +125,15 @@ def _ended(paths: list[Path], profile: str, parameters: dict | None, folder: Pat
 
     plans = {path: beside.planned(path, profile, parameters) for path in paths} if at_once > 1 else {}
     kernels = Kernels(_kernel_environment(at_once))
-    work = partial(kernels.execute_in_thread, execute, profile=profile, force=True, parameters=parameters, folder=folder, kernels=kernels)
+    work = partial(
+        kernels.execute_in_thread,
+        execute,
+        profile=profile,
+        force=True,
+        parameters=parameters,
+        folder=folder,
+        kernels=kernels,
+    )
     yield from beside.run(paths, work, at_once, plans, kernels.stop)
 
 
@@ -130,7 +145,10 @@ def processes() -> int:
 def _kernel_environment(at_once: int) -> dict[str, str]:
     """Chapters side by side share the cores: each sweeps with its part of the workers, of one thread each."""
     quiet = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), SLOW_DISK)))  # any warning on a page is an error
-    shared = {"PRUNING_LAB_WORKERS": str(max(1, processes() // at_once)), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    shared = {
+        "PRUNING_LAB_WORKERS": str(max(1, processes() // at_once)),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
     return {"TQDM_DISABLE": "1", "PYTHONWARNINGS": quiet} | (shared if at_once > 1 else {})
 
 
@@ -157,7 +175,9 @@ def _say(text: str) -> None:
     print(f"  {text}\n", end="", flush=True)  # in one piece: other threads write too
 
 
-def execute(path: Path, profile: str, force: bool = False, parameters: dict | None = None, folder=None, kernels=None) -> Path:
+def execute(
+    path: Path, profile: str, force: bool = False, parameters: dict | None = None, folder=None, kernels=None
+) -> Path:
     """The executed copy of one notebook, by papermill or from last time; lines say which and how long it took.
 
     kernels: `kernels.Kernels` that others run in too; None: one of its own.
@@ -173,7 +193,11 @@ def execute(path: Path, profile: str, force: bool = False, parameters: dict | No
     try:
         book = _papermill(path, part, chosen, CELL_SECONDS.get(profile), kernels)
         seconds = time.perf_counter() - start
-        book.metadata["pruning_lab"] = {"profile": profile, "parameters": parameters or {}, "seconds": round(seconds, 1)}
+        book.metadata["pruning_lab"] = {
+            "profile": profile,
+            "parameters": parameters or {},
+            "seconds": round(seconds, 1),
+        }
         nbformat.write(book, part)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -186,7 +210,9 @@ def execute(path: Path, profile: str, force: bool = False, parameters: dict | No
 
 
 def executed(path: Path, profile: str, parameters: dict | None = None, folder=None, around: dict | None = None) -> Path:
-    """Where the executed copy lies that is right as things stand now, whether it is there or not; around: `surroundings()`."""
+    """Where the executed copy lies that is right as things stand now, whether it is there or not; around:
+    `surroundings()`.
+    """
     name = f"{path.stem}-{profile}-{key(path, {'profile': profile, **(parameters or {})}, around)}.ipynb"
     return Path(folder or ROOT / "_build") / "executed" / name
 
@@ -196,7 +222,9 @@ def has_parameters(path: Path) -> bool:
     return any("parameters" in cell.metadata.get("tags", []) for cell in nbformat.read(path, as_version=4).cells)
 
 
-def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | None, kernels=None) -> nbformat.NotebookNode:
+def _papermill(
+    path: Path, part: Path, parameters: dict, cell_seconds: int | None, kernels=None
+) -> nbformat.NotebookNode:
     """Run the notebook at the root of the project and return it without the paths and times of this machine."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill import PapermillExecutionError
@@ -210,7 +238,8 @@ def _papermill(path: Path, part: Path, parameters: dict, cell_seconds: int | Non
         _raise_full(error.ename, error.evalue, "\n".join(error.traceback))
         raise BuildError(_failure(path, error)) from None
     except (CellTimeoutError, RuntimeError) as error:
-        if type(error) not in (CellTimeoutError, DeadKernelError, RuntimeError):  # a kernel that does not start is a plain one
+        # a kernel that does not start is a plain one
+        if type(error) not in (CellTimeoutError, DeadKernelError, RuntimeError):
             raise
         raise BuildError(f"{path.name}: {type(error).__name__}: {error}") from None
     book = nbformat.read(part, as_version=4)
@@ -251,9 +280,13 @@ def _failure(path: Path, error) -> str:
 
 
 def key(path: Path, parameters: dict, around: dict | None = None) -> str:
-    """A hash of all that an executed notebook depends on: its bytes, its parameters, and `surroundings()`, which may be given."""
+    """A hash of all that an executed notebook depends on: its bytes, its parameters, and `surroundings()`, which may be
+    given.
+    """
     digest = hashlib.sha256(path.read_bytes())
-    digest.update(json.dumps([parameters, surroundings() if around is None else around], sort_keys=True, default=str).encode())
+    digest.update(
+        json.dumps([parameters, surroundings() if around is None else around], sort_keys=True, default=str).encode()
+    )
     return digest.hexdigest()[:16]
 
 
@@ -264,14 +297,19 @@ def surroundings() -> dict:
     plugins = os.environ.get("PRUNING_LAB_PLUGINS", "").replace(",", " ").split()
     names = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     settings = [path for folder in (ROOT, ROOT / "book") for path in _in(folder) if path.suffix == ".yml"]
-    local = [path for path in _below(environment.local_shelf(), "record.json", deep=2) if not path.parent.name.startswith(".")]
+    local = [
+        path
+        for path in _below(environment.local_shelf(), "record.json", deep=2)
+        if not path.parent.name.startswith(".")
+    ]
     data = _below(environment.data_root(), ".npz", deep=1)
     return {
         "source": _bytes_of(source + settings),
         "plugins": {name: _bytes_of(_source_of(name)) for name in plugins},
         "versions": [sys.version, *(f"{name} {names.get(name)}" for name in PACKAGES)],
         "device": os.environ.get("PRUNING_LAB_DEVICE", ""),
-        "records": _bytes_of(_below(environment.published_shelf(), ".json")),  # certificates too: they take marks off pages
+        # certificates too: they take marks off pages
+        "records": _bytes_of(_below(environment.published_shelf(), ".json")),
         "files": [[str(path), size, date] for path, size, date in _dated([*local, *data])],
     }
 
@@ -283,7 +321,9 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _below(folder: Path, end: str = "", deep: int | None = None) -> list[Path]:
-    """The files below a folder, `deep` folders down, whose names end so, in order. A folder that goes while one looks is empty."""
+    """The files below a folder, `deep` folders down, whose names end so, in order. A folder that goes while one looks
+    is empty.
+    """
     found = []
     for where, inside, names in os.walk(folder):  # passes over what it cannot read
         depth = len(Path(where).relative_to(folder).parts)
@@ -412,9 +452,13 @@ def _html(folder: Path) -> Path:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Exit code and output of a command at the root of the project; it ends with this process, and with the wait for it."""
+    """Exit code and output of a command at the root of the project; it ends with this process, and with the wait for
+    it.
+    """
     pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    with subprocess.Popen(tied.command(command), cwd=ROOT, start_new_session=True, text=True, errors="replace", **pipes) as running:
+    with subprocess.Popen(
+        tied.command(command), cwd=ROOT, start_new_session=True, text=True, errors="replace", **pipes
+    ) as running:
         try:
             said, _ = running.communicate()
         except BaseException:
@@ -436,14 +480,18 @@ def machine_paths(html: Path) -> list[str]:
 
 
 def _whole(folder: str) -> re.Pattern:
-    """Finds a folder where it is a path of its own or begins one, not where it is a part of another path or of an address."""
+    """Finds a folder where it is a path of its own or begins one, not where it is a part of another path or of an
+    address.
+    """
     before = r"(?:(?<=file://)|(?<=\\n)|(?<=\\r)|(?<=\\t)|(?<![\w./~$}%<-]))"  # line ends as JSON writes them
     return re.compile(before + re.escape(folder) + ("" if folder.endswith("/") else r"(?![\w-]|\.\w)"))
 
 
 @contextmanager
 def _workers(profile: str) -> Iterator[None]:
-    """Chapters sweep with a worker a core, unless the environment says otherwise; not at smoke, whose runs are over before one begins."""
+    """Chapters sweep with a worker a core, unless the environment says otherwise; not at smoke, whose runs are over
+    before one begins.
+    """
     if profile == "smoke" or "PRUNING_LAB_WORKERS" in os.environ:
         yield
         return

@@ -1,4 +1,6 @@
-"""Notebooks executed by papermill, several at a time, in kernels that end with this process and can be stopped from another thread."""
+"""Notebooks executed by papermill, several at a time, in kernels that end with this process and can be stopped from
+another thread.
+"""
 
 import logging
 import os
@@ -18,7 +20,8 @@ from . import tied
 STARTS = 3  # of a kernel: its ports are chosen before it takes them, and another program may be quicker
 DIED = "Kernel died before replying to kernel_info"  # what jupyter_client says then
 
-logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the build says what failed, and nothing of kernels that it stopped
+# the build says what failed, and nothing of kernels that it stopped
+logging.getLogger("papermill").setLevel(logging.CRITICAL)
 
 
 class Stopped(Exception):
@@ -26,13 +29,17 @@ class Stopped(Exception):
 
 
 class Kernels:
-    """The kernels of one build. `surroundings` are environment variables that they have beside those of this process."""
+    """The kernels of one build. `surroundings` are environment variables that they have beside those of this
+    process.
+    """
 
     def __init__(self, surroundings: Mapping[str, str] | None = None) -> None:
         self.surroundings, self.stopped = dict(surroundings or {}), False
         self.running: set[AsyncKernelManager] = set()
 
-    def execute(self, path: Path, part: Path, parameters: dict[str, Any], cwd: Path, cell_seconds: int | None) -> nbformat.NotebookNode:
+    def execute(
+        self, path: Path, part: Path, parameters: dict[str, Any], cwd: Path, cell_seconds: int | None
+    ) -> nbformat.NotebookNode:
         """Run a notebook in `cwd` and write it to `part` cell by cell. Raises what papermill raises, and Stopped."""
         for start in range(1, STARTS + 1):
             try:

@@ -1,7 +1,7 @@
 """Certificates: that changed code gives the answers of the code before, shown by small twins run on both.
 
-`version` of an experiment says what its answer means; the digests of its code only say "look"; a certificate says "the same".
-`python -m pruning_lab certify` makes them (`certify.py`); they lie beside the published records.
+`version` of an experiment says what its answer means; the digests of its code only say "look"; a certificate says "the
+same". `python -m pruning_lab certify` makes them (`certify.py`); they lie beside the published records.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ def stored() -> Sequence[Mapping[str, Any]]:
 
 
 def standing(kind: str, code: Mapping[str, str], today: Mapping[str, str], device: str = "cpu") -> str:
-    """How a record of some kind stands to today's code: "current", "certified" (a chain of certificates leads here) or "unverified".
+    """How a record of some kind stands to today's code: "current", "certified" (a chain of certificates leads here) or
+    "unverified".
 
     Args:
-        code: digests by file, as the record has them. today: those of the code of today. device: type of the one that computed.
+        code: digests by file, as the record has them. today: those of the code of today. device: type of the one that
+            computed.
     """
     if code == today:
         return "current"
@@ -88,8 +90,12 @@ def _read(place: Path, _mtime: int) -> tuple[Mapping[str, Any], ...]:
         if found["format"] != FORMAT:
             raise ValueError(f"its format is {found['format']}, this library reads {FORMAT}")
         for c in found["certificates"]:
-            if c["devices"] not in ("cpu", "all") or not all(isinstance(b, str) for s in c["states"].values() for b in s.values()):
+            if c["devices"] not in ("cpu", "all") or not all(
+                isinstance(b, str) for s in c["states"].values() for b in s.values()
+            ):
                 raise ValueError("a certificate has no devices or no states")
         return tuple(found["certificates"])
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"{place.name} is broken ({error!r}): take it from git again, or run `python -m pruning_lab certify`") from error
+        raise ValueError(
+            f"{place.name} is broken ({error!r}): take it from git again, or run `python -m pruning_lab certify`"
+        ) from error

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-FULL = {errno.ENOSPC: "no space left", errno.EDQUOT: "the quota is used up", errno.EFBIG: "a file may not grow so large"}
+FULL = {
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "a file may not grow so large",
+}
 
 
 class DiskFull(OSError):
@@ -18,7 +22,9 @@ class DiskFull(OSError):
 
 @contextmanager
 def room(what: str, folder: Path, half: Path) -> Iterator[None]:
-    """Turn an error that comes from a full disk into DiskFull, and take away the file `half`, which is of no use then."""
+    """Turn an error that comes from a full disk into DiskFull, and take away the file `half`, which is of no use
+    then.
+    """
     try:
         yield
     except DiskFull:
@@ -27,7 +33,9 @@ def room(what: str, folder: Path, half: Path) -> Iterator[None]:
         if (why := reason(error)) is None:
             raise
         half.unlink(missing_ok=True)
-        raise DiskFull(f"{why}: {what} cannot be stored in {folder}{_free(folder)}; nothing half-written stays. {WAYS}") from error
+        raise DiskFull(
+            f"{why}: {what} cannot be stored in {folder}{_free(folder)}; nothing half-written stays. {WAYS}"
+        ) from error
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -52,7 +60,9 @@ def size(place: Path) -> int:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder with all that is in it, as far as nobody else does so meanwhile. OSError: it cannot be deleted."""
+    """Delete a folder with all that is in it, as far as nobody else does so meanwhile. OSError: it cannot be
+    deleted.
+    """
 
     def failed(_: object, __: str, info: tuple) -> None:
         if not isinstance(info[1], FileNotFoundError):

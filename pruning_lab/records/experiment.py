@@ -31,7 +31,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Training:
-    """The training that an experiment is: whose net and data (a `Train`), by which `Recipe`, and how often a hook looks at the net."""
+    """The training that an experiment is: whose net and data (a `Train`), by which `Recipe`, and how often a hook looks
+    at the net.
+    """
 
     net: Any
     recipe: Any
@@ -42,8 +44,8 @@ class Training:
 class Experiment(ABC):
     """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
 
-    A subclass has fields and `compute`. Fields that are experiments are its parents. Raise `version` when the meaning of an
-    answer changes; as a property it may depend on fields, so that only the answers are made anew that change.
+    A subclass has fields and `compute`. Fields that are experiments are its parents. Raise `version` when the meaning
+    of an answer changes; as a property it may depend on fields, so that only the answers are made anew that change.
     """
 
     version: ClassVar[int] = 1
@@ -51,7 +53,8 @@ class Experiment(ABC):
     has_weights: ClassVar[bool] = False  # whether a local record holds weights that other experiments start from
     is_net: ClassVar[bool] = False  # whether it is the training of one net
     alone: ClassVar[bool] = False  # whether it takes time, so that a sweep computes nothing beside it
-    published: ClassVar[bool] = True  # whether its records may go to the published shelf; else only what builds on them does
+    # whether its records may go to the published shelf; else only what builds on them does
+    published: ClassVar[bool] = True
 
     def __init_subclass__(cls, **named: Any) -> None:
         """What the class rests on is read while it is defined."""
@@ -111,7 +114,9 @@ class Experiment(ABC):
         return json.loads(dumps(asdict(self)))
 
     def code(self) -> dict[str, str]:
-        """Digests of the files that the answer would rest on today, found from imports: its own and those of its parents."""
+        """Digests of the files that the answer would rest on today, found from imports: its own and those of its
+        parents.
+        """
         own = source.code_of(type(self), Experiment)
         for parent in self.parents():
             own |= parent.code()
@@ -188,7 +193,9 @@ def settings(e: Experiment) -> list[tuple[str, str, Any]]:
     """Short name, full name and value of every field, nested ones included."""
     leaves = list(_leaves(e.config(), ()))
     last = [path[-1] for path, _ in leaves]
-    return [(path[-1] if last.count(path[-1]) == 1 else ".".join(path), ".".join(path), value) for path, value in leaves]
+    return [
+        (path[-1] if last.count(path[-1]) == 1 else ".".join(path), ".".join(path), value) for path, value in leaves
+    ]
 
 
 def _leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:

@@ -30,13 +30,16 @@ def revision() -> dict[str, str | bool | None]:
     def git(*words: str) -> str | None:
         try:
             whole = ["git", "--no-optional-locks", *words]  # a lock that a process dies with would stay
-            answer = subprocess.run(whole, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True)
+            answer = subprocess.run(
+                whole, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()
 
     top = git("rev-parse", "--show-toplevel")
-    ours = top is not None and Path(top) == Path(__file__).parents[2]  # not some other project that holds an installed copy
+    # not some other project that holds an installed copy
+    ours = top is not None and Path(top) == Path(__file__).parents[2]
     commit = git("rev-parse", "--short=12", "HEAD") if ours else None
     return dict(revision=commit, dirty=bool(git("status", "--porcelain", "--", ".")) if commit else None)
 
@@ -44,22 +47,34 @@ def revision() -> dict[str, str | bool | None]:
 @lru_cache
 def versions() -> dict[str, str]:
     """Versions that can move a result."""
-    return dict(python=platform.python_version(), torch=torch.__version__, numpy=version("numpy"), system=platform.system())
+    return dict(
+        python=platform.python_version(), torch=torch.__version__, numpy=version("numpy"), system=platform.system()
+    )
 
 
 def device() -> dict[str, str | int]:
-    """The device that computes, in words, the CPU instructions that torch uses (sums round otherwise with others), and its threads."""
+    """The device that computes, in words, the CPU instructions that torch uses (sums round otherwise with others), and
+    its threads.
+    """
     where = environment.device()
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
     instructions = torch.backends.cpu.get_cpu_capability()
-    return dict(type=where.type, name=name, instructions=instructions, threads=torch.get_num_threads(), cores=os.cpu_count() or 1)
+    return dict(
+        type=where.type,
+        name=name,
+        instructions=instructions,
+        threads=torch.get_num_threads(),
+        cores=os.cpu_count() or 1,
+    )
 
 
 @lru_cache
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.is_file()
+        else []
     )
     return names[0] if names else platform.processor() or platform.machine()
 

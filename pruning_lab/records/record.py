@@ -1,4 +1,6 @@
-"""The folder of one record: read and checked as a whole, written whole or not at all, found again after a death in between."""
+"""The folder of one record: read and checked as a whole, written whole or not at all, found again after a death in
+between.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ CACHE_BYTES = 64_000_000  # of tables and arrays that stay in memory
 
 @dataclass(frozen=True)
 class Stored:
-    """What a record's folder holds: `table`, `arrays` (not to be written to) and `meta`, the contents of `record.json`."""
+    """What a record's folder holds: `table`, `arrays` (not to be written to) and `meta`, the contents of
+    `record.json`.
+    """
 
     table: pd.DataFrame
     arrays: Mapping[str, np.ndarray]
@@ -101,7 +105,8 @@ def _read(folder: Path) -> Stored:
             raise ValueError(f"{name} is missing or not what record.json says")
     empty = not (folder / TABLE).read_text(encoding="utf-8").strip()
     table = pd.DataFrame() if empty else pd.read_csv(folder / TABLE)
-    with (folder / ARRAYS).open("rb") as stream, np.load(stream, allow_pickle=False) as z:  # NumPy leaves a broken file open
+    # NumPy leaves a broken file open
+    with (folder / ARRAYS).open("rb") as stream, np.load(stream, allow_pickle=False) as z:
         arrays = {k: z[k] for k in z.files}
     for a in arrays.values():
         a.setflags(write=False)  # they are kept for the next reader
@@ -117,7 +122,9 @@ def _meta(file: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("record.json is nested too deeply") from error
     if not isinstance(meta, dict) or type(meta.get("format")) is not int or meta["format"] != FORMAT:
-        raise ValueError(f"its format is {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}")
+        raise ValueError(
+            f"its format is {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}"
+        )
     if lacking := [k for k in NEEDED if not isinstance(meta.get(k), dict)]:
         raise ValueError(f"record.json lacks {', '.join(lacking)}")
     for what, sound in _SOUND.items():
@@ -146,7 +153,9 @@ def _time(found: Any) -> bool:
 
 
 def _data(found: Mapping[str, Any]) -> bool:
-    return all(isinstance(d, dict) and isinstance(d.get("digest"), str) and _count(d.get("lossy")) for d in found.values())
+    return all(
+        isinstance(d, dict) and isinstance(d.get("digest"), str) and _count(d.get("lossy")) for d in found.values()
+    )
 
 
 _SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
@@ -154,16 +163,22 @@ _SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "the checksums of `files` are no texts, or of files that no record has": lambda m: (
         _texts(m["files"]) and m["files"].keys() <= {TABLE, ARRAYS, WEIGHTS}
     ),
-    "`parents` are neither checksums nor null": lambda m: all(v is None or isinstance(v, str) for v in m["parents"].values()),
+    "`parents` are neither checksums nor null": lambda m: all(
+        v is None or isinstance(v, str) for v in m["parents"].values()
+    ),
     "`data` has no digest and number of lossy images for each split": lambda m: _data(m["data"]),
     "`device` has no type, name and number of threads": lambda m: (
-        isinstance(m["device"].get("type"), str) and isinstance(m["device"].get("name"), str) and _count(m["device"].get("threads"))
+        isinstance(m["device"].get("type"), str)
+        and isinstance(m["device"].get("name"), str)
+        and _count(m["device"].get("threads"))
     ),
     "`versions` has no torch": lambda m: _texts(m["versions"]) and "torch" in m["versions"],
     "`seconds` is no number of seconds": lambda m: _number(m.get("seconds")),
     "`peak_memory_bytes` is no number of bytes": lambda m: _number(m.get("peak_memory_bytes")),
     "`time` is no time": lambda m: _time(m.get("time")),
-    "`key` or `experiment` is no name": lambda m: isinstance(m.get("key"), str) and isinstance(m.get("experiment"), str),
+    "`key` or `experiment` is no name": lambda m: (
+        isinstance(m.get("key"), str) and isinstance(m.get("experiment"), str)
+    ),
 }
 
 
@@ -206,7 +221,8 @@ def left(folder: Path) -> list[Path]:
 
 
 def recover(folder: Path) -> None:
-    """Give a sound record the name that it had, or was to have, when its process died between two renames; drop the rest.
+    """Give a sound record the name that it had, or was to have, when its process died between two renames; drop the
+    rest.
 
     The caller holds the record's lock.
     """

@@ -1,7 +1,7 @@
 """What code an answer rests on: the files that a file imports, read from their text, and the digests of what they say.
 
-Digests are of the code that runs. So the texts of the library are read once, when this module is imported, and those of plug-ins
-when they are; a file that changes on disk later changes no digest, unless its module is loaded anew.
+Digests are of the code that runs. So the texts of the library are read once, when this module is imported, and those of
+plug-ins when they are; a file that changes on disk later changes no digest, unless its module is loaded anew.
 """
 
 from __future__ import annotations
@@ -74,15 +74,17 @@ def files_digest(folder: Path) -> str:
 def code_of(kind: type, base: type) -> dict[str, str]:
     """Digests of the files that a class rests on, by name: its own and all that this imports, one after another.
 
-    Files of this library are named without their ending, such as "masks.ranking"; others, such as a plugin's, with it. Of a
-    class from a notebook or a script its methods count, and those of its parents up to `base`, under its own name.
+    Files of this library are named without their ending, such as "masks.ranking"; others, such as a plugin's, with it.
+    Of a class from a notebook or a script its methods count, and those of its parents up to `base`, under its own name.
     """
     _look()
     return dict(_code_of(kind, base))
 
 
 def plugin_digest(thing: type | Callable) -> str:
-    """Digest of a class or function from outside this library: its own source, and that of its module with what this imports."""
+    """Digest of a class or function from outside this library: its own source, and that of its module with what this
+    imports.
+    """
     _look()
     file = _file_of(thing)
     _keep([file] if file else [], thing.__module__)
@@ -98,7 +100,9 @@ def is_ours(thing: type | Callable) -> bool:
 
 
 def load(plugin: str) -> None:
-    """Import a module; its text, and those of the files that it imports of its own, are read just before. Raises what it raises."""
+    """Import a module; its text, and those of the files that it imports of its own, are read just before. Raises what
+    it raises.
+    """
     spec = None if plugin in sys.modules else find_spec(plugin)
     if spec and str(spec.origin).endswith(".py") and Path(spec.origin).is_file():  # not from an archive
         _keep(closure(Path(spec.origin).resolve()))
@@ -107,7 +111,9 @@ def load(plugin: str) -> None:
 
 
 def keep(kind: type) -> None:
-    """Read, while a class from outside this library is defined, the files that it rests on: its digests are of what they say now."""
+    """Read, while a class from outside this library is defined, the files that it rests on: its digests are of what
+    they say now.
+    """
     file = None if is_ours(kind) else _file_of(kind)
     if file:
         _keep([file], kind.__module__)
@@ -116,7 +122,8 @@ def keep(kind: type) -> None:
 
 
 def see_unchanged(kind: type, plugins: bool) -> None:
-    """See that no module that a class rests on, or any of plug-ins, would be loaded from another text than digests are of.
+    """See that no module that a class rests on, or any of plug-ins, would be loaded from another text than digests are
+    of.
 
     A file that changed after its module was loaded is none: what runs is what was read.
 
@@ -133,11 +140,12 @@ def see_unchanged(kind: type, plugins: bool) -> None:
 
 @lru_cache
 def closure(file: Path, library: Path = PACKAGE) -> frozenset[Path]:
-    """A file and all files that it imports, and that these import: of the library in that folder, and of a plugin's own.
+    """A file and all files that it imports, and that these import: of the library in that folder, and of a plugin's
+    own.
 
     Imports are read from the text, those inside functions too. `from package import name` leads to the module that the
-    package takes the name from; of a plugin's packages every `__init__.py` on the way to a module counts too. Installed packages
-    are not followed.
+    package takes the name from; of a plugin's packages every `__init__.py` on the way to a module counts too. Installed
+    packages are not followed.
     """
     found, waiting = set(), {file.resolve()}
     while waiting:
@@ -188,7 +196,8 @@ def _source(thing: type | Callable) -> str:
     thing = inspect.unwrap(thing)
     if kept := _KEPT.get(_file_of(thing)):
         name = inspect.getsourcefile(thing)
-        linecache.cache[name] = len(kept.text), None, io.StringIO(kept.text).readlines(), name  # None: never looked for on disk
+        # None: never looked for on disk
+        linecache.cache[name] = len(kept.text), None, io.StringIO(kept.text).readlines(), name
     return inspect.getsource(thing)
 
 
@@ -287,7 +296,9 @@ def _hash(text: str) -> str:
 
 @dataclass
 class _Kept:
-    """What a file said when it was read, the module that it is, and whether that was loaded from this text, and by which spec."""
+    """What a file said when it was read, the module that it is, and whether that was loaded from this text, and by
+    which spec.
+    """
 
     text: str
     module: str
@@ -329,7 +340,9 @@ def _keep(files: Iterable[Path], running: str = "") -> None:
 
 
 def _look() -> None:
-    """Note which modules are loaded by now, if still from the text that was kept; of one that was loaded anew that is read anew."""
+    """Note which modules are loaded by now, if still from the text that was kept; of one that was loaded anew that is
+    read anew.
+    """
     for file, kept in list(_KEPT.items()):
         spec = getattr(sys.modules.get(kept.module), "__spec__", None)
         if spec is None or spec is kept.spec:

@@ -1,7 +1,8 @@
 """Experiments and their records: computed once, kept whole, found again by what determines the answer.
 
 A record is a folder `<experiment>/<key>/` with `record.json`, `table.csv`, `arrays.npz` and, on the local shelf only,
-`weights.safetensors`. Two shelves: the published one (the book's evidence) and this machine's own, which may be deleted.
+`weights.safetensors`. Two shelves: the published one (the book's evidence) and this machine's own, which may be
+deleted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ SHELF_LIMIT = 30_000_000  # bytes of the published shelf
 class Record:
     """A stored answer; `notes` say in what its making differs from what would be made here and now.
 
-    `standing` is "current" (made by today's code), "certified" (by other code that gives the same answers) or "unverified".
+    `standing` is "current" (made by today's code), "certified" (by other code that gives the same answers) or
+    "unverified".
     """
 
     table: pd.DataFrame = field(repr=False)
@@ -63,7 +65,9 @@ def _folder(e: Experiment, shelf: str) -> Path:
 
 
 def scratch(e: Experiment) -> Path:
-    """A file in which an experiment may keep its state while it runs, other code another file; removed once the record is stored."""
+    """A file in which an experiment may keep its state while it runs, other code another file; removed once the record
+    is stored.
+    """
     return _checkpoints() / f"{type(e).__name__}-{e.key}-{source.state(e.code())[:8]}.safetensors"
 
 
@@ -94,8 +98,9 @@ def _checkpoints() -> Path:
 def find(e: Experiment, weights: bool = False) -> Record | None:
     """The stored record of an experiment, published before local, or None; nothing is computed.
 
-    A broken record is named on the way and passed over. One that was made by other code than today's, or on other data bytes,
-    does not count on the local shelf; on the published one it does, and is marked. With `weights` only a record that has them counts.
+    A broken record is named on the way and passed over. One that was made by other code than today's, or on other data
+    bytes, does not count on the local shelf; on the published one it does, and is marked. With `weights` only a record
+    that has them counts.
     """
     return _on_shelf(e, "published", weights) or _on_shelf(e, "local", weights)
 
@@ -116,7 +121,15 @@ def _on_shelf(e: Experiment, shelf: str, weights: bool) -> Record | None:
     if shelf == "local" and (why := _stale(e, stored.meta, standing, other)):
         _say(why)
         return None
-    return Record(stored.table, stored.arrays, stored.meta, shelf, folder, tuple(_notes(e, stored.meta, standing, other)), standing)
+    return Record(
+        stored.table,
+        stored.arrays,
+        stored.meta,
+        shelf,
+        folder,
+        tuple(_notes(e, stored.meta, standing, other)),
+        standing,
+    )
 
 
 def _read(e: Experiment, folder: Path) -> Stored:
@@ -176,7 +189,11 @@ def _notes(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[st
     device = provenance.device()
     if meta["device"]["name"] != device["name"]:
         yield f"made on {meta['device']['name']}"
-    if not e.alone and device["type"] == meta["device"]["type"] == "cpu" and (threads := meta["device"]["threads"]) != THREADS:
+    if (
+        not e.alone
+        and device["type"] == meta["device"]["type"] == "cpu"
+        and (threads := meta["device"]["threads"]) != THREADS
+    ):
         yield f"made with {threads} CPU threads, here {THREADS}"
 
 
@@ -252,7 +269,9 @@ def _compute(e: Experiment) -> None:
 
 
 def _see_unchanged(e: Experiment) -> None:
-    """See that what computes is the code that its record will name; ValueError: a file changed before its module was loaded."""
+    """See that what computes is the code that its record will name; ValueError: a file changed before its module was
+    loaded.
+    """
     source.see_unchanged(type(e), plugins=bool(e.sources()))
 
 
@@ -325,9 +344,11 @@ def _tidy(e: Experiment, found: Record) -> None:
 
 
 def put(e: Experiment, result: Result) -> None:
-    """Store the answer of an experiment that another one came by on its way, unless a sound record with its weights is there.
+    """Store the answer of an experiment that another one came by on its way, unless a sound record with its weights is
+    there.
 
-    The caller answers for it that `e.compute()` would have given the same. A process that computes it now is waited for.
+    The caller answers for it that `e.compute()` would have given the same. A process that computes it now is waited
+    for.
     """
     with _lock(e):
         if find(e, weights=e.has_weights) is None:
@@ -353,7 +374,9 @@ def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _data_used(e: Experiment, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The data that an answer did rest on: its own and, of what a parent reads as well, those in the parent's record."""
+    """The data that an answer did rest on: its own and, of what a parent reads as well, those in the parent's
+    record.
+    """
     read = dict(own)
     for parent in e.parents():
         found, today = find(parent, weights=parent.has_weights), _data_here(parent)
@@ -362,7 +385,8 @@ def _data_used(e: Experiment, own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
-    """Store a result and how it was `made` on the local shelf, whole or not at all; the data are today's if `made` has none.
+    """Store a result and how it was `made` on the local shelf, whole or not at all; the data are today's if `made` has
+    none.
 
     The caller holds the experiment's lock.
     """
@@ -382,11 +406,12 @@ def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
 
 
 def publish(e: Experiment) -> Path:
-    """Copy a local record, without its weights, to the published shelf, in the place of the one whose `version` it raises.
+    """Copy a local record, without its weights, to the published shelf, in the place of the one whose `version` it
+    raises.
 
     Raises:
-        LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its array
-            file is larger than may be published.
+        LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its
+            array file is larger than may be published.
     """
     if not e.published:
         raise ValueError(f"records of {type(e).__name__} are never published; publish what builds on them")
@@ -423,7 +448,8 @@ def _is_older(e: Experiment, folder: Path) -> bool:
 
 
 def gather(experiments: Iterable[Experiment]) -> pd.DataFrame:
-    """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is left out.
+    """One tidy table of the stored records, with a column for the seed and every field that varies; what is missing is
+    left out.
 
     A setting that shares its name with a result has its full name, such as `recipe.lr`. ValueError: that is taken, too.
     """
@@ -434,7 +460,9 @@ def gather(experiments: Iterable[Experiment]) -> pd.DataFrame:
     table = table.map(lambda v: ", ".join(map(str, v)) if isinstance(v, list) else v)
     varying = [c for c in table if c == "seed" or table[c].map(repr).nunique() > 1]
     if clash := results & set(varying):
-        raise ValueError(f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table")
+        raise ValueError(
+            f"columns {sorted(clash)} are both settings and results; rename them in the experiment's table"
+        )
     rows = zip(found, table[varying].to_dict("records"), strict=True)
     parts = [r.table.assign(**row)[[*varying, *r.table]] for (_, r), row in rows]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

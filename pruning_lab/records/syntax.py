@@ -16,7 +16,9 @@ DEVICE = re.compile(r"cuda|\bmps\b|device|autocast|tf32|tensor_float|bfloat16|ch
 
 @dataclass(frozen=True)
 class Line:
-    """One statement, of a compound one its head: where it stands, what it says, and the rows by which one sees that it ran."""
+    """One statement, of a compound one its head: where it stands, what it says, and the rows by which one sees that it
+    ran.
+    """
 
     file: str  # as `source.name_in` names it
     where: str  # the functions and classes around it, dots between; "" at the top
@@ -47,7 +49,8 @@ def statements(files: Iterable[Path], library: Path) -> list[Line]:
 
 
 def changed(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
-    """The new statements that their function did not have, or not as often, under the same heads, in whatever file it stands.
+    """The new statements that their function did not have, or not as often, under the same heads, in whatever file it
+    stands.
 
     Those that give a name another value than it had in that file are among them.
     """
@@ -59,8 +62,8 @@ def changed(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
 
 
 def unproved(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
-    """The changed statements of which it says nothing that they ran: other values of names and defaults, and what a module does
-    when it is imported."""
+    """The changed statements of which it says nothing that they ran: other values of names and defaults, and what a
+    module does when it is imported."""
     old, new = list(old), list(new)
     values = _values(old)
     return [line for line in changed(old, new) if line.at_import or _differs(line, values)]
@@ -94,7 +97,9 @@ class _Place:
     in_function: bool = False
 
     def line(self, text: str, rows: range, name: str = "", at_import: bool = False) -> Line:
-        return Line(self.file, ".".join(self.where), text, rows, name, " ".join(self.heads), at_import and not self.in_function)
+        return Line(
+            self.file, ".".join(self.where), text, rows, name, " ".join(self.heads), at_import and not self.in_function
+        )
 
     def inside(self, head: str) -> _Place:
         return replace(self, heads=(*self.heads, head))

@@ -1,10 +1,11 @@
-"""A script for certificates: run small experiments on a tree of the library, and say what they answer and which lines ran.
+"""A script for certificates: run small experiments on a tree of the library, and say what they answer and which lines
+ran.
 
     python twins.py TREE JOB.json OUT
 
-`JOB` has `twins` and `codes`, lists of [class name, settings], `tests` (names for pytest) and `double` (whether what is measured is
-computed in float64). `OUT` gets an .npz for each twin and `said.json`. The tree may be an older one, so nothing of the package
-beside this file is imported here, and of the tree's only what all of them have.
+`JOB` has `twins` and `codes`, lists of [class name, settings], `tests` (names for pytest) and `double` (whether what is
+measured is computed in float64). `OUT` gets an .npz for each twin and `said.json`. The tree may be an older one, so
+nothing of the package beside this file is imported here, and of the tree's only what all of them have.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ MEASURES = {"gradients": ("statistics",), "units": ("order", "scores", "pruning_
 
 
 def rebuild(kind: type, config: Mapping[str, Any]) -> Any:
-    """The dataclass that a stored config describes, nested ones likewise; TypeError or ValueError where it is none of this kind's."""
+    """The dataclass that a stored config describes, nested ones likewise; TypeError or ValueError where it is none of
+    this kind's.
+    """
     hints = typing.get_type_hints(kind)
     values = {}
     for name, value in config.items():
-        inner = [t for t in (hints.get(name), *typing.get_args(hints.get(name))) if isinstance(t, type) and dataclasses.is_dataclass(t)]
+        inner = [
+            t
+            for t in (hints.get(name), *typing.get_args(hints.get(name)))
+            if isinstance(t, type) and dataclasses.is_dataclass(t)
+        ]
         if isinstance(value, Mapping) and inner:
             value = rebuild(inner[0], value)
         values[name] = tuple(value) if isinstance(value, list) else value
@@ -76,8 +83,14 @@ class Lines:
 
 def arrays(record: Any) -> dict[str, np.ndarray]:
     """All that a record answers, by name: columns of its table, arrays, weights."""
-    columns = {f"table.{k}": np.array(v.tolist(), None if v.dtype.kind in "biuf" else str) for k, v in record.table.items()}
-    return columns | {f"array.{k}": v for k, v in record.arrays.items()} | {f"weight.{k}": v.numpy() for k, v in record.weights().items()}
+    columns = {
+        f"table.{k}": np.array(v.tolist(), None if v.dtype.kind in "biuf" else str) for k, v in record.table.items()
+    }
+    return (
+        columns
+        | {f"array.{k}": v for k, v in record.arrays.items()}
+        | {f"weight.{k}": v.numpy() for k, v in record.weights().items()}
+    )
 
 
 def in_double(function: Callable) -> Callable:
@@ -95,7 +108,9 @@ def in_double(function: Callable) -> Callable:
 
 
 def measure_in_double(lab: ModuleType) -> None:
-    """From now on what experiments measure on a net, while it trains or after, is computed in float64; training stays as it is."""
+    """From now on what experiments measure on a net, while it trains or after, is computed in float64; training stays
+    as it is.
+    """
     for module, names in MEASURES.items():
         for name in names:
             setattr(getattr(lab, module), name, in_double(getattr(getattr(lab, module), name)))
@@ -116,7 +131,9 @@ def answer(lab: ModuleType, kind: str, config: Mapping[str, Any], place: Path) -
 
 
 def codes(lab: ModuleType, kind: str, config: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]] | None:
-    """Class and digests of the code of an experiment and of all that it is made of; None where the tree has no such experiment."""
+    """Class and digests of the code of an experiment and of all that it is made of; None where the tree has no such
+    experiment.
+    """
     from .experiment import lineage
 
     try:

@@ -79,31 +79,41 @@ def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0)
     """The verdict of one part from one number a net, signed so that the claim says "above zero".
 
     differs: the interval above zero. at_least: above -margin. same: the 90 % interval (two one-sided tests) inside
-    +-margin. size: `values` are logs of measured over claimed and the interval lies inside +-log(margin), the margin being
-    the tolerance factor. Wholly on the other side: not reproduced. Fewer than three nets, or (differs) all with one number: undecided.
+    +-margin. size: `values` are logs of measured over claimed and the interval lies inside +-log(margin), the margin
+    being the tolerance factor. Wholly on the other side: not reproduced. Fewer than three nets, or (differs) all with
+    one number: undecided.
 
     Raises:
         ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
     """
     if kind not in KINDS or kind == "none":
         raise ValueError(f"no verdict for claims of kind {kind!r}; it is one of {KINDS[:-1]}")
-    if (kind in ("same", "at_least") and margin < 0) or (kind == "same" and margin == 0) or (kind == "size" and margin <= 1):
+    if (
+        (kind in ("same", "at_least") and margin < 0)
+        or (kind == "same" and margin == 0)
+        or (kind == "size" and margin <= 1)
+    ):
         raise ValueError(f"kind {kind!r} needs a positive margin (size: a factor above 1), got {margin}")
     if not np.isfinite(values).all():
         raise ValueError(f"numbers must be finite, got {list(values)}")
     mean, low, high = interval(values, 0.90 if kind == "same" else 0.95)
-    bound = {"differs": 0.0, "at_least": -margin, "same": margin, "size": math.log(margin) if kind == "size" else 0.0}[kind]
+    bound = {"differs": 0.0, "at_least": -margin, "same": margin, "size": math.log(margin) if kind == "size" else 0.0}[
+        kind
+    ]
     if kind in ("differs", "at_least"):
         yes, no = low > bound, high < bound
     else:
         yes, no = -bound < low and high < bound, high < -bound or low > bound
-    few = len(values) < 3 or (kind == "differs" and np.ptp(values) == 0)  # all on one point of a grid: the spread is not known
+    # all on one point of a grid: the spread is not known
+    few = len(values) < 3 or (kind == "differs" and np.ptp(values) == 0)
     word = "undecided" if few or not (yes or no) else "reproduced" if yes else "not reproduced"
     return Verdict(word if len(values) else "not run", len(values), mean, low, high)
 
 
 def combine(parts: Mapping[str, Verdict]) -> str:
-    """The verdict of a claim in parts: reproduced if all are, not reproduced if all are not, mixed if both occur, else undecided."""
+    """The verdict of a claim in parts: reproduced if all are, not reproduced if all are not, mixed if both occur, else
+    undecided.
+    """
     words = [part.word for part in parts.values()]
     if not words or all(w == "not run" for w in words):
         return "not run"
@@ -114,7 +124,9 @@ def combine(parts: Mapping[str, Verdict]) -> str:
 
 
 def worded(word: str, on: str = "", profile: str = "") -> str:
-    """The word as the page may say it: `on` names data that are not the source's own, which give no verdict; smoke has none at all."""
+    """The word as the page may say it: `on` names data that are not the source's own, which give no verdict; smoke has
+    none at all.
+    """
     if profile == "smoke" and word != "not run":
         return "no verdict at this size"
     words = {"reproduced": "holds", "not reproduced": "does not hold"}
@@ -131,10 +143,12 @@ def judge(
     margin: float = 0.0,
     kinds: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The verdicts of one claim, a row a part: claim, part, label, kind, unit, n, mean, low, high, verdict, values, and `overall`.
+    """The verdicts of one claim, a row a part: claim, part, label, kind, unit, n, mean, low, high, verdict, values, and
+    `overall`.
 
     Args:
-        parts: every part of the claim -> one number a net, signed so that the claim says "above zero"; none where it is not run.
+        parts: every part of the claim -> one number a net, signed so that the claim says "above zero"; none where it is
+            not run.
         on, profile: see `worded`. unit: of the numbers, of all parts or by part. margin: the claim's, as a number.
         kinds: part -> its kind, where the claim's measure gives a part one of its own.
     """
@@ -151,7 +165,9 @@ def judge(
 
 
 def scoreboard(judged: pd.DataFrame):
-    """A table for the page: for each claim its sentence and verdict, then a row a part; last, what chance alone would decide."""
+    """A table for the page: for each claim its sentence and verdict, then a row a part; last, what chance alone would
+    decide.
+    """
     from IPython.display import HTML
 
     rows, text = [], load()
@@ -165,10 +181,14 @@ def scoreboard(judged: pd.DataFrame):
     tried = int(((judged.n >= 3) & (judged.kind == "differs")).sum())
     chance = f"Of {tried} parts that claim a difference and have at least three nets, chance alone would decide about {0.05 * tried:.1f}."
     body = "".join(rows)
-    return HTML(f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{chance}</p>')
+    return HTML(
+        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{chance}</p>'
+    )
 
 
 def _row(part: pd.Series) -> str:
     mean = f"{part['mean']:+.2f} {part.unit}" if part.n else "none"
     ends = f"{part.low:+.2f} to {part.high:+.2f}" if np.isfinite(part.low) else "none"
-    return "<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in (part.part, mean, ends, part.n, part.verdict)) + "</tr>"
+    return (
+        "<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in (part.part, mean, ends, part.n, part.verdict)) + "</tr>"
+    )

@@ -14,16 +14,21 @@ def slopes(curves: pd.DataFrame) -> list[float]:
 
 
 def sufficient(curves: pd.DataFrame, share: float = 0.99) -> pd.Series:
-    """log2 of the size at which each row first reaches `share` of its own best; straight between sizes, in doublings."""
+    """log2 of the size at which each row first reaches `share` of its own best; straight between sizes, in
+    doublings.
+    """
     return pd.Series([_first(row, share) for _, row in curves.iterrows()], index=curves.index, dtype=float)
 
 
 def shared(one: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both, cut to the sizes between the larger of their smallest and the smaller of their largest; the ends are read off straight lines.
+    """Both, cut to the sizes between the larger of their smallest and the smaller of their largest; the ends are read
+    off straight lines.
 
     Two empty tables where there is no such stretch.
     """
-    low, high = (end(*sizes) for end, sizes in zip((max, min), zip(*(_ends(t) for t in (one, other)), strict=True), strict=True))
+    low, high = (
+        end(*sizes) for end, sizes in zip((max, min), zip(*(_ends(t) for t in (one, other)), strict=True), strict=True)
+    )
     if not low < high:
         return pd.DataFrame(), pd.DataFrame()
     return _cut(one, low, high), _cut(other, low, high)

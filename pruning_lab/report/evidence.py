@@ -44,19 +44,26 @@ class Evidence:
         return [e for e in self.experiments if type(e) is kind and all(_flat(e).get(k) == v for k, v in wanted)]
 
     def data(self, model: str | None = None) -> str:
-        """The data that the nets of one model, or of all, were trained on (Gaussian twins aside), as makers write it; "and" between."""
+        """The data that the nets of one model, or of all, were trained on (Gaussian twins aside), as makers write it;
+        "and" between.
+        """
         names = {s["dataset"].removeprefix("gaussian:") for e in self.experiments
                  if "dataset" in (s := _flat(e)) and model in (None, s["model"])}  # fmt: skip
         return " and ".join(sorted(SPELLED.get(name, name) for name in names))
 
     def apart(self, sizes: Mapping[str, str], model: str | None = None, source: str = "CIFAR-10") -> str:
-        """What sets this run apart from the source's own, for `claims.judge(on=...)`: other data, a smaller size; empty if nothing does.
+        """What sets this run apart from the source's own, for `claims.judge(on=...)`: other data, a smaller size; empty
+        if nothing does.
 
         sizes: profile -> the words for its size, "" for the source's; a profile that is not named is "small nets".
         """
         data = self.data(model)
         other = "" if data == source else data
-        return other if other and self.profile not in sizes else ", ".join(filter(None, (other, sizes.get(self.profile, "small nets"))))
+        return (
+            other
+            if other and self.profile not in sizes
+            else ", ".join(filter(None, (other, sizes.get(self.profile, "small nets"))))
+        )
 
     def records(self) -> list[Record]:
         """The records, as far as they are stored."""
@@ -64,7 +71,11 @@ class Evidence:
 
     def few(self) -> str:
         """Which lines have fewer than three nets, in a sentence."""
-        return f"Fewer than three nets: {', '.join(self.missing)}." if self.missing else "Every line has at least three nets."
+        return (
+            f"Fewer than three nets: {', '.join(self.missing)}."
+            if self.missing
+            else "Every line has at least three nets."
+        )
 
     def origin(self) -> str:
         """Where the numbers come from, in one line: profile, devices, dates, and what differs from today."""
@@ -72,9 +83,18 @@ class Evidence:
         devices = sorted({f"{r.meta['device']['name']} ({r.meta['device']['type'].upper()})" for r in records})
         days = sorted({r.meta["time"][:10] for r in records})
         lossy = {name: d["lossy"] for r in records for name, d in r.meta["data"].items() if d["lossy"]}
-        parts = [f"profile {self.profile}", " and ".join(devices), " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""]
+        parts = [
+            f"profile {self.profile}",
+            " and ".join(devices),
+            " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
+        ]
         parts += [f"{name}: {n} images are JPEG copies" for name, n in sorted(lossy.items())]
-        notes = Counter(note for r in records for note in r.notes if note.startswith(("made by", "made from")) or "data bytes" in note)
+        notes = Counter(
+            note
+            for r in records
+            for note in r.notes
+            if note.startswith(("made by", "made from")) or "data bytes" in note
+        )
         parts += [f"{n} of {len(records)} records {note}" for note, n in sorted(notes.items())]
         return "; ".join(p for p in parts if p)
 
@@ -82,8 +102,8 @@ class Evidence:
 def largest(plans: Mapping[str, Sequence[Experiment]], least: int = ENOUGH) -> Evidence:
     """The stored part of the profile whose lines all have at least `least` seeds; of several the one with most records.
 
-    Where none is whole, the one with the most whole lines. Of profiles with the same records stored the smallest, and of
-    others that are equal the largest.
+    Where none is whole, the one with the most whole lines. Of profiles with the same records stored the smallest, and
+    of others that are equal the largest.
     """
     best, rank = Evidence("none", (), ()), None
     for profile in SMALLEST_FIRST:
@@ -167,7 +187,9 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
         wanted = [e for e in lineage(plan) if e.published]
         records = [r for e in wanted if (r := find(e)) is not None]
         minutes = sum(r.meta["seconds"] for r in records) / 60
-        on = " and ".join(sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records}))
+        on = " and ".join(
+            sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records})
+        )
         rows.append({"profile": profile, "nets": sum(e.is_net for e in wanted), "records": len(wanted), "stored": len(records),
                      "minutes those took": round(minutes, 1), "on": on})  # fmt: skip
     return pd.DataFrame(rows)

@@ -52,11 +52,15 @@ def about(page: Page, found: Evidence, model: str, layer: str, part: str = "") -
     """What a figure of one layer's history carries."""
     where = place(found, model, layer)
     alt = f"{where}: measures of the layer's graph by iteration, trained and permuted."
-    return page.about(f"{model}-{layer}-{found.profile}", title=", ".join(filter(None, (where, part))), alt=alt, found=found)
+    return page.about(
+        f"{model}-{layer}-{found.profile}", title=", ".join(filter(None, (where, part))), alt=alt, found=found
+    )
 
 
 def history(found: Evidence, model: str, layer: str, **choice: object) -> pd.DataFrame:
-    """Rows of `LayerStructure` of one layer, a row an iteration, a seed and trained or permuted `weights`; empty if not run."""
+    """Rows of `LayerStructure` of one layer, a row an iteration, a seed and trained or permuted `weights`; empty if not
+    run.
+    """
     return found.table(LayerStructure, model=model, layer=layer, **(SOURCE | choice))
 
 
@@ -67,10 +71,14 @@ def ends(table: pd.DataFrame, weights: str = "trained") -> tuple[pd.DataFrame, p
 
 
 def gain(table: pd.DataFrame, column: str) -> list[float]:
-    """How far a measure stands above its permuted null at the end, minus the same at the start, in hundredths; one a net."""
+    """How far a measure stands above its permuted null at the end, minus the same at the start, in hundredths; one a
+    net.
+    """
     if table.empty:
         return []
-    start, end = (trained[column] - null[column] for trained, null in zip(ends(table), ends(table, "permuted"), strict=True))
+    start, end = (
+        trained[column] - null[column] for trained, null in zip(ends(table), ends(table, "permuted"), strict=True)
+    )
     return (100 * (end - start)).dropna().tolist()
 
 
@@ -82,7 +90,9 @@ def growth(table: pd.DataFrame) -> list[float]:
     return (100 * (end.norm / start.norm - 1)).tolist()
 
 
-def parts(found: Evidence, model: str, layer: str, columns: Iterable[str], grows: bool = False) -> dict[str, list[float]]:
+def parts(
+    found: Evidence, model: str, layer: str, columns: Iterable[str], grows: bool = False
+) -> dict[str, list[float]]:
     """Parts of a claim on one layer: the gain in each of these measures, and, if asked, the growth of the mean norm."""
     table, name = history(found, model, layer), f"{NAMES[model]} {layer}"
     gains = {f"{name}: {GAINS[column]}": gain(table, column) for column in columns}
@@ -90,7 +100,9 @@ def parts(found: Evidence, model: str, layer: str, columns: Iterable[str], grows
 
 
 def crowding(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
-    """Rank correlation of a unit's norm with the mean cosine of its nearest units, at both ends, a row a layer that was run."""
+    """Rank correlation of a unit's norm with the mean cosine of its nearest units, at both ends, a row a layer that was
+    run.
+    """
     rows = []
     for model, layer in where:
         if len(table := history(found, model, layer)):
@@ -111,26 +123,36 @@ def choices(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
 
 
 def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | None:
-    """The graph of one net's layer, with the accuracy along each order of removal where that was measured; None: not run."""
+    """The graph of one net's layer, with the accuracy along each order of removal where that was measured; None: not
+    run.
+    """
     drawn = found.of(LayerGraph, model=model, layer=layer)
     if not drawn:
         return None
     record, net = run(drawn[0]), drawn[0].snapshots.net
     curves = [run(e).table for e in found.of(UnitCurve) if e.parent == net and e.layer == layer]
-    lowest = curves[0].query("remove == 'lowest' and repeat == 0") if curves else pd.DataFrame(columns=["criterion", "accuracy"])
+    lowest = (
+        curves[0].query("remove == 'lowest' and repeat == 0")
+        if curves
+        else pd.DataFrame(columns=["criterion", "accuracy"])
+    )
     accuracy = {criterion: rows.accuracy.tolist() for criterion, rows in lowest.groupby("criterion")}
     title = f"{place(found, model, layer)}: weight vectors of one net"
     return ForceGraph.from_layer(record.table, record.arrays, accuracy, name=name, snapshot=-1, title=title)
 
 
 def merged(found: Evidence, model: str, layer: str) -> ForceGraph | None:
-    """Two nets that differ in their seed in one graph, at the start and the end; None where two have no weights on this machine."""
+    """Two nets that differ in their seed in one graph, at the start and the end; None where two have no weights on this
+    machine.
+    """
     watched = [e.snapshots.net for e in found.of(LayerStructure, model=model, layer=layer, **SOURCE)]
     two = [net for net in watched if find(net, weights=True)][:2]  # published records have no weights
     if len(two) < 2:
         return None
     told = dict(name="merged", time="snapshot", snapshot=-1, title=f"{NAMES[model]} {layer}: two nets in one graph")
-    return ForceGraph.from_snapshots({f"seed {net.seed}": _both_ends(net, layer) for net in two}, ["start", "end"], **told)
+    return ForceGraph.from_snapshots(
+        {f"seed {net.seed}": _both_ends(net, layer) for net in two}, ["start", "end"], **told
+    )
 
 
 def _both_ends(net: Train, layer: str) -> np.ndarray:
@@ -139,7 +161,9 @@ def _both_ends(net: Train, layer: str) -> np.ndarray:
 
 
 def across(drawn: ForceGraph) -> tuple[int, float]:
-    """Of the edges in sight at the end of a graph of two nets: how many, and the share that joins different nets (0 without any)."""
+    """Of the edges in sight at the end of a graph of two nets: how many, and the share that joins different nets (0
+    without any).
+    """
     i, j, cosines = drawn.edges(1)
     size, seen = drawn.meta["nets"][0][1], cosines >= drawn.cutoff
     return int(seen.sum()), float(((i < size) != (j < size))[seen].mean()) if seen.any() else 0.0
@@ -153,7 +177,10 @@ def sentences(page: Page, where: Mapping[str, Where], verdicts: pd.DataFrame, tw
         told[f"{name}_read"] = f"{moved(found, model, layer)}."
         told[f"{name}_numbers"] = measured(found, model, layer)
     first = next((place for place in where.values() if len(history(found, *place))), next(iter(where.values())))
-    told["answer_fg1"], told["fg1_parts"] = moved(found, *first), tally(verdicts[verdicts.claim == "FG1"], page.is_source)
+    told["answer_fg1"], told["fg1_parts"] = (
+        moved(found, *first),
+        tally(verdicts[verdicts.claim == "FG1"], page.is_source),
+    )
     told["answer_fg2"], told["class_read"] = clustered(found, *where["vgg19"])
     return told | dict(merged_read=mixed(two), plain_vgg=without_norms(found))
 

@@ -166,7 +166,9 @@ def steps(table: pd.DataFrame) -> dict[str, Pair]:
 def ladder(table: pd.DataFrame, column: str = "test") -> pd.DataFrame:
     """What each step is worth over the widths planned with the whole ladder, as `figures.differences` takes it."""
     whole = set(table.width[table.rung == "shuffled"])
-    parts = ((name, name.partition(":")[0], per_seed(table, pair, column, whole)) for name, pair in steps(table).items())
+    parts = (
+        (name, name.partition(":")[0], per_seed(table, pair, column, whole)) for name, pair in steps(table).items()
+    )
     return drawn(parts).assign(verdict="")
 
 

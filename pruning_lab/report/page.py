@@ -18,8 +18,8 @@ Plan = Callable[[str], Sequence[Experiment]]
 class Page:
     """What a chapter's cells ask for between its plan and its figures.
 
-    `own` is what of this profile's plan is stored here, `shown` the largest published run, or `own` where there is none. Both are
-    read when they are first asked for, so `sweep` comes before them.
+    `own` is what of this profile's plan is stored here, `shown` the largest published run, or `own` where there is
+    none. Both are read when they are first asked for, so `sweep` comes before them.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Page:
         self._kept: dict[str, Evidence] = {}
 
     def sweep(self, lost: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
-        """Compute what is missing of this profile's plan. A net that ends in an error of the kind `lost` is a result: left out."""
+        """Compute what is missing of this profile's plan. A net that ends in an error of the kind `lost` is a result:
+        left out.
+        """
         try:
             sweep(self.plan(self.profile))
         except SweepError as error:
@@ -62,7 +64,9 @@ class Page:
     def shown(self) -> Evidence:
         """The largest run: all that is stored of the plan in which most that counts is there."""
         chosen = self.counted.profile
-        return self._once("shown", lambda: self.own if chosen == self.profile else evidence.stored(chosen, self.plan(chosen)))
+        return self._once(
+            "shown", lambda: self.own if chosen == self.profile else evidence.stored(chosen, self.plan(chosen))
+        )
 
     @property
     def is_source(self) -> bool:
@@ -86,12 +90,16 @@ class Page:
         """What each profile takes, as a table for the page."""
         return evidence.plain(evidence.costs({name: self.plan(name) for name in PROFILES}))
 
-    def judge(self, id: str, parts: Mapping[str, Sequence[float]], found: Evidence | None = None, **how: Any) -> pd.DataFrame:
+    def judge(
+        self, id: str, parts: Mapping[str, Sequence[float]], found: Evidence | None = None, **how: Any
+    ) -> pd.DataFrame:
         """The verdicts of one claim on what is shown, or on some other run; `how` as `claims.judge` has it."""
         return claims.judge(id, parts, profile=self._of(found).profile, **how)
 
     def tell(self, verdicts: pd.DataFrame | None = None, **sentences: Any) -> None:
-        """Hand the page's prose its verdicts by id, where its numbers come from (`origin`, `own_origin`), what is `missing`, and more."""
+        """Hand the page's prose its verdicts by id, where its numbers come from (`origin`, `own_origin`), what is
+        `missing`, and more.
+        """
         words = {} if verdicts is None else verdicts.groupby("claim", sort=False).overall.first().to_dict()
         origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.counted.few())
         evidence.glue(**words | origins | sentences)
@@ -110,7 +118,9 @@ class Page:
 
 
 def show(drawn: Any) -> None:
-    """Put a widget on the page, before it the picture that stands there without a script; nothing where there is none."""
+    """Put a widget on the page, before it the picture that stands there without a script; nothing where there is
+    none.
+    """
     from IPython.display import display
 
     if drawn is not None:

@@ -79,15 +79,17 @@ def speeds(record: Record) -> pd.DataFrame:
     """`InferenceSpeed` as the page has it: a row a net and batch; the milliseconds with their quartiles."""
     rows = record.table
     spans = [f"{row.milliseconds:.2f} ({row.low:.2f} to {row.high:.2f})" for row in rows.itertuples()]
-    return pd.DataFrame({
-        "net": rows.net.replace(NETS),
-        "images at once": rows.batch,
-        "numbers stored": rows.parameters.map("{:,}".format),
-        "multiplications an image": rows.multiplications.map("{:,}".format),
-        "megabytes": (rows.bytes / 1e6).round(2),
-        "milliseconds": spans,
-        "of the dense net's": rows.of_dense.map("{:.2f}".format),
-    })
+    return pd.DataFrame(
+        {
+            "net": rows.net.replace(NETS),
+            "images at once": rows.batch,
+            "numbers stored": rows.parameters.map("{:,}".format),
+            "multiplications an image": rows.multiplications.map("{:,}".format),
+            "megabytes": (rows.bytes / 1e6).round(2),
+            "milliseconds": spans,
+            "of the dense net's": rows.of_dense.map("{:.2f}".format),
+        }
+    )
 
 
 def sentences(

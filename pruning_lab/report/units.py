@@ -142,7 +142,9 @@ def shifts(found: Evidence, others: Mapping[str, Mapping[str, object]], where: W
     """
     ours = _lowest(curves(found, *where))
     moved = {name: _lowest(curves(found, *where, **choice)) - ours for name, choice in others.items()}
-    parts = [(name, criterion, shift[criterion].dropna().tolist()) for name, shift in moved.items() for criterion in FIRST]
+    parts = [
+        (name, criterion, shift[criterion].dropna().tolist()) for name, shift in moved.items() for criterion in FIRST
+    ]
     rows = drawn((f"{name}: {figures.words(criterion)}", criterion, values) for name, criterion, values in parts)
     return rows.assign(verdict="shift")
 

@@ -43,7 +43,9 @@ class Budget(Limit):
     """A limit of so many seconds of wall-clock time; for one sweep."""
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no seconds above 0, or more than a year."""
+        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no seconds above 0, or more
+        than a year.
+        """
         if not 0 < seconds <= LONGEST:
             raise ValueError(f"a budget of {seconds:g} seconds: expected a number above 0, at most {LONGEST:,}")
         self.seconds = seconds
@@ -113,7 +115,8 @@ class Budget(Limit):
     def close(self, state: _Sweep) -> None:
         """Say what is stored, what was stopped on its way, and what was not begun, by kind."""
         begun = state.costs.keys() - state.stored - state.failed.keys() - state.waiting.keys()
-        state.stored |= {e for e in begun if told(lambda e=e: store.find(e, e.has_weights), None)}  # it ended as the time did
+        # it ended as the time did
+        state.stored |= {e for e in begun if told(lambda e=e: store.find(e, e.has_weights), None)}
         used = time.monotonic() - self.since
         print(
             f"{len(state.stored)} of {len(state.costs)} are stored after {used:.0f} s of {self.seconds:g} s", flush=True

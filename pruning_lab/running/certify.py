@@ -1,7 +1,7 @@
 """Making certificates: small twins of every kind of published record, run on the code of a commit and on today's.
 
-Answers that are the same bit by bit give a certificate, unless a changed line ran in no twin: then it is refused, or a test
-that covers the line is named. `certificates.py` says what a certificate is good for.
+Answers that are the same bit by bit give a certificate, unless a changed line ran in no twin: then it is refused, or a
+test that covers the line is named. `certificates.py` says what a certificate is good for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from ..training.recipe import Recipe
 from .smoke import SIDES, WIDTHS
 
 ROOT = source.PACKAGE.parent
-SMALL = dict(at=(0, 6), epochs=(0, 1, 2), sample=32, test_images=50, seed=0, followed=50, ends=3, repeats=2, density=0.3)
+SMALL = dict(
+    at=(0, 6), epochs=(0, 1, 2), sample=32, test_images=50, seed=0, followed=50, ends=3, repeats=2, density=0.3
+)
 
 
 class Refused(Exception):
@@ -51,7 +53,9 @@ class Said:
 
     def lines(self) -> list[syntax.Line]:
         """The statements of all files that experiments rest on."""
-        return syntax.statements(source.closure((self.library / "experiments" / "__init__.py").resolve(), self.library), self.library)
+        return syntax.statements(
+            source.closure((self.library / "experiments" / "__init__.py").resolve(), self.library), self.library
+        )
 
     def answer(self, k: int) -> dict[str, np.ndarray]:
         """What the k-th twin answers, by name."""
@@ -74,16 +78,20 @@ class Waivers:
         """From words such as "train:_Run.resume=tests/test_train.py::test_x".
 
         Raises:
-            ValueError: for others, and where neither the library of today nor that of the commit `since` has the file or the
-                function, or there is no such test.
+            ValueError: for others, and where neither the library of today nor that of the commit `since` has the file
+                or the function, or there is no such test.
         """
         found = cls()
         for word in words:
             place, equals, test = word.partition("=")
             if not equals or not place or not (ROOT / test.partition("::")[0]).is_file():
-                raise ValueError(f"waiver {word!r}: expected FILE:FUNCTION=TEST, or FILE=TEST, with a test that there is")
+                raise ValueError(
+                    f"waiver {word!r}: expected FILE:FUNCTION=TEST, or FILE=TEST, with a test that there is"
+                )
             if lacking := _lacking(test):
-                raise ValueError(f"waiver {word!r}: {test.partition('::')[0]} has no {lacking}: expected a test that there is")
+                raise ValueError(
+                    f"waiver {word!r}: {test.partition('::')[0]} has no {lacking}: expected a test that there is"
+                )
             found.tests.setdefault(place, []).append(test)
         if found.tests:
             _see_places(found.tests, since)
@@ -94,12 +102,18 @@ def _lacking(test: str) -> str | None:
     """The first name in the id of a test, such as "tests/test_x.py::TestX::test_y[1]", that its file does not have."""
     file, *names = test.partition("[")[0].split("::")
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8")) if names else ast.Module([], [])
-    defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.alias)}
+    defined = {
+        n.name
+        for n in ast.walk(tree)
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.alias)
+    }
     return next((name for name in names if name not in defined), None)
 
 
 def _see_places(named: Iterable[str], since: str | None) -> None:
-    """See that there are the files and functions that waivers name, today or in the commit; ValueError with the names there are."""
+    """See that there are the files and functions that waivers name, today or in the commit; ValueError with the names
+    there are.
+    """
     known = _places(source.PACKAGE)
     if since and not known.issuperset(named):  # what is gone since may be waived, too
         with checked_out(since) as tree:
@@ -109,7 +123,9 @@ def _see_places(named: Iterable[str], since: str | None) -> None:
         if place not in known:
             inside = colon and file in known
             beside = sorted(p for p in known if (p.startswith(f"{file}:") if inside else ":" not in p))
-            raise ValueError(f"waiver of {place!r}: there is no such {'function' if inside else 'file'}; there are {', '.join(beside)}")
+            raise ValueError(
+                f"waiver of {place!r}: there is no such {'function' if inside else 'file'}; there are {', '.join(beside)}"
+            )
 
 
 def _places(library: Path) -> set[str]:
@@ -124,7 +140,9 @@ def bounds(words: Iterable[tuple[str, str]]) -> dict[str, float]:
     for kind, text in words:
         known = getattr(experiments, kind, None)
         if kind not in experiments.__all__ or known.is_net:
-            raise ValueError(f"--rounding {kind}: expected a kind of measurement, one of {', '.join(experiments.__all__)}, and no training")
+            raise ValueError(
+                f"--rounding {kind}: expected a kind of measurement, one of {', '.join(experiments.__all__)}, and no training"
+            )
         try:
             found[kind] = float(text)
         except ValueError:
@@ -149,7 +167,9 @@ def experiment_of(meta: Mapping[str, Any]) -> Experiment:
 
 
 def small(e: Any) -> Any:
-    """A twin of an experiment or a recipe that takes a moment: digits, tiny widths, a few steps; all other settings its own."""
+    """A twin of an experiment or a recipe that takes a moment: digits, tiny widths, a few steps; all other settings its
+    own.
+    """
     if isinstance(e, Recipe):
         short = dict(iterations=6) if e.iterations else dict(epochs=2)
         held = dict(drops=(3,) if e.drops else (), holdout=10 if e.holdout else 0)
@@ -191,12 +211,29 @@ def ask(trees: Sequence[Path], job: Mapping[str, Any], out: Path) -> list[Said]:
         folder = out / str(k)
         (folder / "published").mkdir(parents=True)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        own = dict(STORE=folder / "store", RESULTS=folder / "published", DEVICE="cpu", PLUGINS="", WORKERS="1", CLUSTER="")
-        settings = os.environ | {f"PRUNING_LAB_{name}": str(value) for name, value in own.items()} | {"TQDM_DISABLE": "1"}
+        own = dict(
+            STORE=folder / "store", RESULTS=folder / "published", DEVICE="cpu", PLUGINS="", WORKERS="1", CLUSTER=""
+        )
+        settings = (
+            os.environ | {f"PRUNING_LAB_{name}": str(value) for name, value in own.items()} | {"TQDM_DISABLE": "1"}
+        )
         settings |= {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(source.PACKAGE / "records" / "twins.py"), str(tree), str(folder / "job.json"), str(folder)]
-        running.append(subprocess.Popen(command, cwd=tree, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-    return [_said(tree, out / str(k), *_ended(process)) for k, (tree, process) in enumerate(zip(trees, running, strict=True))]
+        command = [
+            sys.executable,
+            str(source.PACKAGE / "records" / "twins.py"),
+            str(tree),
+            str(folder / "job.json"),
+            str(folder),
+        ]
+        running.append(
+            subprocess.Popen(
+                command, cwd=tree, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+    return [
+        _said(tree, out / str(k), *_ended(process))
+        for k, (tree, process) in enumerate(zip(trees, running, strict=True))
+    ]
 
 
 def _ended(process: subprocess.Popen) -> tuple[int, str]:
@@ -226,7 +263,9 @@ def differing(old: Said, new: Said, asked: Sequence[Experiment]) -> dict[int, st
             continue
         a, b = old.answer(k), new.answer(k)
         timed = {f"table.{name}" for name in e.timed}
-        if other := sorted(n for n in (a.keys() | b.keys()) - timed if n not in a or n not in b or not _same(a[n], b[n])):
+        if other := sorted(
+            n for n in (a.keys() | b.keys()) - timed if n not in a or n not in b or not _same(a[n], b[n])
+        ):
             found[k] = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
     return found
 
@@ -238,7 +277,8 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 def rounded(
     asked: Sequence[Experiment], differ: Mapping[int, str], bounds: Mapping[str, float], old: Said, new: Said, out: Path
 ) -> dict[str, Any]:
-    """For kinds whose answers may move by rounding: how far they did, and how far both are from twins measured in float64.
+    """For kinds whose answers may move by rounding: how far they did, and how far both are from twins measured in
+    float64.
 
     Raises:
         Refused: a training moved, a twin moved further than its bound, or away from the one in float64.
@@ -287,7 +327,9 @@ def states(old: Said, new: Said) -> dict[str, dict[str, str]]:
     return found
 
 
-def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int = 0, say=print) -> Mapping[str, Any] | None:
+def certify(
+    since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int = 0, say=print
+) -> Mapping[str, Any] | None:
     """Make a certificate that today's code answers as that of a commit, and store it.
 
     None where the code says the same that published records of today's keys rest on.
@@ -302,14 +344,19 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         Refused: answers differ, or lines have neither run nor been waived. ValueError: no such commit.
     """
     shelf = [(folder, meta, experiment_of(meta)) for folder, meta in published()]
-    asked_for = [e for folder, _, e in shelf if e.key == folder.name]  # the others await what their raised version asks for
+    # the others await what their raised version asks for
+    asked_for = [e for folder, _, e in shelf if e.key == folder.name]
     with checked_out(since) as tree, tempfile.TemporaryDirectory(prefix="certify-") as out:
         found = states(*ask([tree, ROOT], dict(codes=[_described(e) for e in asked_for]), Path(out) / "codes"))
         if not found:
             return None
-        stand = _verified([*certificates.stored(), dict(devices="all", states=found)], [(type(e).__name__, m, e) for _, m, e in shelf])
+        stand = _verified(
+            [*certificates.stored(), dict(devices="all", states=found)], [(type(e).__name__, m, e) for _, m, e in shelf]
+        )
         if lost := [f.name for (f, _, e), stands in zip(shelf, stand, strict=True) if e.key == f.name and not stands]:
-            raise Refused(f"{len(lost)} published records did not stand at {since} ({lost[0]}, ...): name an older commit with --since")
+            raise Refused(
+                f"{len(lost)} published records did not stand at {since} ({lost[0]}, ...): name an older commit with --since"
+            )
         asked = twins(asked_for) + cheapest(shelf, spot)
         say(f"{len(asked)} twins of {len(asked_for)} published records, on {since} and on today's code")
         old, new = ask([tree, ROOT], dict(twins=[_described(e) for e in asked]), Path(out) / "twins")
@@ -318,9 +365,13 @@ def certify(since: str, waivers: Waivers, bounds: Mapping[str, float], spot: int
         if differ and not bounds:
             named = (f"  {type(asked[k]).__name__} {asked[k].key}: {why}" for k, why in differ.items())
             raise Refused("\n".join(["answers differ:", *named]))
-        silent = {type(e).__name__ for e in asked} - {type(e).__name__ for e, error in zip(asked, new.errors, strict=True) if not error}
+        silent = {type(e).__name__ for e in asked} - {
+            type(e).__name__ for e, error in zip(asked, new.errors, strict=True) if not error
+        }
         if silent:
-            raise Refused(f"no twin of {', '.join(sorted(silent))} gives an answer here: {next(filter(None, new.errors))}")
+            raise Refused(
+                f"no twin of {', '.join(sorted(silent))} gives an answer here: {next(filter(None, new.errors))}"
+            )
         missed = unseen(old, new)
         covered(missed, waivers, Path(out), say)
         waived = told(missed, syntax.unproved(old.lines(), new.lines()), waivers)
@@ -362,7 +413,8 @@ def covered(missed: Sequence[syntax.Line], waivers: Waivers, out: Path, say) -> 
 def told(missed: Iterable[syntax.Line], unproved: Iterable[syntax.Line], waivers: Waivers) -> dict[str, Any]:
     """What a certificate says of waived lines: by function, what they say and which tests were named for them.
 
-    `constants` are those, apart, that run at import whatever a test does: that their tests would notice, a person has said.
+    `constants` are those, apart, that run at import whatever a test does: that their tests would notice, a person has
+    said.
     """
     found: dict[str, dict[str, Any]] = dict(waived={}, constants={})
     settled = set(unproved)
@@ -380,7 +432,9 @@ def _by_place(lines: Iterable[syntax.Line]) -> dict[str, list[syntax.Line]]:
 
 
 def _listed(lines: Iterable[syntax.Line]) -> str:
-    return "\n".join(f"  {place}\n" + "\n".join(f"      {line.text}" for line in of) for place, of in _by_place(lines).items())
+    return "\n".join(
+        f"  {place}\n" + "\n".join(f"      {line.text}" for line in of) for place, of in _by_place(lines).items()
+    )
 
 
 def keep(certificate: Mapping[str, Any], shelf: Sequence[tuple[str, Mapping[str, Any], Experiment]]) -> None:
@@ -391,12 +445,19 @@ def keep(certificate: Mapping[str, Any], shelf: Sequence[tuple[str, Mapping[str,
     certificates.save(fewer if alike else [*before, certificate])
 
 
-def _verified(found: Sequence[Mapping[str, Any]], shelf: Sequence[tuple[str, Mapping[str, Any], Experiment]]) -> list[bool]:
-    return [state(e.code()) in certificates.reached(kind, state(m["code"]), found, m["device"]["type"]) for kind, m, e in shelf]
+def _verified(
+    found: Sequence[Mapping[str, Any]], shelf: Sequence[tuple[str, Mapping[str, Any], Experiment]]
+) -> list[bool]:
+    return [
+        state(e.code()) in certificates.reached(kind, state(m["code"]), found, m["device"]["type"])
+        for kind, m, e in shelf
+    ]
 
 
 def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count: int) -> list[Experiment]:
-    """The published experiments that took least, what they build on included, at their full size, on data that are here."""
+    """The published experiments that took least, what they build on included, at their full size, on data that are
+    here.
+    """
     if not count:
         return []
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
@@ -409,7 +470,9 @@ def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count:
 
 
 def unverified() -> list[str]:
-    """Published records that are neither current nor certified, or whose settings have another key today: name and why."""
+    """Published records that are neither current nor certified, or whose settings have another key today: name and
+    why.
+    """
     found = []
     for folder, meta in published():
         e = experiment_of(meta)
@@ -427,12 +490,16 @@ def _moved(e: Experiment, version: int, name: str) -> str:
         for kind, setting, value in _given(e):
             if _key_at_default(e, kind, setting, value) == name:
                 was = f"the default of {kind.__name__}.{setting} was {value!r} when it was made"
-                return f"{was}, so that its settings are {e.key} today; put the default back, or sweep and publish again"
+                return (
+                    f"{was}, so that its settings are {e.key} today; put the default back, or sweep and publish again"
+                )
     return f"superseded by {e.key}; sweep and publish that"
 
 
 def _given(tree: Any) -> dict[tuple[type, str, Any], None]:
-    """Class, name and value of every setting that is not its default, nested ones included; values that can be hashed."""
+    """Class, name and value of every setting that is not its default, nested ones included; values that can be
+    hashed.
+    """
     found: dict[tuple[type, str, Any], None] = {}
     for f in fields(tree):
         value = getattr(tree, f.name)
@@ -452,7 +519,9 @@ def _key_at_default(e: Experiment, *one: Any) -> str | None:
 
 def _at_default(tree: Any, kind: type, setting: str, value: Any) -> Any:
     """The same settings, but one of a kind, where it has that value, at its default."""
-    change = {f.name: _at_default(v, kind, setting, value) for f in fields(tree) if is_dataclass(v := getattr(tree, f.name))}
+    change = {
+        f.name: _at_default(v, kind, setting, value) for f in fields(tree) if is_dataclass(v := getattr(tree, f.name))
+    }
     if type(tree) is kind and getattr(tree, setting) == value:
         change[setting] = next(f.default for f in fields(tree) if f.name == setting)
     return replace(tree, **change)
@@ -461,7 +530,9 @@ def _at_default(tree: Any, kind: type, setting: str, value: Any) -> Any:
 def reference() -> str:
     """The commit in which published records or certificates last changed: then all of them stood."""
     shelf = environment.published_shelf()
-    found = subprocess.run(["git", "log", "-1", "--format=%h", "--", str(shelf)], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(
+        ["git", "log", "-1", "--format=%h", "--", str(shelf)], cwd=ROOT, capture_output=True, text=True
+    )
     if found.returncode or not found.stdout.strip():
         raise ValueError("git knows no commit with published records: name one with --since")
     return found.stdout.strip()

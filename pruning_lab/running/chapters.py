@@ -37,8 +37,9 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
     """The experiments of a chapter at a profile: its `parameters` cell, then the overrides, then its `plan` cells.
 
     Raises:
-        ValueError: the chapter has no such parameter or profile, a parameter is of another kind or range than it may be (see
-            `parameters.check`), or the plan does not end in a list `experiments`. FileNotFoundError: no such notebook.
+        ValueError: the chapter has no such parameter or profile, a parameter is of another kind or range than it may be
+            (see `parameters.check`), or the plan does not end in a list `experiments`. FileNotFoundError: no such
+            notebook.
     """
     given = {"profile": profile, **(parameters or {})}
     names = defaults(path)

@@ -21,7 +21,8 @@ from ..records.store import find
 if TYPE_CHECKING:
     from distributed import Client
 
-SMALL = 1e10  # multiply-adds of a training step below which a large GPU mostly waits for the host: in float32, about a millisecond
+# multiply-adds of a training step below which a large GPU mostly waits for the host: in float32, about a millisecond
+SMALL = 1e10
 SHARE = 0.25  # of a GPU, for a small net
 PATIENCE = 60.0  # seconds that a resource may be away (a worker that restarts) and that a shared folder may be late
 ANSWER = 10.0  # seconds that a scheduler has to answer
@@ -70,7 +71,9 @@ def is_small(e: Experiment) -> bool:
 
 
 def gpus(e: Experiment, offered: float) -> float:
-    """GPUs to ask for where the best worker has so many: 1, or `SHARE` for what is small; never more than a worker has."""
+    """GPUs to ask for where the best worker has so many: 1, or `SHARE` for what is small; never more than a worker
+    has.
+    """
     return min(SHARE if is_small(e) else 1.0, offered) if offered else 0.0
 
 
@@ -143,7 +146,9 @@ class Cluster:
         end = time.monotonic() + PATIENCE
         while find(e, e.has_weights) is None:
             if time.monotonic() > end:
-                raise ClusterError(f"a worker computed {type(e).__name__} {e.key}, but its record is not here: {SHARED}")
+                raise ClusterError(
+                    f"a worker computed {type(e).__name__} {e.key}, but its record is not here: {SHARED}"
+                )
             time.sleep(LOOK)
 
 
@@ -152,7 +157,9 @@ SHARED = "PRUNING_LAB_STORE must name one folder that every machine sees, wherev
 
 @contextmanager
 def serving(client: Client) -> Iterator[Cluster]:
-    """The client as an executor, and, as long as it lasts, a file in the store by which workers know that it is theirs too."""
+    """The client as an executor, and, as long as it lasts, a file in the store by which workers know that it is theirs
+    too.
+    """
     token = f"sweep-{uuid.uuid4().hex}"
     file = environment.local_shelf() / "locks" / token
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""What a list of experiments would take on this device, from measured steps: runs, time and memory, before anything is run."""
+"""What a list of experiments would take on this device, from measured steps: runs, time and memory, before anything is
+run.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from .sweeps import duration, makers, missing, told
 
 BASE = 500_000_000  # bytes of a process that has loaded Python and torch, on a GPU those of its context
 SPEED = 5e10  # multiply-adds a second on which `cost()` rests: two CPU cores
-WARM, BLOCKS, BLOCK = 2, 4, 0.05  # steps before the clock counts; blocks of steps, of which the best counts; seconds of a block
+# steps before the clock counts; blocks of steps, of which the best counts; seconds of a block
+WARM, BLOCKS, BLOCK = 2, 4, 0.05
 LONG = 2.0  # seconds: a look expected to take longer is not tried but reckoned by `cost()`
 
 
@@ -38,7 +41,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds and peak bytes of every missing run, in the order of the sweep, and how many of the plan's experiments are stored."""
+    """Seconds and peak bytes of every missing run, in the order of the sweep, and how many of the plan's experiments
+    are stored.
+    """
 
     seconds: dict[Experiment, float]
     memory: dict[Experiment, int]
@@ -49,7 +54,9 @@ class Estimate:
     left_out: dict[Experiment, str] = field(default_factory=dict)  # of which this cannot be told, and why
 
     def table(self) -> pd.DataFrame:
-        """A row for each kind of run: what, model, width, data, batch, iterations; runs, step_ms, seconds in all, bytes of one."""
+        """A row for each kind of run: what, model, width, data, batch, iterations; runs, step_ms, seconds in all, bytes
+        of one.
+        """
         rows = [self._row(e) for e in self.seconds]
         if not rows:
             return pd.DataFrame()
@@ -59,14 +66,17 @@ class Estimate:
         return table.groupby(keys, dropna=False, sort=False).agg(how).reset_index()
 
     def _row(self, e: Experiment) -> dict[str, Any]:
-        row = dict(what=type(e).__name__, model="", width=None, data="", batch=None, iterations=None, runs=1, step_ms=None)
+        row = dict(
+            what=type(e).__name__, model="", width=None, data="", batch=None, iterations=None, runs=1, step_ms=None
+        )
         if t := e.training():
             row |= dict(model=t.net.model, width=t.net.width, data=t.net.dataset, batch=t.recipe.batch)
             row |= dict(iterations=iterations(t), step_ms=1000 * self.steps[e].step)
         return row | dict(seconds=self.seconds[e], bytes=self.memory[e])
 
     def total(self, workers: int = 1) -> tuple[float, int]:
-        """Seconds and peak bytes with so many workers that do not slow each other down, `BASE` for each process included.
+        """Seconds and peak bytes with so many workers that do not slow each other down, `BASE` for each process
+        included.
 
         ValueError: no workers.
         """
@@ -77,23 +87,33 @@ class Estimate:
 
     def text(self, workers: int = 1) -> str:
         """The table and the totals, for a terminal."""
-        where = f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}" if _cpu() else str(environment.device())
+        where = (
+            f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}"
+            if _cpu()
+            else str(environment.device())
+        )
         head = f"{self.stored} of {self.asked} experiments are stored; {len(self.seconds)} runs are missing, what these build on included"
         lines = [head, *self._lines()] if self.seconds else [head]
         lines += [f"left out: {named(e)}: {why}" for e, why in self.left_out.items()]
         for n in sorted({1, workers}) if self.seconds else ():
             seconds, memory = self.total(n)
             who = "in one process" if n == 1 else f"with {n} workers that do not slow each other down"
-            lines.append(f"{who}: about {duration(seconds)}, {memory / 1e9:.1f} GB (estimated from steps measured here, {where})")
+            lines.append(
+                f"{who}: about {duration(seconds)}, {memory / 1e9:.1f} GB (estimated from steps measured here, {where})"
+            )
         return "\n".join(lines)
 
     def _lines(self) -> list[str]:
-        lines = [f"{'':19} {'net':20} {'data':18} {'runs':>5} {'steps a run':>11} {'a step':>10} {'a run':>12} {'memory':>9}"]
+        lines = [
+            f"{'':19} {'net':20} {'data':18} {'runs':>5} {'steps a run':>11} {'a step':>10} {'a run':>12} {'memory':>9}"
+        ]
         for row in self.table().itertuples():
             net = row.model + (f" {row.width:.0f}" if pd.notna(row.width) else "")
             steps = (f"{row.iterations:,.0f}", f"{row.step_ms:,.2f} ms") if pd.notna(row.iterations) else ("", "")
             a_run, memory = _short(row.seconds / row.runs), f"{row.bytes / 1e6:,.0f} MB" if row.bytes else ""
-            lines.append(f"{row.what:19} {net:20} {row.data:18} {row.runs:5} {steps[0]:>11} {steps[1]:>10} {a_run:>12} {memory:>9}")
+            lines.append(
+                f"{row.what:19} {net:20} {row.data:18} {row.runs:5} {steps[0]:>11} {steps[1]:>10} {a_run:>12} {memory:>9}"
+            )
         return lines
 
 
@@ -107,13 +127,15 @@ def estimate(
 
     A training takes its number of steps, one evaluation an epoch and its looks; anything else takes its `cost()` at the
     speed of this device. Times are those of a machine on which nothing else computes. Memory is reckoned, not measured:
-    parameters, gradients, moments, images and the activations of a batch; what criteria and statistics take comes on top.
+    parameters, gradients, moments, images and the activations of a batch; what criteria and statistics take comes on
+    top.
 
     Args:
         fresh: as if nothing were stored.
         measured: what earlier calls in this process measured, and this one adds to. say: told what is being measured.
 
-    One that cannot be estimated, such as a net whose data are not here, is left out with its error, and what builds on it.
+    One that cannot be estimated, such as a net whose data are not here, is left out with its error, and what builds on
+    it.
     """
     measured = {} if measured is None else measured
     environment.reuse_memory()  # as a sweep does
@@ -172,19 +194,36 @@ def signature(training: Training) -> tuple:
     """What the time of a step hangs on: two trainings that agree in it are measured once."""
     net, r = training.net, training.recipe
     images = net.split("train", net.limit).images
-    return net.model, net.width, tuple(images.shape[1:]), _batch(training), r.optimizer, bool(r.momentum), r.precision, r.augmentation
+    return (
+        net.model,
+        net.width,
+        tuple(images.shape[1:]),
+        _batch(training),
+        r.optimizer,
+        bool(r.momentum),
+        r.precision,
+        r.augmentation,
+    )
 
 
 def measure(training: Training, say: Callable[[str], None] = lambda _: None) -> Step:
-    """Seconds of one step, the best of a few after a warm-up, and of evaluating one image, on images of the net's own data."""
+    """Seconds of one step, the best of a few after a warm-up, and of evaluating one image, on images of the net's own
+    data.
+    """
     net = training.net
     say(f"measuring {net.model}{f' {net.width}' if net.width else ''}, batches of {_batch(training)}")
     first = _timed(training, [1, 2])[0]
     block = min(20, max(1, round(BLOCK / max(first, 1e-9))))
-    blocks = [first] if first > LONG else [t / block for t in _timed(training, [WARM + k * block for k in range(BLOCKS + 1)])]
+    blocks = (
+        [first]
+        if first > LONG
+        else [t / block for t in _timed(training, [WARM + k * block for k in range(BLOCKS + 1)])]
+    )
     test, model = net.split("test"), _fresh(training).to(environment.device())
     some = replace(test, images=test.images[:1000], labels=test.labels[:1000])
-    return Step(min(blocks), min(_seconds(lambda: evaluate(model, some)) for _ in range(2 if first > LONG else 3)) / len(some))
+    return Step(
+        min(blocks), min(_seconds(lambda: evaluate(model, some)) for _ in range(2 if first > LONG else 3)) / len(some)
+    )
 
 
 def speed() -> float:
@@ -194,7 +233,9 @@ def speed() -> float:
 
 
 def peak_bytes(training: Training) -> int:
-    """Bytes at the peak of a training: weights, gradients and moments, images, and a batch's input and activations, all in float32."""
+    """Bytes at the peak of a training: weights, gradients and moments, images, and a batch's input and activations, all
+    in float32.
+    """
     model, net = _fresh(training), training.net
     state = sum(p.numel() for p in model.parameters()) * 4
     moments = 2 if training.recipe.optimizer == "adam" else int(training.recipe.momentum > 0)
@@ -247,13 +288,16 @@ def _timed(training: Training, at: list[int]) -> list[float]:
     seen, batch = net.split("train", net.limit), _batch(training)
     rows = torch.arange(at[-1] * batch, device=seen.labels.device) % len(seen)
     images = replace(seen, images=seen.images[rows], labels=seen.labels[rows])
-    recipe = replace(training.recipe, batch=batch, iterations=at[-1], epochs=None, drops=(), lr=1e-9, holdout=0, keep="last")
+    recipe = replace(
+        training.recipe, batch=batch, iterations=at[-1], epochs=None, drops=(), lr=1e-9, holdout=0, keep="last"
+    )
 
     def stamp(*_: Any) -> dict[str, float]:
         stamps.append(_clock())
         return {}
 
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # it says what it reached
+    # it says what it reached
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         fit(_fresh(training), images, _few(net.split("test")), recipe, snapshot=stamp, snapshot_at=at)
     return [_between(a, b) for a, b in zip(stamps, stamps[1:], strict=False)]
 
@@ -304,7 +348,9 @@ def _once(known: dict, key: Any, value: Callable[[], Any]) -> Any:
 
 
 def _makespan(seconds: dict[Experiment, float], waits: dict[Experiment, list[list[Experiment]]], workers: int) -> float:
-    """When the last of the runs is done if each begins, in their order, once a worker is free and what it waits for is done."""
+    """When the last of the runs is done if each begins, in their order, once a worker is free and what it waits for is
+    done.
+    """
     waiting, done, running, now = dict(waits), set(), [], 0.0
     while waiting or running:
         ready = [e for e, groups in waiting.items() if all(done.issuperset(group) for group in groups)]

@@ -11,6 +11,12 @@ ENOUGH = 3  # nets that decide a line
 
 @lru_cache(maxsize=65_536)
 def line(e: Experiment) -> str:
-    """The name of the line that an experiment is one seed of: its class and settings, all seeds aside, its own and its parts'."""
-    told = [f"{short}={value!r}" for short, full, value in settings(e) if full.rpartition(".")[2] != "seed" and value is not None]
+    """The name of the line that an experiment is one seed of: its class and settings, all seeds aside, its own and its
+    parts'.
+    """
+    told = [
+        f"{short}={value!r}"
+        for short, full, value in settings(e)
+        if full.rpartition(".")[2] != "seed" and value is not None
+    ]
     return f"{type(e).__name__} {', '.join(told)}"

@@ -1,7 +1,7 @@
 """Parameters of a chapter: which values they may have, told by those that its `parameters` cell gives them.
 
-Whoever calls a chapter, the same function checks what it is given: `run`, `sweep`, `plan` and `pack` before anything runs; in
-a notebook that papermill or a reader executes, the first sweep.
+Whoever calls a chapter, the same function checks what it is given: `run`, `sweep`, `plan` and `pack` before anything
+runs; in a notebook that papermill or a reader executes, the first sweep.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
 PRIVATE = PROFILES[:2]  # whose records are never published
 MOST_SEEDS = 1000
-PLAIN = (type(None), bool, int, float, str, tuple, list, dict)  # what a parameter is; else a cell's name is a function, a module
+# what a parameter is; else a cell's name is a function, a module
+PLAIN = (type(None), bool, int, float, str, tuple, list, dict)
 SHOWN = 60  # characters of a value that an error shows
 
 Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
@@ -36,7 +37,9 @@ def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> 
     for name, value in given.items():
         words, fits = _rule(name, known[name])
         if not (known[name] is None and value is None) and not fits(value):
-            raise ValueError(f"{where}: {name}={_short(value)}: expected {words}{' or None' if known[name] is None else ''}")
+            raise ValueError(
+                f"{where}: {name}={_short(value)}: expected {words}{' or None' if known[name] is None else ''}"
+            )
 
 
 def check_notebook() -> None:
@@ -55,7 +58,8 @@ def check_cells(sources: Sequence[str]) -> None:
     for source in sources[starts[-1] + 1 :]:
         if source.startswith("# Parameters\n"):
             given |= _assigned(source)
-    own = {name: defaults[name] for name in ("dataset", "seeds") if name in defaults}  # as somebody may have typed them there
+    # as somebody may have typed them there
+    own = {name: defaults[name] for name in ("dataset", "seeds") if name in defaults}
     check("this notebook", dict.fromkeys(own), own)
     check("this notebook", defaults, given)
 
@@ -76,7 +80,9 @@ def _assigned(source: str) -> dict[str, Any]:
 
 
 def _value(node: ast.expr | None) -> Any:
-    """The value of a literal; NotImplemented: it is none. `float('inf')` and `float('nan')` are what papermill writes."""
+    """The value of a literal; NotImplemented: it is none. `float('inf')` and `float('nan')` are what papermill
+    writes.
+    """
     try:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "float" and len(node.args) == 1:
             return float(ast.literal_eval(node.args[0]))
@@ -86,7 +92,9 @@ def _value(node: ast.expr | None) -> Any:
 
 
 def _rule(name: str, default: Any) -> Rule:
-    """What a parameter may be: by its name, where all chapters mean the same by it, else by the kind and range of its default."""
+    """What a parameter may be: by its name, where all chapters mean the same by it, else by the kind and range of its
+    default.
+    """
     if name in _OF_ALL and (default is None or _OF_ALL[name][1](default)):
         return _OF_ALL[name]
     for kind, rule in _OF_KIND.items():

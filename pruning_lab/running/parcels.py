@@ -1,7 +1,9 @@
 """Records on the way from one machine to another: a few files of limited size, checked before anything is taken.
 
-A file is a zip: `parcel.json` with the sha256 of every member, then `<experiment>/<key>/<file>`. Nothing is a pickle. What a
-file, a member or an array would take is read from headers before it is read itself, and no header is believed: whatever is
+A file is a zip: `parcel.json` with the sha256 of every member, then `<experiment>/<key>/<file>`. Nothing is a pickle.
+What a
+file, a member or an array would take is read from headers before it is read itself, and no header is believed: whatever
+    is
 read ends where it said that it would.
 """
 
@@ -39,7 +41,8 @@ MEMBERS = 50_000  # of one file
 IN_MEMORY = 256_000_000  # bytes of all arrays of one record
 COLUMNS = 1_000  # of a table
 CONTENTS = "parcel.json"
-MOST = {CONTENTS: 16_000_000, record.META: 1_000_000, record.TABLE: 16_000_000, record.ARRAYS: 64_000_000}  # bytes of a member
+# bytes of a member
+MOST = {CONTENTS: 16_000_000, record.META: 1_000_000, record.TABLE: 16_000_000, record.ARRAYS: 64_000_000}
 NAMES = {record.META, record.TABLE, record.ARRAYS, record.WEIGHTS}
 MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]*)/([a-z]+\.[a-z]+)")
 LONGEST_NAME = 235  # bytes of `<experiment>-<key>`, which is a part of the names of other files
@@ -67,7 +70,8 @@ class Taken:
 
     new: tuple[str, ...]
     here: tuple[str, ...]
-    idle: tuple[str, ...] = ()  # of the new ones those that are not used here: made by other code, or on other data bytes
+    # of the new ones those that are not used here: made by other code, or on other data bytes
+    idle: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # records that are not sound, or that this library cannot read, and why
 
 
@@ -118,10 +122,12 @@ def local() -> list[Path]:
 def unpack(files: Sequence[Path]) -> Taken:
     """Put the records of packed files on the local shelf; a sound record that is here stays as it is.
 
-    Every file is checked whole before anything of any is taken. A record that this library cannot trust or read is left out.
+    Every file is checked whole before anything of any is taken. A record that this library cannot trust or read is left
+    out.
 
     Raises:
-        ValueError: a file is not what `pack` writes, is damaged, or would take more than `UNPACKED`, `MOST` or `IN_MEMORY`.
+        ValueError: a file is not what `pack` writes, is damaged, or would take more than `UNPACKED`, `MOST` or
+        `IN_MEMORY`.
         DiskFull: no room.
     """
     shelf = environment.local_shelf()
@@ -140,7 +146,12 @@ def unpack(files: Sequence[Path]) -> Taken:
                     continue
                 record.place(folder, lambda part, name=name, place=place: _move(place / name, part))
             new.append(name)
-    return Taken(tuple(new), tuple(here), tuple(name for name in new if not _counts(shelf / name)), tuple(dict.fromkeys(left_out)))
+    return Taken(
+        tuple(new),
+        tuple(here),
+        tuple(name for name in new if not _counts(shelf / name)),
+        tuple(dict.fromkeys(left_out)),
+    )
 
 
 def time(text: str) -> datetime:
@@ -194,15 +205,20 @@ def _checked(folder: Path) -> dict[str, Any]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"its settings are none of {kind.__name__} ({error})") from error
         if meta.get("version", 1) != e.version:
-            raise ValueError(f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {e.version}")
-        if e.key != meta["key"] and not any(part.sources() for part in lineage([e])):  # else a plug-in's code may be another
+            raise ValueError(
+                f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {e.version}"
+            )
+        # else a plug-in's code may be another
+        if e.key != meta["key"] and not any(part.sources() for part in lineage([e])):
             raise ValueError(f"its settings are those of {e.key}")
     time(meta["time"])
     return meta
 
 
 def _fits(folder: Path) -> None:
-    """Refuse a record whose files would take more than is read, by their sizes and headers alone. TooLarge, ValueError: which."""
+    """Refuse a record whose files would take more than is read, by their sizes and headers alone. TooLarge, ValueError:
+    which.
+    """
     for name, most in MOST.items():
         if (folder / name).is_file() and (size := (folder / name).stat().st_size) > most:
             raise TooLarge(f"{name} holds {size:,} bytes, at most {most:,} are read")
@@ -220,9 +236,14 @@ def _fits(folder: Path) -> None:
 
 def _fit_in_memory(z: zipfile.ZipFile) -> None:
     """Refuse arrays that take more than `IN_MEMORY`, or other than their headers say."""
-    size, largest = sum(info.file_size for info in z.infolist()), max(z.infolist(), key=lambda i: i.file_size, default=None)
+    size, largest = (
+        sum(info.file_size for info in z.infolist()),
+        max(z.infolist(), key=lambda i: i.file_size, default=None),
+    )
     if size > IN_MEMORY:
-        raise TooLarge(f"{record.ARRAYS} would take {size:,} bytes, most of them {largest.filename!r}; at most {IN_MEMORY:,} are read")
+        raise TooLarge(
+            f"{record.ARRAYS} would take {size:,} bytes, most of them {largest.filename!r}; at most {IN_MEMORY:,} are read"
+        )
     for info in z.infolist():
         _check_method(info)
         try:
@@ -235,7 +256,9 @@ def _fit_in_memory(z: zipfile.ZipFile) -> None:
         except ValueError as error:
             raise ValueError(f"{record.ARRAYS}: {info.filename!r} is no array ({error})") from error
         if told != info.file_size:
-            raise TooLarge(f"{record.ARRAYS}: {info.filename!r} has {info.file_size:,} bytes, its header tells of {told:,}")
+            raise TooLarge(
+                f"{record.ARRAYS}: {info.filename!r} has {info.file_size:,} bytes, its header tells of {told:,}"
+            )
 
 
 def _told_bytes(stream: Any) -> int:
@@ -276,7 +299,10 @@ def _name(folder: Path) -> str:
 def _zipped(folders: Sequence[Path], weights: bool) -> bytes:
     """A packed file of these records, as bytes."""
     files = [
-        f for folder in folders for f in sorted(folder.iterdir()) if f.name in NAMES and (weights or f.name != record.WEIGHTS)
+        f
+        for folder in folders
+        for f in sorted(folder.iterdir())
+        if f.name in NAMES and (weights or f.name != record.WEIGHTS)
     ]
     members = {f"{_name(f.parent)}/{f.name}": f.read_bytes() for f in files}
     contents = dict(
@@ -352,20 +378,26 @@ def _sorted_out(names: Iterable[str], place: Path) -> tuple[list[str], list[str]
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse a zip by what its members are said to be: a name that no record's file has, a link, too many, too many bytes."""
+    """Refuse a zip by what its members are said to be: a name that no record's file has, a link, too many, too many
+    bytes.
+    """
     if len(members) > MEMBERS:
         raise TooLarge(f"it has {len(members):,} members, at most {MEMBERS:,} are read")
     if twice := sorted(name for name, n in Counter(info.filename for info in members).items() if n > 1):
         raise ValueError(f"{twice[0]!r} is in it twice")
     for info in members:
         if info.filename != CONTENTS and not _is_name(info.filename):
-            raise ValueError(f"{info.filename!r} is no name of a record's file: expected EXPERIMENT/KEY/FILE, not too long")
+            raise ValueError(
+                f"{info.filename!r} is no name of a record's file: expected EXPERIMENT/KEY/FILE, not too long"
+            )
         if info.external_attr >> 28 not in (0, 8) or info.is_dir():
             raise ValueError(f"{info.filename!r} is no plain file")
         _check_method(info)
     if (size := sum(info.file_size for info in members)) > UNPACKED:
         largest = max(members, key=lambda info: info.file_size)
-        raise TooLarge(f"it would take {size:,} bytes, at most {UNPACKED:,} are read; most of them are {largest.filename!r}")
+        raise TooLarge(
+            f"it would take {size:,} bytes, at most {UNPACKED:,} are read; most of them are {largest.filename!r}"
+        )
     for info in members:
         if info.file_size > (most := MOST.get(info.filename.rpartition("/")[2], UNPACKED)):
             raise TooLarge(f"{info.filename!r} would take {info.file_size:,} bytes, at most {most:,} are read")
@@ -397,7 +429,9 @@ def _sound(folder: Path) -> bool:
 
 
 def _counts(folder: Path) -> bool:
-    """Whether there is a sound record that is used here: of today's code or certified, on the data bytes that are here."""
+    """Whether there is a sound record that is used here: of today's code or certified, on the data bytes that are
+    here.
+    """
     try:
         meta = check(folder)
         kind = _kinds().get(meta["experiment"])

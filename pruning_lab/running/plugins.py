@@ -1,4 +1,6 @@
-"""Modules of a user's own that are imported with the library, so that their criteria and models are known everywhere."""
+"""Modules of a user's own that are imported with the library, so that their criteria and models are known
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ def load(names: Iterable[str]) -> None:
     """Import modules by name.
 
     Raises:
-        PluginError: one is missing or broken. Where the library is imported to be a command (`python -m`), that is said in one
-        line instead, and the process ends with code 2.
+        PluginError: one is missing or broken. Where the library is imported to be a command (`python -m`), that is said
+        in one line instead, and the process ends with code 2.
     """
     for name in names:
         try:

@@ -49,13 +49,17 @@ class OutOfTime(BaseException):
 
 
 class Limit:
-    """What begins when in a sweep, and when it ends: here all that is ready, and never; see `budget.Budget` for another."""
+    """What begins when in a sweep, and when it ends: here all that is ready, and never; see `budget.Budget` for
+    another.
+    """
 
     def open(self, experiments: Sequence[Experiment], state: _Sweep) -> None:
         """Get ready to choose among what the sweep waits for."""
 
     def choose(self, state: _Sweep) -> list[Experiment]:
-        """What begins now, of what is ready; none: nothing before something that runs has ended. What must be alone comes last."""
+        """What begins now, of what is ready; none: nothing before something that runs has ended. What must be alone
+        comes last.
+        """
         ready = state.ready()
         if plain := [e for e in ready if not e.alone]:
             return plain
@@ -84,11 +88,12 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
     """Compute and store every experiment that has no record, and the parents that those need; print a line for each.
 
     One that fails is named, and what builds on it is left out; the rest goes on, and SweepError is raised in the end.
-    Ctrl-C, a full disk and a cluster that cannot go on stop it: what is stored stays, and the same call goes on from there.
+    Ctrl-C, a full disk and a cluster that cannot go on stop it: what is stored stays, and the same call goes on from
+    there.
 
     Args:
-        executor: where to compute: a pool, a Dask client; None: the cluster that `PRUNING_LAB_CLUSTER` names, else a pool of
-            `PRUNING_LAB_WORKERS`, else here, one after another.
+        executor: where to compute: a pool, a Dask client; None: the cluster that `PRUNING_LAB_CLUSTER` names, else a
+            pool of `PRUNING_LAB_WORKERS`, else here, one after another.
         limit: what may be begun and for how long, such as `budget.Budget(540)`; None: everything, until it is done.
 
     Raises:
@@ -145,7 +150,9 @@ def told(question: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list[Experiment]]]:
-    """For each experiment that is missing, in their order, those it waits for: for each missing parent, all that store it."""
+    """For each experiment that is missing, in their order, those it waits for: for each missing parent, all that store
+    it.
+    """
     found: dict[Experiment, list[list[Experiment]]] = {e: [] for level in levels for e in level}
     store: dict[Experiment, list[Experiment]] = {}
     for e in found:
@@ -161,7 +168,11 @@ def duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 100:
         return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes < 48 * 60
+        else f"{minutes // 1440} d {minutes % 1440 // 60} h"
+    )
 
 
 class _Sweep:
@@ -188,9 +199,14 @@ class _Sweep:
             self.take_back()
         except (KeyboardInterrupt, DiskFull, ClusterError, CancelledError) as error:
             self.take_back()
-            print(f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
+            print(
+                f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there",
+                flush=True,
+            )
             if isinstance(error, CancelledError):
-                raise SweepError(f"the executor gave up what it was given ({error}); {len(self.stored)} are stored") from error
+                raise SweepError(
+                    f"the executor gave up what it was given ({error}); {len(self.stored)} are stored"
+                ) from error
             raise
         self.limit.close(self)
         if self.failed:
@@ -294,7 +310,9 @@ def _executor(executor: Any, runs: int) -> Iterator[Any]:
 
 
 class _Later:
-    """A call that is made when its result is asked for: a sweep in this process, or the error of a pool that is broken."""
+    """A call that is made when its result is asked for: a sweep in this process, or the error of a pool that is
+    broken.
+    """
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.result = call

@@ -19,7 +19,9 @@ from ..records.store import THREADS
 
 
 class Pool(ProcessPoolExecutor):
-    """Worker processes that end with the block they serve when that is stopped: what they were at goes on from its checkpoint."""
+    """Worker processes that end with the block they serve when that is stopped: what they were at goes on from its
+    checkpoint.
+    """
 
     def submit(self, *args: Any, **kwargs: Any) -> Future:
         """As any executor's; a worker that this starts hears no Ctrl-C until it is ready to end without a word."""
@@ -35,8 +37,8 @@ class Pool(ProcessPoolExecutor):
         return self._max_workers
 
     def stop(self) -> None:
-        """End the workers at once; what they were at and what waits is given up. It is not cancelled: where the workers end by
-        themselves meanwhile, the pool's own thread would fail on what is cancelled already."""
+        """End the workers at once; what they were at and what waits is given up. It is not cancelled: where the workers
+        end by themselves meanwhile, the pool's own thread would fail on what is cancelled already."""
         for process in list((self._processes or {}).values()):
             process.terminate()
 
@@ -48,7 +50,8 @@ class Pool(ProcessPoolExecutor):
 
 def pool(workers: int) -> Pool:
     """Worker processes of one CPU thread each: small nets run fastest one a core."""
-    resource_tracker.ensure_running()  # it lets Ctrl-C through when it starts, which must not be in the middle of `submit`
+    # it lets Ctrl-C through when it starts, which must not be in the middle of `submit`
+    resource_tracker.ensure_running()
     return Pool(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
 
 
@@ -68,7 +71,8 @@ def _begin_worker() -> None:
     torch.set_num_threads(THREADS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    tqdm.set_lock(threading.RLock())  # its own would be a semaphore of the system, which a process that is ended leaves behind
+    # its own would be a semaphore of the system, which a process that is ended leaves behind
+    tqdm.set_lock(threading.RLock())
 
     def follow() -> None:
         connection.wait([parent_process().sentinel])

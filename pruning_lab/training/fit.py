@@ -60,7 +60,8 @@ class Log:
 class History(Log):
     """What training left behind: one row a finished epoch, the hook's tensors stacked by epoch, and `snapshots`.
 
-    Columns: epoch, iteration, lr, train_loss, train_accuracy (running means over the epoch), test_loss, test_accuracy, ...
+    Columns: epoch, iteration, lr, train_loss, train_accuracy (running means over the epoch), test_loss, test_accuracy,
+    ...
     """
 
     snapshots: Log = field(default_factory=Log)
@@ -117,8 +118,10 @@ def fit(
 
     Args:
         mask: parameter name -> bool tensor of its shape; where False, the weight is zero after every step.
-        each_epoch: called after every epoch with its number and the model in evaluation mode; its row joins the history.
-        snapshot: called likewise after the iterations in `snapshot_at` (0: before the first); its row joins the snapshots.
+        each_epoch: called after every epoch with its number and the model in evaluation mode; its row joins the
+            history.
+        snapshot: called likewise after the iterations in `snapshot_at` (0: before the first); its row joins the
+            snapshots.
         checkpoint_file: file to save to (at most every `save_every` seconds) and to resume from; removed by the caller.
 
     Raises:
@@ -148,7 +151,10 @@ def fit(
         ) from error
     run.finish()
     if "ipykernel" in sys.modules:  # a progress bar needs a terminal
-        print(f"trained on {train.name}: {run.steps:,} iterations, {run.history.seconds:.1f} s, {_reached(run)}", flush=True)
+        print(
+            f"trained on {train.name}: {run.steps:,} iterations, {run.history.seconds:.1f} s, {_reached(run)}",
+            flush=True,
+        )
     return run.history
 
 
@@ -159,7 +165,13 @@ def _own_random_numbers(device: torch.device) -> AbstractContextManager[None]:
 
 def _progress(run: _Run) -> tqdm:
     return tqdm(
-        total=run.steps, initial=run.iteration, unit="it", disable=None, file=sys.stderr, leave=False, desc=f"training on {run.train.name}"
+        total=run.steps,
+        initial=run.iteration,
+        unit="it",
+        disable=None,
+        file=sys.stderr,
+        leave=False,
+        desc=f"training on {run.train.name}",
     )
 
 
@@ -259,7 +271,8 @@ class _Run:
         self.optimizer.step()
         self.apply_mask()
         self.iteration += 1
-        if self.iteration % 100 == 1 and not loss.isfinite():  # a look at the loss waits for the device: not at every step
+        # a look at the loss waits for the device: not at every step
+        if self.iteration % 100 == 1 and not loss.isfinite():
             raise self.not_finite(lr, self.epoch + 1)
         self.look()
         return loss.detach(), logits.detach()
@@ -279,7 +292,9 @@ class _Run:
         return {row["iteration"] for row in self.history.snapshots.rows}
 
     def not_finite(self, lr: float, epoch: int) -> FloatingPointError:
-        return FloatingPointError(f"loss is not finite in epoch {epoch}, by iteration {self.iteration}, at learning rate {lr:g}; lower it")
+        return FloatingPointError(
+            f"loss is not finite in epoch {epoch}, by iteration {self.iteration}, at learning rate {lr:g}; lower it"
+        )
 
     def record(self, loss: float, accuracy: float, each_epoch: Hook | None) -> None:
         lr = self.optimizer.param_groups[0]["lr"]
@@ -314,7 +329,9 @@ class _Run:
         groups = {
             "model": self.model.state_dict(),
             "best": self.best,
-            "optimizer": {f"{k}.{n}": v for k, moments in state.items() for n, v in moments.items() if isinstance(v, torch.Tensor)},
+            "optimizer": {
+                f"{k}.{n}": v for k, moments in state.items() for n, v in moments.items() if isinstance(v, torch.Tensor)
+            },
             "stack": _numbered(self.history),
             "snapshot": _numbered(self.history.snapshots),
         }
@@ -444,17 +461,23 @@ def _hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | Non
         return train, None
     if holdout >= len(train):
         raise ValueError(f"holdout {holdout} leaves no training image of {len(train)}")
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derived_seed(seed, "holdout"))).to(train.labels.device)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derived_seed(seed, "holdout"))).to(
+        train.labels.device
+    )
     kept, held = order[holdout:].sort().values, order[:holdout]
     return tuple(replace(train, images=train.images[rows], labels=train.labels[rows]) for rows in (kept, held))
 
 
 def _crop_flip(images: torch.Tensor) -> torch.Tensor:
-    """Random crops after padding by four pixels (reflected), half of them mirrored; one draw an image, on the device."""
+    """Random crops after padding by four pixels (reflected), half of them mirrored; one draw an image, on the
+    device.
+    """
     n, _, height, width = images.shape
     padded = F.pad(images, (4, 4, 4, 4), mode="reflect")
     top, left = (torch.randint(9, (n, 1), device=images.device) for _ in range(2))
     columns = torch.arange(width, device=images.device).expand(n, width)
     columns = torch.where(torch.rand(n, 1, device=images.device) < 0.5, columns.flip(1), columns) + left
     rows = torch.arange(height, device=images.device) + top
-    return padded[torch.arange(n, device=images.device)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded[
+        torch.arange(n, device=images.device)[:, None, None], :, rows[:, :, None], columns[:, None, :]
+    ].permute(0, 3, 1, 2)

@@ -50,7 +50,9 @@ class Recipe:
             if value not in known:
                 raise ValueError(f"recipe: {value!r} is none of {known}")
         if (self.iterations is None) == (self.epochs is None) or (self.iterations or self.epochs or 0) < 1:
-            raise ValueError(f"recipe: give either iterations or epochs, at least 1; got {self.iterations} and {self.epochs}")
+            raise ValueError(
+                f"recipe: give either iterations or epochs, at least 1; got {self.iterations} and {self.epochs}"
+            )
         if self.batch < 1 or self.lr <= 0:
             raise ValueError(f"recipe: batch {self.batch} and lr {self.lr} must be positive")
         if self.keep != "last" and self.holdout < 1:

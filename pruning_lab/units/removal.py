@@ -16,8 +16,18 @@ from .. import criteria
 from ..nets.surgery import place_of, remove, zeroed
 from ..precision import tensor_float_32
 
-__all__ = ["Curve", "Single", "class_activations", "order", "pruning_curve", "pruning_curves", "removal_losses", "remove",
-           "scores", "zeroed"]
+__all__ = [
+    "Curve",
+    "Single",
+    "class_activations",
+    "order",
+    "pruning_curve",
+    "pruning_curves",
+    "removal_losses",
+    "remove",
+    "scores",
+    "zeroed",
+]
 
 _BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the widest tensor of a chunk of images: changes speed and memory, no answer
 _BLOCK = 64  # units added one by one before they are taken in one product, so that rounding does not add up
@@ -45,8 +55,9 @@ def scores(model: nn.Sequential, layer: str, criterion, *, data=None, seed: int 
     return values.sum(1) if values.ndim == 2 else values
 
 
-def order(model: nn.Sequential, layer: str, criterion, *, remove: str = "lowest", data=None, seed: int = 0,
-          **given: Tensor) -> Tensor:
+def order(
+    model: nn.Sequential, layer: str, criterion, *, remove: str = "lowest", data=None, seed: int = 0, **given: Tensor
+) -> Tensor:
     """A layer's units in the order of their removal, [units] int64; of equal scores the lower position goes first.
 
     Pairwise terms make it greedy: after each removal the terms of the removed unit leave the scores.
@@ -74,8 +85,9 @@ def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: 
     return pruning_curves(model, layer, {"order": order}, test, limit)["order"]
 
 
-def pruning_curves(model: nn.Sequential, layer: str, orders: Mapping[str, Tensor], test,
-                   limit: int | None = None) -> dict[str, Curve]:
+def pruning_curves(
+    model: nn.Sequential, layer: str, orders: Mapping[str, Tensor], test, limit: int | None = None
+) -> dict[str, Curve]:
     """A `Curve` for each of several orders, which share one pass over all that lies before the next layer.
 
     The next layer is linear in what it reads: each unit adds one term, and only what lies behind is computed anew.
@@ -213,8 +225,10 @@ def _batches(place, image):
     read, before = _widest(place.head, image)
     logits, behind = _widest((place.following, *place.tail), read)
     if read.ndim != (2 if isinstance(place.following, nn.Linear) else 4) or logits.ndim != 2:
-        raise ValueError(f"one image gives {list(read.shape)} after the layer and {list(logits.shape)} in the end: "
-                         "expected [1, units] or [1, units, height, width], and logits [1, classes]")
+        raise ValueError(
+            f"one image gives {list(read.shape)} after the layer and {list(logits.shape)} in the end: "
+            "expected [1, units] or [1, units, height, width], and logits [1, classes]"
+        )
     numbers = _BYTES.get(image.device.type, 2**26) // image.element_size()
     return max(1, numbers // before), max(1, numbers // behind)
 

@@ -19,16 +19,24 @@ def chance(inputs: int, deviations: float = 4.0) -> float:
 
 
 def describe(
-    gram: np.ndarray, inputs: int, classes: np.ndarray | None = None, *, deviations: float = 4.0, neighbours: int = 5, seed: int = 0
+    gram: np.ndarray,
+    inputs: int,
+    classes: np.ndarray | None = None,
+    *,
+    deviations: float = 4.0,
+    neighbours: int = 5,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Numbers of the graph of weight vectors whose inner products are `gram` [U, U].
 
-    Two graphs are read. Of all pairs above `chance`: `pairs` and `close` (cosine of 0.5 or more), as shares of all pairs, and
-    `component`, the share of units in the largest connected part. Of the strongest pairs, as many as `neighbours` times the
-    units, so that graphs have equally many edges: `modularity` of Louvain's communities (Blondel et al. 2008), the number of
-    `communities` of three units or more, the share of units in the `largest`, and `agreement` with `classes` [U] (adjusted
-    mutual information, 0 by chance; units of class -1 left out). Lengths: mean `norm`, `spread` (sd over mean), and
-    `crowding`, the rank correlation of a unit's norm with the mean cosine of its `neighbours` nearest.
+    Two graphs are read. Of all pairs above `chance`: `pairs` and `close` (cosine of 0.5 or more), as shares of all
+    pairs, and `component`, the share of units in the largest connected part. Of the strongest pairs, as many as
+    `neighbours` times the
+    units, so that graphs have equally many edges: `modularity` of Louvain's communities (Blondel et al. 2008), the
+        number of
+    `communities` of three units or more, the share of units in the `largest`, and `agreement` with `classes` [U]
+    (adjusted mutual information, 0 by chance; units of class -1 left out). Lengths: mean `norm`, `spread` (sd over
+    mean), and `crowding`, the rank correlation of a unit's norm with the mean cosine of its `neighbours` nearest.
     """
     found, norms, units = metrics.cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
     upper = found[np.triu_indices(units, 1)]
@@ -52,8 +60,8 @@ def describe(
 def communities(cosines: np.ndarray, neighbours: int = 5, seed: int = 0) -> tuple[np.ndarray, float]:
     """Louvain's communities of the strongest pairs of `cosines` [U, U], and their modularity.
 
-    Labels [U] are 0, 1, ... from the largest on, -1 for units in none of three or more. Edges weigh their cosine; pairs at
-    right angles or beyond are none. Modularity is NaN without any edge.
+    Labels [U] are 0, 1, ... from the largest on, -1 for units in none of three or more. Edges weigh their cosine; pairs
+    at right angles or beyond are none. Modularity is NaN without any edge.
     """
     import networkx as nx
 
@@ -86,7 +94,9 @@ def clusters(cosines: np.ndarray, count: int = 10, seed: int = 0) -> np.ndarray:
 
 
 def agreement(labels: np.ndarray, classes: np.ndarray) -> float:
-    """Adjusted mutual information of two labellings [U], over the units that have both; NaN where these are fewer than three."""
+    """Adjusted mutual information of two labellings [U], over the units that have both; NaN where these are fewer than
+    three.
+    """
     from sklearn.metrics import adjusted_mutual_info_score
 
     both = (labels >= 0) & (classes >= 0)
@@ -94,7 +104,8 @@ def agreement(labels: np.ndarray, classes: np.ndarray) -> float:
 
 
 def pack(cosines: Iterable[np.ndarray]) -> np.ndarray:
-    """Cosines [U, U] of T snapshots as int8 [T, U (U - 1) / 2]: upper triangles row by row, each minus the one before, modulo 256.
+    """Cosines [U, U] of T snapshots as int8 [T, U (U - 1) / 2]: upper triangles row by row, each minus the one before,
+    modulo 256.
 
     Snapshots early in training hardly differ, so that the differences take few bytes on disk.
     """

@@ -33,7 +33,9 @@ def ranges(found: Grid, bars: Sequence[bool], log: set[str], given: Mapping) -> 
             half = max(halves, default=0) if axis == "x" and axis not in log else 0
             low, high = _room(np.concatenate(arrays), axis in log, half, axis == "y" and bool(standing))
         if not (np.isfinite([low, high]).all() and low < high) or (axis in log and low <= 0):
-            raise ValueError(f"the {axis} axis goes from {low:g} to {high:g}: expected are ascending numbers, above zero where log")
+            raise ValueError(
+                f"the {axis} axis goes from {low:g} to {high:g}: expected are ascending numbers, above zero where log"
+            )
         ends[axis] = [low, high]
     return ends
 
@@ -61,8 +63,13 @@ def still(meta: dict, places: Sequence[Sequence[int]], parts: Sequence[Sequence]
     said = [[control["shown"][p] for control, p in zip(meta["controls"], place, strict=True)] for place in places]
     moving = [len({row[number] for row in said}) > 1 for number in range(len(meta["controls"]))]
     names = [control["label"] for control in meta["controls"]]
-    common = ", ".join(f"{name} {value}" for name, value, moves in zip(names, said[0], moving, strict=True) if not moves)
-    heads = [", ".join(f"{name} {value}" for name, value, moves in zip(names, row, moving, strict=True) if moves) for row in said]
+    common = ", ".join(
+        f"{name} {value}" for name, value, moves in zip(names, said[0], moving, strict=True) if not moves
+    )
+    heads = [
+        ", ".join(f"{name} {value}" for name, value, moves in zip(names, row, moving, strict=True) if moves)
+        for row in said
+    ]
     columns = min(len(places), 2)
     drawn = [_panel(meta, number % columns, number // columns, head, curves)
              for number, (head, curves) in enumerate(zip(heads, parts, strict=True))]  # fmt: skip
@@ -88,7 +95,8 @@ def _panel(meta: dict, column: int, row: int, head: str, parts: Sequence) -> str
     marks += f'<text x="{WIDE / 2}" y="{HIGH + 26}" text-anchor="middle">{escape(meta["x"]["label"])}</text>'
     marks += f'<text x="{-LEFT + 4}" y="-6">{escape(meta["y"]["label"])}</text>'
     marks += f'<text x="{WIDE / 2}" y="-20" text-anchor="middle" font-weight="600">{escape(head)}</text>'
-    pairs = sorted(zip(meta["series"], parts, strict=True), key=lambda pair: pair[0]["style"] != "bar")  # bars lie below
+    # bars lie below
+    pairs = sorted(zip(meta["series"], parts, strict=True), key=lambda pair: pair[0]["style"] != "bar")
     base = HIGH if meta["y"]["log"] else HIGH - y(0)
     lines = "".join(_curve(one, x(part[0]), HIGH - y(part[1]), base) for one, part in pairs if part)
     at = f"{LEFT + column * (WIDE + LEFT + 12)} {TOP + row * (HIGH + TOP + BELOW)}"
@@ -103,7 +111,9 @@ def _around(ends: Sequence[float], span: float) -> tuple[float, float]:
 
 
 def _scale(ends: Sequence[float], axis: Mapping, size: float):
-    """A function from numbers to places, and the numbers that are written at the axis; `whole` ones where all places are."""
+    """A function from numbers to places, and the numbers that are written at the axis; `whole` ones where all places
+    are.
+    """
     low, high = ends
     if axis["log"]:
         a, b = np.log10([low, high])
@@ -123,13 +133,20 @@ def _curve(one: dict, x: np.ndarray, y: np.ndarray, base: float) -> str:
     there = np.isfinite(x) & np.isfinite(y)
     hue = escape(one["colour"])
     if one["style"] == "dots":
-        return "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2" fill="{hue}"/>' for a, b in zip(x[there], y[there], strict=True))
+        return "".join(
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2" fill="{hue}"/>' for a, b in zip(x[there], y[there], strict=True)
+        )
     if one["style"] == "bar":
         half = np.diff(x).min() / 2 if len(x) > 1 else 8
-        path = "".join(f"M{a - half:.1f} {base:.1f}V{b:.1f}h{2 * half:.2f}V{base:.1f}" for a, b in zip(x[there], y[there], strict=True))
+        path = "".join(
+            f"M{a - half:.1f} {base:.1f}V{b:.1f}h{2 * half:.2f}V{base:.1f}"
+            for a, b in zip(x[there], y[there], strict=True)
+        )
         return f'<path d="{path}" fill="{hue}" fill-opacity=".6"/>'
     fresh = np.r_[True, ~there[:-1]]
-    path = "".join(f"{'M' if new else 'L'}{a:.1f} {b:.1f}" for a, b, new in zip(x[there], y[there], fresh[there], strict=True))
+    path = "".join(
+        f"{'M' if new else 'L'}{a:.1f} {b:.1f}" for a, b, new in zip(x[there], y[there], fresh[there], strict=True)
+    )
     head = _head(x[there], y[there]) if one["style"] == "arrow" else ""
     dash = ' stroke-dasharray="5 3"' if one["style"] == "dashed" else ""
     return f'<path d="{path}{head}" fill="none" stroke="{hue}" stroke-width="1.5"{dash}/>'
@@ -140,7 +157,10 @@ def _head(x: np.ndarray, y: np.ndarray) -> str:
     if len(x) < 2 or (x[-1] == x[-2] and y[-1] == y[-2]):
         return ""
     way = np.arctan2(y[-1] - y[-2], x[-1] - x[-2])
-    return "".join(f"M{x[-1]:.1f} {y[-1]:.1f}l{-7 * np.cos(way + turn):.1f} {-7 * np.sin(way + turn):.1f}" for turn in (-0.45, 0.45))
+    return "".join(
+        f"M{x[-1]:.1f} {y[-1]:.1f}l{-7 * np.cos(way + turn):.1f} {-7 * np.sin(way + turn):.1f}"
+        for turn in (-0.45, 0.45)
+    )
 
 
 def _legend(series: Sequence[dict], top: float, width: float) -> tuple[str, float]:
@@ -152,7 +172,9 @@ def _legend(series: Sequence[dict], top: float, width: float) -> tuple[str, floa
         wide = 28 + 6.2 * len(one["label"])
         if x > 8 and x + wide > width:
             x, y = 8.0, y + 16
-        thick, dash = (8, "") if one["style"] == "bar" else (2, ' stroke-dasharray="5 3"' if one["style"] == "dashed" else "")
+        thick, dash = (
+            (8, "") if one["style"] == "bar" else (2, ' stroke-dasharray="5 3"' if one["style"] == "dashed" else "")
+        )
         found.append(f'<path d="M{x} {y - 4}h14" stroke="{escape(one["colour"])}" stroke-width="{thick}"{dash}/>'
                      f'<text x="{x + 18}" y="{y}" fill="currentColor">{escape(one["label"])}</text>')  # fmt: skip
         x += wide

@@ -19,8 +19,8 @@ NONE = 2**32 - 1  # no curve here
 class Grid:
     """Which curve stands where: `curves` [N, S] are places in `x` and `y` for N combinations and S series, -1 for none.
 
-    `values` are each control's and `combinations` [N, C] places in them, in the order in which a menu offers them: numbers and
-    categories in their own, all others as they first come with the values of the controls before.
+    `values` are each control's and `combinations` [N, C] places in them, in the order in which a menu offers them:
+    numbers and categories in their own, all others as they first come with the values of the controls before.
     """
 
     values: list[list]
@@ -79,12 +79,16 @@ def _checked(table, controls: Sequence[str], series: str, x: str, y: str) -> pd.
     for name, bad in ((x, ~np.isfinite(table[x])), (y, np.isinf(table[y])), (series, table[series].isna())):
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise ValueError(f"row {row}: {name} is {table[name][row]}; x must be finite, y finite or NaN for a gap, series named")
+            raise ValueError(
+                f"row {row}: {name} is {table[name][row]}; x must be finite, y finite or NaN for a gap, series named"
+            )
     return table
 
 
 def _places(column: pd.Series, name: str) -> tuple[list, np.ndarray, bool]:
-    """The values of a control, each row's place among them (-1 for all), and whether they have an order of their own."""
+    """The values of a control, each row's place among them (-1 for all), and whether they have an order of their
+    own.
+    """
     category = isinstance(column.dtype, pd.CategoricalDtype)
     places, found = pd.factorize(column, sort=category)
     values = [value.item() if hasattr(value, "item") else value for value in found]
@@ -109,7 +113,9 @@ def _come(combinations: np.ndarray, sorts: Sequence[bool], keys: np.ndarray, fir
             levels.append(combinations[:, number])
             continue
         known = (keys[:, : number + 1] >= 0).all(axis=1)
-        groups, group_of = np.unique(np.r_[combinations[:, : number + 1], keys[known, : number + 1]], axis=0, return_inverse=True)
+        groups, group_of = np.unique(
+            np.r_[combinations[:, : number + 1], keys[known, : number + 1]], axis=0, return_inverse=True
+        )
         first = np.full(len(groups), len(keys) + firsts.max())
         np.minimum.at(first, group_of[len(combinations) :], firsts[known])
         levels.append(first[group_of[: len(combinations)]])
@@ -117,7 +123,9 @@ def _come(combinations: np.ndarray, sorts: Sequence[bool], keys: np.ndarray, fir
 
 
 def _distinct(xs: list[np.ndarray], ys: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Curves without repetition, and the number of each given one; raises ValueError where there are too many points."""
+    """Curves without repetition, and the number of each given one; raises ValueError where there are too many
+    points.
+    """
     found, x, y, numbers = {}, [], [], np.empty(len(xs), np.int64)
     for place, pair in enumerate(zip(xs, ys, strict=True)):
         key = tuple(part.tobytes() for part in pair)
@@ -133,11 +141,15 @@ def _distinct(xs: list[np.ndarray], ys: list[np.ndarray]) -> tuple[list[np.ndarr
     return x, y, numbers
 
 
-def _spread(keys: np.ndarray, numbers: np.ndarray, series: int, controls, values, names) -> tuple[np.ndarray, np.ndarray]:
+def _spread(
+    keys: np.ndarray, numbers: np.ndarray, series: int, controls, values, names
+) -> tuple[np.ndarray, np.ndarray]:
     """Combinations [N, C] and their curves [N, S]; a key with -1 stands for every value of that control."""
     whole = (keys >= 0).all(axis=1)
     if not whole.any():
-        raise ValueError(f"no row has a value for each of {list(controls)}: rows that hold for all values need some that do not")
+        raise ValueError(
+            f"no row has a value for each of {list(controls)}: rows that hold for all values need some that do not"
+        )
     combinations, rows = np.unique(keys[whole, :-1], axis=0, return_inverse=True)
     curves = np.full((len(combinations), series), -1)
     curves[rows, keys[whole, -1]] = numbers[whole]
@@ -146,14 +158,19 @@ def _spread(keys: np.ndarray, numbers: np.ndarray, series: int, controls, values
         taken = np.flatnonzero(fits & (curves[:, key[-1]] >= 0))
         if len(taken):
             place = _named(controls, values, combinations[taken[0]])
-            raise ValueError(f"two curves of {names[key[-1]]!r} at {place}: one for all values of a control and one for this")
+            raise ValueError(
+                f"two curves of {names[key[-1]]!r} at {place}: one for all values of a control and one for this"
+            )
         curves[fits, key[-1]] = number
     return combinations, curves
 
 
 def _named(controls: Sequence[str], values, places) -> str:
     """A combination in words."""
-    return ", ".join(f"{name} {value[p] if p >= 0 else 'of any value'}" for name, value, p in zip(controls, values, places, strict=True))
+    return ", ".join(
+        f"{name} {value[p] if p >= 0 else 'of any value'}"
+        for name, value, p in zip(controls, values, places, strict=True)
+    )
 
 
 # Bytes
@@ -182,14 +199,17 @@ def pack(found: Grid, log: bool, captions: Sequence[str]) -> tuple[bytes, dict]:
     }
     bits = 16 if len(y) <= MANY else 12
     codes, ends = _codes(y, lengths, bits, log)
-    sections |= {"ends": ends, "low": (codes & 255).astype(np.uint8), "high": (codes >> 8).astype(np.uint8)}  # bytes of a kind press well
+    # bytes of a kind press well
+    sections |= {"ends": ends, "low": (codes & 255).astype(np.uint8), "high": (codes >> 8).astype(np.uint8)}
     press = zlib.compressobj(strategy=zlib.Z_FILTERED)  # for noisy numbers: fewer repetitions are sought
     data = press.compress(b"".join(part.tobytes() for part in sections.values())) + press.flush()
     return data, {"sections": [[name, part.nbytes] for name, part in sections.items()], "bits": bits, "log": log}
 
 
 def _codes(y: np.ndarray, lengths: np.ndarray, bits: int, log: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Codes [points] and the least and greatest number [curves, 2] of every curve; two codes are for zero and for a gap."""
+    """Codes [points] and the least and greatest number [curves, 2] of every curve; two codes are for zero and for a
+    gap.
+    """
     zero, gap = 2**bits - 2, 2**bits - 1
     none = np.isnan(y) | (log & (y == 0))
     with np.errstate(divide="ignore"):

@@ -27,16 +27,19 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", *st
 class Explorer(anywidget.AnyWidget):
     """A chart of the curves in a tidy table, one combination of its controls at a time; drawn by static/explorer.js.
 
-    A control with more than two numbers is a slider, any other a menu. A later control offers what exists for the earlier ones.
+    A control with more than two numbers is a slider, any other a menu. A later control offers what exists for the
+    earlier ones.
 
     Args:
-        table: one row a point: the controls, `series`, x, y. A missing control means all of its values (a null curve that
-            holds for every epoch); NaN in y is a gap. What combinations share is stored once; numbers have 12 bits or more.
+        table: one row a point: the controls, `series`, x, y. A missing control means all of its values (a null curve
+            that holds for every epoch); NaN in y is a gap. What combinations share is stored once; numbers have 12 bits
+            or more.
         controls: columns, the most general first.
         series, x, y: columns.
-        styles: series -> "line" (if not named) or "dashed" along x, "bar" (x are bin centres), "dots", "path" (from point to
-            point in their order) or "arrow" (with a head at the last); or one for all.
-        colours: series -> colour; a criterion has its own, "null" is ink, others take the next of a colour-blind safe palette.
+        styles: series -> "line" (if not named) or "dashed" along x, "bar" (x are bin centres), "dots", "path" (from
+            point to point in their order) or "arrow" (with a head at the last); or one for all.
+        colours: series -> colour; a criterion has its own, "null" is ink, others take the next of a colour-blind safe
+            palette.
         captions: control columns (missing: all values) and `caption`, said under the chart.
         title, labels: what is drawn; column, series or value -> words, with units.
         ranges: "x", "y" -> (low, high) of the axes; without, what holds all combinations, so that axes stand still.
@@ -99,10 +102,15 @@ class Explorer(anywidget.AnyWidget):
     @property
     def chosen(self) -> dict:
         """Control -> value, of the combination in sight."""
-        return {control["name"]: control["values"][place] for control, place in zip(self.meta["controls"], self.choice, strict=True)}
+        return {
+            control["name"]: control["values"][place]
+            for control, place in zip(self.meta["controls"], self.choice, strict=True)
+        }
 
     def choose(self, **values) -> None:
-        """Show these values, the other controls as they are or else as near as there is; raises ValueError where there is none."""
+        """Show these values, the other controls as they are or else as near as there is; raises ValueError where there
+        is none.
+        """
         self.choice = self._find(self.meta, values, self.choice)
 
     def curve(self, series: str, **values) -> tuple[np.ndarray, np.ndarray] | None:
@@ -119,7 +127,9 @@ class Explorer(anywidget.AnyWidget):
         return len(json.dumps(state, default=str)) + sum(4 * math.ceil(len(part) / 3) + 60 for part in binary)
 
     def fallback(self, choices: Iterable[Mapping] | None = None) -> Still:
-        """The start and up to three other combinations (or those named) side by side: for print and for pages without scripts."""
+        """The start and up to three other combinations (or those named) side by side: for print and for pages without
+        scripts.
+        """
         return self._still(choices)
 
     def still(self, choices: Iterable[Mapping] | None = None) -> Still:
@@ -163,7 +173,9 @@ class Explorer(anywidget.AnyWidget):
         return rows[0].tolist() if near is None else self._nearest(rows, list(controls.values()), list(near))
 
     def _nearest(self, rows: np.ndarray, controls: Sequence[tuple[int, list]], near: list[int]) -> list[int]:
-        """Of the combinations `rows` the one that a page goes to from `near`; settle in js/explorer/choose.js does the same."""
+        """Of the combinations `rows` the one that a page goes to from `near`; settle in js/explorer/choose.js does the
+        same.
+        """
         every = self._packed.parts["combinations"]
         for number, values in controls:
             places, want = list(dict.fromkeys(rows[:, number].tolist())), near[number]
@@ -231,12 +243,20 @@ def _words(name, labels: Mapping) -> str:
 def _control(name: str, values: list, labels: Mapping) -> dict:
     numbers = not any(isinstance(value, str) for value in values)
     shown = [_words(value, labels) for value in values]
-    return {"name": name, "label": _words(name, labels), "slider": numbers and len(values) > 2, "values": values, "shown": shown}
+    return {
+        "name": name,
+        "label": _words(name, labels),
+        "slider": numbers and len(values) > 2,
+        "values": values,
+        "shown": shown,
+    }
 
 
 def _series(names: Sequence[str], styles: Mapping, colours: Mapping, labels: Mapping) -> list[dict]:
     """Name, words, style and colour of each series; ink is the page's own."""
-    own = {name: colours.get(name) or style.COLOURS.get(name) or (style.INK if name == "null" else None) for name in names}
+    own = {
+        name: colours.get(name) or style.COLOURS.get(name) or (style.INK if name == "null" else None) for name in names
+    }
     free = iter([colour for colour in PALETTE if colour not in own.values()] * (1 + len(names)))
     found = []
     for name in names:

@@ -56,8 +56,8 @@ class ForceGraph(anywidget.AnyWidget):
     def from_snapshots(cls, weights, epochs: Sequence, **options) -> ForceGraph:
         """The graph of weights [T, U, ...] after `epochs` [T]; two nets in one graph: {name: [T, U, ...], ...}.
 
-        Options are those of `from_gram`. Raises ValueError for NaN, no unit, over 2,048 units, unequal shapes, or more snapshots
-        than fit.
+        Options are those of `from_gram`. Raises ValueError for NaN, no unit, over 2,048 units, unequal shapes, or more
+        snapshots than fit.
         """
         if isinstance(weights, Mapping):
             nets = [encoding.snapshots(part) for part in weights.values()]
@@ -77,7 +77,8 @@ class ForceGraph(anywidget.AnyWidget):
             orders: name -> (units in the order they go, accuracy in [0, 1] after 0, 1, ... of them or None).
             pictures: the units at the last snapshot, [U, h, w] or [U, h, w, 3]; shown at 14 x 14 or less.
             nets: name -> number of units, in the order of the rows, where units of two nets are in one graph.
-            title, name: what is drawn, in words; the name of the graph in the page's address, another for each graph of a page.
+            title, name: what is drawn, in words; the name of the graph in the page's address, another for each graph of
+                a page.
             time: what `epochs` count, in the singular: "epoch", "iteration".
             limit: bytes of state in the page; as many pairs are kept as fit, and each unit's three nearest.
             snapshot, cutoff, sigma, charge, distance, removed, order, colour, kernel, speed: where the controls start;
@@ -87,7 +88,9 @@ class ForceGraph(anywidget.AnyWidget):
         return cls._make(grams, lambda g, place: encoding.from_products(encoding.finite(g, place)), epochs, **options)
 
     @classmethod
-    def from_layer(cls, table, arrays: Mapping[str, np.ndarray], curves: Mapping | None = None, **options) -> ForceGraph:
+    def from_layer(
+        cls, table, arrays: Mapping[str, np.ndarray], curves: Mapping | None = None, **options
+    ) -> ForceGraph:
         """The graph that a record of `LayerGraph` holds (its table and arrays); options are those of `from_gram`.
 
         curves: criterion -> accuracy in [0, 1] after 0, 1, ... units of its order are removed.
@@ -96,7 +99,11 @@ class ForceGraph(anywidget.AnyWidget):
         orders = {name.removeprefix("order."): units for name, units in arrays.items() if name.startswith("order.")}
         given = dict(
             time="iteration",
-            colours={"preferred class": arrays["classes"], "community": arrays["communities"], "k-means cluster": arrays["clusters"]},
+            colours={
+                "preferred class": arrays["classes"],
+                "community": arrays["communities"],
+                "k-means cluster": arrays["clusters"],
+            },
             orders={name.replace("_", " "): (units, (curves or {}).get(name)) for name, units in orders.items()},
             pictures=arrays.get("pictures"),
         )
@@ -146,7 +153,15 @@ class ForceGraph(anywidget.AnyWidget):
         norm_bytes, meta["norm"] = _sixteen(np.stack(norms))
         share_bytes, meta["share"] = _sixteen(np.stack(share))
         meta["start"] = _start(start, meta, kept)
-        return cls(meta=meta, pairs=pairs.data, norms=norm_bytes, shares=share_bytes, groups=groups, pictures=image, **meta["start"])
+        return cls(
+            meta=meta,
+            pairs=pairs.data,
+            norms=norm_bytes,
+            shares=share_bytes,
+            groups=groups,
+            pictures=image,
+            **meta["start"],
+        )
 
     @property
     def floors(self) -> list[float]:
@@ -173,7 +188,9 @@ class ForceGraph(anywidget.AnyWidget):
         import ipywidgets as w
 
         def slider(kind, trait, low, high, step, label):
-            return _linked(kind(min=low, max=high, step=step, value=getattr(self, trait), description=label), self, trait)
+            return _linked(
+                kind(min=low, max=high, step=step, value=getattr(self, trait), description=label), self, trait
+            )
 
         low = math.floor(100 * min(self.floors)) / 100
         rows = [_linked(w.ToggleButton(description="play"), self, "playing"),
@@ -208,7 +225,9 @@ class ForceGraph(anywidget.AnyWidget):
             half = (self.meta["high"] - self.meta["low"]) / 510  # what eight bits may have taken
             shown = cosines >= max(self.cutoff, self.floors[number] - half) - 1e-9
             edges[number] = (i[shown], j[shown], cosines[shown])
-        return still(self.meta, self.node_norms(), edges, sigma=self.sigma, kernel=self.kernel, cutoff=self.cutoff, seed=seed)
+        return still(
+            self.meta, self.node_norms(), edges, sigma=self.sigma, kernel=self.kernel, cutoff=self.cutoff, seed=seed
+        )
 
 
 def _linked(control, graph, trait: str, its: str = "value"):
@@ -271,7 +290,9 @@ def _start(given: Mapping, meta: dict, kept: list) -> dict:
             raise ValueError(f"there is no setting {key!r}: it is one of {', '.join(start)}")
         if key in names and value not in names[key]:
             raise ValueError(f"no {key} {value!r} here: it is one of {', '.join(map(str, names[key])) or 'none'}")
-        if key not in names and (not isinstance(value, Real) or not math.isfinite(value) or (key == "sigma" and value <= 0)):
+        if key not in names and (
+            not isinstance(value, Real) or not math.isfinite(value) or (key == "sigma" and value <= 0)
+        ):
             raise ValueError(f"{key} is {value!r}: expected a number{' above 0' * (key == 'sigma')}")
         start[key] = names[key].index(value) if key in names else value
     last = len(meta["epochs"]) - 1

@@ -9,13 +9,21 @@ import numpy as np
 
 SIDE = 240  # of one panel, in units of the SVG
 STRONGEST = 2500  # edges drawn in a panel
-NETS = {"#0072B2": "blue", "#D55E00": "orange", "#009E73": "green", "#E69F00": "yellow", "#56B4E9": "light blue",
-        "#CC79A7": "pink"}  # fills of the units, one a net, in the order of the page's palette
+NETS = {
+    "#0072B2": "blue",
+    "#D55E00": "orange",
+    "#009E73": "green",
+    "#E69F00": "yellow",
+    "#56B4E9": "light blue",
+    "#CC79A7": "pink",
+}  # fills of the units, one a net, in the order of the page's palette
 
 
 @dataclass(frozen=True)
 class Still:
-    """A picture that a notebook shows, a page only without scripts and on paper unless `always`; `svg` is the picture alone."""
+    """A picture that a notebook shows, a page only without scripts and on paper unless `always`; `svg` is the picture
+    alone.
+    """
 
     svg: str
     caption: str
@@ -73,14 +81,21 @@ def settle(places: np.ndarray, i: np.ndarray, j: np.ndarray, weights: np.ndarray
     return places - places.mean(axis=0)
 
 
-def _panel(column: int, title: str, places: np.ndarray, i: np.ndarray, j: np.ndarray, size: np.ndarray, nets: list[int]) -> str:
+def _panel(
+    column: int, title: str, places: np.ndarray, i: np.ndarray, j: np.ndarray, size: np.ndarray, nets: list[int]
+) -> str:
     reach = max(float(np.abs(places).max()), 1e-6)
     x, y = np.round(SIDE / 2 + places.T / reach * (SIDE / 2 - 8), 1)
     lines = "".join(f"M{x[a]:g} {y[a]:g}L{x[b]:g} {y[b]:g}" for a, b in zip(i, j, strict=True))
     most = 8 / np.sqrt(max(len(x) / 60, 1))
-    dots = [f'<circle cx="{a:g}" cy="{b:g}" r="{max(r, 0.6):.1f}"/>' for a, b, r in zip(x, y, most * np.sqrt(size), strict=True)]
+    dots = [
+        f'<circle cx="{a:g}" cy="{b:g}" r="{max(r, 0.6):.1f}"/>'
+        for a, b, r in zip(x, y, most * np.sqrt(size), strict=True)
+    ]
     ends = np.cumsum([0, *nets])
-    filled = "".join(f'<g fill="{list(NETS)[k % len(NETS)]}">{"".join(dots[ends[k] : ends[k + 1]])}</g>' for k in range(len(nets)))
+    filled = "".join(
+        f'<g fill="{list(NETS)[k % len(NETS)]}">{"".join(dots[ends[k] : ends[k + 1]])}</g>' for k in range(len(nets))
+    )
     return (f'<g transform="translate({column * (SIDE + 10)} 0)"><text x="{SIDE / 2}" y="14" text-anchor="middle" '
             f'font-size="13" fill="currentColor">{escape(title)}</text><g transform="translate(0 20)">'
             f'<path d="{lines}" fill="none" stroke="currentColor" stroke-opacity=".3" stroke-width=".6"/>'
