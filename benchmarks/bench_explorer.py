@@ -77,8 +77,8 @@ def main() -> None:
             seconds, used = time.perf_counter() - start, time.process_time() - used
             first, step = drawn(browser, explorer)
             print(f"{len(table):,} points, {name}: encoded in {seconds:.2f} s ({used:.2f} s of processor; limit 1), "
-                  f"state {explorer.state_bytes() / 1000:.0f} kB (limit 400), first picture {first:.0f} ms (limit 500), "
-                  f"a step of the slider {step:.1f} ms of processor (limit 16)")  # fmt: skip
+                  f"state {explorer.state_bytes() / 1000:.0f} kB (limit 400), first picture {first:.0f} ms "
+                  f"(limit 500), a step of the slider {step:.1f} ms of processor (limit 16)")  # fmt: skip
         browser.close()
 
 

@@ -104,10 +104,12 @@ def main() -> None:
             seconds, used = time.perf_counter() - start, time.process_time() - used
             graph.cutoff = cutoff_for(graph, edges)
             first, rates, shown = drawn(browser, graph)
-            told = ", ".join(f"{name}: {rate:.0f}, {cost:.1f} ms of processor a frame, {1000 * cost / shown:.1f} µs an edge"
+            told = ", ".join(f"{name}: {rate:.0f}, {cost:.1f} ms of processor a frame, "
+                             f"{1000 * cost / shown:.1f} µs an edge"
                              for name, (rate, cost) in rates.items())  # fmt: skip
-            print(f"{units} units, {times} snapshots of {inputs}: encoded in {seconds:.1f} s ({used:.1f} s of processor; limit 3), "
-                  f"state {graph.state_bytes() / 1000:.0f} kB (limit {most}), first picture {first:.0f} ms (limit 1000), "
+            print(f"{units} units, {times} snapshots of {inputs}: encoded in {seconds:.1f} s "
+                  f"({used:.1f} s of processor; limit 3), state {graph.state_bytes() / 1000:.0f} kB (limit {most}), "
+                  f"first picture {first:.0f} ms (limit 1000), "
                   f"frames a second with {shown} edges (limit {least}): {told}")  # fmt: skip
         browser.close()
 

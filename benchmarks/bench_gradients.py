@@ -156,7 +156,8 @@ def measure(name):
     torch.manual_seed(0)
     model, test = models.build(name, (3, 32, 32)).to(DEVICE).eval(), split(n)
     print(
-        f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads",
+        f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, "
+        f"{torch.get_num_threads()} threads",
         flush=True,
     )
     check(model, split(3))

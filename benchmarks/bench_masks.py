@@ -83,12 +83,18 @@ def main() -> None:
         print(f"{name}, {total:,} maskable weights")
         for what, work in ways(model):
             times, used = zip(*(seconds(work)[1:] for _ in range(REPEATS)), strict=True)
-            numbers = f"median {statistics.median(times):6.2f} s, max {max(times):6.2f} s; processor {statistics.median(used):6.2f} s"
+            numbers = (
+                f"median {statistics.median(times):6.2f} s, max {max(times):6.2f} s; "
+                f"processor {statistics.median(used):6.2f} s"
+            )
             print(f"  {what:32s} {numbers} ({REPEATS} runs)", flush=True)
         pairs = against_torch(model)
         ratios = sorted(long / short for long, short in pairs)
         least = [min(times) for times in zip(*pairs, strict=True)]
-        numbers = f"processor {least[0]:.2f} s, ours {least[1]:.2f} s, ratio min {ratios[0]:.2f}, median {statistics.median(ratios):.2f}"
+        numbers = (
+            f"processor {least[0]:.2f} s, ours {least[1]:.2f} s, ratio min {ratios[0]:.2f}, "
+            f"median {statistics.median(ratios):.2f}"
+        )
         print(f"  torch.nn.utils.prune: {numbers}; the same weights stay", flush=True)
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 

@@ -42,7 +42,8 @@ def main() -> None:
             sweeps.sweep(plan)
         passed, used = time.perf_counter() - start, time.process_time() - used
     print(
-        f"the sweep took {passed:.0f} s, {used:.0f} s of them on a processor; estimated {seconds:.0f} s: {seconds / used:.2f} times"
+        f"the sweep took {passed:.0f} s, {used:.0f} s of them on a processor; estimated {seconds:.0f} s: "
+        f"{seconds / used:.2f} times"
     )
     assert 1 / LIMIT < seconds / used < LIMIT, f"the estimate is more than {LIMIT} times off"
 

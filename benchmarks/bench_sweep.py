@@ -225,7 +225,10 @@ def case(name, how):
     ratios = sorted(a / b for a, b in pairs)
     size = f"widths {widths[0]} to {widths[-1]}, {(1 + len(KINDS)) * len(nets)} trainings of {recipe.epochs} epochs"
     print(f"{name}: {size}, the loop on {threads} thread(s)")
-    numbers = f"min {ratios[0]:.2f}, median {statistics.median(ratios):.2f} of {len(ratios)} pairs (at least {wanted:g} is wanted)"
+    numbers = (
+        f"min {ratios[0]:.2f}, median {statistics.median(ratios):.2f} of {len(ratios)} pairs "
+        f"(at least {wanted:g} is wanted)"
+    )
     print(f"  ratio: {numbers}; {WORKERS} workers were ready after {begun:.1f} s, not counted", flush=True)
 
 

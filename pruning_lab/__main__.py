@@ -130,7 +130,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a test that covers lines no twin ran",
     )
     certify.add_argument("--rounding", nargs=2, action="append", default=[], metavar=("KIND", "BOUND"),
-                         help="a kind of measurement that may move by rounding, and how far, relative to its largest number")  # fmt: skip
+                         help="a kind of measurement that may move by rounding, and how far, "
+                              "relative to its largest number")  # fmt: skip
     certify.add_argument(
         "--spot", type=_count, default=0, metavar="N", help="also remake the N cheapest full records on both"
     )
@@ -232,7 +233,8 @@ def _list(_: argparse.Namespace) -> None:
             seconds = sum(r.meta["seconds"] for r in found)
             published = "never" if profile in parameters.PRIVATE else sum(r.shelf == "published" for r in found)
             print(
-                f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:>9} {f'{seconds:,.0f} s' if found else '-':>13}"
+                f"{path.stem:28} {profile:8} {f'{len(found)}/{len(plan)}':>9} {published:>9} "
+                f"{f'{seconds:,.0f} s' if found else '-':>13}"
             )
 
 
@@ -299,7 +301,8 @@ def _publish(args: argparse.Namespace) -> None:
         except (ValueError, LookupError, FileNotFoundError) as error:  # it is too large, or went meanwhile
             failed.append(f"{type(e).__name__} {e.key}: {error}")
     print(
-        f"{len(local) - len(failed)} records published; the shelf holds {disk.size(environment.published_shelf()) / 1e6:.1f} MB"
+        f"{len(local) - len(failed)} records published; the shelf holds "
+        f"{disk.size(environment.published_shelf()) / 1e6:.1f} MB"
     )
     if failed:
         raise ValueError(f"{len(failed)} of {len(local)} were not published: {'; '.join(failed)}")
@@ -311,7 +314,8 @@ def _room(folders: Sequence[Path]) -> None:
     total = disk.size(environment.published_shelf()) + sum(map(disk.size, folders)) - weights
     if total > store.SHELF_LIMIT:
         raise ValueError(
-            f"the published shelf would hold {total / 1e6:.1f} MB; at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git"
+            f"the published shelf would hold {total / 1e6:.1f} MB; "
+            f"at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git"
         )
 
 
@@ -353,7 +357,8 @@ def _unpack(args: argparse.Namespace) -> None:
     print(f"{len(taken.new)} records taken, {len(taken.here)} were here already")
     if taken.idle:
         print(
-            f"{len(taken.idle)} of those taken are not used here: made by other code or on other data, such as {taken.idle[0]}"
+            f"{len(taken.idle)} of those taken are not used here: made by other code or on other data, "
+            f"such as {taken.idle[0]}"
         )
     if taken.left_out:
         raise ValueError(f"{len(taken.left_out)} records were left out: the first is {taken.left_out[0]}")

@@ -25,8 +25,8 @@ first
 SECOND = """
 from pruning_lab.widgets import ForceGraph
 
-ForceGraph.from_snapshots({"256": snapshots(20, 6, 0), "64": snapshots(20, 6, 1)}, range(6), name="two", title="Two nets",
-                           time="step")
+ForceGraph.from_snapshots({"256": snapshots(20, 6, 0), "64": snapshots(20, 6, 1)}, range(6), name="two",
+                           title="Two nets", time="step")
 """
 THIRD = "ForceGraph.from_snapshots([[[1, 2]], [[2, 4]]], [0, 1], name='single', title='One unit')"
 FOURTH = """
@@ -51,7 +51,8 @@ def graph(units=60, times=6, **options):
     weights = snapshots(units, times)
     order = np.argsort(np.linalg.norm(weights[-1], axis=1))
     given = dict(name="first", title="Sixty units", colours={"preferred class": np.arange(units) % 5},
-                 orders={"norm": (order, np.linspace(0.95, 0.1, units + 1))}, pictures=weights[-1].reshape(units, 14, 14))  # fmt: skip
+                 orders={"norm": (order, np.linspace(0.95, 0.1, units + 1))},
+                 pictures=weights[-1].reshape(units, 14, 14))  # fmt: skip
     return ForceGraph.from_snapshots(weights, range(times), **(given | options))
 
 

@@ -234,7 +234,8 @@ ELSEWHERE = """
 import runpy, subprocess, sys
 text = open(sys.argv[3]).read().replace("return sys.platform", "return False and sys.platform")
 open(sys.argv[1] + ".py", "w").write(text)
-words = [sys.executable, sys.argv[1] + ".py", str(__import__("os").getpid()), sys.executable, "-c", sys.argv[2], sys.argv[1]]
+words = [sys.executable, sys.argv[1] + ".py", str(__import__("os").getpid()), sys.executable, "-c",
+         sys.argv[2], sys.argv[1]]
 subprocess.run(words)
 """
 

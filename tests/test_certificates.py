@@ -247,8 +247,8 @@ def test_every_published_record_is_current_or_certified(monkeypatch):
     left = certify.unverified()
     told = "\n".join(left[:10])
     assert not left, (
-        f"{len(left)} published records rest on other code than today's: run `python -m pruning_lab certify`, or, where an answer is "
-        f"meant to change, raise that class's `version`, sweep and publish.\n{told}"
+        f"{len(left)} published records rest on other code than today's: run `python -m pruning_lab certify`, or, "
+        f"where an answer is meant to change, raise that class's `version`, sweep and publish.\n{told}"
     )
 
 

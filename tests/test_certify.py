@@ -113,9 +113,10 @@ def lines(tmp_path, text, name="m"):
 def test_all_statements_are_seen_with_their_places(tmp_path):
     found = lines(tmp_path, OLD)
     assert [line.text for line in found] == [
-        "EDGE = 10", "class A:", "size: int = 3", "version = 1", "def f(self, x=1):", "x=1", "if x > EDGE:", "return x + 1", "y = 2",
-        "except (ValueError, KeyError) as error", "raise TypeError('long') from error", "for i in range(3):", "y += i", "y = 7", "match y",
-        "case 1", "return 0", "return y", "def g():", "return [i for i in range(3)]",
+        "EDGE = 10", "class A:", "size: int = 3", "version = 1", "def f(self, x=1):", "x=1", "if x > EDGE:",
+        "return x + 1", "y = 2", "except (ValueError, KeyError) as error", "raise TypeError('long') from error",
+        "for i in range(3):", "y += i", "y = 7", "match y", "case 1", "return 0", "return y", "def g():",
+        "return [i for i in range(3)]",
     ]  # fmt: skip
     assert {line.place for line in found} == {"m", "m:A", "m:A.f", "m:g"}
     assert [line.name for line in found if line.name] == ["EDGE", "size", "x"]
@@ -123,8 +124,10 @@ def test_all_statements_are_seen_with_their_places(tmp_path):
 
 @pytest.mark.parametrize(
     "old, new",
-    [('"""Doc."""', '"""Another."""'), ("  # why", ""), ("import os", "import re"), ("x: int = 1", "x: float = 1"), (" -> int", ""),
-     ('            raise TypeError(\n                "long"\n            ) from error', '            raise TypeError("long") from error'),
+    [('"""Doc."""', '"""Another."""'), ("  # why", ""), ("import os", "import re"), ("x: int = 1", "x: float = 1"),
+     (" -> int", ""),
+     ('            raise TypeError(\n                "long"\n            ) from error',
+      '            raise TypeError("long") from error'),
      ("\n\ndef g", "\n\n\n\ndef g"), ('"long"', "'long'")],
 )  # fmt: skip
 def test_comments_layout_imports_and_annotations_change_no_statement(tmp_path, old, new):
@@ -179,7 +182,7 @@ def test_what_a_module_does_when_it_is_imported_is_never_proved_by_its_having_ru
 
 @pytest.mark.parametrize(
     "old, new, texts",
-    [("        return y\n", "        return y\n        return y\n", ["return y", "return y"]),  # another of the same, somewhere
+    [("        return y\n", "        return y\n        return y\n", ["return y", "return y"]),  # another of the same
      ("            return x + 1\n", "            return x + 1\n            return y\n", ["return y"]),
      # where `else` has one, but not `try`
      ("            y = 2\n", "            y = 2\n            y = 7\n", ["y = 7"]),
@@ -200,7 +203,10 @@ def test_a_statement_that_goes_is_seen_from_the_other_side(tmp_path):
 
 
 def test_lines_that_ran_are_noted_and_no_others(tmp_path):
-    text = "def f(x):\n    if x:\n        return (\n            1\n        )\n    return 2\n\n\ndef never():\n    return 3\n"
+    text = (
+        "def f(x):\n    if x:\n        return (\n            1\n        )\n    return 2\n\n\ndef never():\n"
+        "    return 3\n"
+    )
     (tmp_path / "ran.py").write_text(text)
     with Lines(tmp_path) as seen:
         names = {}
@@ -255,7 +261,8 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
         ("train.py=tests/test_train.py", "waiver of 'train.py': there is no such file"),
         (
             "training.fit:fti=tests/test_train.py",
-            "waiver of 'training.fit:fti': there is no such function; there are .*training.fit:_Run, .*training.fit:fit",
+            "waiver of 'training.fit:fti': there is no such function; "
+            "there are .*training.fit:_Run, .*training.fit:fit",
         ),
         ("training.fit:_Run.nothing=tests/test_train.py", "there is no such function; .*training.fit:_Run.resume"),
         (
@@ -473,7 +480,8 @@ def test_a_certificate_lists_waived_constants_apart(tmp_path):
     found = certify.told(syntax.changed(before, after), syntax.unproved(before, after), waivers)
     assert found == dict(
         waived={"m": dict(lines=["g = 1"], tests=["tests/test_x.py"]),
-                "m:A.f": dict(lines=["def f(self, x=2):", "raise TypeError('longer') from error"], tests=["tests/test_f.py"])},
+                "m:A.f": dict(lines=["def f(self, x=2):", "raise TypeError('longer') from error"],
+                              tests=["tests/test_f.py"])},
         constants={"m": dict(lines=["EDGE = 11", "print(g)"], tests=["tests/test_x.py"]),
                    "m:A.f": dict(lines=["x=2"], tests=["tests/test_f.py"])},
     )  # fmt: skip

@@ -371,7 +371,10 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 
 def test_nothing_of_dask_is_imported_without_need():
-    code = "import sys; from pruning_lab.running import cluster; print(cluster.is_client(None), {'dask', 'distributed'} & set(sys.modules))"
+    code = (
+        "import sys; from pruning_lab.running import cluster; "
+        "print(cluster.is_client(None), {'dask', 'distributed'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "False set()\n"
 

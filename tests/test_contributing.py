@@ -33,7 +33,10 @@ def run(*commands, before="", expected=0, **own):
 
     The exit code of the last one is the expected one, that of the others 0.
     """
-    code = f"{RUN}{before}\ncodes = [main(words) for words in {commands!r}]\nassert not any(codes[:-1]), codes\nsys.exit(codes[-1])"
+    code = (
+        f"{RUN}{before}\ncodes = [main(words) for words in {commands!r}]\n"
+        "assert not any(codes[:-1]), codes\nsys.exit(codes[-1])"
+    )
     own |= dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", PRUNING_LAB_DEVICE="cpu")
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | own, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == expected, done.stdout + done.stderr

@@ -703,9 +703,9 @@ def test_an_unknown_name_lists_the_known(root):
         data.load("minst", "train")
 
 
-@pytest.mark.parametrize("name", ["../own", "own/", "/own", "a/own", "a\\own", "my own", " own", "own\n", "", "gaussian:",
-                                  "gaussian:../own", "gaussian:my own", "other:own", "..", ".", "-x", ".x", "...", "gaussian:..",
-                                  "gaussian:.", "gaussian:-x"])  # fmt: skip
+@pytest.mark.parametrize("name", ["../own", "own/", "/own", "a/own", "a\\own", "my own", " own", "own\n", "",
+                                  "gaussian:", "gaussian:../own", "gaussian:my own", "other:own", "..", ".", "-x", ".x",
+                                  "...", "gaussian:..", "gaussian:.", "gaussian:-x"])  # fmt: skip
 def test_names_that_are_no_single_folder_are_refused(root, tmp_path, name):
     put(root), put(tmp_path), put(root / "a")  # what a path might reach is there, and sound
     for odd in ("my own", " own", "other:own", "..", ".", "-x", ".x", "..."):
@@ -1124,14 +1124,16 @@ def test_our_copy_of_cifar10_says_which_images_are_lossy():
 
 def test_a_clone_that_changes_line_ends_keeps_the_bytes_of_records(tmp_path):
     root, shelf = Path(__file__).resolve().parents[1], Path("book/results/Kind/key")
-    files = {shelf / "table.csv": b"a,b\n1,2\n", shelf / "record.json": b'{\n "a": 1\r\n}\n', shelf / "arrays.npz": b"PK\x03\x04\n\r\n\x00",
+    files = {shelf / "table.csv": b"a,b\n1,2\n", shelf / "record.json": b'{\n "a": 1\r\n}\n',
+             shelf / "arrays.npz": b"PK\x03\x04\n\r\n\x00",
              Path("elsewhere/train.npz"): b"text\nfor\nall that git sees\n", Path("README.md"): b"a\nb\n"}  # fmt: skip
     there, here = tmp_path / "there", tmp_path / "here"
     for name, content in (files | {Path(".gitattributes"): (root / ".gitattributes").read_bytes()}).items():
         (there / name).parent.mkdir(parents=True, exist_ok=True)
         (there / name).write_bytes(content)
-    own = dict(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", GIT_AUTHOR_NAME="a", GIT_AUTHOR_EMAIL="a@example.org",
-               GIT_COMMITTER_NAME="a", GIT_COMMITTER_EMAIL="a@example.org")  # fmt: skip
+    own = dict(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", GIT_AUTHOR_NAME="a",
+               GIT_AUTHOR_EMAIL="a@example.org", GIT_COMMITTER_NAME="a",
+               GIT_COMMITTER_EMAIL="a@example.org")  # fmt: skip
     clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | own
 
     def git(*words, cwd=there):

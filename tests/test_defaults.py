@@ -11,8 +11,8 @@ from pruning_lab import Recipe, experiments
 GROUP = ("norm", "frame_potential", "random")
 DEFAULTS = {
     "Recipe": dict(
-        optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.0, batch=64, iterations=None, epochs=None, drops=(), drop_factor=0.1,
-        shuffle=True, augmentation="none", precision="float32", holdout=0, keep="last",
+        optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.0, batch=64, iterations=None, epochs=None, drops=(),
+        drop_factor=0.1, shuffle=True, augmentation="none", precision="float32", holdout=0, keep="last",
     ),
     "Train": dict(seed=0, width=None, init="default", scale="unit", image_size=None, limit=None, start=None),
     "UnitCurve": dict(group=GROUP, repeats=5, sample=1000, test_images=None),
@@ -24,8 +24,8 @@ DEFAULTS = {
     "LayerGraph": dict(at=None, orders=GROUP),
     "MaskSources": dict(sample=None, density=0.1),
     "MaskedTraining": dict(
-        criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None, begin="fresh", recipe=None,
-        sample=None, seed=0,
+        criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None,
+        begin="fresh", recipe=None, sample=None, seed=0,
     ),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
@@ -43,9 +43,10 @@ def test_a_default_never_changes(name):
     )
     moved = {k: (pinned[k], today.get(k, "none")) for k in pinned if repr(today.get(k, MISSING)) != repr(pinned[k])}
     assert not moved, (
-        f"{name}: defaults were and are {moved}. A record's key names what differs from them, and a record that lacks a field has its "
-        f"default: every record of {name} would stand for other settings. Put the old default back, and give the new value in the "
-        f"chapters' plans; or raise `version` of {name} and of all that is made of it, and change this table, too"
+        f"{name}: defaults were and are {moved}. A record's key names what differs from them, and a record that lacks "
+        f"a field has its default: every record of {name} would stand for other settings. Put the old default back, "
+        f"and give the new value in the chapters' plans; or raise `version` of {name} and of all that is "
+        "made of it, and change this table, too"
     )
     new = sorted(today.keys() - pinned.keys())
     assert not new, (

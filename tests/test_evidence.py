@@ -504,7 +504,8 @@ def test_a_table_shows_markup_letter_by_letter(text):
     cells = shown(evidence.plain(table.rename_axis(columns=text)))
     heads = [text, "list", "odd", "n", "kind", "mixed", "7"]
     assert [cell for cell in cells if cell][-21:] == [*heads, text, str([text]), text, "1.5", text, "0.500000", "True",
-                                                      "b", str((text,)), "None", "2e+06", text, text, "False"]  # fmt: skip
+                                                      "b", str((text,)), "None", "2e+06", text, text,
+                                                      "False"]  # fmt: skip
     two = pd.DataFrame([[1.0, "b"]], columns=pd.MultiIndex.from_tuples([(text, "x"), ("y", text)], names=[text, None]))
     assert shown(evidence.plain(two)).count(text) >= 2
     assert shown(evidence.plain(pd.DataFrame(columns=[text])))[-1] == text
@@ -523,8 +524,8 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     found = evidence.stored(text, plan)
     # words for glue and figures, which take them as text
     assert text in found.origin() and found.data() == plan[0].dataset
-    head = dict(claim=next(iter(claims.load())), part=text, label=text, kind="differs", unit=text, n=3, mean=1.0, low=0.5, high=1.5,
-                verdict=text, values=[1.0] * 3)  # fmt: skip
+    head = dict(claim=next(iter(claims.load())), part=text, label=text, kind="differs", unit=text, n=3, mean=1.0,
+                low=0.5, high=1.5, verdict=text, values=[1.0] * 3)  # fmt: skip
     html = claims.scoreboard(pd.DataFrame([head | dict(overall=text)])).data
     board = Words(html)
     assert board.tags <= {"table", "class", "thead", "tbody", "tr", "th", "td", "p", "colspan"}
@@ -541,9 +542,9 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     )
     for html in (drawn._repr_html_(), still.Still("", text)._repr_html_()):
         seen = Words(html)
-        assert seen.tags <= {"figure", "class", "figcaption", "svg", "role", "aria-label", "viewbox", "width", "style", "g", "transform",
-                             "text", "x", "y", "text-anchor", "font-size", "fill", "path", "d", "stroke", "stroke-opacity", "stroke-width",
-                             "circle", "cx", "cy", "r"}  # fmt: skip
+        assert seen.tags <= {"figure", "class", "figcaption", "svg", "role", "aria-label", "viewbox", "width", "style",
+                             "g", "transform", "text", "x", "y", "text-anchor", "font-size", "fill", "path", "d",
+                             "stroke", "stroke-opacity", "stroke-width", "circle", "cx", "cy", "r"}  # fmt: skip
 
 
 def test_reference_numbers_are_read():

@@ -161,10 +161,13 @@ def test_axes_hold_all_combinations_and_bars_stand_on_zero():
     (lambda t: t.assign(curve=t.curve.where(t.index != 5)), "row 5: curve is nan"),
     (lambda t: t.assign(share="much"), "'share' must hold numbers"),
     (lambda t: pd.concat([t, t[-1:]]), "diff = 1 comes twice for curve 'measured' at net Conv-2, layer fc3, epoch 16"),
-    (lambda t: pd.concat([t, t[-1:].assign(layer=None)]), "two curves of 'measured' at net Conv-2, layer fc1, epoch 16"),
+    (lambda t: pd.concat([t, t[-1:].assign(layer=None)]),
+     "two curves of 'measured' at net Conv-2, layer fc1, epoch 16"),
     (lambda t: t[t.curve == "null"], "column 'layer' has no value"),
-    (lambda t: t[t.curve == "null"].assign(layer=["a", None] * 41, epoch=[np.nan, 1] * 41), "no row has a value for each"),
-    (lambda t: pd.DataFrame(dict(net="a", layer="b", epoch=1, curve="c", diff=np.arange(200_001), share=0)), "200,001 points are too many"),
+    (lambda t: t[t.curve == "null"].assign(layer=["a", None] * 41, epoch=[np.nan, 1] * 41),
+     "no row has a value for each"),
+    (lambda t: pd.DataFrame(dict(net="a", layer="b", epoch=1, curve="c", diff=np.arange(200_001), share=0)),
+     "200,001 points are too many"),
 ])  # fmt: skip
 def test_a_bad_table_is_refused(change, says):
     with pytest.raises(ValueError, match=says):
@@ -282,7 +285,10 @@ class Chart:
 
     def chosen(self):
         """What the controls say, in their order."""
-        say = "boxes => boxes.map(box => box.tagName === 'SELECT' ? box.selectedOptions[0].text : box.getAttribute('aria-valuetext'))"
+        say = (
+            "boxes => boxes.map(box => box.tagName === 'SELECT' ? box.selectedOptions[0].text : "
+            "box.getAttribute('aria-valuetext'))"
+        )
         return self.box.locator(".ex-controls :is(select, input)").evaluate_all(say)
 
     def menu(self, label):
@@ -523,7 +529,10 @@ def test_a_phone_shows_it_in_its_width_and_a_tap_tells_the_values(browser, explo
         for number in range(3):
             shown = Chart(page, number)
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-            inside = "(box) => [...box.querySelectorAll('*')].every((part) => part.getBoundingClientRect().right <= innerWidth)"
+            inside = (
+                "(box) => [...box.querySelectorAll('*')].every((part) => "
+                "part.getBoundingClientRect().right <= innerWidth)"
+            )
             assert shown.box.evaluate(inside)
             shown.svg.tap()
             assert shown.card.is_visible()

@@ -24,7 +24,8 @@ PAIRS = [
 def curves(seeds=3, repeats=2, units=4):
     r = np.random.default_rng(0)
     rows = [dict(criterion=c, remove=k, repeat=p, seed=s, removed=n, accuracy=(1 - n / units) * r.uniform(0.8, 1))
-            for c, k in PAIRS for s in range(seeds) for p in range(repeats if c == "random" else 1) for n in range(units + 1)]  # fmt: skip
+            for c, k in PAIRS for s in range(seeds) for p in range(repeats if c == "random" else 1)
+            for n in range(units + 1)]  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -52,13 +53,15 @@ def layer_history(seeds=3):
 
 def net_history(seeds=3):
     r = np.random.default_rng(4)
-    rows = [dict(seed=s, arm=a, epoch=k, coherence=r.uniform(0.1, 1), accuracy=r.random() if k else np.nan, place=f"layer{k}")
+    rows = [dict(seed=s, arm=a, epoch=k, coherence=r.uniform(0.1, 1), accuracy=r.random() if k else np.nan,
+                 place=f"layer{k}")
             for s in range(seeds) for a in ("real images", "Gaussian images") for k in (2, 0, 1)]  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def weight_ways():
-    rows = [dict(epoch=k, images=i, end=e, weight=w, way=k * w) for i in ("real", "noise") for e in ("highest", "lowest")
+    rows = [dict(epoch=k, images=i, end=e, weight=w, way=k * w) for i in ("real", "noise")
+            for e in ("highest", "lowest")
             for w in range(3) for k in range(4)]  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -127,8 +130,8 @@ def drawn(name):
 
 
 EMPTY = ["no parts", "no curves", "no plane", "no differences", "no levels", "no importance", "no histories"]
-ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "parts", "levels", "importance", "turning", "histories",
-       "single histories", *EMPTY]  # fmt: skip
+ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "parts", "levels", "importance",
+       "turning", "histories", "single histories", *EMPTY]  # fmt: skip
 
 
 def named(figure, start):
@@ -147,10 +150,12 @@ def test_a_figure_carries_title_alt_rows_file_and_command(name):
     figure.to_json()  # every value can be written
 
 
-@pytest.mark.parametrize("name, x, y", [("curves", "units removed", "test accuracy, %"), ("differences", "difference, points", None),
-                                        ("importance", "norm", "share"), ("no curves", "units removed", "test accuracy, %"),
+@pytest.mark.parametrize("name, x, y", [("curves", "units removed", "test accuracy, %"),
+                                        ("differences", "difference, points", None), ("importance", "norm", "share"),
+                                        ("no curves", "units removed", "test accuracy, %"),
                                         ("plane", "weights of the parent", "weights that stay"),
-                                        ("no differences", "difference, points", None), ("no importance", "norm", "share")])  # fmt: skip
+                                        ("no differences", "difference, points", None),
+                                        ("no importance", "norm", "share")])  # fmt: skip
 def test_axes_say_what_and_in_which_unit(name, x, y):
     layout = drawn(name).layout
     assert x in layout.xaxis.title.text and (y is None or y in layout.yaxis.title.text)

@@ -97,9 +97,9 @@ def test_a_folder_that_cannot_be_written_to_is_one_line_where_it_would_be(words,
     monkeypatch.setattr(folders.tempfile, "TemporaryFile", refused)
     assert main(words) == 2
     err = capsys.readouterr().err
-    assert (
-        err
-        == f"pruning_lab: {name}: nothing can be written to {tmp_path / 'shelf'} (Permission denied); name another folder\n"
+    assert err == (
+        f"pruning_lab: {name}: nothing can be written to {tmp_path / 'shelf'} (Permission denied); "
+        "name another folder\n"
     )
     assert main(["clean"]) == 0 and not (tmp_path / "shelf").exists()  # what only reads goes on
 
@@ -141,7 +141,8 @@ def test_a_user_without_a_home_is_told_which_settings_to_make(monkeypatch, capsy
     [
         *[[command, "01", f"--workers={text}"] for command in ("plan", "sweep")
           for text in ("0", "-1", "2.5", "x", "", "9" * 400, "²", "1e3", "1025")],
-        *[["sweep", "01", f"--budget={text}"] for text in ("0", "-1", "nan", "inf", "1e300", "x", "", "9" * 400, "1e-400", "31622401")],
+        *[["sweep", "01", f"--budget={text}"] for text in ("0", "-1", "nan", "inf", "1e300", "x", "", "9" * 400,
+                                                           "1e-400", "31622401")],
         *[["certify", f"--spot={text}"] for text in ("-1", "2.5", "x", "9" * 400)],
     ],
     ids=lambda words: " ".join(words)[:40],

@@ -119,7 +119,8 @@ def test_a_zero_row_is_a_point_without_edges():
 def test_the_state_stays_within_its_limit(units, most):
     weights = np.random.default_rng(0).normal(size=(30, units, 40)).astype(np.float32)
     order = np.arange(units)
-    made = ForceGraph.from_snapshots(weights, range(30), colours={"class": order % 10, "community": np.tile(order % 40, (30, 1))},
+    made = ForceGraph.from_snapshots(weights, range(30),
+                                     colours={"class": order % 10, "community": np.tile(order % 40, (30, 1))},
                                      orders={"norm": (order, np.linspace(1, 0.1, units + 1))})  # fmt: skip
     assert 0.8 * most < made.state_bytes() <= most
     state = json.dumps({key: base64.b64encode(value).decode() if isinstance(value, bytes) else value
@@ -393,7 +394,8 @@ def test_edges_that_are_saved_under_way_are_those_of_their_snapshot(page, tmp_pa
 def test_a_slider_that_never_rests_does_not_hold_the_picture_back(page):
     """Only the last snapshot has many edges; the reader goes to and fro between it and the one before."""
     shown = Graph(page)
-    dark = """canvas => { const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    dark = """canvas => {
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
         copy.drawImage(canvas, 0, 0);
         const { data } = copy.getImageData(0, 0, canvas.width, canvas.height); let ink = 0;
         for (let p = 3; p < data.length; p += 4) ink += data[p];
@@ -423,7 +425,8 @@ def test_edges_that_go_fade_while_it_plays(page):
         const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
         copy.drawImage(canvas, 0, 0);
         const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
-        if (Number(slider.value) === epoch) found.push(data.filter((value, p) => p % 4 === 3 && value > 8 && value < 150).length); }
+        if (Number(slider.value) === epoch)
+            found.push(data.filter((value, p) => p % 4 === 3 && value > 8 && value < 150).length); }
         return found; }"""
     parts = [shown.canvas.element_handle(), shown.slider("Epoch").element_handle()]
     rest = min(page.evaluate(faint, [*parts, 0]))
@@ -552,7 +555,10 @@ def test_settings_are_in_the_address_and_can_be_reset(browser, graph_site, page)
     with visit(browser, address) as again:
         again.locator(".pl-force-graph canvas").first.wait_for(timeout=300_000)
         assert Graph(again).summary() == before
-    wild = "#~first.sigma=0&first.charge=1e99&first.snapshot=77.4&first.colour=-3&first.removed=1e9&first.nothing=1&first.cutoff=x"
+    wild = (
+        "#~first.sigma=0&first.charge=1e99&first.snapshot=77.4&first.colour=-3"
+        "&first.removed=1e9&first.nothing=1&first.cutoff=x"
+    )
     with visit(browser, graph_site + wild) as again:
         again.locator(".pl-force-graph canvas").first.wait_for(timeout=300_000)
         assert "Epoch 5: 0 of 60 units, 0 edges" in Graph(again).summary()
@@ -577,7 +583,8 @@ def test_the_address_keeps_all_graphs_and_is_obeyed_when_it_changes(browser, gra
 
 @marked
 def test_dark_pages_have_light_lines_also_after_a_switch(browser, graph_site):
-    ink = """canvas => { const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    ink = """canvas => {
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
         copy.drawImage(canvas, 0, 0);
         const { data } = copy.getImageData(0, 0, canvas.width, canvas.height); let light = 0, dark = 0;
         for (let p = 0; p < data.length; p += 4) if (data[p + 3] > 100) {
@@ -612,9 +619,11 @@ SIDES = """canvas => { const { width, height } = canvas, box = canvas.getBoundin
     const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     copy.drawImage(canvas, 0, 0);
     const { data } = copy.getImageData(0, 0, width, height), x = [], y = [];
-    for (let p = 0; p < width * height; p++) if (data[4 * p + 3] > 200) { x.push(p % width); y.push(Math.floor(p / width)); }
+    for (let p = 0; p < width * height; p++)
+        if (data[4 * p + 3] > 200) { x.push(p % width); y.push(Math.floor(p / width)); }
     const least = (of) => of.reduce((a, b) => Math.min(a, b)), most = (of) => of.reduce((a, b) => Math.max(a, b));
-    return [box.left + part * least(x), box.top + part * least(y), box.left + part * most(x), box.top + part * most(y)]; }"""
+    return [box.left + part * least(x), box.top + part * least(y),
+            box.left + part * most(x), box.top + part * most(y)]; }"""
 
 
 def pinch(page, start, end, steps=6):

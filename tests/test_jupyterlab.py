@@ -54,9 +54,11 @@ def jupyterlab(folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder / 'work'}",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]  # fmt: skip
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+               f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}",
+               f"--ServerApp.root_dir={folder / 'work'}",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+               "--LabApp.extension_manager=readonly"]  # fmt: skip
     here = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "IPYTHONDIR": str(folder / "ipython")}
     log = folder / "server.log"
     with log.open("w") as written:
@@ -122,7 +124,8 @@ class Notebook:
         self.page.keyboard.insert_text(code)
         self.page.keyboard.press("Control+Enter")
         self.page.wait_for_function(
-            "([cell, was]) => { const now = cell.querySelector('.jp-OutputPrompt')?.innerText; return now && now !== was; }",
+            "([cell, was]) => { const now = cell.querySelector('.jp-OutputPrompt')?.innerText; "
+            "return now && now !== was; }",
             arg=[cell.element_handle(), "".join(before)])  # fmt: skip
         return cell.locator(".jp-OutputArea-output").inner_text().strip()
 
@@ -208,7 +211,10 @@ def handle(first):
 
 # What a reader does
 
-INKED = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.filter(value => value).length"
+INKED = (
+    "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)"
+    ".data.filter(value => value).length"
+)
 
 
 def test_two_graphs_draw_what_python_stored(notebook, first, tmp_path):
@@ -316,7 +322,8 @@ COLOURS = """box => { const style = (name) => getComputedStyle(name ? box.queryS
     const page = getComputedStyle(document.querySelector(".jp-Notebook")).backgroundColor;
     const card = style(".fg-unit"), button = style("button"), canvas = box.querySelector(".fg-drawing > canvas");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height), ink = [0, 0, 0, 0];
-    for (let p = 0; p < data.length; p += 4) if (data[p + 3] > 250 && Math.abs(data[p] - data[p + 2]) < 8) ink[data[p] > 128 ? 1 : 0]++;
+    for (let p = 0; p < data.length; p += 4)
+        if (data[p + 3] > 250 && Math.abs(data[p] - data[p + 2]) < 8) ink[data[p] > 128 ? 1 : 0]++;
     const pairs = [[style().color, page], [card.color, card.backgroundColor], [button.color, button.backgroundColor]];
     return { pairs, light: ink[1] > ink[0] }; }"""
 

@@ -131,8 +131,8 @@ densities = st.floats(0.01, 1).map(lambda d: round(d, 3))
 
 @quiet
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(SHAPES), st.integers(0, 2**31), st.sampled_from([None, 3, 1]), densities, st.sampled_from(SCOPES),
-       st.sampled_from([0.0, 0.02, 0.1, 0.3]), st.booleans())  # fmt: skip
+@given(st.sampled_from(SHAPES), st.integers(0, 2**31), st.sampled_from([None, 3, 1]), densities,
+       st.sampled_from(SCOPES), st.sampled_from([0.0, 0.02, 0.1, 0.3]), st.booleans())  # fmt: skip
 def test_masks_equal_a_naive_sort_with_ties_by_position_and_an_exact_count(
     shapes, seed, values, density, scope, floor, invert
 ):
@@ -219,8 +219,8 @@ def test_ties_stay_by_position(dtype):
     assert flat(masks.build(scores, 0.375, invert=True)) == [True, False, False, False, False, True, False, True]
 
 
-EXACT = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64,
-         torch.float16, torch.bfloat16, torch.float8_e5m2, torch.float32, torch.float64]  # fmt: skip
+EXACT = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
+         torch.uint64, torch.float16, torch.bfloat16, torch.float8_e5m2, torch.float32, torch.float64]  # fmt: skip
 
 
 def ends(kind):
@@ -335,10 +335,12 @@ def test_bad_arguments_are_refused():
     for how, text in [
         (dict(density=0.0), "density=0.0: expected the fraction"), (dict(density=1.1), "density=1.1"),
         (dict(density=math.nan), "density=nan"),
-        (dict(floor=-0.1), "floor=-0.1"), (dict(floor=1.2), "floor=1.2"), (dict(scope="layer"), "scope='layer'.*global, local, erk"),
-        (dict(shuffle="all"), "shuffle='all'"), (dict(skip="a"), "skip='a'"), (dict(skip=["z"]), r"skip=\['z'\].*\['a'\]"),
+        (dict(floor=-0.1), "floor=-0.1"), (dict(floor=1.2), "floor=1.2"),
+        (dict(scope="layer"), "scope='layer'.*global, local, erk"), (dict(shuffle="all"), "shuffle='all'"),
+        (dict(skip="a"), "skip='a'"), (dict(skip=["z"]), r"skip=\['z'\].*\['a'\]"),
         (dict(skip=["a"]), "no scores to rank: 1 layers were given and 1 skipped"),
-        (dict(scores={"a": torch.tensor([[math.nan]])}), "scores of 'a' are not finite"), (dict(scores={}), "no scores to rank"),
+        (dict(scores={"a": torch.tensor([[math.nan]])}), "scores of 'a' are not finite"),
+        (dict(scores={}), "no scores to rank"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=text):
             masks.build(**(dict(scores=scores, density=0.5) | how))
@@ -558,16 +560,20 @@ def test_what_cannot_be_scored_is_refused():
     nn.init.constant_(broken[4].weight, math.inf)
     stats = gradients.statistics(model, split(), want={"mean"})
     for how, text in [
-        (dict(criterion="taylor"), "unknown criterion 'taylor'.*magnitude"), (dict(criterion="norm"), "unknown criterion"),
+        (dict(criterion="taylor"), "unknown criterion 'taylor'.*magnitude"),
+        (dict(criterion="norm"), "unknown criterion"),
         (dict(criterion="diff"), "'diff' reads diff, not held by the model: pass data=, a Split, or statistics="),
         (dict(criterion=lambda init: init), "reads init.*pass init=, tensors by the weights' names"),
-        (dict(criterion="magnitude", names=["1.weight"]), r"no weights called \['1.weight'\]: expected some of \['0.weight'"),
+        (dict(criterion="magnitude", names=["1.weight"]),
+         r"no weights called \['1.weight'\]: expected some of \['0.weight'"),
         (dict(criterion="magnitude", power={}), "no criterion reads power"),
         (dict(criterion="magnitude", model=broken), "'4.weight' has 96 weights that are not finite"),
         (dict(criterion="magnitude", model=nn.ReLU()), "ReLU has no weights to score"),
         (dict(criterion="diff", statistics=stats), "'diff' of '0.weight' is missing.*were the statistics asked"),
-        (dict(criterion="diff", diff={n: torch.zeros(1) for n in weights(model)}), r"'diff' of '0.weight' has shape \[1\]"),
-        (dict(criterion=lambda weight: weight.sum(0)), r"returned shape \[1, 3, 3\] for '0.weight': expected \[4, 1, 3, 3\]"),
+        (dict(criterion="diff", diff={n: torch.zeros(1) for n in weights(model)}),
+         r"'diff' of '0.weight' has shape \[1\]"),
+        (dict(criterion=lambda weight: weight.sum(0)),
+         r"returned shape \[1, 3, 3\] for '0.weight': expected \[4, 1, 3, 3\]"),
         (dict(criterion=lambda weight: weight / 0), "scores of '0.weight' that are not finite"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=text):

@@ -28,7 +28,8 @@ extra = {}
 anything = None
 """
 PLAN = """from pruning_lab import Recipe, Train
-nets = [Train(dataset or "digits", name, Recipe(lr=rate, iterations=3), seed=s, width=width, limit=64) for s in range(seeds or 1)]
+nets = [Train(dataset or "digits", name, Recipe(lr=rate, iterations=3), seed=s, width=width, limit=64)
+        for s in range(seeds or 1)]
 experiments = {"smoke": nets, "laptop": nets}[profile]
 """
 WRONG = {
@@ -48,9 +49,9 @@ WRONG = {
 }
 RIGHT = {
     "profile": ["smoke", "gpu"], "dataset": ["None", "mnist", "gaussian:digits"], "seeds": ["1", "5", "1000", "None"],
-    "ours": ["True", "False"], "rate": ["0", "0.5", "1", "1e-5"], "shift": ["-3", "0", "2.5"], "width": ["1", "300"], "offset": ["0", "7"],
-    "name": ["vit"], "widths": ["[4]", "(4, 8, 16)"], "more": ["[]", "[1, 'x']"], "extra": ["{}", "{'a': 1}"],
-    "anything": ["5", "x", "None", "[1]"],
+    "ours": ["True", "False"], "rate": ["0", "0.5", "1", "1e-5"], "shift": ["-3", "0", "2.5"], "width": ["1", "300"],
+    "offset": ["0", "7"], "name": ["vit"], "widths": ["[4]", "(4, 8, 16)"], "more": ["[]", "[1, 'x']"],
+    "extra": ["{}", "{'a': 1}"], "anything": ["5", "x", "None", "[1]"],
 }  # fmt: skip
 WRONG["seeds"] += ["9" * 300, "9" * 5000, "10**400"]
 GIVEN = [(name, value) for name, values in WRONG.items() for value in values]

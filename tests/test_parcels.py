@@ -401,17 +401,21 @@ def peak(call):
 ZEROS = np.zeros(40_000_000, np.uint8)
 BOMBS = {
     "arrays that are too large": (
-        lambda: npz(noise=ZEROS), "Parcel/.*: arrays.npz would take 40,000,128 bytes, most of them 'noise.npy'; at most 9,000,000"),
+        lambda: npz(noise=ZEROS),
+        "Parcel/.*: arrays.npz would take 40,000,128 bytes, most of them 'noise.npy'; at most 9,000,000"),
     "many arrays that are too large together": (
         lambda: npz(**{f"n{k}": ZEROS[:1_000_000] for k in range(10)}), "arrays.npz would take 10,001,280 bytes"),
     "a member that is larger than it says": (
         lambda: lying(npz(noise=ZEROS), 1128), "arrays.npz: 'noise.npy' is not what its header says"),
     "an array that is smaller than it says": (
-        lambda: npz(noise=header((10**12,)) + b"x"), "'noise.npy' has 129 bytes, its header tells of 1,000,000,000,128"),
+        lambda: npz(noise=header((10**12,)) + b"x"),
+        "'noise.npy' has 129 bytes, its header tells of 1,000,000,000,128"),
     "an array that is larger than it says": (
         lambda: npz(noise=header((5,)) + bytes(2_000_000)), "'noise.npy' has 2,000,128 bytes, its header tells of 133"),
-    "a shape of many digits": (lambda: npz(noise=header((10**300, 10**300))), "'noise.npy' has .* bytes, its header tells of"),
-    "another way of packing": (lambda: npz(zipfile.ZIP_BZIP2, noise=ZEROS[:1_000_000]), "'noise.npy' is packed by method 12"),
+    "a shape of many digits": (lambda: npz(noise=header((10**300, 10**300))),
+                               "'noise.npy' has .* bytes, its header tells of"),
+    "another way of packing": (lambda: npz(zipfile.ZIP_BZIP2, noise=ZEROS[:1_000_000]),
+                               "'noise.npy' is packed by method 12"),
     "and one more": (lambda: npz(zipfile.ZIP_LZMA, noise=ZEROS[:1_000_000]), "'noise.npy' is packed by method 14"),
 }  # fmt: skip
 

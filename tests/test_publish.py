@@ -274,7 +274,10 @@ def test_what_is_glued_is_what_myst_would_glue(value, monkeypatch):
 
 def test_a_chapter_imports_nothing_that_checks_notebooks():
     """The schemas of the notebook format take a kernel some seconds to import."""
-    code = "import sys; from pruning_lab import figures; from pruning_lab.report import claims, evidence; evidence.glue(a=1);"
+    code = (
+        "import sys; from pruning_lab import figures; "
+        "from pruning_lab.report import claims, evidence; evidence.glue(a=1);"
+    )
     code += "print({'nbformat', 'jsonschema', 'myst_nb'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr

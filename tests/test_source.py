@@ -132,11 +132,14 @@ def tree(tmp_path):
         ("lib/e.py", "lib/e.py lib/__init__.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
         ("lib/deep/outer.py", "lib/deep/outer.py lib/d.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
         ("lib/own.py", "lib/own.py lib/__init__.py lib/a.py lib/b.py lib/c.py lib/deep/inner.py"),
-        ("plug/mine.py", "plug/mine.py plug/helper.py plug/yours/net.py plug/yours/parts.py lib/deep/inner.py lib/c.py lib/b.py"),
-        ("plug/theirs/net.py", "plug/theirs/net.py plug/theirs/__init__.py plug/helper.py plug/mine.py plug/yours/net.py"
+        ("plug/mine.py",
+         "plug/mine.py plug/helper.py plug/yours/net.py plug/yours/parts.py lib/deep/inner.py lib/c.py lib/b.py"),
+        ("plug/theirs/net.py",
+         "plug/theirs/net.py plug/theirs/__init__.py plug/helper.py plug/mine.py plug/yours/net.py"
          " plug/yours/parts.py lib/deep/inner.py lib/c.py lib/b.py"),
-        ("plug/reads.py", "plug/reads.py plug/theirs/deep/inner.py plug/theirs/net.py plug/theirs/__init__.py plug/helper.py plug/mine.py"
-         " plug/yours/net.py plug/yours/parts.py lib/deep/inner.py lib/c.py lib/b.py"),
+        ("plug/reads.py",
+         "plug/reads.py plug/theirs/deep/inner.py plug/theirs/net.py plug/theirs/__init__.py plug/helper.py "
+         "plug/mine.py plug/yours/net.py plug/yours/parts.py lib/deep/inner.py lib/c.py lib/b.py"),
     ],
 )  # fmt: skip
 def test_a_file_rests_on_all_that_it_imports_and_on_nothing_else(tree, file, found):
@@ -307,7 +310,10 @@ def test_a_plugin_that_is_gone_from_the_disk_keeps_its_digest(tmp_path, plugin):
 
 
 def test_a_class_rests_on_what_its_file_said_when_it_was_defined(tmp_path, plugin):
-    text = "from pruning_lab.records.experiment import Experiment\n\nclass Own(Experiment):\n    def compute(self):\n        return 1\n"
+    text = (
+        "from pruning_lab.records.experiment import Experiment\n\nclass Own(Experiment):\n    def compute(self):\n"
+        "        return 1\n"
+    )
     plugin(defined=text)
     kind = importlib.import_module("defined").Own
     (tmp_path / "defined.py").write_text(text.replace("return 1", "return 2"))
@@ -358,7 +364,8 @@ assert refused(0, "late")
 write("late", "VALUE = 1\\n")
 pruning_lab.run(net(0))
 write("late", "VALUE = 2\\n")
-assert pruning_lab.run(net(1)).meta["code"]["late"] == source.digest("VALUE = 1\\n")  # it is loaded: what runs is the old one
+# it is loaded: what runs is the old one
+assert pruning_lab.run(net(1)).meta["code"]["late"] == source.digest("VALUE = 1\\n")
 (package / "later.py").unlink()
 assert refused(2, "later")
 write("later", "VALUE = 2\\n")
@@ -374,8 +381,10 @@ def test_a_record_never_names_other_code_than_what_ran(tmp_path, words):
     if words is LATE:
         file, head = tmp_path / "pruning_lab" / "experiments" / "train.py", "    def compute(self) -> Result:\n"
         assert file.read_text().count(head) == 1
-        file.write_text(file.read_text().replace(head, f"{head}        from .. import late\n        if self.seed == 2:\n"
-                                                 "            from .. import later\n"))  # fmt: skip
+        file.write_text(file.read_text().replace(
+            head,
+            f"{head}        from .. import late\n        if self.seed == 2:\n            from .. import later\n",
+        ))  # fmt: skip
         for name in ("late", "later"):
             (tmp_path / "pruning_lab" / f"{name}.py").write_text("VALUE = 1\n")
     more = dict(

@@ -289,7 +289,8 @@ def test_a_child_of_a_published_net_names_the_weights_of_the_local_one():
 
 def test_what_a_record_says_of_its_making_is_what_was_there_when_it_began(monkeypatch):
     def say(when):
-        for name, value in dict(revision=dict(revision=when), library_digest=when, versions=dict(torch="2.0", word=when),
+        for name, value in dict(revision=dict(revision=when), library_digest=when,
+                                versions=dict(torch="2.0", word=when),
                                 device=dict(type="cpu", name=when, threads=1)).items():  # fmt: skip
             monkeypatch.setattr(provenance, name, lambda *_, value=value: value)
         monkeypatch.setattr(source, "code_of", lambda *_: {"toy": when})

@@ -49,8 +49,9 @@ def slow(gram, inputs, deviations, neighbours):
     nearest = [np.mean(sorted(cosine[i, j] for j in units if j != i)[-neighbours:]) for i in units]
     mean = sum(norms) / len(norms)
     return dict(
-        pairs=sum(c > deviations / math.sqrt(inputs) for c in pairs) / len(pairs), close=sum(c >= 0.5 for c in pairs) / len(pairs),
-        component=largest / len(gram), norm=mean, spread=math.sqrt(sum((n - mean) ** 2 for n in norms) / len(norms)) / mean,
+        pairs=sum(c > deviations / math.sqrt(inputs) for c in pairs) / len(pairs),
+        close=sum(c >= 0.5 for c in pairs) / len(pairs), component=largest / len(gram), norm=mean,
+        spread=math.sqrt(sum((n - mean) ** 2 for n in norms) / len(norms)) / mean,
         crowding=metrics.rank_correlation(np.array(norms), np.array(nearest)),
     )  # fmt: skip
 

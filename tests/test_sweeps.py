@@ -550,7 +550,8 @@ def notebook(folder, *cells):
 
 PLAN = """from pruning_lab import Recipe, Train, UnitCurve
 SIZES = {"smoke": 1, "night": 2}
-nets = [Train("digits", "lenet_300_100", Recipe(lr=rate, iterations=3), seed=s, width=4, limit=64) for s in range(seeds or SIZES[profile])]
+nets = [Train("digits", "lenet_300_100", Recipe(lr=rate, iterations=3), seed=s, width=4, limit=64)
+        for s in range(seeds or SIZES[profile])]
 experiments = [UnitCurve(net, "fc1", repeats=1, test_images=20) for net in nets]
 """
 PARAMETERS = 'profile = "laptop"\nseeds = None\nrate = 0.1\n'
@@ -805,7 +806,8 @@ def test_a_plugin_s_criterion_is_in_every_chapter(tmp_path):
 import torch
 from pruning_lab import chapters, store, sweep
 torch.set_num_threads(1)
-plan = [e for e in chapters.plan(chapters.chapter("01"), "smoke", dict(seeds=1)) if "largest_weight" in getattr(e, "group", ())]
+plan = [e for e in chapters.plan(chapters.chapter("01"), "smoke", dict(seeds=1))
+        if "largest_weight" in getattr(e, "group", ())]
 assert {e.layer for e in plan} >= {"fc1", "conv2"}, plan
 sweep(plan[:1])
 assert set(store.find(plan[0]).table.criterion) == {"largest_weight"}

@@ -105,18 +105,20 @@ from pruning_lab.train import fit
 def run(file, out, kind, wait):
     torch.set_num_threads(1)
     sgd = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-3, batch=64, epochs=6, drops=(8, 14))
-    adam = Recipe(optimizer="adam", lr=1e-3, batch=64, epochs=6, augmentation="crop_flip", holdout=20, keep="lowest_validation_loss")
+    adam = Recipe(optimizer="adam", lr=1e-3, batch=64, epochs=6, augmentation="crop_flip", holdout=20,
+                  keep="lowest_validation_loss")
     name, width, recipe = dict(fc=("lenet_300_100", 12, sgd), conv=("conv_2", 6, adam))[kind]
     def hook(epoch, model):
         if epoch > 2:
             time.sleep(wait)  # long enough to be killed in
-        return dict(norm=sum(p.norm().item() for p in model.parameters()), first=next(model.parameters()).detach().numpy())
+        return dict(norm=sum(p.norm().item() for p in model.parameters()),
+                    first=next(model.parameters()).detach().numpy())
     def look(iteration, model):
         return dict(sum=sum(p.sum().item() for p in model.parameters()), half=next(model.parameters()).half())
     splits = [data.load("digits", s, limit=150, device="cpu") for s in ("train", "test")]
     model = models.build(name, (1, 8, 8), width=width)
-    history = fit(model, *splits, recipe, seed=1, each_epoch=hook, snapshot=look, snapshot_at=(0, 2, 3, 6, 8, 10, 12, 18),
-                  checkpoint_file=Path(file), save_every=0)
+    history = fit(model, *splits, recipe, seed=1, each_epoch=hook, snapshot=look,
+                  snapshot_at=(0, 2, 3, 6, 8, 10, 12, 18), checkpoint_file=Path(file), save_every=0)
     noted = dict(hook=history.arrays["first"], snapshots=history.snapshots.arrays["half"])
     tensors = model.state_dict() | {k: torch.from_numpy(v) for k, v in noted.items()}
     save_file({k: v.contiguous() for k, v in tensors.items()}, out)

@@ -7,6 +7,7 @@ from .unit import activation, frame_potential, frame_potential_raw, inner_produc
 from .weight import diff, gradient, magnitude, weight_taylor
 
 __all__ = [
-    "READS", "UNIT", "WEIGHT", "activation", "diff", "find", "frame_potential", "frame_potential_raw", "gradient", "inner_product",
-    "magnitude", "needs", "norm", "random", "taylor", "unit_criterion", "weight_criterion", "weight_taylor",
+    "READS", "UNIT", "WEIGHT", "activation", "diff", "find", "frame_potential", "frame_potential_raw", "gradient",
+    "inner_product", "magnitude", "needs", "norm", "random", "taylor", "unit_criterion", "weight_criterion",
+    "weight_taylor",
 ]  # fmt: skip

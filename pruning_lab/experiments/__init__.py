@@ -8,6 +8,6 @@ from .train import Train
 from .units import UnitCurve, UnitImportance
 
 __all__ = [
-    "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining",
-    "Snapshots", "Train", "UnitCurve", "UnitImportance",
+    "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
+    "MaskedTraining", "Snapshots", "Train", "UnitCurve", "UnitImportance",
 ]  # fmt: skip

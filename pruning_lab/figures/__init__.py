@@ -8,6 +8,6 @@ from .units import importance, turning, unit_curves
 from .verdicts import differences, levels, parts
 
 __all__ = [
-    "COLOURS", "FROM_THE_SOURCE", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels", "line_name",
-    "panels", "parts", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
+    "COLOURS", "FROM_THE_SOURCE", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels",
+    "line_name", "panels", "parts", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
 ]  # fmt: skip

@@ -113,7 +113,8 @@ def lines(
     common["hovertemplate"] = said + " %{customdata}: %{y:.3g}<extra>" + name + "</extra>"
     if seeds.ngroups < MEANS_FROM:
         label = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
-        return [go.Scatter(x=run[x], y=_short(run[column]), customdata=run[said], name=label, showlegend=first and not k, **common)
+        return [go.Scatter(x=run[x], y=_short(run[column]), customdata=run[said], name=label,
+                           showlegend=first and not k, **common)
                 for k, (_, run) in enumerate(seeds)]  # fmt: skip
     means = summarise(part, list(dict.fromkeys([x, said])), column)
     if pd.api.types.is_numeric_dtype(means[x]):
@@ -122,8 +123,9 @@ def lines(
     # a logarithmic axis has no zero
     low = np.maximum(mean - sd, part[column].min()) if (part[column] > 0).all() else mean - sd
     edge, inside = _short(np.concatenate([mean + sd, low[::-1]])), faint(drawn["color"])
-    band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0, mode="lines",
-                      hoverinfo="skip", showlegend=False, name=f"{name}: band", legendgroup=name)  # fmt: skip
+    band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0,
+                      mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band",
+                      legendgroup=name)  # fmt: skip
     label = f"{name} (± sd, {seeds.ngroups} nets)"
     return [band, go.Scatter(x=along, y=_short(mean), customdata=means[said], name=label, showlegend=first, **common)]
 

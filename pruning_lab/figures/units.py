@@ -78,17 +78,19 @@ def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
     if seeds.ngroups < MEANS_FROM:
         runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
         title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
-        return [go.Scatter(x=run.index, y=run.round(3), name=title, showlegend=first and not k, line=dict(color=hue, width=1.5, dash=dash),
+        return [go.Scatter(x=run.index, y=run.round(3), name=title, showlegend=first and not k,
+                           line=dict(color=hue, width=1.5, dash=dash),
                            hovertemplate="%{x} removed: %{y:.1f} %<extra>" + name + "</extra>", **common)
                 for k, run in enumerate(runs)]  # fmt: skip
     means = summarise(part, ["removed"], "accuracy")
     x, mean, sd = means.removed.to_numpy(), 100 * means["mean"].to_numpy(), 100 * means["sd"].to_numpy()
-    line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} (± sd, {seeds.ngroups} nets)", showlegend=first,
-                      line=dict(color=hue, width=2.5, dash=dash),
-                      hovertemplate="%{x} removed: %{y:.1f} % (sd %{customdata:.1f})<extra>" + name + "</extra>", **common)  # fmt: skip
+    line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} (± sd, {seeds.ngroups} nets)",
+                      showlegend=first, line=dict(color=hue, width=2.5, dash=dash),
+                      hovertemplate="%{x} removed: %{y:.1f} % (sd %{customdata:.1f})<extra>" + name + "</extra>",
+                      **common)  # fmt: skip
     edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).clip(0, 100).round(2)
-    band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=faint(hue), line_width=0, mode="lines",
-                      hoverinfo="skip", showlegend=False, name=f"{name}: band", **common)  # fmt: skip
+    band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=faint(hue), line_width=0,
+                      mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band", **common)  # fmt: skip
     return [band, line]
 
 
@@ -96,9 +98,12 @@ def _crosses(key: str, points: Mapping[int, float], name: str, first: bool):
     import plotly.graph_objects as go
 
     criterion, remove = key.split("/")
-    return go.Scatter(x=list(points), y=list(points.values()), mode="markers", name=name, legendgroup="published", showlegend=first,
-                      marker=dict(color=colour(criterion), symbol="x-thin", size=11, line=dict(width=2.5, color=colour(criterion))),
-                      hovertemplate=f"{name}: {line_name(criterion, remove)}, " + "%{x} removed: %{y} %<extra></extra>")  # fmt: skip
+    return go.Scatter(x=list(points), y=list(points.values()), mode="markers", name=name, legendgroup="published",
+                      showlegend=first,
+                      marker=dict(color=colour(criterion), symbol="x-thin", size=11,
+                                  line=dict(width=2.5, color=colour(criterion))),
+                      hovertemplate=f"{name}: {line_name(criterion, remove)}, "
+                      + "%{x} removed: %{y} %<extra></extra>")  # fmt: skip
 
 
 def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
@@ -116,10 +121,10 @@ def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command:
     text = (
         "unit %{customdata[0]}: norm %{x:.3g}, share %{y:.3g} times the mean, loss +%{customdata[1]:.3g}<extra></extra>"
     )
-    marker = dict(color=table.loss_increase, cmin=0, cmax=top, colorscale="Cividis", size=9, line=dict(width=0.5, color=GREY),
-                  colorbar=dict(title="increase in<br>test loss"))  # fmt: skip
-    dots = go.Scatter(x=table.norm, y=table.share * len(table), mode="markers", marker=marker, name="one unit", hovertemplate=text,
-                      customdata=np.stack([table.unit, table.loss_increase], 1))  # fmt: skip
+    marker = dict(color=table.loss_increase, cmin=0, cmax=top, colorscale="Cividis", size=9,
+                  line=dict(width=0.5, color=GREY), colorbar=dict(title="increase in<br>test loss"))  # fmt: skip
+    dots = go.Scatter(x=table.norm, y=table.share * len(table), mode="markers", marker=marker, name="one unit",
+                      hovertemplate=text, customdata=np.stack([table.unit, table.loss_increase], 1))  # fmt: skip
     figure = go.Figure(dots)
     figure.update_xaxes(title="norm of the unit's weights")
     figure.update_yaxes(title="share of the frame potential, mean = 1")
@@ -144,7 +149,8 @@ def turning(
     def traces(stop: int) -> list:
         style = dict(mode="lines+markers+text", textposition="top center", hoverinfo="name", xaxis="x", yaxis="y")
         rays = zip(vectors[stop].round(4), names, hues, strict=True)
-        lines = [go.Scatter(x=[0, v[0]], y=[0, v[1]], text=["", n], line=dict(color=h, width=3), marker=dict(size=[0, 8]), name=n, **style)
+        lines = [go.Scatter(x=[0, v[0]], y=[0, v[1]], text=["", n], line=dict(color=h, width=3),
+                            marker=dict(size=[0, 8]), name=n, **style)
                  for v, n, h in rays]  # fmt: skip
         bars = dict(name="share", hovertemplate="%{x}: %{y:.2f}<extra></extra>", xaxis="x2", yaxis="y2")
         return [*lines, go.Bar(x=names, y=shares[stop].round(4), marker_color=hues, **bars)]

@@ -104,8 +104,8 @@ def _nets(row: pd.Series, hue: str):
     import plotly.graph_objects as go
 
     look = dict(color=hue, opacity=0.45, size=7)
-    return go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), name="one net", mode="markers", marker=look, showlegend=False,
-                      hovertemplate="one net: %{x:.3g}<extra></extra>")  # fmt: skip
+    return go.Scatter(x=row["values"], y=[row.label] * len(row["values"]), name="one net", mode="markers", marker=look,
+                      showlegend=False, hovertemplate="one net: %{x:.3g}<extra></extra>")  # fmt: skip
 
 
 def _diamond(row: pd.Series, hue: str):

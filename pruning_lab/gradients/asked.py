@@ -40,20 +40,22 @@ def _check_model(model):
         raise ValueError("no parameter of the model requires a gradient: unfreeze some (requires_grad_())")
     if kinds := {p.dtype for p in parameters} - {torch.float32, torch.float64}:
         raise ValueError(
-            f"parameters are {', '.join(map(str, kinds))}: expected float32 or float64; convert the model (model.float())"
+            f"parameters are {', '.join(map(str, kinds))}: expected float32 or float64; "
+            "convert the model (model.float())"
         )
     batch = [name for name, m in model.named_modules() if _mixes(m)]
     if batch:
         raise ValueError(
-            f"{some(batch)}: batch statistics depend on all samples of a batch, so that a sample has no gradient of its own: "
-            "use model.eval(), which takes the stored statistics, freeze these layers (layer.eval()), or build with GroupNorm"
+            f"{some(batch)}: batch statistics depend on all samples of a batch, so that a sample has no gradient of "
+            "its own: use model.eval(), which takes the stored statistics, freeze these layers (layer.eval()), "
+            "or build with GroupNorm"
         )
     chance = {name: m for name, m in model.named_modules() if m.training and _draws(m)}
     if chance:
         kind = "RReLU" if all(isinstance(m, nn.RReLU) for m in chance.values()) else "dropout"
         raise ValueError(
-            f"{some(list(chance))}: {kind} in training mode draws random numbers, so that a sample has not one gradient "
-            "but many: use model.eval(), or freeze these layers (layer.eval())"
+            f"{some(list(chance))}: {kind} in training mode draws random numbers, "
+            "so that a sample has not one gradient but many: use model.eval(), or freeze these layers (layer.eval())"
         )
 
 

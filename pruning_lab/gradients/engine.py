@@ -157,9 +157,9 @@ def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> No
             return
         if last:
             raise ValueError(
-                f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: the model gives another "
-                "answer each time, its samples depend on each other, the loss reads parameters itself, or a hook changes "
-                "their gradients"
+                f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: the model gives "
+                "another answer each time, its samples depend on each other, the loss reads parameters itself, "
+                "or a hook changes their gradients"
             )
         for name in wrong:
             how.give_to(model, name)
@@ -218,8 +218,8 @@ def _check_calls(how, calls):
     for m in how.modules:
         if len(calls.get(m, [])) != len(how.where[m]):
             raise ValueError(
-                f"{type(m).__name__} was called {len(how.where[m])} times for some images and {len(calls.get(m, []))} times "
-                "for others: a model that branches on what it sees needs one split for each branch"
+                f"{type(m).__name__} was called {len(how.where[m])} times for some images and {len(calls.get(m, []))} "
+                "times for others: a model that branches on what it sees needs one split for each branch"
             )
         if not all(call.untouched() for call in calls[m]):
             raise ValueError(
@@ -299,8 +299,9 @@ def _result(
                     f"the squared gradient of {name!r} is too large for {p.dtype}: convert the model (model.double())"
                 )
     return Statistics(
-        n, mean, diffs, {name: float(s.sum()) / n for name, s in squares.items()}, tuple(name for name in parameters if name not in used),
-        _precision(model), tuple(b - a for a, b in blocks), inner, squares,
+        n, mean, diffs, {name: float(s.sum()) / n for name, s in squares.items()},
+        tuple(name for name in parameters if name not in used), _precision(model), tuple(b - a for a, b in blocks),
+        inner, squares,
     )  # fmt: skip
 
 

@@ -28,8 +28,9 @@ def _check(outputs, labels):
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2 or labels.ndim != 1 + shares:
         given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
-            f"the model gives {given} for labels {list(labels.shape)}: expected logits [n, classes] and one label a sample, "
-            "[n]; for anything else name a loss of your own (loss=...)"
+            f"the model gives {given} for labels {list(labels.shape)}: "
+            "expected logits [n, classes] and one label a sample, [n]; "
+            "for anything else name a loss of your own (loss=...)"
         )
     if not shares and (labels.min() < 0 or labels.max() >= outputs.shape[1]):
         raise ValueError(

@@ -74,19 +74,19 @@ def _check_alone(model: nn.Module, where: dict, calls: dict[nn.Module, list[Call
         raise ValueError("the model changes its input in place: make its first operation out of place")
     if model not in where:
         raise ValueError(
-            "the model's output for one image depends on the other images of its batch, or on chance, so that an image has no gradient of "
-            "its own: expected one output an image, images first, in a tensor or in tuples, lists and dictionaries of tensors, and the "
-            "same each time; look for batch statistics and random numbers"
+            "the model's output for one image depends on the other images of its batch, or on chance, so that an image "
+            "has no gradient of its own: expected one output an image, images first, in a tensor or in tuples, "
+            "lists and dictionaries of tensors, and the same each time; look for batch statistics and random numbers"
         )
     if rough := [m for m, found in calls.items() if any(_is_rough(leaf) for call in found for leaf in call.gave)]:
         raise ValueError(
-            f"{type(rough[0]).__name__} gives half precision, in which the sign of a small gradient is noise: convert the "
-            "model (model.float()) and take autocast out of it"
+            f"{type(rough[0]).__name__} gives half precision, in which the sign of a small gradient is noise: "
+            "convert the model (model.float()) and take autocast out of it"
         )
     if places([two], [three]) is None:
         raise ValueError(
-            "the loss of one sample depends on the others of its batch: expected each sample's own loss, not divided by "
-            "their number (reduction='none')"
+            "the loss of one sample depends on the others of its batch: expected each sample's own loss, "
+            "not divided by their number (reduction='none')"
         )
 
 

@@ -13,6 +13,6 @@ from .weights import maskable, scores
 from .width import mlp_weights, scaled_width
 
 __all__ = [
-    "EmptyLayer", "SparseLinear", "build", "counts", "emptied", "from_torch", "grid", "inference", "load", "maskable", "mlp_weights",
-    "overlap", "random", "save", "scaled_width", "scores", "sparse", "table", "to_torch",
+    "EmptyLayer", "SparseLinear", "build", "counts", "emptied", "from_torch", "grid", "inference", "load", "maskable",
+    "mlp_weights", "overlap", "random", "save", "scaled_width", "scores", "sparse", "table", "to_torch",
 ]  # fmt: skip

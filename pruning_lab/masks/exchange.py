@@ -27,7 +27,8 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     _alone(model, masks)
     if taken := from_torch(model).keys() & masks.keys():
         raise ValueError(
-            f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, or use a fresh model"
+            f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, "
+            "or use a fresh model"
         )
     for name, mask in masks.items():
         layer, _, attribute = name.rpartition(".")
@@ -45,8 +46,8 @@ def _alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         owners.setdefault(id(weight), []).append(name)
     for names in owners.values():
         if len(names) > 1 and masks.keys() & set(names):
-            raise ValueError(f"{' and '.join(names)} are one weight, of which torch.nn.utils.prune would mask one use only: "
-                             "multiply the weight by its mask in place instead")  # fmt: skip
+            raise ValueError(f"{' and '.join(names)} are one weight, of which torch.nn.utils.prune would mask one use "
+                             "only: multiply the weight by its mask in place instead")  # fmt: skip
 
 
 def from_torch(model: nn.Module) -> dict[str, Tensor]:

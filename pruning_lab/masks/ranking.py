@@ -145,8 +145,8 @@ def _affordable(density: float, floor: float, sizes: Sequence[int], least: Seque
     kept, weights = budgets.total(density, sum(sizes)), sum(sizes)
     if kept < sum(least):
         raise ValueError(
-            f"density {density:g} keeps {kept:,} of {weights:,} weights, but floors of {floor:g} in {len(sizes)} layers need "
-            f"{sum(least):,}: ask for a density of at least {sum(least) / weights:.3g}, or lower the floor"
+            f"density {density:g} keeps {kept:,} of {weights:,} weights, but floors of {floor:g} in {len(sizes)} "
+            f"layers need {sum(least):,}: ask for a density of at least {sum(least) / weights:.3g}, or lower the floor"
         )
     return kept
 
@@ -177,5 +177,8 @@ def _mask(shape: torch.Size, order: Tensor, count: int) -> Tensor:
 
 def _warn(density: float, empty: list[str]) -> None:
     if empty:
-        text = f"at density {density:g} no weight is left in {', '.join(empty)}: nothing passes there; a floor, as floor=0.02, keeps some"
+        text = (
+            f"at density {density:g} no weight is left in {', '.join(empty)}: nothing passes there; "
+            "a floor, as floor=0.02, keeps some"
+        )
         warnings.warn(text, EmptyLayer, stacklevel=3)

@@ -67,7 +67,8 @@ def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
         raise ValueError(f"no masks: expected some for {[f'{name}.weight' for name in layers]}")
     if (kind := next(model.parameters()).device.type) not in ("cpu", "cuda"):
         raise ValueError(
-            f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, as PRUNING_LAB_DEVICE=cpu does"
+            f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, "
+            "as PRUNING_LAB_DEVICE=cpu does"
         )
     found = copy.deepcopy(model).eval()
     for name, mask in masks.items():
@@ -104,7 +105,8 @@ def inference(
     """
     if not batches or min(batches) < 1 or rounds < 1:
         raise ValueError(
-            f"batches={tuple(batches)}, rounds={rounds}: expected some batch sizes of at least 1, and at least one round"
+            f"batches={tuple(batches)}, rounds={rounds}: expected some batch sizes of at least 1, "
+            "and at least one round"
         )
     nets = _nets(model, masks, smaller)
     inputs, device = _ends(model)[0], next(model.parameters()).device

@@ -27,7 +27,8 @@ def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
         ours or (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__)
     ):
         raise ValueError(
-            f"model {function.__name__!r} is registered already, by {held.__module__}: give the new function another name"
+            f"model {function.__name__!r} is registered already, by {held.__module__}: "
+            "give the new function another name"
         )
     MODELS[function.__name__] = function
     return function
@@ -142,7 +143,8 @@ def _vgg(
     side = 2 ** len(blocks)
     if min(height, wide) < side:
         raise ValueError(
-            f"images of {height} x {wide} are too small for {len(blocks)} pooling layers; {side} pixels are needed (image_size={side})"
+            f"images of {height} x {wide} are too small for {len(blocks)} pooling layers; "
+            f"{side} pixels are needed (image_size={side})"
         )
     layers: Layers = OrderedDict()
     k = 0

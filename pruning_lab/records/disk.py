@@ -72,8 +72,8 @@ def remove(folder: Path) -> None:
 
 
 WAYS = (
-    "Free some space (`python -m pruning_lab clean` shows what takes how much), or set PRUNING_LAB_STORE to a folder on another disk "
-    "and move there what is in this one; the same command goes on from there"
+    "Free some space (`python -m pruning_lab clean` shows what takes how much), or set PRUNING_LAB_STORE to a folder "
+    "on another disk and move there what is in this one; the same command goes on from there"
 )
 
 

@@ -157,8 +157,9 @@ def judge(
     units = dict(unit) if isinstance(unit, Mapping) else dict.fromkeys(parts, unit)
     overall = worded(combine(found), on, profile)
     rows = [
-        dict(claim=id, part=name, label=f"{id}  {name}", kind=kind[name], unit=units[name], n=v.n, mean=v.mean, low=v.low, high=v.high,
-             verdict=worded(v.word, on, profile), values=[float(x) for x in parts[name]], overall=overall)
+        dict(claim=id, part=name, label=f"{id}  {name}", kind=kind[name], unit=units[name], n=v.n, mean=v.mean,
+             low=v.low, high=v.high, verdict=worded(v.word, on, profile), values=[float(x) for x in parts[name]],
+             overall=overall)
         for name, v in found.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -179,10 +180,14 @@ def scoreboard(judged: pd.DataFrame):
         rows += [_row(part) for _, part in parts.iterrows()]
     head = "".join(f"<th>{name}</th>" for name in ("part", "measured", "interval", "nets", "verdict"))
     tried = int(((judged.n >= 3) & (judged.kind == "differs")).sum())
-    chance = f"Of {tried} parts that claim a difference and have at least three nets, chance alone would decide about {0.05 * tried:.1f}."
+    chance = (
+        f"Of {tried} parts that claim a difference and have at least three nets, "
+        f"chance alone would decide about {0.05 * tried:.1f}."
+    )
     body = "".join(rows)
     return HTML(
-        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{chance}</p>'
+        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table><p>{chance}</p>"
     )
 
 

@@ -190,8 +190,8 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
         on = " and ".join(
             sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records})
         )
-        rows.append({"profile": profile, "nets": sum(e.is_net for e in wanted), "records": len(wanted), "stored": len(records),
-                     "minutes those took": round(minutes, 1), "on": on})  # fmt: skip
+        rows.append({"profile": profile, "nets": sum(e.is_net for e in wanted), "records": len(wanted),
+                     "stored": len(records), "minutes those took": round(minutes, 1), "on": on})  # fmt: skip
     return pd.DataFrame(rows)
 
 

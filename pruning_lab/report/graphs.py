@@ -201,8 +201,8 @@ def moved(found: Evidence, model: str, layer: str) -> str:
         return f"{NAMES[model]} {layer} has not been run at this size"
     (start, end), (_, null) = ends(table), ends(table, "permuted")
     return (
-        f"In {NAMES[model]} {layer} on {found.data(model)}, {100 * start.pairs.mean():.2f} % of all pairs are nearer than "
-        f"chance at the start and {100 * end.pairs.mean():.1f} % at the end "
+        f"In {NAMES[model]} {layer} on {found.data(model)}, {100 * start.pairs.mean():.2f} % of all pairs are nearer "
+        f"than chance at the start and {100 * end.pairs.mean():.1f} % at the end "
         f"(permuted: {100 * null.pairs.mean():.2f} %); the mean norm changes by {np.mean(growth(table)):+.0f} %"
     )
 
@@ -215,9 +215,10 @@ def measured(found: Evidence, model: str, layer: str) -> str:
     (start, end), (_, null) = ends(table), ends(table, "permuted")
     return (
         f"The largest component holds {100 * start.component.mean():.1f} % of the units at the start and "
-        f"{100 * end.component.mean():.1f} % at the end (permuted: {100 * null.component.mean():.1f} %). Modularity goes from "
-        f"{start.modularity.mean():.2f} to {end.modularity.mean():.2f} (permuted: {null.modularity.mean():.2f}), the spread of norms "
-        f"from {start.spread.mean():.2f} to {end.spread.mean():.2f} (permuted: {null.spread.mean():.2f})."
+        f"{100 * end.component.mean():.1f} % at the end (permuted: {100 * null.component.mean():.1f} %). Modularity "
+        f"goes from {start.modularity.mean():.2f} to {end.modularity.mean():.2f} "
+        f"(permuted: {null.modularity.mean():.2f}), the spread of norms from {start.spread.mean():.2f} "
+        f"to {end.spread.mean():.2f} (permuted: {null.spread.mean():.2f})."
     )
 
 
@@ -228,13 +229,13 @@ def clustered(found: Evidence, model: str, layer: str) -> tuple[str, str]:
         return f"{NAMES[model]} has not been run at this size yet", ""
     (start, end), (_, null) = ends(table), ends(table, "permuted")
     told = (
-        f"In {NAMES[model]}'s last convolution, modularity goes from {start.modularity.mean():.2f} to {end.modularity.mean():.2f} "
-        f"(permuted: {null.modularity.mean():.2f})"
+        f"In {NAMES[model]}'s last convolution, modularity goes from {start.modularity.mean():.2f} to "
+        f"{end.modularity.mean():.2f} (permuted: {null.modularity.mean():.2f})"
     )
     agreement = spelled(*claims.interval(end.agreement.dropna()), 2)
     return told, (
-        f"Do the communities follow the classes? Agreement is {agreement} at the end, {start.agreement.mean():+.2f} at the start; "
-        "0 is chance, 1 is one community a class."
+        f"Do the communities follow the classes? Agreement is {agreement} at the end, "
+        f"{start.agreement.mean():+.2f} at the start; 0 is chance, 1 is one community a class."
     )
 
 
@@ -253,7 +254,10 @@ def mixed(two: ForceGraph | None) -> str:
     if two is None:
         return "It needs the weights of two nets that were trained on this machine."
     seen, share = across(two)
-    return f"Of the {seen} edges in sight at the end, {100 * share:.0f} % join units of different nets; of all pairs, half do."
+    return (
+        f"Of the {seen} edges in sight at the end, {100 * share:.0f} % join units of different nets; "
+        "of all pairs, half do."
+    )
 
 
 def without_norms(found: Evidence) -> str:
@@ -262,7 +266,10 @@ def without_norms(found: Evidence) -> str:
     if not nets:
         return "none was run at this size."
     last, best = 100 * nets[0].iloc[-1], 100 * nets[0].max()
-    return f"one net of the same training on {found.data('vgg19')} ends at {last:.1f} % of the test images (best epoch {best:.1f} %)."
+    return (
+        f"one net of the same training on {found.data('vgg19')} ends at {last:.1f} % of the test images "
+        f"(best epoch {best:.1f} %)."
+    )
 
 
 def tally(verdicts: pd.DataFrame, is_source: bool) -> str:

@@ -124,7 +124,8 @@ def _see_places(named: Iterable[str], since: str | None) -> None:
             inside = colon and file in known
             beside = sorted(p for p in known if (p.startswith(f"{file}:") if inside else ":" not in p))
             raise ValueError(
-                f"waiver of {place!r}: there is no such {'function' if inside else 'file'}; there are {', '.join(beside)}"
+                f"waiver of {place!r}: there is no such {'function' if inside else 'file'}; "
+                f"there are {', '.join(beside)}"
             )
 
 
@@ -141,7 +142,8 @@ def bounds(words: Iterable[tuple[str, str]]) -> dict[str, float]:
         known = getattr(experiments, kind, None)
         if kind not in experiments.__all__ or known.is_net:
             raise ValueError(
-                f"--rounding {kind}: expected a kind of measurement, one of {', '.join(experiments.__all__)}, and no training"
+                f"--rounding {kind}: expected a kind of measurement, one of {', '.join(experiments.__all__)}, "
+                "and no training"
             )
         try:
             found[kind] = float(text)
@@ -294,7 +296,10 @@ def rounded(
         for name in (n for n in a if not _same(a[n], b.get(n, a[n][:0]))):
             moved, before, after = _distance(a[name], b[name]), _distance(a[name], c[name]), _distance(b[name], c[name])
             if not moved <= bounds[kind] or not after <= max(before, np.finfo(np.float32).eps):
-                far = f"moved by {moved:.2g} (bound {bounds[kind]:.2g}), from {before:.2g} to {after:.2g} away from float64"
+                far = (
+                    f"moved by {moved:.2g} (bound {bounds[kind]:.2g}), "
+                    f"from {before:.2g} to {after:.2g} away from float64"
+                )
                 raise Refused(f"{kind} {asked[k].key}: {name} {far}")
             worst = told.setdefault(kind, dict(bound=bounds[kind], moved=0.0))
             worst["moved"] = max(worst["moved"], float(moved))
@@ -355,7 +360,8 @@ def certify(
         )
         if lost := [f.name for (f, _, e), stands in zip(shelf, stand, strict=True) if e.key == f.name and not stands]:
             raise Refused(
-                f"{len(lost)} published records did not stand at {since} ({lost[0]}, ...): name an older commit with --since"
+                f"{len(lost)} published records did not stand at {since} ({lost[0]}, ...): "
+                "name an older commit with --since"
             )
         asked = twins(asked_for) + cheapest(shelf, spot)
         say(f"{len(asked)} twins of {len(asked_for)} published records, on {since} and on today's code")

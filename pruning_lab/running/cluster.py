@@ -183,14 +183,23 @@ def _there(task: Callable[[Experiment], float], e: Experiment, client: dict[str,
 def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:
     """Why this worker must not compute an experiment of that client; None if it may."""
     if threads > 1:
-        return f"has {threads} threads, which would draw from one generator: start it with --nthreads 1 --nworkers {threads}"
+        return (
+            f"has {threads} threads, which would draw from one generator: "
+            f"start it with --nthreads 1 --nworkers {threads}"
+        )
     if lacking := set(client["plugins"]) - set(environment.plugins()):
-        return f"does not load {', '.join(sorted(lacking))}: start it with PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
+        return (
+            f"does not load {', '.join(sorted(lacking))}: start it with "
+            f"PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
+        )
     if e.code() != client["code"]:
         other = source.differing(client["code"], e.code())
         return f"has other code than this sweep ({other}): install the same version on all machines and start it again"
     if e.key != client["key"]:
-        return f"knows {type(e).__name__} {client['key']} as {e.key}: install the same version on all machines and start it again"
+        return (
+            f"knows {type(e).__name__} {client['key']} as {e.key}: "
+            "install the same version on all machines and start it again"
+        )
     if not (environment.local_shelf() / "locks" / client["token"]).is_file():
         return f"has another store: {SHARED}"
     return None

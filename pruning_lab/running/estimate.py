@@ -92,7 +92,10 @@ class Estimate:
             if _cpu()
             else str(environment.device())
         )
-        head = f"{self.stored} of {self.asked} experiments are stored; {len(self.seconds)} runs are missing, what these build on included"
+        head = (
+            f"{self.stored} of {self.asked} experiments are stored; {len(self.seconds)} runs are missing, "
+            "what these build on included"
+        )
         lines = [head, *self._lines()] if self.seconds else [head]
         lines += [f"left out: {named(e)}: {why}" for e, why in self.left_out.items()]
         for n in sorted({1, workers}) if self.seconds else ():
@@ -112,7 +115,8 @@ class Estimate:
             steps = (f"{row.iterations:,.0f}", f"{row.step_ms:,.2f} ms") if pd.notna(row.iterations) else ("", "")
             a_run, memory = _short(row.seconds / row.runs), f"{row.bytes / 1e6:,.0f} MB" if row.bytes else ""
             lines.append(
-                f"{row.what:19} {net:20} {row.data:18} {row.runs:5} {steps[0]:>11} {steps[1]:>10} {a_run:>12} {memory:>9}"
+                f"{row.what:19} {net:20} {row.data:18} {row.runs:5} {steps[0]:>11} {steps[1]:>10} "
+                f"{a_run:>12} {memory:>9}"
             )
         return lines
 

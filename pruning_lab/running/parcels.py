@@ -242,7 +242,8 @@ def _fit_in_memory(z: zipfile.ZipFile) -> None:
     )
     if size > IN_MEMORY:
         raise TooLarge(
-            f"{record.ARRAYS} would take {size:,} bytes, most of them {largest.filename!r}; at most {IN_MEMORY:,} are read"
+            f"{record.ARRAYS} would take {size:,} bytes, most of them {largest.filename!r}; "
+            f"at most {IN_MEMORY:,} are read"
         )
     for info in z.infolist():
         _check_method(info)

@@ -40,4 +40,7 @@ def _why(name: str, error: BaseException) -> str:
         return "there is no such module; add its folder to PYTHONPATH, or unset PRUNING_LAB_PLUGINS"
     last = traceback.extract_tb(error.__traceback__)[-1]
     words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words} ({Path(last.filename).name}, line {last.lineno}); mend it, or unset PRUNING_LAB_PLUGINS"
+    return (
+        f"{type(error).__name__}: {words} ({Path(last.filename).name}, line {last.lineno}); "
+        "mend it, or unset PRUNING_LAB_PLUGINS"
+    )

@@ -146,8 +146,8 @@ def fit(
                     run.save(save_every)
     except torch.OutOfMemoryError as error:
         raise MemoryError(
-            f"{type(model).__name__} of {sum(p.numel() for p in model.parameters()):,} parameters with batches of {recipe.batch} "
-            f"does not fit on {device}: lower the recipe's batch or the model's width ({error})"
+            f"{type(model).__name__} of {sum(p.numel() for p in model.parameters()):,} parameters with batches of "
+            f"{recipe.batch} does not fit on {device}: lower the recipe's batch or the model's width ({error})"
         ) from error
     run.finish()
     if "ipykernel" in sys.modules:  # a progress bar needs a terminal

@@ -78,8 +78,9 @@ def still(meta: dict, places: Sequence[Sequence[int]], parts: Sequence[Sequence]
     texts = [text for text in dict.fromkeys(captions) if text]
     caption = ". ".join(part.rstrip(".") for part in (meta["title"], common, *texts) if part) + "."
     alt = f"{caption} {meta['y']['label']} against {meta['x']['label']}; {'; '.join(filter(None, heads))}"
-    svg = (f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {height + more}" width="100%" font-size="11" '
-           f'style="max-width:{1.4 * width:g}px;color:inherit">{"".join(drawn)}{legend}</svg>')  # fmt: skip
+    svg = (f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {height + more}" width="100%" '
+           f'font-size="11" style="max-width:{1.4 * width:g}px;color:inherit">{"".join(drawn)}{legend}'
+           "</svg>")  # fmt: skip
     return Still(svg, caption)
 
 
@@ -91,7 +92,8 @@ def _panel(meta: dict, column: int, row: int, head: str, parts: Sequence) -> str
     (x, x_ticks), (y, y_ticks) = _scale(across, meta["x"], WIDE), _scale(up, meta["y"], HIGH)
     marks = "".join(f'<text x="{x(v):.1f}" y="{HIGH + 13}" text-anchor="middle">{v:g}</text>' for v in x_ticks)
     marks += "".join(f'<path d="M0 {HIGH - y(v):.1f}h{WIDE}" stroke="currentColor" stroke-opacity=".15"/>'
-                     f'<text x="-5" y="{HIGH - y(v) + 4:.1f}" text-anchor="end">{v:g}</text>' for v in y_ticks)  # fmt: skip
+                     f'<text x="-5" y="{HIGH - y(v) + 4:.1f}" text-anchor="end">{v:g}</text>'
+                     for v in y_ticks)  # fmt: skip
     marks += f'<text x="{WIDE / 2}" y="{HIGH + 26}" text-anchor="middle">{escape(meta["x"]["label"])}</text>'
     marks += f'<text x="{-LEFT + 4}" y="-6">{escape(meta["y"]["label"])}</text>'
     marks += f'<text x="{WIDE / 2}" y="-20" text-anchor="middle" font-weight="600">{escape(head)}</text>'
@@ -100,7 +102,8 @@ def _panel(meta: dict, column: int, row: int, head: str, parts: Sequence) -> str
     base = HIGH if meta["y"]["log"] else HIGH - y(0)
     lines = "".join(_curve(one, x(part[0]), HIGH - y(part[1]), base) for one, part in pairs if part)
     at = f"{LEFT + column * (WIDE + LEFT + 12)} {TOP + row * (HIGH + TOP + BELOW)}"
-    return (f'<g transform="translate({at})"><g fill="currentColor">{marks}</g><svg width="{WIDE}" height="{HIGH}">{lines}</svg>'
+    return (f'<g transform="translate({at})"><g fill="currentColor">{marks}</g>'
+            f'<svg width="{WIDE}" height="{HIGH}">{lines}</svg>'
             f'<path d="M0 0V{HIGH}H{WIDE}" fill="none" stroke="currentColor"/></g>')  # fmt: skip
 
 

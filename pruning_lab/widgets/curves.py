@@ -50,8 +50,8 @@ def grid(table: pd.DataFrame, controls: Sequence[str], series: str, x: str, y: s
     twice = np.flatnonzero(~fresh[1:] & ~free[1:] & (np.diff(xs) == 0))
     if len(twice):
         *place, one = keys[twice[0]]
-        raise ValueError(f"{x} = {xs[twice[0]]:g} comes twice for {series} {names[one]!r} at {_named(controls, values, place)}: "
-                         "one row a point is expected")  # fmt: skip
+        raise ValueError(f"{x} = {xs[twice[0]]:g} comes twice for {series} {names[one]!r} at "
+                         f"{_named(controls, values, place)}: one row a point is expected")  # fmt: skip
     starts = np.flatnonzero(fresh)
     kept_x, kept_y, numbers = _distinct(np.split(xs, starts[1:]), np.split(ys, starts[1:]))
     combinations, curves = _spread(keys[starts], numbers, len(names), controls, values, names)

@@ -116,8 +116,8 @@ def strongest(cosines: np.ndarray, alive: np.ndarray, budget: int) -> tuple[np.n
             break
         order = order[: len(order) - max(1, excess // 3)]
     if not len(order) and len(possible):
-        raise ValueError(f"{max(budget, 0):,} bytes a snapshot are too few for more than each unit's nearest ({len(near):,} pairs): "
-                         "take fewer snapshots or units, or a larger limit")  # fmt: skip
+        raise ValueError(f"{max(budget, 0):,} bytes a snapshot are too few for more than each unit's nearest "
+                         f"({len(near):,} pairs): take fewer snapshots or units, or a larger limit")  # fmt: skip
     floor = float(values[order[-1]]) if len(order) else 1.0
     return kept, values[kept], -1.0 if len(order) == len(possible) else floor
 

@@ -136,8 +136,9 @@ class ForceGraph(anywidget.AnyWidget):
             raise ValueError(f"the name {name!r} stands in the page's address: letters, digits and _ only")
         groups, colour_meta = _groups(colours or {}, nets, units, len(parts))
         image, shape = encoding.pictures(pictures, units) if pictures is not None else (b"", [])
-        meta = {"title": title, "name": name, "time": time, "units": units, "epochs": epochs, "nets": list(nets.items()),
-                "speeds": SPEEDS, "colours": colour_meta, "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
+        meta = {"title": title, "name": name, "time": time, "units": units, "epochs": epochs,
+                "nets": list(nets.items()), "speeds": SPEEDS, "colours": colour_meta,
+                "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
         limit = limit or next(size for most, size in LIMIT.items() if units <= most)
         fixed = len(cls._esm) + len(cls._css) + len(json.dumps(meta)) + 150 * len(parts) + 2_000
         free = int(0.75 * (limit - fixed)) - 4 * units * len(parts) - len(groups)  # base64: three bytes in four
