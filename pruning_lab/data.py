@@ -402,9 +402,7 @@ def _bring(name: str, split: str, root: Path) -> None:
 
 
 def _digits(split: str) -> _Raw:
-    """scikit-learn's 1,797 scans, 8 x 8 (Alpaydin & Kaynak 1998): in file order, every fourth of a class is for
-    testing.
-    """
+    """scikit-learn's 1,797 scans, 8 x 8 (Alpaydin & Kaynak 1998): in file order, each fourth of a class for testing."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -34,9 +34,7 @@ def published_shelf() -> Path:
 
 
 def cluster() -> str | None:
-    """Address of a Dask scheduler on which sweeps compute: `PRUNING_LAB_CLUSTER`, such as `tcp://host:8786`; None:
-    here.
-    """
+    """Address of a Dask scheduler for sweeps: `PRUNING_LAB_CLUSTER`, such as `tcp://host:8786`; None: here."""
     return os.environ.get("PRUNING_LAB_CLUSTER") or None
 
 
@@ -82,8 +80,7 @@ def age() -> float:
 
 @cache
 def reuse_memory() -> bool:
-    """Let this process keep the memory that tensors free for the next batch; whether its C library can do so (glibc
-    can).
+    """Let this process keep the memory that tensors free for the next batch; whether its C library can (glibc can).
 
     By default glibc maps every large block anew and hands it back to the system, which clears each page of it:
     evaluating a net with large activations on a CPU is then three times as slow. Memory at the peak stays about the

@@ -31,9 +31,7 @@ def cosines(gram: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays [n], ties sharing their mean rank; NaN where one of them is
-    constant.
-    """
+    """Spearman's rank correlation of two arrays [n], ties sharing their mean rank; NaN where one is constant."""
     a, b = (pd.Series(v).rank().to_numpy() for v in (x, y))
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt((a @ a) * (b @ b))
@@ -41,8 +39,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def partial_rank_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """Rank correlation of x and y [n] with what both share with `given` taken out (first-order partial correlation of
-    ranks).
+    """Rank correlation of x and y [n] without what both share with `given` (first-order partial correlation).
 
     NaN where x or y is a monotone function of `given`.
     """

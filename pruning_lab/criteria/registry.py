@@ -65,9 +65,7 @@ def _decorator(registry, function, ours):
 
 
 def _refuse_taken(f, registry):
-    """ValueError: another function has the name; a module or a cell that runs again may replace its own, if it is not
-    of ours.
-    """
+    """ValueError: another function has the name; a module or cell that runs again may replace its own, not ours."""
     held = registry.get(f.__name__, f)
     ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
     if held is not f and (ours or (held.__module__, held.__qualname__) != (f.__module__, f.__qualname__)):

@@ -32,8 +32,7 @@ def snapshot_epochs(epochs: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class GradientSnapshots(WhileTraining):
-    """Gradient statistics at the end of epochs while a net trains, from a training that leaves the net's own record as
-    well.
+    """Gradient statistics at the end of epochs while a net trains, in a training that leaves the net's own record too.
 
     The model stands still meanwhile, in evaluation mode. Table: iteration, epoch, accuracy in [0, 1] and loss on the
     images that were differentiated, and, of a net with batch norms, `refreshed`: its coherence with these images' own
@@ -101,9 +100,7 @@ def _norms(model: nn.Module) -> list[nn.Module]:
 
 
 def _with_own_statistics(model: nn.Module, split: data.Split, batch: int = 1000) -> nn.Module:
-    """The model itself, or, where it has batch norms, a copy whose running statistics are the means over the split's
-    batches.
-    """
+    """The model, or, where it has batch norms, a copy whose running statistics are means over the split's batches."""
     if not _norms(model):
         return model
     model = deepcopy(model).train()

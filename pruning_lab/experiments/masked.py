@@ -227,9 +227,7 @@ class MaskedTraining(Experiment):
         return replace(self.parent, recipe=replace(self.parent.recipe, iterations=self.begin, epochs=None))
 
     def masks(self) -> dict[str, torch.Tensor]:
-        """The masks by the weights' names, on the device; the parent is trained now if its weights are not on this
-        machine.
-        """
+        """The masks by the weights' names, on the device; the parent is trained now if its weights are not here."""
         shuffled = derived_seed(self.seed, "shuffle")
         how = dict(floor=self.floor, skip=self.skip, invert=self.invert, shuffle=self.shuffle, seed=shuffled)
         return masks.build(self._scores(), self.density, self.scope, **how)

@@ -37,9 +37,7 @@ class Train(Experiment):
     start: Train | None = None  # begin at this run's trained weights instead of fresh ones
 
     def split(self, name: str, limit: int | None = None) -> data.Split:
-        """The training or test images as this net sees them, shared by all that ask: to be read only (see
-        `data.shared`).
-        """
+        """The training or test images as this net sees them, shared by all: to be read only (see `data.shared`)."""
         return data.shared(self.dataset, name, limit=limit, image_size=self.image_size, scale=self.scale)
 
     def fresh(self) -> nn.Sequential:
@@ -66,9 +64,7 @@ class Train(Experiment):
         return self.train(store.scratch(self))[0]
 
     def train(self, checkpoint_file: Path, **hooks: Any) -> tuple[Result, Log]:
-        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `train.fit`) took on the
-        way.
-        """
+        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `fit`) took."""
         model = self.untrained()
         with data.watched():
             train, test = self.split("train", self.limit), self.split("test")
@@ -119,9 +115,7 @@ class Train(Experiment):
 
 
 class WhileTraining(Experiment):
-    """Base of experiments that look at a `net` while it trains, in a training that leaves the net's own record as
-    well.
-    """
+    """Base of experiments that look at a `net` while it trains, in a training that leaves the net's own record too."""
 
     net: Train
 

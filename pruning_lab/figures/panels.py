@@ -66,9 +66,7 @@ def panels(
 
 
 def _ticks(values: pd.Series, most: int = 9) -> list[float] | None:
-    """Of few small numbers on a logarithmic axis those that are there, as far as they have room; None: what plotly
-    finds.
-    """
+    """Of few small numbers on a logarithmic axis those there, as far as they have room; None: what plotly finds."""
     there = sorted(values.unique())
     if len(there) > 12 or there[0] <= 0 or there[-1] >= 10_000:
         return None

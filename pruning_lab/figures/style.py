@@ -1,6 +1,4 @@
-"""What every figure shares: one colour a criterion, chosen to be told apart by colour-blind readers too; title, alt
-text, rows.
-"""
+"""What every figure shares: one colour a criterion, told apart by colour-blind readers too; title, alt text, rows."""
 
 from __future__ import annotations
 

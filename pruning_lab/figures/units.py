@@ -107,8 +107,7 @@ def _crosses(key: str, points: Mapping[int, float], name: str, first: bool):
 
 
 def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
-    """Norm against share of the frame potential, one dot a unit, coloured by what its removal alone adds to the test
-    loss.
+    """Norm against share of frame potential, a dot a unit, coloured by what its removal alone adds to the test loss.
 
     Args:
         table: rows with unit, norm, share and loss_increase.

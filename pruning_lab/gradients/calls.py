@@ -79,8 +79,7 @@ def run(model: nn.Module, images: Tensor, modules: Iterable[nn.Module]) -> tuple
 
 
 def places(two: list, three: list) -> list[Place | None] | None:
-    """Where samples stand in each leaf, from the same call for two and for three images; None for a leaf that is
-    shared.
+    """Where samples stand in each leaf, from the same call for two and three images; None for a shared leaf.
 
     None altogether if that cannot be told, or if what belongs to the first two images depends on the third.
     """

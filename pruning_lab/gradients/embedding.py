@@ -8,9 +8,7 @@ from .sums import Sums
 
 
 class Rows:
-    """`where` [n, tokens] are the rows that the samples look up, `d` [n, tokens, width] the gradients of what they
-    found.
-    """
+    """`where` [n, tokens] are the rows that the samples look up, `d` [n, tokens, width] the gradients of these."""
 
     def __init__(self, where: Tensor, d: Tensor, size: int):
         self.where, self.d, self.size = where, d, size

@@ -1,6 +1,4 @@
-"""One pass over a split: forward, back to the layers' outputs, and from there each layer's own way to its parameters'
-sums.
-"""
+"""One pass over a split: forward, back to the layers' outputs, and from there each layer's own way to its sums."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,14 +127,13 @@ def _ready(model, t):
 
 
 def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> None:
-    """Compares the sum over a few samples with autograd's gradient; a parameter that differs goes to the model as a
-    whole.
+    """Compares the sum over a few samples with autograd's gradient; one that differs goes to the model as a whole.
 
     The walk along the graph is exact but for what modules hand to each other behind its back, such as an attribute.
     """
     parameters = {name: p for name, p in how.parameters.items() if name in how.used}
     total = losses(loss, model(x), y, "the first samples").sum()
-    # a sparse embedding's is not
+    # a sparse embedding's gradient is not dense
     expected = [g.to_dense() for g in torch.autograd.grad(total, list(parameters.values()))]
     check_finite(expected, "the first samples")
     largest = max(float(g.abs().max()) for g in expected)
@@ -239,9 +236,7 @@ def _parts(module: nn.Module, own: str, how: Plan, calls: list[Call], deltas: di
 
 
 def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
-    """Adds a parameter's gradients; where several calls give to it, one sample's are added before anything else is
-    done.
-    """
+    """Adds a parameter's gradients; where several calls give to it, one sample's are added first."""
     if len(parts) == 1:
         parts[0].add_to(sums)
     elif parts:

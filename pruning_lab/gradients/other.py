@@ -1,6 +1,4 @@
-"""Any other module: each sample's gradient by `vmap(grad)` through that module alone, or one by one where `vmap`
-cannot.
-"""
+"""Any other module: each sample's gradient by `vmap(grad)` through it alone, or one by one where that fails."""
 
 import warnings
 from collections.abc import Iterator

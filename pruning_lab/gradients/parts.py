@@ -149,9 +149,7 @@ def _formed(d: Tensor, u: Tensor, sums: Sums) -> None:
 
 
 def _strips(groups: int, outputs: int, inputs: int, n: int, like: Tensor) -> Iterator[tuple[slice | None, int]]:
-    """Outputs to take at once (None: all), and samples: at least four, so that the sums are visited less often than the
-    products.
-    """
+    """Outputs to take at once (None: all), and samples, at least four: sums are visited less often than products."""
     if groups > 1:
         yield None, budget(like.device, groups * outputs * inputs, like.element_size())
         return

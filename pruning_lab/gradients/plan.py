@@ -51,9 +51,7 @@ class Plan:
 
 
 def plan(model: nn.Module, images: Tensor, labels: Tensor, loss) -> Plan:
-    """Who does what; `images`, `labels` are a split's first three (or fewer). ValueError where samples cannot be told
-    apart.
-    """
+    """Who does what; `images`, `labels` are a split's first three (or fewer). ValueError: samples not told apart."""
     index = torch.arange(3, device=images.device) % len(images)
     images, labels = images[index], labels[index.to(labels.device)]
     out, three = run(model, images, model.modules())
@@ -122,7 +120,7 @@ def _divide(found: Plan, model: nn.Module, images: Tensor, calls: dict[nn.Module
             found.sites[names[p]] = read.get(p, [])
             continue
         own = _owner(found, model, names[p], p, calls, total)
-        # whose work would be done again for the sake of p
+        # layers whose work would be done again for the sake of p
         inside = any(m is not own and m in sites for m in own.modules())
         shape = free.row_shape(model, p, images) if inside else None
         if shape is not None:
@@ -159,11 +157,9 @@ def _owner(found, model, name, p, calls, total):
 
 
 def _reached(total: Tensor, skipped: list[Call]) -> set[Tensor]:
-    """Leaves that autograd's graph reaches from the loss when it goes from the outputs of some calls straight to their
-    inputs.
-    """
+    """Leaves that autograd's graph reaches from the loss going from some calls' outputs straight to their inputs."""
     jumps = {edge.node: call.sources for call in skipped for edge in call.edges if edge is not None}
-    # one that hands on its input is no step
+    # a call that hands on its input is no step
     jumps = {node: sources for node, sources in jumps.items() if node not in sources}
     found, seen, stack = set(), set(), [total.grad_fn]
     while stack:

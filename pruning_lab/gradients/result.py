@@ -80,9 +80,7 @@ class Statistics:
         return (2 * heads - n) / n, log.exp()
 
     def table(self) -> pd.DataFrame:
-        """One row a layer and one for the whole model (layer "whole"): parameters, coherence, its error, and its other
-        two forms.
-        """
+        """One row a layer and one for the whole model (layer "whole"): parameters, coherence, error, other forms."""
         rows = []
         for layer in (None, *self.layers):
             kinds = {"coherence": {}, "unbiased": {"unbiased": True}, "scaled": {"scaled": True}}

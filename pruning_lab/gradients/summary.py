@@ -1,6 +1,4 @@
-"""Gradient statistics and weights of each layer as a few numbers, histograms and quantiles: what is kept of a
-snapshot.
-"""
+"""Gradient statistics and weights of each layer as a few numbers, histograms, quantiles: what a snapshot keeps."""
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +38,7 @@ def rows(model: nn.Module, found: Statistics, bins: int = 201) -> dict[str, Tens
 
 
 def magnitudes(model: nn.Module, kept: float = 0.99, grid: int = 500) -> Tensor:
-    """Quantiles of the lowest `kept` of all |w|, [1 + L, grid] float32, all layers pooled first; each in the middle of
-    its step.
-    """
+    """Quantiles of the lowest `kept` of all |w|, [1 + L, grid] float32, all layers pooled first; each mid-step."""
     weights = [p.detach().abs().flatten().float() for p in matrices(model).values()]
     return torch.stack([_quantiles(values, kept, grid) for values in (torch.cat(weights), *weights)])
 
@@ -65,9 +61,7 @@ def followed(model: nn.Module, found: Statistics, most: int, seed: int = 0) -> d
 
 
 def _diffs(found: Statistics, layer: str) -> tuple[Tensor, Tensor]:
-    """Diffs of a layer's weights, flat, and where no sample has a gradient: mean and mean sign are exactly zero
-    together.
-    """
+    """Diffs of a layer's weights, flat, and where no sample has a gradient: mean and mean sign are exactly zero."""
     diffs, mean = (kept[f"{layer}.weight"].flatten() for kept in (found.diffs, found.mean))
     return diffs, (diffs == 0) & (mean == 0)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# of per-sample gradients formed at once: about a cache; changes speed and memory, no answer
+# bytes of per-sample gradients formed at once: about a cache; changes speed and memory, no answer
 BYTES = {"cpu": 2**21, "cuda": 2**28}
 
 

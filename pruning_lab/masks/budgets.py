@@ -1,6 +1,4 @@
-"""How many weights each layer keeps. Totals are exact, and a layer never keeps fewer where the total grows: masks are
-nested.
-"""
+"""How many weights each layer keeps. Totals are exact, and no layer keeps fewer where the total grows: masks nest."""
 
 import math
 from collections.abc import Sequence
@@ -43,8 +41,7 @@ def by_rank(ranked: Sequence[Tensor], least: Sequence[int], kept: int) -> list[i
 
 
 def by_share(shares: Sequence[int], least: Sequence[int], most: Sequence[int], kept: int) -> list[int]:
-    """Counts that sum to `kept`, in proportion to `shares` where `least` and `most` allow; what these take is
-    redistributed.
+    """Counts that sum to `kept`, in proportion to `shares` as `least` and `most` allow; what these take is shared out.
 
     Counts are rounded by Webster's rule: the nearest to one multiple of all shares, the multiple chosen so that the sum
     is right; where two layers would round up at the same multiple, the earlier does so first.

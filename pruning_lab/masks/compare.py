@@ -45,8 +45,7 @@ def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
 
 
 def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
-    """What two sets of masks share beside what chance would: one row a layer, and one for the whole net (layer
-    "whole").
+    """What two sets of masks share beside what chance would: one row a layer, and one for the net (layer "whole").
 
     Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`,
     shared over what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random;

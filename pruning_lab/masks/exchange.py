@@ -38,9 +38,7 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """ValueError where a masked weight is tied: `torch.nn.utils.prune` would mask one use of it and leave the others
-    dense.
-    """
+    """ValueError where a masked weight is tied: `torch.nn.utils.prune` would mask one of its uses only."""
     owners: dict[int, list[str]] = {}
     for name, weight in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(weight), []).append(name)

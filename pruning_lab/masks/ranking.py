@@ -62,9 +62,7 @@ def grid(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
-    """Masks for each density from one sort, each inside those of higher densities; arguments and errors as for
-    `build`.
-    """
+    """Masks for each density from one sort, each inside those of higher densities; else as `build`."""
     layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
     sizes = [s.numel() for s in layers.values()]
     least = budgets.floors(floor, sizes)

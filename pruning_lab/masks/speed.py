@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .compare import check
 
 WARM = 3  # untimed batches before the first timed one
-# of the largest output, by which those of compressed rows may differ from the masked net's: TensorFloat-32 may be on
+# share of the largest output by which compressed rows may differ from the masked net: TensorFloat-32 may be on
 TOLERANCE = 1e-3
 
 
@@ -55,8 +55,7 @@ class SparseLinear(nn.Module):
 
 
 def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-    """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Layers without a mask stay
-    dense.
+    """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Others stay dense.
 
     What a mask keeps is stored, be it zero or not. ValueError: a model with other layers than linear ones, masks of
     other names or shapes or none at all, a device other than a CPU or a CUDA GPU.

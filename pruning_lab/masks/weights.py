@@ -30,8 +30,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def maskable(model: nn.Module, small: int = SMALL) -> list[str]:
-    """Names of the weights that masks may remove: all of `weights` but shortcut convolutions of fewer than `small`
-    weights.
+    """Names of the weights that masks may remove: all of `weights` but shortcuts of fewer weights than `small`.
 
     Biases, norms, embeddings, tokens and positions stay whole; the output layer is masked. A shortcut convolution is
     one below a module called `downsample` or `shortcut`. In ResNet50 of the usual width that leaves one of four whole,

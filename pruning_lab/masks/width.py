@@ -9,8 +9,7 @@ def mlp_weights(width: int, inputs: int = 3072, classes: int = 10, hidden: int =
 
 
 def scaled_width(width: int, ratio: float, inputs: int = 3072, classes: int = 10, hidden: int = 4) -> int:
-    """The width at which `models.mlp` has `ratio` times the weights it has at `width`, to the nearest unit (003,
-    section 5.3).
+    """The width at which `models.mlp` has `ratio` times its weights at `width`, to the nearest unit (003, section 5.3).
 
     The weights are a quadratic polynomial in the width; it is solved for its positive root. ValueError: nothing to
     scale.

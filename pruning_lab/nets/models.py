@@ -185,9 +185,7 @@ def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm
 
 @register
 def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
-    """VGG19 for 32 x 32 images with the head of Heitmann's table: average pooling, 512, 512 (Simonyan & Zisserman
-    2014).
-    """
+    """VGG19 for 32 x 32 images with Heitmann's head: average pooling, 512, 512 (Simonyan & Zisserman 2014)."""
     return _vgg19(in_shape, classes, width, norm=False)
 
 

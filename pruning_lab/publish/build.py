@@ -32,11 +32,11 @@ from . import beside, tied
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "plotly", "ipykernel", "papermill")
-# by no chapter
+# files of this folder that no chapter reads
 NOT_READ = ("build.py", "beside.py", "kernels.py", "tied.py", "sphinx_ext.py", "plotly_mime.py", "figure_rows.py")
 CELL_SECONDS = {"smoke": 1800, "laptop": 3600}  # of one cell; the larger profiles may take a night
 WORKERS = 4  # at most, unless PRUNING_LAB_WORKERS says more: each takes half a gigabyte
-# Dask, where a folder takes a second
+# Dask says so where a folder takes a second
 SLOW_DISK = "ignore:Creating scratch directories is taking a surprisingly long time"
 PAGES = "pages.json"  # what the built pages were made from
 SYSTEM = ("/usr", "/usr/local")  # a Python of the system says nothing of this machine
@@ -88,8 +88,7 @@ def notebooks() -> list[Path]:
 def execute_all(
     paths: list[Path], profile: str, force: bool, parameters: dict | None, folder: Path
 ) -> dict[Path, Path]:
-    """The executed copies by notebook: chapters side by side, then one by one those that read their records or time
-    something.
+    """The executed copies by notebook: chapters side by side, then one by one those that read records or time.
 
     Raises BuildError that names all that failed, when the others are done; the copies of those stay.
     """
@@ -210,9 +209,7 @@ def execute(
 
 
 def executed(path: Path, profile: str, parameters: dict | None = None, folder=None, around: dict | None = None) -> Path:
-    """Where the executed copy lies that is right as things stand now, whether it is there or not; around:
-    `surroundings()`.
-    """
+    """Where the executed copy lies that is right as things stand, there or not; around: `surroundings()`."""
     name = f"{path.stem}-{profile}-{key(path, {'profile': profile, **(parameters or {})}, around)}.ipynb"
     return Path(folder or ROOT / "_build") / "executed" / name
 
@@ -238,7 +235,7 @@ def _papermill(
         _raise_full(error.ename, error.evalue, "\n".join(error.traceback))
         raise BuildError(_failure(path, error)) from None
     except (CellTimeoutError, RuntimeError) as error:
-        # a kernel that does not start is a plain one
+        # a kernel that does not start is a plain RuntimeError
         if type(error) not in (CellTimeoutError, DeadKernelError, RuntimeError):
             raise
         raise BuildError(f"{path.name}: {type(error).__name__}: {error}") from None
@@ -321,9 +318,7 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _below(folder: Path, end: str = "", deep: int | None = None) -> list[Path]:
-    """The files below a folder, `deep` folders down, whose names end so, in order. A folder that goes while one looks
-    is empty.
-    """
+    """The files below a folder, `deep` folders down, whose names end so, in order. One that goes meanwhile is empty."""
     found = []
     for where, inside, names in os.walk(folder):  # passes over what it cannot read
         depth = len(Path(where).relative_to(folder).parts)
@@ -452,9 +447,7 @@ def _html(folder: Path) -> Path:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Exit code and output of a command at the root of the project; it ends with this process, and with the wait for
-    it.
-    """
+    """Exit code and output of a command at the root of the project; it ends with this process, and with the wait."""
     pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     with subprocess.Popen(
         tied.command(command), cwd=ROOT, start_new_session=True, text=True, errors="replace", **pipes
@@ -480,18 +473,14 @@ def machine_paths(html: Path) -> list[str]:
 
 
 def _whole(folder: str) -> re.Pattern:
-    """Finds a folder where it is a path of its own or begins one, not where it is a part of another path or of an
-    address.
-    """
+    """Finds a folder where it is or begins a path of its own, not where it is part of another or of an address."""
     before = r"(?:(?<=file://)|(?<=\\n)|(?<=\\r)|(?<=\\t)|(?<![\w./~$}%<-]))"  # line ends as JSON writes them
     return re.compile(before + re.escape(folder) + ("" if folder.endswith("/") else r"(?![\w-]|\.\w)"))
 
 
 @contextmanager
 def _workers(profile: str) -> Iterator[None]:
-    """Chapters sweep with a worker a core, unless the environment says otherwise; not at smoke, whose runs are over
-    before one begins.
-    """
+    """Chapters sweep with a worker a core, unless the environment says otherwise; not at smoke, too short for one."""
     if profile == "smoke" or "PRUNING_LAB_WORKERS" in os.environ:
         yield
         return

@@ -1,6 +1,4 @@
-"""Notebooks executed by papermill, several at a time, in kernels that end with this process and can be stopped from
-another thread.
-"""
+"""Notebooks executed by papermill, several at a time, in kernels that end with this process or when told."""
 
 import logging
 import os
@@ -29,9 +27,7 @@ class Stopped(Exception):
 
 
 class Kernels:
-    """The kernels of one build. `surroundings` are environment variables that they have beside those of this
-    process.
-    """
+    """The kernels of one build. `surroundings` are environment variables beside this process's."""
 
     def __init__(self, surroundings: Mapping[str, str] | None = None) -> None:
         self.surroundings, self.stopped = dict(surroundings or {}), False

@@ -1,5 +1,4 @@
-"""`python tied.py PARENT COMMAND...`: run a command that ends when the process PARENT, which starts this, ends or is
-killed.
+"""`python tied.py PARENT COMMAND...`: run a command that ends when the process PARENT, which starts this, ends.
 
 A script of its own, for it is to begin at once: nothing of the library is imported.
 """
@@ -29,9 +28,7 @@ def main(parent: int, words: list[str]) -> int:
 
 
 def _ends_with_parent() -> bool:
-    """Have the system kill this process, whatever it runs by then, when the thread that started it ends; False: it
-    cannot.
-    """
+    """Have the system kill this process, whatever it runs by then, when the thread that started it ends; False: no."""
     try:
         return sys.platform == "linux" and ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) == 0  # PR_SET_PDEATHSIG
     except (OSError, AttributeError):

@@ -1,3 +1,1 @@
-"""Answers that are computed once: what an experiment is, its record on a shelf, and the code and data that it rests
-on.
-"""
+"""Answers that are computed once: what an experiment is, its record on a shelf, and what code and data it rests on."""

@@ -22,9 +22,7 @@ class DiskFull(OSError):
 
 @contextmanager
 def room(what: str, folder: Path, half: Path) -> Iterator[None]:
-    """Turn an error that comes from a full disk into DiskFull, and take away the file `half`, which is of no use
-    then.
-    """
+    """Turn an error that comes from a full disk into DiskFull, and take away the file `half`, useless then."""
     try:
         yield
     except DiskFull:
@@ -60,9 +58,7 @@ def size(place: Path) -> int:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder with all that is in it, as far as nobody else does so meanwhile. OSError: it cannot be
-    deleted.
-    """
+    """Delete a folder with all that is in it, as far as nobody else does meanwhile. OSError: it cannot be."""
 
     def failed(_: object, __: str, info: tuple) -> None:
         if not isinstance(info[1], FileNotFoundError):

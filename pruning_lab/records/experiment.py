@@ -114,9 +114,7 @@ class Experiment(ABC):
         return json.loads(dumps(asdict(self)))
 
     def code(self) -> dict[str, str]:
-        """Digests of the files that the answer would rest on today, found from imports: its own and those of its
-        parents.
-        """
+        """Digests of the files that the answer would rest on today, found from imports: its own and its parents'."""
         own = source.code_of(type(self), Experiment)
         for parent in self.parents():
             own |= parent.code()

@@ -53,9 +53,7 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, str | int]:
-    """The device that computes, in words, the CPU instructions that torch uses (sums round otherwise with others), and
-    its threads.
-    """
+    """The device that computes, in words, torch's CPU instructions (others round sums otherwise), and its threads."""
     where = environment.device()
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
     instructions = torch.backends.cpu.get_cpu_capability()

@@ -1,6 +1,4 @@
-"""The folder of one record: read and checked as a whole, written whole or not at all, found again after a death in
-between.
-"""
+"""The folder of one record: read and checked as a whole, written whole or not at all, found after a death."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ CACHE_BYTES = 64_000_000  # of tables and arrays that stay in memory
 
 @dataclass(frozen=True)
 class Stored:
-    """What a record's folder holds: `table`, `arrays` (not to be written to) and `meta`, the contents of
-    `record.json`.
-    """
+    """What a record's folder holds: `table`, `arrays` (not to be written to) and `meta`, of `record.json`."""
 
     table: pd.DataFrame
     arrays: Mapping[str, np.ndarray]
@@ -221,8 +217,7 @@ def left(folder: Path) -> list[Path]:
 
 
 def recover(folder: Path) -> None:
-    """Give a sound record the name that it had, or was to have, when its process died between two renames; drop the
-    rest.
+    """Give a sound record the name that it had, or was to have, if its process died between renames; drop the rest.
 
     The caller holds the record's lock.
     """

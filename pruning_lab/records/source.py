@@ -122,8 +122,7 @@ def keep(kind: type) -> None:
 
 
 def see_unchanged(kind: type, plugins: bool) -> None:
-    """See that no module that a class rests on, or any of plug-ins, would be loaded from another text than digests are
-    of.
+    """See that no module that a class rests on, or a plug-in's, would load from another text than digests have.
 
     A file that changed after its module was loaded is none: what runs is what was read.
 
@@ -140,8 +139,7 @@ def see_unchanged(kind: type, plugins: bool) -> None:
 
 @lru_cache
 def closure(file: Path, library: Path = PACKAGE) -> frozenset[Path]:
-    """A file and all files that it imports, and that these import: of the library in that folder, and of a plugin's
-    own.
+    """A file and all files that it imports, and that these import: of the library in that folder, and a plugin's.
 
     Imports are read from the text, those inside functions too. `from package import name` leads to the module that the
     package takes the name from; of a plugin's packages every `__init__.py` on the way to a module counts too. Installed
@@ -340,9 +338,7 @@ def _keep(files: Iterable[Path], running: str = "") -> None:
 
 
 def _look() -> None:
-    """Note which modules are loaded by now, if still from the text that was kept; of one that was loaded anew that is
-    read anew.
-    """
+    """Note which modules are loaded by now, if still from the text that was kept; one loaded anew is read anew."""
     for file, kept in list(_KEPT.items()):
         spec = getattr(sys.modules.get(kept.module), "__spec__", None)
         if spec is None or spec is kept.spec:

@@ -269,9 +269,7 @@ def _compute(e: Experiment) -> None:
 
 
 def _see_unchanged(e: Experiment) -> None:
-    """See that what computes is the code that its record will name; ValueError: a file changed before its module was
-    loaded.
-    """
+    """See that what computes is the code that its record will name; ValueError: a file changed before it was loaded."""
     source.see_unchanged(type(e), plugins=bool(e.sources()))
 
 
@@ -344,8 +342,7 @@ def _tidy(e: Experiment, found: Record) -> None:
 
 
 def put(e: Experiment, result: Result) -> None:
-    """Store the answer of an experiment that another one came by on its way, unless a sound record with its weights is
-    there.
+    """Store the answer of an experiment that another came by, unless its sound record with weights is there.
 
     The caller answers for it that `e.compute()` would have given the same. A process that computes it now is waited
     for.
@@ -374,9 +371,7 @@ def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _data_used(e: Experiment, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The data that an answer did rest on: its own and, of what a parent reads as well, those in the parent's
-    record.
-    """
+    """The data that an answer did rest on: its own and, of what a parent reads too, those in its record."""
     read = dict(own)
     for parent in e.parents():
         found, today = find(parent, weights=parent.has_weights), _data_here(parent)
@@ -406,8 +401,7 @@ def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
 
 
 def publish(e: Experiment) -> Path:
-    """Copy a local record, without its weights, to the published shelf, in the place of the one whose `version` it
-    raises.
+    """Copy a local record, without its weights, to the published shelf, in place of the one whose `version` it raises.
 
     Raises:
         LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its

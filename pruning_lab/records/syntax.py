@@ -16,9 +16,7 @@ DEVICE = re.compile(r"cuda|\bmps\b|device|autocast|tf32|tensor_float|bfloat16|ch
 
 @dataclass(frozen=True)
 class Line:
-    """One statement, of a compound one its head: where it stands, what it says, and the rows by which one sees that it
-    ran.
-    """
+    """One statement, of a compound one its head: where it stands, what it says, and rows that show that it ran."""
 
     file: str  # as `source.name_in` names it
     where: str  # the functions and classes around it, dots between; "" at the top
@@ -49,8 +47,7 @@ def statements(files: Iterable[Path], library: Path) -> list[Line]:
 
 
 def changed(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
-    """The new statements that their function did not have, or not as often, under the same heads, in whatever file it
-    stands.
+    """The new statements that their function did not have, or not as often, under the same heads, in any file.
 
     Those that give a name another value than it had in that file are among them.
     """

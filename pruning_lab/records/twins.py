@@ -1,5 +1,4 @@
-"""A script for certificates: run small experiments on a tree of the library, and say what they answer and which lines
-ran.
+"""A script for certificates: run small experiments on a tree of the library, and tell answers and lines that ran.
 
     python twins.py TREE JOB.json OUT
 
@@ -30,9 +29,7 @@ MEASURES = {"gradients": ("statistics",), "units": ("order", "scores", "pruning_
 
 
 def rebuild(kind: type, config: Mapping[str, Any]) -> Any:
-    """The dataclass that a stored config describes, nested ones likewise; TypeError or ValueError where it is none of
-    this kind's.
-    """
+    """The dataclass that a stored config describes, nested ones too; TypeError or ValueError if not of this kind."""
     hints = typing.get_type_hints(kind)
     values = {}
     for name, value in config.items():
@@ -108,9 +105,7 @@ def in_double(function: Callable) -> Callable:
 
 
 def measure_in_double(lab: ModuleType) -> None:
-    """From now on what experiments measure on a net, while it trains or after, is computed in float64; training stays
-    as it is.
-    """
+    """From now on what experiments measure on a net, while it trains or after, is in float64; training stays."""
     for module, names in MEASURES.items():
         for name in names:
             setattr(getattr(lab, module), name, in_double(getattr(getattr(lab, module), name)))
@@ -131,9 +126,7 @@ def answer(lab: ModuleType, kind: str, config: Mapping[str, Any], place: Path) -
 
 
 def codes(lab: ModuleType, kind: str, config: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]] | None:
-    """Class and digests of the code of an experiment and of all that it is made of; None where the tree has no such
-    experiment.
-    """
+    """Class and digests of the code of an experiment and of all that it is made of; None where the tree has none."""
     from .experiment import lineage
 
     try:

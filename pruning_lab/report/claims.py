@@ -97,9 +97,9 @@ def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0)
     if not np.isfinite(values).all():
         raise ValueError(f"numbers must be finite, got {list(values)}")
     mean, low, high = interval(values, 0.90 if kind == "same" else 0.95)
-    bound = {"differs": 0.0, "at_least": -margin, "same": margin, "size": math.log(margin) if kind == "size" else 0.0}[
-        kind
-    ]
+    bound = {
+        "differs": 0.0, "at_least": -margin, "same": margin, "size": math.log(margin) if kind == "size" else 0.0,
+    }[kind]  # fmt: skip
     if kind in ("differs", "at_least"):
         yes, no = low > bound, high < bound
     else:
@@ -166,9 +166,7 @@ def judge(
 
 
 def scoreboard(judged: pd.DataFrame):
-    """A table for the page: for each claim its sentence and verdict, then a row a part; last, what chance alone would
-    decide.
-    """
+    """A table for the page: for each claim its sentence and verdict, then a row a part; last, what chance decides."""
     from IPython.display import HTML
 
     rows, text = [], load()

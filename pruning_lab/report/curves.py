@@ -14,9 +14,7 @@ def slopes(curves: pd.DataFrame) -> list[float]:
 
 
 def sufficient(curves: pd.DataFrame, share: float = 0.99) -> pd.Series:
-    """log2 of the size at which each row first reaches `share` of its own best; straight between sizes, in
-    doublings.
-    """
+    """log2 of the size at which each row first reaches `share` of its own best; straight between, in doublings."""
     return pd.Series([_first(row, share) for _, row in curves.iterrows()], index=curves.index, dtype=float)
 
 

@@ -100,9 +100,7 @@ def parts(
 
 
 def crowding(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
-    """Rank correlation of a unit's norm with the mean cosine of its nearest units, at both ends, a row a layer that was
-    run.
-    """
+    """Rank correlation of a unit's norm with the mean cosine of its nearest units, at both ends, a row a layer."""
     rows = []
     for model, layer in where:
         if len(table := history(found, model, layer)):
@@ -123,9 +121,7 @@ def choices(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
 
 
 def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | None:
-    """The graph of one net's layer, with the accuracy along each order of removal where that was measured; None: not
-    run.
-    """
+    """The graph of one net's layer, with the accuracy along each order of removal if measured; None: not run."""
     drawn = found.of(LayerGraph, model=model, layer=layer)
     if not drawn:
         return None
@@ -142,9 +138,7 @@ def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | Non
 
 
 def merged(found: Evidence, model: str, layer: str) -> ForceGraph | None:
-    """Two nets that differ in their seed in one graph, at the start and the end; None where two have no weights on this
-    machine.
-    """
+    """Two nets that differ in their seed in one graph, at the start and the end; None: two have no weights here."""
     watched = [e.snapshots.net for e in found.of(LayerStructure, model=model, layer=layer, **SOURCE)]
     two = [net for net in watched if find(net, weights=True)][:2]  # published records have no weights
     if len(two) < 2:
@@ -161,9 +155,7 @@ def _both_ends(net: Train, layer: str) -> np.ndarray:
 
 
 def across(drawn: ForceGraph) -> tuple[int, float]:
-    """Of the edges in sight at the end of a graph of two nets: how many, and the share that joins different nets (0
-    without any).
-    """
+    """Of the edges in sight at the end of a graph of two nets: how many, and the share between nets (0 without any)."""
     i, j, cosines = drawn.edges(1)
     size, seen = drawn.meta["nets"][0][1], cosines >= drawn.cutoff
     return int(seen.sum()), float(((i < size) != (j < size))[seen].mean()) if seen.any() else 0.0

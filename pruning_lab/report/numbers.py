@@ -23,9 +23,7 @@ def spelled(mean: float, low: float, high: float, digits: int = 1, unit: str = "
 
 
 def side(values: Sequence[float], least: int = 3) -> str:
-    """On which side of zero the interval over nets lies: "above", "below", "open" (it does not tell), "few" nets,
-    "none".
-    """
+    """On which side of zero the interval over nets lies: "above", "below", "open" (neither), "few" nets, "none"."""
     if len(values) < least:
         return "few" if len(values) else "none"
     _, low, high = interval(values)

@@ -41,9 +41,7 @@ class Page:
         self._kept: dict[str, Evidence] = {}
 
     def sweep(self, lost: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
-        """Compute what is missing of this profile's plan. A net that ends in an error of the kind `lost` is a result:
-        left out.
-        """
+        """Compute what is missing of this profile's plan. A net with an error of kind `lost` is left out."""
         try:
             sweep(self.plan(self.profile))
         except SweepError as error:
@@ -118,9 +116,7 @@ class Page:
 
 
 def show(drawn: Any) -> None:
-    """Put a widget on the page, before it the picture that stands there without a script; nothing where there is
-    none.
-    """
+    """Put a widget on the page, before it the picture that stands there without a script; None: nothing."""
     from IPython.display import display
 
     if drawn is not None:

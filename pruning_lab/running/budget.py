@@ -115,7 +115,7 @@ class Budget(Limit):
     def close(self, state: _Sweep) -> None:
         """Say what is stored, what was stopped on its way, and what was not begun, by kind."""
         begun = state.costs.keys() - state.stored - state.failed.keys() - state.waiting.keys()
-        # it ended as the time did
+        # what has a record by now ended as the time did
         state.stored |= {e for e in begun if told(lambda e=e: store.find(e, e.has_weights), None)}
         used = time.monotonic() - self.since
         print(

@@ -111,9 +111,7 @@ def _lacking(test: str) -> str | None:
 
 
 def _see_places(named: Iterable[str], since: str | None) -> None:
-    """See that there are the files and functions that waivers name, today or in the commit; ValueError with the names
-    there are.
-    """
+    """See that there are the files and functions that waivers name, today or in the commit; ValueError names those."""
     known = _places(source.PACKAGE)
     if since and not known.issuperset(named):  # what is gone since may be waived, too
         with checked_out(since) as tree:
@@ -169,9 +167,7 @@ def experiment_of(meta: Mapping[str, Any]) -> Experiment:
 
 
 def small(e: Any) -> Any:
-    """A twin of an experiment or a recipe that takes a moment: digits, tiny widths, a few steps; all other settings its
-    own.
-    """
+    """A twin of an experiment or a recipe that takes a moment: digits, tiny widths, a few steps; all else its own."""
     if isinstance(e, Recipe):
         short = dict(iterations=6) if e.iterations else dict(epochs=2)
         held = dict(drops=(3,) if e.drops else (), holdout=10 if e.holdout else 0)
@@ -279,8 +275,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 def rounded(
     asked: Sequence[Experiment], differ: Mapping[int, str], bounds: Mapping[str, float], old: Said, new: Said, out: Path
 ) -> dict[str, Any]:
-    """For kinds whose answers may move by rounding: how far they did, and how far both are from twins measured in
-    float64.
+    """For kinds whose answers may move by rounding: how far they did, and how far both are from float64 twins.
 
     Raises:
         Refused: a training moved, a twin moved further than its bound, or away from the one in float64.
@@ -349,7 +344,7 @@ def certify(
         Refused: answers differ, or lines have neither run nor been waived. ValueError: no such commit.
     """
     shelf = [(folder, meta, experiment_of(meta)) for folder, meta in published()]
-    # the others await what their raised version asks for
+    # those left out await what their raised version asks for
     asked_for = [e for folder, _, e in shelf if e.key == folder.name]
     with checked_out(since) as tree, tempfile.TemporaryDirectory(prefix="certify-") as out:
         found = states(*ask([tree, ROOT], dict(codes=[_described(e) for e in asked_for]), Path(out) / "codes"))
@@ -461,9 +456,7 @@ def _verified(
 
 
 def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count: int) -> list[Experiment]:
-    """The published experiments that took least, what they build on included, at their full size, on data that are
-    here.
-    """
+    """The published experiments that took least, what they build on included, at full size, on data that are here."""
     if not count:
         return []
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
@@ -476,9 +469,7 @@ def cheapest(shelf: Sequence[tuple[Path, Mapping[str, Any], Experiment]], count:
 
 
 def unverified() -> list[str]:
-    """Published records that are neither current nor certified, or whose settings have another key today: name and
-    why.
-    """
+    """Published records that are neither current nor certified, or have another key today: name and why."""
     found = []
     for folder, meta in published():
         e = experiment_of(meta)
@@ -503,9 +494,7 @@ def _moved(e: Experiment, version: int, name: str) -> str:
 
 
 def _given(tree: Any) -> dict[tuple[type, str, Any], None]:
-    """Class, name and value of every setting that is not its default, nested ones included; values that can be
-    hashed.
-    """
+    """Class, name and value of every setting that is not its default, nested ones too; values can be hashed."""
     found: dict[tuple[type, str, Any], None] = {}
     for f in fields(tree):
         value = getattr(tree, f.name)

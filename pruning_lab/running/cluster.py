@@ -71,9 +71,7 @@ def is_small(e: Experiment) -> bool:
 
 
 def gpus(e: Experiment, offered: float) -> float:
-    """GPUs to ask for where the best worker has so many: 1, or `SHARE` for what is small; never more than a worker
-    has.
-    """
+    """GPUs to ask for where the best worker has so many: 1, or `SHARE` for what is small; at most what it has."""
     return min(SHARE if is_small(e) else 1.0, offered) if offered else 0.0
 
 
@@ -157,9 +155,7 @@ SHARED = "PRUNING_LAB_STORE must name one folder that every machine sees, wherev
 
 @contextmanager
 def serving(client: Client) -> Iterator[Cluster]:
-    """The client as an executor, and, as long as it lasts, a file in the store by which workers know that it is theirs
-    too.
-    """
+    """The client as an executor, and, as long as it lasts, a file by which workers know the store for theirs."""
     token = f"sweep-{uuid.uuid4().hex}"
     file = environment.local_shelf() / "locks" / token
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,4 @@
-"""What a list of experiments would take on this device, from measured steps: runs, time and memory, before anything is
-run.
-"""
+"""What a list of experiments would take on this device, from measured steps: runs, time and memory."""
 
 from __future__ import annotations
 
@@ -41,9 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds and peak bytes of every missing run, in the order of the sweep, and how many of the plan's experiments
-    are stored.
-    """
+    """Seconds and peak bytes of every missing run, in the order of the sweep, and how many of the plan are stored."""
 
     seconds: dict[Experiment, float]
     memory: dict[Experiment, int]
@@ -75,8 +71,7 @@ class Estimate:
         return row | dict(seconds=self.seconds[e], bytes=self.memory[e])
 
     def total(self, workers: int = 1) -> tuple[float, int]:
-        """Seconds and peak bytes with so many workers that do not slow each other down, `BASE` for each process
-        included.
+        """Seconds and peak bytes with so many workers that do not slow each other down, each with its `BASE`.
 
         ValueError: no workers.
         """
@@ -211,9 +206,7 @@ def signature(training: Training) -> tuple:
 
 
 def measure(training: Training, say: Callable[[str], None] = lambda _: None) -> Step:
-    """Seconds of one step, the best of a few after a warm-up, and of evaluating one image, on images of the net's own
-    data.
-    """
+    """Seconds of one step, the best of a few after a warm-up, and of evaluating one image, on the net's data."""
     net = training.net
     say(f"measuring {net.model}{f' {net.width}' if net.width else ''}, batches of {_batch(training)}")
     first = _timed(training, [1, 2])[0]
@@ -300,7 +293,7 @@ def _timed(training: Training, at: list[int]) -> list[float]:
         stamps.append(_clock())
         return {}
 
-    # it says what it reached
+    # `fit` says what it reached
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         fit(_fresh(training), images, _few(net.split("test")), recipe, snapshot=stamp, snapshot_at=at)
     return [_between(a, b) for a, b in zip(stamps, stamps[1:], strict=False)]

@@ -1,6 +1,4 @@
-"""The folders that the environment names, looked at before a command begins: said in one sentence what is wrong with
-one.
-"""
+"""The folders that the environment names, looked at before a command begins: one sentence says what is wrong."""
 
 from __future__ import annotations
 

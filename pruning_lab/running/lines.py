@@ -11,9 +11,7 @@ ENOUGH = 3  # nets that decide a line
 
 @lru_cache(maxsize=65_536)
 def line(e: Experiment) -> str:
-    """The name of the line that an experiment is one seed of: its class and settings, all seeds aside, its own and its
-    parts'.
-    """
+    """The name of the line of an experiment: its class and settings, without its own and its parts' seeds."""
     told = [
         f"{short}={value!r}"
         for short, full, value in settings(e)

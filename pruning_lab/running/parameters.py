@@ -80,9 +80,7 @@ def _assigned(source: str) -> dict[str, Any]:
 
 
 def _value(node: ast.expr | None) -> Any:
-    """The value of a literal; NotImplemented: it is none. `float('inf')` and `float('nan')` are what papermill
-    writes.
-    """
+    """The value of a literal; NotImplemented: it is none. papermill writes `float('inf')` and `float('nan')`."""
     try:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "float" and len(node.args) == 1:
             return float(ast.literal_eval(node.args[0]))
@@ -92,9 +90,7 @@ def _value(node: ast.expr | None) -> Any:
 
 
 def _rule(name: str, default: Any) -> Rule:
-    """What a parameter may be: by its name, where all chapters mean the same by it, else by the kind and range of its
-    default.
-    """
+    """What a parameter may be: by its name, where all chapters mean the same, else by its default's kind and range."""
     if name in _OF_ALL and (default is None or _OF_ALL[name][1](default)):
         return _OF_ALL[name]
     for kind, rule in _OF_KIND.items():

@@ -41,7 +41,7 @@ MEMBERS = 50_000  # of one file
 IN_MEMORY = 256_000_000  # bytes of all arrays of one record
 COLUMNS = 1_000  # of a table
 CONTENTS = "parcel.json"
-# bytes of a member
+# bytes of a member at most
 MOST = {CONTENTS: 16_000_000, record.META: 1_000_000, record.TABLE: 16_000_000, record.ARRAYS: 64_000_000}
 NAMES = {record.META, record.TABLE, record.ARRAYS, record.WEIGHTS}
 MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]*)/([a-z]+\.[a-z]+)")
@@ -208,7 +208,7 @@ def _checked(folder: Path) -> dict[str, Any]:
             raise ValueError(
                 f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {e.version}"
             )
-        # else a plug-in's code may be another
+        # where there is a plug-in's code, that may be another
         if e.key != meta["key"] and not any(part.sources() for part in lineage([e])):
             raise ValueError(f"its settings are those of {e.key}")
     time(meta["time"])
@@ -216,9 +216,7 @@ def _checked(folder: Path) -> dict[str, Any]:
 
 
 def _fits(folder: Path) -> None:
-    """Refuse a record whose files would take more than is read, by their sizes and headers alone. TooLarge, ValueError:
-    which.
-    """
+    """Refuse a record whose files would take more than is read, by sizes and headers alone. TooLarge, ValueError."""
     for name, most in MOST.items():
         if (folder / name).is_file() and (size := (folder / name).stat().st_size) > most:
             raise TooLarge(f"{name} holds {size:,} bytes, at most {most:,} are read")
@@ -379,9 +377,7 @@ def _sorted_out(names: Iterable[str], place: Path) -> tuple[list[str], list[str]
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuse a zip by what its members are said to be: a name that no record's file has, a link, too many, too many
-    bytes.
-    """
+    """Refuse a zip by what its members are said to be: a name of no record's file, a link, too many or large."""
     if len(members) > MEMBERS:
         raise TooLarge(f"it has {len(members):,} members, at most {MEMBERS:,} are read")
     if twice := sorted(name for name, n in Counter(info.filename for info in members).items() if n > 1):
@@ -430,9 +426,7 @@ def _sound(folder: Path) -> bool:
 
 
 def _counts(folder: Path) -> bool:
-    """Whether there is a sound record that is used here: of today's code or certified, on the data bytes that are
-    here.
-    """
+    """Whether there is a sound record that is used here: of today's code or certified, on data as here."""
     try:
         meta = check(folder)
         kind = _kinds().get(meta["experiment"])

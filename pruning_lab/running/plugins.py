@@ -1,6 +1,4 @@
-"""Modules of a user's own that are imported with the library, so that their criteria and models are known
-everywhere.
-"""
+"""Modules of a user's own that are imported with the library, so that all know their criteria and models."""
 
 from __future__ import annotations
 

@@ -49,17 +49,13 @@ class OutOfTime(BaseException):
 
 
 class Limit:
-    """What begins when in a sweep, and when it ends: here all that is ready, and never; see `budget.Budget` for
-    another.
-    """
+    """What begins when in a sweep, and when it ends: here all that is ready, and never; another: `budget.Budget`."""
 
     def open(self, experiments: Sequence[Experiment], state: _Sweep) -> None:
         """Get ready to choose among what the sweep waits for."""
 
     def choose(self, state: _Sweep) -> list[Experiment]:
-        """What begins now, of what is ready; none: nothing before something that runs has ended. What must be alone
-        comes last.
-        """
+        """What begins now, of what is ready; none: not before one that runs has ended. What must be alone is last."""
         ready = state.ready()
         if plain := [e for e in ready if not e.alone]:
             return plain
@@ -310,9 +306,7 @@ def _executor(executor: Any, runs: int) -> Iterator[Any]:
 
 
 class _Later:
-    """A call that is made when its result is asked for: a sweep in this process, or the error of a pool that is
-    broken.
-    """
+    """A call that is made when its result is asked for: a sweep in this process, or a broken pool's error."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.result = call

@@ -50,7 +50,7 @@ class Pool(ProcessPoolExecutor):
 
 def pool(workers: int) -> Pool:
     """Worker processes of one CPU thread each: small nets run fastest one a core."""
-    # it lets Ctrl-C through when it starts, which must not be in the middle of `submit`
+    # the tracker lets Ctrl-C through when it starts, which must not be in the middle of `submit`
     resource_tracker.ensure_running()
     return Pool(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
 
@@ -71,7 +71,7 @@ def _begin_worker() -> None:
     torch.set_num_threads(THREADS)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    # its own would be a semaphore of the system, which a process that is ended leaves behind
+    # tqdm's own would be a semaphore of the system, which a process that is ended leaves behind
     tqdm.set_lock(threading.RLock())
 
     def follow() -> None:

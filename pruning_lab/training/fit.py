@@ -469,9 +469,7 @@ def _hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | Non
 
 
 def _crop_flip(images: torch.Tensor) -> torch.Tensor:
-    """Random crops after padding by four pixels (reflected), half of them mirrored; one draw an image, on the
-    device.
-    """
+    """Random crops after padding by four pixels (reflected), half of them mirrored; a draw an image, on the device."""
     n, _, height, width = images.shape
     padded = F.pad(images, (4, 4, 4, 4), mode="reflect")
     top, left = (torch.randint(9, (n, 1), device=images.device) for _ in range(2))

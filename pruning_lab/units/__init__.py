@@ -1,6 +1,4 @@
-"""Units of a layer: orders of removal, accuracy along them, real removal; the graph of their weight vectors is in
-`structure`.
-"""
+"""Units of a layer: orders of removal, accuracy along them, real removal; their graph is in `structure`."""
 
 from ..nets.surgery import place_of, remove, zeroed
 from .removal import Curve, Single, class_activations, order, pruning_curve, pruning_curves, removal_losses, scores

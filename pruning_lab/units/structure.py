@@ -94,9 +94,7 @@ def clusters(cosines: np.ndarray, count: int = 10, seed: int = 0) -> np.ndarray:
 
 
 def agreement(labels: np.ndarray, classes: np.ndarray) -> float:
-    """Adjusted mutual information of two labellings [U], over the units that have both; NaN where these are fewer than
-    three.
-    """
+    """Adjusted mutual information of two labellings [U], over units that have both; NaN for fewer than three."""
     from sklearn.metrics import adjusted_mutual_info_score
 
     both = (labels >= 0) & (classes >= 0)

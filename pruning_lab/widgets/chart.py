@@ -114,9 +114,7 @@ def _around(ends: Sequence[float], span: float) -> tuple[float, float]:
 
 
 def _scale(ends: Sequence[float], axis: Mapping, size: float):
-    """A function from numbers to places, and the numbers that are written at the axis; `whole` ones where all places
-    are.
-    """
+    """A function from numbers to places, and the numbers written at the axis; `whole` ones where all places are."""
     low, high = ends
     if axis["log"]:
         a, b = np.log10([low, high])

@@ -86,9 +86,7 @@ def _checked(table, controls: Sequence[str], series: str, x: str, y: str) -> pd.
 
 
 def _places(column: pd.Series, name: str) -> tuple[list, np.ndarray, bool]:
-    """The values of a control, each row's place among them (-1 for all), and whether they have an order of their
-    own.
-    """
+    """The values of a control, each row's place among them (-1 for all), and whether they are ordered."""
     category = isinstance(column.dtype, pd.CategoricalDtype)
     places, found = pd.factorize(column, sort=category)
     values = [value.item() if hasattr(value, "item") else value for value in found]
@@ -123,9 +121,7 @@ def _come(combinations: np.ndarray, sorts: Sequence[bool], keys: np.ndarray, fir
 
 
 def _distinct(xs: list[np.ndarray], ys: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Curves without repetition, and the number of each given one; raises ValueError where there are too many
-    points.
-    """
+    """Curves without repetition, and the number of each given one; ValueError: too many points."""
     found, x, y, numbers = {}, [], [], np.empty(len(xs), np.int64)
     for place, pair in enumerate(zip(xs, ys, strict=True)):
         key = tuple(part.tobytes() for part in pair)
@@ -207,9 +203,7 @@ def pack(found: Grid, log: bool, captions: Sequence[str]) -> tuple[bytes, dict]:
 
 
 def _codes(y: np.ndarray, lengths: np.ndarray, bits: int, log: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Codes [points] and the least and greatest number [curves, 2] of every curve; two codes are for zero and for a
-    gap.
-    """
+    """Codes [points] and the least and greatest number [curves, 2] of every curve; two codes mean zero and a gap."""
     zero, gap = 2**bits - 2, 2**bits - 1
     none = np.isnan(y) | (log & (y == 0))
     with np.errstate(divide="ignore"):

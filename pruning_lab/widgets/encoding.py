@@ -32,9 +32,7 @@ class Pairs:
 
 
 def snapshots(arrays: Sequence | np.ndarray, what: str = "snapshot") -> list[np.ndarray]:
-    """Arrays or tensors [T, U, ...] as a list of T arrays [U, D]; raises ValueError where they differ in shape or have
-    no unit.
-    """
+    """Arrays or tensors [T, U, ...] as a list of T arrays [U, D]; ValueError: unequal shapes, no unit."""
     parts = [np.asarray(part.detach().cpu() if hasattr(part, "detach") else part) for part in arrays]
     shapes = sorted({part.shape for part in parts})
     if len(shapes) != 1:

@@ -108,9 +108,7 @@ class Explorer(anywidget.AnyWidget):
         }
 
     def choose(self, **values) -> None:
-        """Show these values, the other controls as they are or else as near as there is; raises ValueError where there
-        is none.
-        """
+        """Show these values, the other controls as they are or as near as there is; ValueError: none."""
         self.choice = self._find(self.meta, values, self.choice)
 
     def curve(self, series: str, **values) -> tuple[np.ndarray, np.ndarray] | None:
@@ -127,9 +125,7 @@ class Explorer(anywidget.AnyWidget):
         return len(json.dumps(state, default=str)) + sum(4 * math.ceil(len(part) / 3) + 60 for part in binary)
 
     def fallback(self, choices: Iterable[Mapping] | None = None) -> Still:
-        """The start and up to three other combinations (or those named) side by side: for print and for pages without
-        scripts.
-        """
+        """The start and up to three other combinations (or those named) side by side: for print, or without scripts."""
         return self._still(choices)
 
     def still(self, choices: Iterable[Mapping] | None = None) -> Still:

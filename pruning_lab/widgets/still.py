@@ -21,9 +21,7 @@ NETS = {
 
 @dataclass(frozen=True)
 class Still:
-    """A picture that a notebook shows, a page only without scripts and on paper unless `always`; `svg` is the picture
-    alone.
-    """
+    """A picture that a notebook shows, a page only without scripts and on paper unless `always`; `svg`: the picture."""
 
     svg: str
     caption: str
