@@ -127,4 +127,4 @@ def test_the_seed_decides_the_weights(name):
 
 
 def test_a_record_names_the_module_that_its_net_comes_from():
-    assert {"models", "architectures"} <= Train("digits", "vit", Recipe(epochs=1)).code().keys()
+    assert {"nets.models", "nets.architectures"} <= Train("digits", "vit", Recipe(epochs=1)).code().keys()

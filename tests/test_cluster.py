@@ -392,7 +392,7 @@ def here(e, **change):
     [
         ({}, 4, "has 4 threads, .* --nthreads 1 --nworkers 4"),
         (dict(plugins=["mine", "os"]), 1, "does not load mine: start it with PRUNING_LAB_PLUGINS=mine,os"),
-        (dict(code={"train": "0"}), 1, r"has other code than this sweep \(train\)"),
+        (dict(code={"training.fit": "0"}), 1, r"has other code than this sweep \(training.fit\)"),
         (dict(key="net-0"), 1, "knows Net net-0 as record-"),
         ({}, 1, "has another store: PRUNING_LAB_STORE must name one folder"),
     ],

@@ -127,7 +127,7 @@ def test_the_last_whole_checkpoint_stays_when_the_next_does_not_fit(shelves, mon
         write(tensors, file, metadata)
 
     monkeypatch.setattr(checkpoint, "save_file", some)
-    monkeypatch.setitem(sys.modules["pruning_lab.train"].fit.__kwdefaults__, "save_every", 0.0)
+    monkeypatch.setitem(sys.modules["pruning_lab.training.fit"].fit.__kwdefaults__, "save_every", 0.0)
     with pytest.raises(DiskFull, match="no space left"):
         store.run(NET)
     assert (
