@@ -297,7 +297,10 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
         yield tmp_path
 
     monkeypatch.setattr(certify, "checked_out", checked_out)
-    assert certify.Waivers.read([f"gone:f={test}[1]", f"training.fit={test}"], "before").tests.keys() == {"gone:f", "training.fit"}
+    assert certify.Waivers.read([f"gone:f={test}[1]", f"training.fit={test}"], "before").tests.keys() == {
+        "gone:f",
+        "training.fit",
+    }
     with pytest.raises(ValueError, match="'gone:g': there is no such function; there are gone:f"):
         certify.Waivers.read([f"gone:g={test}"], "before")
 

@@ -24,7 +24,9 @@ def test_a_slope_is_that_of_the_least_squares_line_per_doubling(sizes, seed):
     x = [math.log2(size) for size in sizes]
     middle = sum(x) / len(x)
     for (_, y), found in zip(table.iterrows(), curves.slopes(table), strict=True):
-        steep = sum((a - middle) * (b - y.mean()) for a, b in zip(x, y, strict=True)) / sum((a - middle) ** 2 for a in x)
+        steep = sum((a - middle) * (b - y.mean()) for a, b in zip(x, y, strict=True)) / sum(
+            (a - middle) ** 2 for a in x
+        )
         assert found == pytest.approx(steep, rel=1e-9, abs=1e-9)
 
 

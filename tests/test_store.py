@@ -728,7 +728,15 @@ def test_code_that_changed_makes_local_records_stale_and_marks_published_ones(ca
 
 def test_the_code_of_a_record_is_what_its_class_and_its_parents_import():
     code = UnitCurve(NET, "fc1").code()
-    rooms = {"experiments.units", "units.removal", "criteria.unit", "training.fit", "data", "nets.models", "records.store"}
+    rooms = {
+        "experiments.units",
+        "units.removal",
+        "criteria.unit",
+        "training.fit",
+        "data",
+        "nets.models",
+        "records.store",
+    }
     assert rooms <= code.keys()
     assert not {"sweeps", "figures", "experiments.gradients", "gradients"} & code.keys()
     assert code == dict(sorted(code.items())) and NET.code().items() < code.items()

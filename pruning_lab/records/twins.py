@@ -127,8 +127,7 @@ def answer(lab: ModuleType, kind: str, config: Mapping[str, Any], place: Path) -
 
 def codes(lab: ModuleType, kind: str, config: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]] | None:
     """Class and digests of the code of an experiment and of all that it is made of; None where the tree has none."""
-    from .experiment import lineage
-
+    lineage = sys.modules[lab.Experiment.__module__].lineage  # wherever that tree has it
     try:
         return [(type(e).__name__, e.code()) for e in lineage([rebuild(getattr(lab, kind), config)])]
     except (AttributeError, TypeError, ValueError):
