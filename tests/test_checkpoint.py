@@ -485,7 +485,7 @@ DIES = """
 import os, sys
 from pathlib import Path
 import test_checkpoint as t
-from pruning_lab import checkpoint
+from pruning_lab.training import checkpoint
 def dies(*_):
     os._exit(9)
 Path.replace = dies

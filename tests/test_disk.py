@@ -70,7 +70,9 @@ def test_a_sweep_ends_at_a_full_disk(shelves, monkeypatch, capsys):
 
 LIMITED = """
 import os, resource, sys
-from pruning_lab import Recipe, Snapshots, Train, store, train
+from pruning_lab import Recipe, Snapshots, Train
+from pruning_lab.records import store
+from pruning_lab.training import fit as train
 from pruning_lab.__main__ import main
 import torch
 torch.set_num_threads(1)

@@ -182,7 +182,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import numpy as np
 import test_store
-from pruning_lab import record, store
+from pruning_lab.records import record, store
 toy, where, seen = test_store.Toy("a"), sys.argv[2], []
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

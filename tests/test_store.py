@@ -575,7 +575,7 @@ import os, sys, time
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import test_store
-from pruning_lab import store
+from pruning_lab.records import store
 def stop(file, **arrays):
     print("writing", flush=True)
     time.sleep(600)

@@ -804,7 +804,8 @@ def test_a_plugin_s_criterion_is_in_every_chapter(tmp_path):
     (tmp_path / "my_criteria.py").write_text(PLUGIN)
     code = """
 import torch
-from pruning_lab import chapters, store, sweep
+from pruning_lab import chapters, sweep
+from pruning_lab.records import store
 torch.set_num_threads(1)
 plan = [e for e in chapters.plan(chapters.chapter("01"), "smoke", dict(seeds=1))
         if "largest_weight" in getattr(e, "group", ())]

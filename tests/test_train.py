@@ -99,8 +99,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from pruning_lab import data, models
-from pruning_lab.recipe import Recipe
-from pruning_lab.train import fit
+from pruning_lab.training.fit import fit
+from pruning_lab.training.recipe import Recipe
 
 def run(file, out, kind, wait):
     torch.set_num_threads(1)
