@@ -308,18 +308,18 @@ class Pressed:
 def test_ctrl_c_waits_until_the_client_is_done(monkeypatch, capsys):
     client = Pressed()
     served = cluster.Cluster(client, "")
+    served.running[Net("a")] = client
     with pytest.raises(KeyboardInterrupt):
         served.offered()
     with pytest.raises(KeyboardInterrupt):
-        served.result(client)
+        served.result(Net("a"))
     monkeypatch.setattr(served, "offered", lambda: None)
     with pytest.raises(KeyboardInterrupt):
-        served.submit(sweeps._task, Net("a"))
+        served.submit(Net("a"))
     assert client.finished == ["info", "result", "submit"]
-    state = sweeps._Sweep([[Net("a")]], served, sweeps.Limit())
-    state.running[Net("a")] = client
+    served.running[Net("a")] = client
     with pytest.raises(KeyboardInterrupt):
-        state.take_back()
+        served.stop()
     assert client.finished[-1] == "cancel" and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -36,6 +36,7 @@ from pruning_lab.records import certificates, store
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.running import budget, chapters, estimate, sweeps
+from pruning_lab.running.workers import task
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
@@ -305,6 +306,51 @@ def test_stopping_takes_back_what_was_submitted():
     with pytest.raises(KeyboardInterrupt):
         sweeps.sweep([Broken("stop", 0.5), Parent("a"), Parent("b")], Executor())
     assert {"a", "b"} <= set(cancelled) and computed() == []
+
+
+def test_an_executor_that_is_not_ours_is_never_ended():
+    class Executor(Elsewhere):
+        def stop(self):
+            raise AssertionError("others may still use it")
+
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep([Broken("stop", 0.5), Parent("a")], Executor())
+
+
+class Place:
+    """Where the last that was taken is computed first, and one fails: no executor and no futures."""
+
+    def __init__(self):
+        self.running, self.calls, self.slots = {}, [], 1
+
+    def submit(self, e):
+        self.running[e] = len(self.calls)
+        self.calls.append(("submit", e))
+
+    def next(self, patience):
+        assert patience() > 0
+        return max(self.running, key=self.running.get)
+
+    def result(self, e):
+        del self.running[e]
+        return task(e)
+
+    def stop(self):
+        self.calls.append(("stop", list(self.running)))
+
+
+def test_a_sweep_asks_nothing_of_where_it_computes_but_to_submit_tell_what_is_next_and_stop(capsys):
+    a, b, bad = Parent("a"), Parent("b"), Broken("nan")
+    place, plan = Place(), [Child(a, "ca"), Child(b, "cb"), Child(bad, "lost")]
+    with pytest.raises(sweeps.SweepError, match="^2 of 6 failed, 4 are stored; the first: nan$"):
+        sweeps._Sweep(sweeps.missing(plan), place, sweeps.Limit()).run(plan)
+    assert computed() == ["b", "cb", "a", "ca"]
+    assert place.calls == [("submit", e) for e in (a, b, bad, Child(b, "cb"), Child(a, "ca"))]
+    place, plan = Place(), [Parent("c"), Broken("stop"), Parent("d", 9.0)]
+    with pytest.raises(KeyboardInterrupt):
+        sweeps._Sweep(sweeps.missing(plan), place, sweeps.Limit()).run(plan)
+    assert computed()[4:] == ["d"] and place.calls[-1] == ("stop", [Parent("c")])
+    assert capsys.readouterr().out.endswith("stopped: 1 of 3 are stored; the same command goes on from there\n")
 
 
 @pytest.mark.parametrize(

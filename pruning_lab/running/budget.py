@@ -61,7 +61,7 @@ class Budget(Limit):
     def open(self, experiments: Sequence[Experiment], state: _Sweep) -> None:
         """Estimate what is missing, by a tenth of the time at most."""
         self.lines = _Lines(experiments, state.waiting)
-        self.slots = getattr(state.executor, "slots", 1)
+        self.slots = state.place.slots
         with self._alarm(), one_thread():
             self.forecast = Forecast(state.waiting, self.left() * MEASURING, self.left())
             bad = odd(experiments)

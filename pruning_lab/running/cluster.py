@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +13,9 @@ import torch
 from .. import environment
 from ..nets import models
 from ..records import source
-from ..records.experiment import Experiment, Training, lineage
+from ..records.experiment import Experiment, Training, lineage, named
 from ..records.store import find
+from .workers import Here, task, uninterrupted
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -75,26 +74,11 @@ def gpus(e: Experiment, offered: float) -> float:
     return min(SHARE if is_small(e) else 1.0, offered) if offered else 0.0
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of the block: a client that is interrupted in a call leaves a traceback behind."""
-    if threading.current_thread() is not threading.main_thread() or (before := signal.getsignal(signal.SIGINT)) is None:
-        yield  # it is not here that Ctrl-C arrives, or not by Python
-        return
-    pressed: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)
+class Cluster(Here):
+    """Where the workers of a Dask client compute; made by `serving`."""
 
-
-class Cluster:
-    """A Dask client as the executor of one sweep; made by `serving`."""
-
-    def __init__(self, client: Client, token: str) -> None:
+    def __init__(self, client: Client, token: str, call: Callable[[Experiment], float] = task) -> None:
+        super().__init__(call)
         self.client, self.token = client, token
         self.asked: dict[Experiment, float] = {}  # GPUs
         self.lacking_since: float | None = None
@@ -112,61 +96,62 @@ class Cluster:
         with uninterrupted():
             return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
-    def submit(self, task: Callable[[Experiment], float], e: Experiment) -> Any:
-        """Start `task(e)` on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
+    def start(self, e: Experiment) -> Any:
+        """Compute it on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
         self.asked[e] = gpus(e, self.offered() or 0.0)
         here = dict(token=self.token, plugins=environment.plugins(), key=e.key, code=e.code())
         resources = {"GPU": self.asked[e]} if self.asked[e] else None
         with uninterrupted():
-            return self.client.submit(_there, task, e, here, pure=False, resources=resources)
+            return self.client.submit(_there, e, here, pure=False, resources=resources)
 
-    def stuck(self, running: Collection[Experiment]) -> list[Experiment]:
-        """Those that ask for GPUs that no worker has had for `PATIENCE` seconds, to be submitted again."""
+    def look(self) -> None:
+        """Submit again what asks for GPUs that no worker has had for `PATIENCE` seconds."""
         offered = self.offered()
         if offered is None and not self.told:
             print("the cluster has no worker; start some: dask worker ADDRESS --nthreads 1", flush=True)
             self.told = True
-        lacking = [e for e in running if offered is not None and self.asked[e] > offered]
+        lacking = [e for e in self.running if offered is not None and self.asked[e] > offered]
         since, self.lacking_since = self.lacking_since, (self.lacking_since or time.monotonic()) if lacking else None
-        return lacking if since is not None and time.monotonic() - since >= PATIENCE else []
+        for e in lacking if since is not None and time.monotonic() - since >= PATIENCE else ():
+            self.running[e].cancel()
+            self.submit(e)
 
-    def result(self, future: Any) -> Any:
-        """What a future that is done has come to; raises what its task raised."""
+    def result(self, e: Experiment) -> float:
+        """The seconds that it took, once its record is here; raises what it raised, and ClusterError."""
+        if e.alone:
+            return super().result(e)
         with uninterrupted():
-            return future.result()
+            seconds = super().result(e)
+        self.confirm(e)
+        return seconds
 
     def confirm(self, e: Experiment) -> None:
-        """See that the record that a worker stored is here.
-
-        Raises:
-            ClusterError: it is not, although file systems had time to show it.
-        """
+        """See that the record a worker stored is here. ClusterError: it is not, though there was time to show it."""
         end = time.monotonic() + PATIENCE
         while find(e, e.has_weights) is None:
             if time.monotonic() > end:
-                raise ClusterError(
-                    f"a worker computed {type(e).__name__} {e.key}, but its record is not here: {SHARED}"
-                )
+                raise ClusterError(f"a worker computed {named(e)}, but its record is not here: {SHARED}")
             time.sleep(LOOK)
 
 
+SAME = "install the same version on all machines and start it again"
 SHARED = "PRUNING_LAB_STORE must name one folder that every machine sees, wherever it is mounted"
 
 
 @contextmanager
-def serving(client: Client) -> Iterator[Cluster]:
-    """The client as an executor, and, as long as it lasts, a file by which workers know the store for theirs."""
+def serving(client: Client, call: Callable[[Experiment], float]) -> Iterator[Cluster]:
+    """Where a client's workers compute, and, as long as it lasts, a file by which they know the store for theirs."""
     token = f"sweep-{uuid.uuid4().hex}"
     file = environment.local_shelf() / "locks" / token
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
     try:
-        yield Cluster(client, token)
+        yield Cluster(client, token, call)
     finally:
         file.unlink(missing_ok=True)
 
 
-def _there(task: Callable[[Experiment], float], e: Experiment, client: dict[str, Any]) -> float:
+def _there(e: Experiment, client: dict[str, Any]) -> float:
     """What a worker runs: refuse what would go wrong unseen, then compute on one CPU thread."""
     from distributed import get_worker
 
@@ -190,12 +175,9 @@ def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:
         )
     if e.code() != client["code"]:
         other = source.differing(client["code"], e.code())
-        return f"has other code than this sweep ({other}): install the same version on all machines and start it again"
+        return f"has other code than this sweep ({other}): {SAME}"
     if e.key != client["key"]:
-        return (
-            f"knows {type(e).__name__} {client['key']} as {e.key}: "
-            "install the same version on all machines and start it again"
-        )
+        return f"knows {type(e).__name__} {client['key']} as {e.key}: {SAME}"
     if not (environment.local_shelf() / "locks" / client["token"]).is_file():
         return f"has another store: {SHARED}"
     return None

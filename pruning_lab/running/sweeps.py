@@ -6,38 +6,30 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from .. import environment
 from ..records import certificates
 from ..records.disk import DiskFull
 from ..records.experiment import Experiment, named
-from ..records.store import find, run
+from ..records.store import find
 from . import cluster
 from .cluster import ClusterError
 from .parameters import PROFILES, check_notebook
-from .workers import Pool, pool
+from .workers import Elsewhere, Here, pool, task
 
-__all__ = ["PROFILES", "Executor", "Future", "SweepError", "duration", "makers", "missing", "pool", "price", "sweep"]
+__all__ = ["PROFILES", "Executor", "SweepError", "duration", "makers", "missing", "pool", "price", "sweep"]
 
 LONGEST = 366 * 86_400  # seconds of a budget: clocks take no number, however large
-
-
-class Future(Protocol):
-    """What `Executor.submit` returns; one with `add_done_callback` says by itself that it is done."""
-
-    def result(self) -> Any:
-        """The value of the call, or its exception."""
 
 
 class Executor(Protocol):
     """Anything that takes work: `concurrent.futures` pools, a Dask client."""
 
-    def submit(self, fn: Any, *args: Any) -> Future:
-        """Start a call elsewhere."""
+    def submit(self, fn: Any, *args: Any) -> Any:
+        """Start a call elsewhere: a future with `result()`; one with `add_done_callback` says that it is done."""
 
 
 class SweepError(RuntimeError):
@@ -103,8 +95,9 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
     if not levels:
         print(f"all {len(experiments)} records are stored", flush=True)
         return
-    with _executor(executor, sum(map(len, levels))) as executor:
-        _Sweep(levels, executor, limit or Limit()).run(experiments)
+    limit = limit or Limit()
+    with _place(executor, sum(map(len, levels)), partial(limit.call, task)) as place:
+        _Sweep(levels, place, limit).run(experiments)
 
 
 def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list[Experiment]]:
@@ -146,9 +139,7 @@ def told(question: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list[Experiment]]]:
-    """For each experiment that is missing, in their order, those it waits for: for each missing parent, all that store
-    it.
-    """
+    """For each missing experiment, in their order, those it waits for: for each missing parent, all that store it."""
     found: dict[Experiment, list[list[Experiment]]] = {e: [] for level in levels for e in level}
     store: dict[Experiment, list[Experiment]] = {}
     for e in found:
@@ -164,22 +155,18 @@ def duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 100:
         return f"{minutes} min"
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes < 48 * 60
-        else f"{minutes // 1440} d {minutes % 1440 // 60} h"
-    )
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
 class _Sweep:
     """The state of one sweep: what waits, what runs, what is stored, what failed."""
 
-    def __init__(self, levels: list[list[Experiment]], executor: Executor | None, limit: Limit) -> None:
-        self.executor, self.limit = executor, limit
+    def __init__(self, levels: list[list[Experiment]], place: Here, limit: Limit) -> None:
+        self.place, self.limit, self.running = place, limit, place.running
         self.waiting = makers(levels)
         self.costs = {e: p if math.isfinite(p := price(e)) else 0.0 for e in self.waiting}  # it may well fail at once
-        self.running: dict[Experiment, Future] = {}
-        self.finished: SimpleQueue[tuple[Experiment, Future]] = SimpleQueue()
         self.stored: set[Experiment] = set()
         self.failed: dict[Experiment, Exception | None] = {}  # None: left out, for its parent failed
         self.began = time.perf_counter()
@@ -189,20 +176,16 @@ class _Sweep:
             self.limit.open(experiments, self)
             self.submit()
             while self.running:
-                self.settle(*self.next())
+                self.settle(self.place.next(self.limit.patience))
                 self.submit()
         except OutOfTime:
-            self.take_back()
+            self.place.stop()
         except (KeyboardInterrupt, DiskFull, ClusterError, CancelledError) as error:
-            self.take_back()
-            print(
-                f"stopped: {len(self.stored)} of {len(self.costs)} are stored; the same command goes on from there",
-                flush=True,
-            )
+            self.place.stop()
+            stored = len(self.stored)
+            print(f"stopped: {stored} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
             if isinstance(error, CancelledError):
-                raise SweepError(
-                    f"the executor gave up what it was given ({error}); {len(self.stored)} are stored"
-                ) from error
+                raise SweepError(f"the executor gave up what it was given ({error}); {stored} are stored") from error
             raise
         self.limit.close(self)
         if self.failed:
@@ -219,51 +202,17 @@ class _Sweep:
         while chosen := self.limit.choose(self):
             for e in chosen:
                 del self.waiting[e]
-                self.begin(e)
+                self.place.submit(e)
 
     def ready(self) -> list[Experiment]:
         """What waits for nothing any more, in order."""
         done = self.stored | self.failed.keys()
         return [e for e, groups in self.waiting.items() if all(done.issuperset(group) for group in groups)]
 
-    def begin(self, e: Experiment) -> None:
-        future = self.running[e] = self.start(e)
-        if hasattr(future, "add_done_callback"):
-            future.add_done_callback(lambda done: self.finished.put((e, done)))
-
-    def start(self, e: Experiment) -> Future:
-        if self.executor is None or e.alone:
-            return _Later(partial(self.limit.call, _task, e))
-        try:
-            return self.executor.submit(_task, e)
-        except Exception as error:  # a worker died: the pool takes nothing more
-            return _Later(partial(_fail, error))
-
-    def next(self) -> tuple[Experiment, Future]:
-        """What finished next; where futures do not say so, the one that was started first."""
-        for e, future in self.running.items():
-            if not hasattr(future, "add_done_callback"):
-                return e, future
-        while True:
-            try:
-                e, future = self.finished.get(timeout=self.limit.patience())
-            except Empty:
-                for e in self.executor.stuck(self.running) if isinstance(self.executor, cluster.Cluster) else ():
-                    self.running.pop(e).cancel()
-                    self.begin(e)
-            else:
-                if self.running.get(e) is future:  # else it was cancelled and started again
-                    return e, future
-
-    def settle(self, e: Experiment, future: Future) -> None:
+    def settle(self, e: Experiment) -> None:
         """Count an experiment as stored or failed, and say so."""
-        del self.running[e]
         try:
-            if isinstance(self.executor, cluster.Cluster) and not e.alone:
-                seconds = self.executor.result(future)
-                self.executor.confirm(e)
-            else:
-                seconds = future.result()
+            seconds = self.place.result(e)
         except (DiskFull, ClusterError, CancelledError):
             raise
         except Exception as error:  # whatever an experiment may raise: the others are none the worse
@@ -280,44 +229,16 @@ class _Sweep:
         finished = sum(self.costs[e] for e in self.stored)
         return (time.perf_counter() - self.began) * (sum(self.costs.values()) / max(finished, 1e-9) - 1)
 
-    def take_back(self) -> None:
-        """End what runs where that can be ended; what it was at goes on from its checkpoint next time."""
-        if isinstance(self.executor, Pool):
-            self.executor.stop()
-        else:  # another would first finish all that it was given
-            for future in self.running.values():
-                with cluster.uninterrupted(), suppress(Exception):  # a cluster that is gone takes nothing back
-                    getattr(future, "cancel", bool)()
-
 
 @contextmanager
-def _executor(executor: Any, runs: int) -> Iterator[Any]:
-    if executor is None and (address := environment.cluster()):
-        with cluster.connect(address) as client, cluster.serving(client) as served:
-            yield served
-    elif executor is None and (workers := min(environment.workers(), runs)) > 1:
-        with pool(workers) as found:
-            yield found
-    elif cluster.is_client(executor):
-        with cluster.serving(executor) as served:
-            yield served
-    else:
-        yield executor
-
-
-class _Later:
-    """A call that is made when its result is asked for: a sweep in this process, or a broken pool's error."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.result = call
-
-
-def _fail(error: Exception) -> None:
-    raise error
-
-
-def _task(e: Experiment) -> float:
-    environment.reuse_memory()
-    start = time.perf_counter()
-    run(e, weights=e.has_weights)
-    return time.perf_counter() - start
+def _place(executor: Any, runs: int, call: Callable[[Experiment], float]) -> Iterator[Here]:
+    """Where an executor has a sweep computed, or, for None, the environment; `call` computes what is computed here."""
+    with ExitStack() as stack:
+        if executor is None and (address := environment.cluster()):
+            executor = stack.enter_context(cluster.connect(address))
+        elif executor is None and (workers := min(environment.workers(), runs)) > 1:
+            executor = stack.enter_context(pool(workers))
+        if cluster.is_client(executor):
+            yield stack.enter_context(cluster.serving(executor, call))
+        else:
+            yield Here(call) if executor is None else Elsewhere(executor, call)

@@ -1,27 +1,105 @@
-"""Worker processes on this machine."""
+"""Where a sweep computes: this process, worker processes on this machine, whatever else takes work."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import connection, get_context, parent_process, resource_tracker
+from queue import Empty, SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from .. import environment
 from ..records.disk import DiskFull
-from ..records.store import THREADS
+from ..records.experiment import Experiment
+from ..records.store import THREADS, run
+
+
+def task(e: Experiment) -> float:
+    """Compute and store an experiment; the seconds that it took."""
+    environment.reuse_memory()
+    start = time.perf_counter()
+    run(e, weights=e.has_weights)
+    return time.perf_counter() - start
+
+
+class Here:
+    """Where one sweep computes: in this process, each experiment when its result is asked for."""
+
+    slots = 1  # runs at a time
+
+    def __init__(self, call: Callable[[Experiment], float] = task) -> None:
+        self.call = call
+        self.running: dict[Experiment, Any] = {}  # futures
+        self.finished: SimpleQueue[tuple[Experiment, Any]] = SimpleQueue()
+
+    def submit(self, e: Experiment) -> None:
+        """Start it; one that must be alone, here. A future that does not say when it is done is waited for in turn."""
+        try:
+            future = Here.start(self, e) if e.alone else self.start(e)
+        except Exception as error:  # a worker died: the pool takes nothing more
+            future = Future()
+            future.set_exception(error)
+        self.running[e] = future
+        getattr(future, "add_done_callback", lambda put: put(future))(lambda done: self.finished.put((e, done)))
+
+    def start(self, e: Experiment) -> Any:
+        """A future of the seconds that it takes."""
+        return SimpleNamespace(result=partial(self.call, e))
+
+    def next(self, patience: Callable[[], float]) -> Experiment:
+        """What finished next; `patience()` seconds are waited between looks at what runs."""
+        while True:
+            with suppress(Empty):
+                e, future = self.finished.get(timeout=patience())
+                if self.running.get(e) is future:  # else it was cancelled and started again
+                    return e
+            self.look()
+
+    def look(self) -> None:
+        """See to what runs."""
+
+    def result(self, e: Experiment) -> float:
+        """The seconds that it took, once; raises what it raised."""
+        return self.running.pop(e).result()
+
+    def stop(self) -> None:
+        """End what runs where that can be ended; what it was at goes on from its checkpoint next time."""
+        for future in self.running.values():
+            with uninterrupted(), suppress(Exception):  # a cluster that is gone takes nothing back
+                getattr(future, "cancel", bool)()
+
+
+class Elsewhere(Here):
+    """Where an executor computes."""
+
+    def __init__(self, executor: Any, call: Callable[[Experiment], float] = task) -> None:
+        super().__init__(call)
+        self.executor, self.slots = executor, getattr(executor, "slots", 1)
+
+    def start(self, e: Experiment) -> Any:
+        """A future of the executor."""
+        return self.executor.submit(task, e)
+
+    def stop(self) -> None:
+        """End our own workers; take back from others what they would first finish."""
+        if isinstance(self.executor, Pool):
+            self.executor.stop()
+        else:
+            super().stop()
 
 
 class Pool(ProcessPoolExecutor):
-    """Worker processes that end with the block they serve when that is stopped: what they were at goes on from its
-    checkpoint.
-    """
+    """Worker processes that end with the block they serve when that is stopped; checkpoints keep what they were at."""
 
     def submit(self, *args: Any, **kwargs: Any) -> Future:
         """As any executor's; a worker that this starts hears no Ctrl-C until it is ready to end without a word."""
@@ -64,6 +142,22 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block: a client that is interrupted in a call leaves a traceback behind."""
+    if threading.current_thread() is not threading.main_thread() or (before := signal.getsignal(signal.SIGINT)) is None:
+        yield  # it is not here that Ctrl-C arrives, or not by Python
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _begin_worker() -> None:
