@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruning_lab import criteria
+from pruning_lab.criteria.registry import evaluate, finite, unread
 
 SHAPES = [(1, 3), (2, 1), (5, 4), (4, 3, 2, 2), (7, 2, 3, 3)]
 
@@ -265,3 +266,44 @@ def test_a_name_reads_the_same_for_units_and_for_weights():
 def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match="unknown criterion 'l2'.*frame_potential.*norm"):
         criteria.find("l2")
+
+
+def test_a_criterion_is_called_with_what_it_reads_of_what_is_held():
+    held = {name: torch.full((2, 3), value) for name, value in [("weight", 3.0), ("init", 1.0), ("diff", 9.0)]}
+    found = evaluate(lambda init, weight: weight - init, held, "fc1", [(2, 3)], {})
+    assert torch.equal(found, torch.full((2, 3), 2.0))
+    assert evaluate(lambda noise: noise, held | {"noise": torch.ones(2)}, "fc1", [(2,), (2, 2)], {}).tolist() == [1, 1]
+    assert evaluate(lambda weight: weight @ weight.T, held, "fc1", [(2,), (2, 2)], {}).shape == (2, 2)
+
+
+def bad(init):
+    return init
+
+
+@pytest.mark.parametrize(
+    "function, held, says",
+    [
+        (bad, {}, "'bad' reads init, not held by the model: pass init=, a tensor"),
+        (criteria.gradient, {}, "'gradient' reads gradient, not held by the model: pass a Split"),
+        (bad, {"init": torch.zeros(3)}, r"'init' of 'fc1' has shape \[3\]: expected \[2, 3\]"),
+        (bad, {"init": torch.zeros(2, 3)}, r"'bad' returned shape \[2, 3\] for 'fc1': expected \[2\] or \[2, 2\]"),
+        (lambda weight: weight.tolist(), {}, "returned list for 'fc1': expected a tensor"),
+        (lambda noise: noise, {"noise": torch.zeros(2, 3)}, r"'noise' of 'fc1' has shape \[2, 3\]: expected \[2\]"),
+        (lambda weight: weight[:, 0] / 0, {}, "gives scores of 'fc1' that are not finite: check what it reads"),
+    ],
+)
+def test_what_a_criterion_reads_and_returns_is_checked(function, held, says):
+    with pytest.raises(ValueError, match=says):
+        evaluate(function, {"weight": torch.ones(2, 3)} | held, "fc1", [(2,), (2, 2)], {"gradient": "a Split"})
+
+
+def test_what_is_given_is_read_by_some_criterion():
+    assert unread(criteria.weight_taylor, {"gradient": 1, "init": 2}) == ["weight"]
+    with pytest.raises(ValueError, match="no criterion reads initial, power: expected some of weight, init, gradient"):
+        unread(criteria.magnitude, {"power": 1, "initial": 2, "init": 3})
+
+
+def test_weights_that_are_not_finite_are_counted():
+    assert finite(weight := torch.ones(3), "fc1") is weight
+    with pytest.raises(ValueError, match="'fc1' has 2 weights that are not finite: train it again, with a lower"):
+        finite(torch.tensor([math.nan, 1.0, -math.inf]), "fc1")

@@ -574,6 +574,7 @@ def test_what_cannot_be_scored_is_refused():
          r"'diff' of '0.weight' has shape \[1\]"),
         (dict(criterion=lambda weight: weight.sum(0)),
          r"returned shape \[1, 3, 3\] for '0.weight': expected \[4, 1, 3, 3\]"),
+        (dict(criterion=lambda weight: 1.0), "returned float for '0.weight': expected a tensor"),
         (dict(criterion=lambda weight: weight / 0), "scores of '0.weight' that are not finite"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=text):

@@ -182,8 +182,8 @@ def test_orders_equal_recomputing_from_scratch(name, remove, net):
     model, (layer,), shape = case(net)
     test, weight = split(shape), dict(model.named_modules())[layer].weight
     given = {k: torch.randn(weight.shape, generator=seeded(9)).double() for k in ("init", "gradient", "diff")}
-    read = removal._read(units.place_of(model.eval(), layer), criteria.UNIT[name], test, 3, given)
-    values = criteria.UNIT[name](**{k: v.detach() for k, v in read.items()}).double()
+    held = removal._held(units.place_of(model.eval(), layer), criteria.needs(name), test, 3) | given
+    values = criteria.UNIT[name](**{read: held[read].detach() for read in criteria.needs(name)}).double()
     term = values.tolist()
     score = (lambda u, there: sum(term[u][v] for v in there)) if values.ndim == 2 else (lambda u, there: term[u])
     expected = naive_order(score, len(weight), 1 if remove == "lowest" else -1)
@@ -544,7 +544,16 @@ def test_bad_arguments_say_what_was_expected():
         "expected 'lowest' or 'highest'": lambda: units.order(model, "0", "norm", remove="min"),
         "unknown criterion 'l1'": lambda: units.order(model, "0", "l1"),
         "'taylor' reads activation.*, not held by the model: pass data=": lambda: units.order(model, "0", "taylor"),
-        r"returned shape \(6, 5\): expected \[6\] or \[6, 6\]": lambda: units.order(model, "0", lambda weight: weight),
+        r"returned shape \[6, 5\] for '0': expected \[6\] or \[6, 6\]": lambda: units.order(
+            model, "0", lambda weight: weight
+        ),
+        "returned list for '0': expected a tensor": lambda: units.order(model, "0", lambda weight: weight.tolist()),
+        r"'init' of '0' has shape \[5\]: expected \[6, 5\]": lambda: units.order(
+            model, "0", lambda weight, init: (weight - init).norm(dim=1), init=torch.zeros(5)
+        ),
+        r"'noise' of '0' has shape \[1\]: expected \[6\]": lambda: units.order(
+            model, "0", lambda weight, noise: weight[:, 0] * noise, noise=torch.ones(1)
+        ),
         "that are not finite: check": lambda: units.order(model, "0", lambda noise: noise / 0),
         "order 'order' is no order of removal: expected each of 0..5 once": lambda: units.pruning_curve(
             model, "0", torch.tensor([0, 1, 2, 3, 4, 4]), test

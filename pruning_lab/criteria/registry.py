@@ -1,4 +1,4 @@
-"""What a unit or a weight is worth: one small function each, in two registries.
+"""What a unit or a weight is worth: one small function each, in two registries, and what calls them.
 
 The names of a criterion's parameters say what it reads, so that nothing is computed that nobody asked for:
 
@@ -15,10 +15,38 @@ in the shape of `weight`.
 
 import inspect
 from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
 
 READS = ("weight", "init", "gradient", "diff", "activation", "activation_gradient", "noise")
-UNIT: dict[str, Callable] = {}
-WEIGHT: dict[str, Callable] = {}
+
+
+class Registry(dict[str, Callable]):
+    """Criteria by their names."""
+
+    def register(self, function=None, *, ours=False):
+        """Registers a criterion under its own name; `ours=True` marks one that is in no source document.
+
+        ValueError: another function has the name; a module or cell that runs again may replace its own, not ours.
+        """
+        if function is None:
+            return partial(self.register, ours=ours)
+        name, reads = function.__name__, needs(function)
+        held, same = self.get(name, function), (WEIGHT if self is UNIT else UNIT).get(name, function)
+        places = {(f.__module__, f.__qualname__) for f in (held, function)}
+        if held is not function and (len(places) > 1 or str(held.__module__).startswith(__name__.split(".")[0] + ".")):
+            by = held.__module__
+        elif needs(same) != reads:  # a name says what is read, whichever of the two is meant
+            by = f"{same.__module__}, for {'weights' if self is UNIT else 'units'}, and reads {', '.join(needs(same))}"
+        else:
+            function.ours, self[name] = ours, function
+            return function
+        raise ValueError(f"criterion {name!r} is registered already, by {by}: give the new function another name")
+
+
+UNIT, WEIGHT = Registry(), Registry()
+unit_criterion, weight_criterion = UNIT.register, WEIGHT.register
 
 
 def find(criterion, registry=UNIT) -> Callable:
@@ -43,37 +71,40 @@ def needs(criterion) -> tuple[str, ...]:
     return names
 
 
-def unit_criterion(function=None, *, ours=False):
-    """Registers a criterion over units under its own name; `ours=True` marks one that is in no source document."""
-    return _decorator(UNIT, function, ours)
+def unread(function, given) -> list[str]:
+    """What a criterion reads and nobody has given; ValueError for something given that no criterion reads."""
+    if stray := given.keys() - set(READS):
+        raise ValueError(f"no criterion reads {', '.join(sorted(stray))}: expected some of {', '.join(READS)}")
+    return [read for read in needs(function) if read not in given]
 
 
-def weight_criterion(function=None, *, ours=False):
-    """Registers a criterion over single weights under its own name; `ours=True` as for units."""
-    return _decorator(WEIGHT, function, ours)
+def finite(weight, name) -> Tensor:
+    """The weights called `name`; ValueError where some are not finite."""
+    if bad := int((~weight.isfinite()).sum()):
+        raise ValueError(f"{name!r} has {bad} weights that are not finite: train it again, with a lower learning rate")
+    return weight
 
 
-def _decorator(registry, function, ours):
-    def register(f):
-        needs(f)
-        _refuse_taken(f, registry)
-        f.ours = ours
-        registry[f.__name__] = f
-        return f
+def evaluate(function, held, name, shapes, ways) -> Tensor:
+    """What a criterion returns for the weights called `name`, in one of `shapes`, from what it reads of `held`.
 
-    return register if function is None else register(function)
-
-
-def _refuse_taken(f, registry):
-    """ValueError: another function has the name; a module or cell that runs again may replace its own, not ours."""
-    held = registry.get(f.__name__, f)
-    ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
-    if held is not f and (ours or (held.__module__, held.__qualname__) != (f.__module__, f.__qualname__)):
-        raise ValueError(
-            f"criterion {f.__name__!r} is registered already, by {held.__module__}: give the new function another name"
-        )
-    other, kind = (WEIGHT, "weights") if registry is UNIT else (UNIT, "units")
-    same = other.get(f.__name__, f)
-    if needs(same) != needs(f):  # a name says what is read, whichever of the two is meant
-        what = f"by {same.__module__}, for {kind}, and reads {', '.join(needs(same))}"
-        raise ValueError(f"criterion {f.__name__!r} is registered already, {what}: give the new function another name")
+    `held` has `weight`, and noise in the first shape; `ways` says by name how to pass what is not held, if not as a
+    tensor. ValueError: what is read is missing or of a wrong shape; what is returned is no tensor, or a wrong one.
+    """
+    reads, called = needs(function), repr(function.__name__)
+    if missing := [read for read in reads if read not in held]:
+        way = ways.get(missing[0], f"{missing[0]}=, a tensor")
+        raise ValueError(f"{called} reads {', '.join(missing)}, not held by the model: pass {way}")
+    for read in reads:
+        shape = shapes[0] if read == "noise" else held["weight"].shape
+        if not read.startswith("activation") and held[read].shape != shape:
+            raise ValueError(f"{read!r} of {name!r} has shape {list(held[read].shape)}: expected {list(shape)}")
+    found = function(**{read: held[read] for read in reads})
+    if not isinstance(found, Tensor):
+        raise ValueError(f"{called} returned {type(found).__name__} for {name!r}: expected a tensor")
+    if found.shape not in shapes:
+        expected = " or ".join(str(list(shape)) for shape in shapes)
+        raise ValueError(f"{called} returned shape {list(found.shape)} for {name!r}: expected {expected}")
+    if not found.isfinite().all():
+        raise ValueError(f"{called} gives scores of {name!r} that are not finite: check what it reads")
+    return found

@@ -37,7 +37,6 @@ def weight_taylor(weight: Tensor, gradient: Tensor) -> Tensor:
     """Ours: first-order change of the mean loss when the weight goes, |weight x mean gradient| (Lee et al. 2019,
     section 4.1).
 
-    Not called `taylor`: `criteria.needs` looks a name up among weights first, and would not find the criterion over
-    units.
+    Not called `taylor`: a name reads the same for units and for weights.
     """
     return (weight * gradient).abs()

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import criteria, gradients
+from .. import gradients
+from ..criteria.registry import WEIGHT, evaluate, find, finite, needs, unread
 
 SMALL = 100_000  # weights under which a shortcut convolution is left whole
 _SHORTCUTS = {"downsample", "shortcut"}
@@ -16,6 +17,7 @@ _WEIGHTS = {  # kinds of layers and the attributes that hold their weights
     nn.MultiheadAttention: ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"),
 }
 _STATISTICS = {"gradient": "mean", "diff": "diffs"}  # what a criterion reads: what `gradients.Statistics` calls it
+_WAYS = {"init": "init=, tensors by the weights' names"} | dict.fromkeys(_STATISTICS, "data=, a Split, or statistics=")
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -67,22 +69,14 @@ def scores(
         ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of
         another shape.
     """
-    function, layers = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)
-    if stray := given.keys() - set(criteria.READS):
-        raise ValueError(f"no criterion reads {', '.join(sorted(stray))}: expected some of {', '.join(criteria.READS)}")
-    reads = criteria.needs(function)
-    found = _from_statistics(model, [r for r in reads if r not in given], data, statistics)
+    function, layers = find(criterion, WEIGHT), _chosen(model, names)
+    asked, reads = unread(function, given), needs(function)
+    found = _from_statistics(model, asked, data, statistics)
     held = {"weight": layers, "noise": _noise(layers, seed) if "noise" in reads else {}} | found | given
-    if missing := [read for read in reads if read not in held]:
-        how = (
-            "data=, a Split, or statistics="
-            if missing[0] in _STATISTICS
-            else f"{missing[0]}=, tensors by the weights' names"
-        )
-        raise ValueError(f"{function.__name__!r} reads {', '.join(missing)}, not held by the model: pass {how}")
     with torch.no_grad():
         return {
-            name: _score(function, name, {r: _of(held[r], r, name, w) for r in reads}, w) for name, w in layers.items()
+            name: evaluate(function, _of(held, reads, name, w.device), name, [w.shape], _WAYS)
+            for name, w in layers.items()
         }
 
 
@@ -95,12 +89,7 @@ def _chosen(model: nn.Module, names: Collection[str] | None) -> dict[str, Tensor
         raise ValueError(
             f"{type(model).__name__} has no weights to score: expected linear, convolutional or attention layers"
         )
-    for name in names:
-        if bad := int((~every[name].isfinite()).sum()):
-            raise ValueError(
-                f"{name!r} has {bad} weights that are not finite: train the model again, with a lower learning rate"
-            )
-    return {name: every[name].detach() for name in names}
+    return {name: finite(every[name], name).detach() for name in names}
 
 
 def _from_statistics(
@@ -118,23 +107,11 @@ def _noise(layers: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     return {name: torch.rand(w.shape, generator=generator).to(w.device) for name, w in layers.items()}
 
 
-def _of(held: Mapping[str, Tensor], read: str, name: str, weight: Tensor) -> Tensor:
-    if name not in held:
-        raise ValueError(f"{read!r} of {name!r} is missing: it has {list(held)[:5]}; were the statistics asked for it?")
-    tensor = held[name].detach().to(weight.device)
-    if tensor.shape != weight.shape:
-        raise ValueError(
-            f"{read!r} of {name!r} has shape {list(tensor.shape)}: expected the weights' own, {list(weight.shape)}"
-        )
-    return tensor
-
-
-def _score(function: Any, name: str, values: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-    found = function(**values)
-    if found.shape != weight.shape:
-        raise ValueError(
-            f"{function.__name__!r} returned shape {list(found.shape)} for {name!r}: expected {list(weight.shape)}"
-        )
-    if not found.isfinite().all():
-        raise ValueError(f"{function.__name__!r} gives scores of {name!r} that are not finite: check what it reads")
-    return found
+def _of(held: Mapping[str, Any], reads: Collection[str], name: str, device: torch.device) -> dict[str, Tensor]:
+    """What is held of the weights called `name`: these themselves, and what else a criterion reads."""
+    found = {read: held[read] for read in ("weight", *reads) if read in held}
+    for read, tensors in found.items():
+        if name not in tensors:
+            kept = f"it has {list(tensors)[:5]}; were the statistics asked for it?"
+            raise ValueError(f"{read!r} of {name!r} is missing: {kept}")
+    return {read: tensors[name].detach().to(device) for read, tensors in found.items()}

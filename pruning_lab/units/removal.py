@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import criteria
+from ..criteria.registry import evaluate, find, finite, unread
 from ..nets.surgery import place_of, remove, zeroed
 from ..precision import tensor_float_32
 
@@ -134,33 +134,23 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
 
 def _values(model, layer, criterion, data, seed, given):
     """Float64 scores [units] or pairwise terms [units, units] of a layer's units."""
-    place, function = place_of(model, layer), criteria.find(criterion)
-    if bad := int((~place.layer.weight.isfinite()).sum()):
-        raise ValueError(f"{layer!r} has {bad} weights that are not finite: train it again, with a lower learning rate")
+    place, function = place_of(model, layer), find(criterion)
+    finite(place.layer.weight, layer)
+    n, ways = place.units, dict.fromkeys(("activation", "activation_gradient"), "data=, a Split")
     with _evaluation(model):
-        values = _double(function(**_read(place, function, data, seed, given)))
-    n = place.units
-    if values.shape not in ((n,), (n, n)):
-        raise ValueError(f"{function.__name__!r} returned shape {tuple(values.shape)}: expected [{n}] or [{n}, {n}]")
-    if not values.isfinite().all():
-        raise ValueError(f"{function.__name__!r} gives scores of {layer!r} that are not finite: check what it reads")
+        held = _held(place, unread(function, given), data, seed) | given
+        values = _double(evaluate(function, held, layer, [(n,), (n, n)], ways))
     return _exact(values) if values.ndim == 2 else values
 
 
-def _read(place, function, data, seed, given):
-    names = criteria.needs(function)
-    if stray := set(given) - set(criteria.READS):
-        raise ValueError(f"no criterion reads {', '.join(sorted(stray))}: expected some of {', '.join(criteria.READS)}")
-    values = {"weight": _double(place.layer.weight.detach())}
+def _held(place, asked, data, seed):
+    """What a criterion may read of the layer, in float64: its weights, noise, and activations that are `asked` for."""
+    weight = _double(place.layer.weight.detach())
     noise = torch.rand(place.units, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    values["noise"] = noise.to(values["weight"].device)
-    if data is not None and any(name.startswith("activation") for name in names if name not in given):
-        values |= _activations(place, data, gradients="activation_gradient" in names)
-    values |= given
-    if missing := [name for name in names if name not in values]:
-        source = "data=, a Split" if missing[0].startswith("activation") else f"{missing[0]}=, a tensor"
-        raise ValueError(f"{function.__name__!r} reads {', '.join(missing)}, not held by the model: pass {source}")
-    return {name: values[name] for name in names}
+    held = {"weight": weight, "noise": noise.to(weight.device)}
+    if data is not None and any(read.startswith("activation") for read in asked):
+        held |= _activations(place, data, gradients="activation_gradient" in asked)
+    return held
 
 
 def _activations(place, data, gradients):
