@@ -88,10 +88,10 @@ class Whole(Experiment):
     part: Net
     price: float = 12.0
 
-    def parents(self):
+    def needs(self):
         return []
 
-    def leaves(self):
+    def also_stores(self):
         return [self.part]
 
     def compute(self):

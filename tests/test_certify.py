@@ -53,7 +53,7 @@ def test_every_kind_of_published_record_has_a_twin(shelf):
         made
     )
     for e in made:
-        assert all(part in made[: made.index(e)] for part in e.parts())
+        assert all(part in made[: made.index(e)] for part in e.made_of())
 
 
 @pytest.mark.parametrize(

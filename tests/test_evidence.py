@@ -457,6 +457,14 @@ def test_the_origin_says_profile_device_dates_and_lossy_images(shelves, monkeypa
     assert "1 of 1 records made on other data bytes (mnist/test)" in evidence.stored("night", plan[:1]).origin()
 
 
+def test_a_device_of_any_name_is_no_note_on_data(shelves, monkeypatch):
+    with monkeypatch.context() as there:
+        there.setattr(store.provenance, "device", lambda: dict(name="data bytes", type="cpu", threads=1))
+        store.run(Net("a"))
+    assert [note.kind for note in store.find(Net("a")).notes] == ["device"]
+    assert "records made" not in evidence.stored("night", [Net("a")]).origin()
+
+
 def test_costs_count_nets_and_what_is_stored(shelves):
     store.run(Net("a"))
     table = evidence.costs(dict(night=[Curve(Net("a")), Curve(Net("b"))], paper=[]))

@@ -48,7 +48,7 @@ def half(values):
 
 
 def test_the_net_is_in_the_key_of_its_snapshots_though_it_is_no_parent():
-    assert LOOK.parts() == [NET] and LOOK.parents() == [] and sweeps.missing([LOOK]) == [[LOOK]]
+    assert LOOK.made_of() == [NET] and LOOK.needs() == [] and sweeps.missing([LOOK]) == [[LOOK]]
     keys = [
         LOOK.key,
         replace(LOOK, net=replace(NET, seed=1)).key,
@@ -165,7 +165,7 @@ def test_a_net_may_begin_at_the_trained_weights_of_another():
 
 def test_snapshots_of_a_net_that_begins_at_another_s_weights_begin_there_too():
     look = replace(LOOK, net=LATER)
-    assert look.parents() == LATER.parents() == [NET] and sweeps.missing([look]) == [[NET], [look]]
+    assert look.needs() == LATER.needs() == [NET] and sweeps.missing([look]) == [[NET], [look]]
     arrays, rows = store.run(look).arrays, weight(NET, "fc1")
     np.testing.assert_array_equal(arrays["fc1.norms"][0], half(rows.norm(dim=1)))
     assert (

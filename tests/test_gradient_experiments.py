@@ -70,7 +70,7 @@ def test_published_answers_keep_every_sign(monkeypatch):
 
 
 def test_the_training_leaves_the_record_that_it_would_leave_alone():
-    assert sweeps.missing([LOOK, NET]) == [[LOOK]] and LOOK.parents() == [] and not LOOK.published
+    assert sweeps.missing([LOOK, NET]) == [[LOOK]] and LOOK.needs() == [] and not LOOK.published
     store.run(LOOK)
     beside = store.find(NET, weights=True).weights()
     alone = NET.compute().weights

@@ -325,7 +325,7 @@ def test_numbers_from_numpy_give_the_experiments_of_plain_ones():
 
 def test_parents_are_trained_only_where_something_is_read_of_them():
     blind = MaskedTraining(PARENT, "random", 0.1, "erk")
-    assert blind.parents() == [] and MaskedTraining(PARENT).parents() == [PARENT]
+    assert blind.needs() == [] and MaskedTraining(PARENT).needs() == [PARENT]
     run(blind)
     assert store.find(PARENT) is None
     assert blind in lineage([blind]) and PARENT in lineage([blind])
@@ -410,7 +410,7 @@ def test_a_criterion_from_outside_is_in_the_key(monkeypatch):
     monkeypatch.setitem(criteria.WEIGHT, "mine", mine)
     e = MaskedTraining(PARENT, "mine")
     before = e.key
-    assert "mine" in e.sources() and MaskedTraining(PARENT).sources() == {}
+    assert "mine" in e.plugin_digests() and MaskedTraining(PARENT).plugin_digests() == {}
 
     def mine(weight):  # another criterion under the same name
         return -weight.abs()

@@ -86,7 +86,7 @@ class Maker(Experiment):
 
     part: Toy
 
-    def parents(self):
+    def needs(self):
         return []
 
     def compute(self):
@@ -180,8 +180,8 @@ def test_version_class_and_parent_are_in_the_key(monkeypatch):
 
 def test_a_part_is_in_the_key_also_where_it_is_no_parent():
     toy, maker = Toy("a"), Maker(Toy("a"))
-    assert maker.parts() == [toy] and maker.parents() == [] and Child(toy).parts() == Child(toy).parents() == [toy]
-    assert Toy("a").parts() == [] and Maker(Toy("a", 1)).key != maker.key == Maker(Toy("a", 0)).key
+    assert maker.made_of() == [toy] and maker.needs() == [] and Child(toy).made_of() == Child(toy).needs() == [toy]
+    assert Toy("a").made_of() == [] and Maker(Toy("a", 1)).key != maker.key == Maker(Toy("a", 0)).key
     assert maker.code() == Child(toy).code() == toy.code() and "test_store.py" in maker.code()
 
 
@@ -204,9 +204,8 @@ def test_the_source_of_a_plugin_s_criterion_is_in_the_key(monkeypatch):
         monkeypatch.setitem(criteria.UNIT, "own", function)
         keys.add(UnitCurve(NET, "fc1", ("own",)).key)
     assert len(keys) == 3
-    assert UnitCurve(NET, "fc1", ("norm",)).sources() == {} and UnitCurve(NET, "fc1", ("own",)).sources().keys() == {
-        "own"
-    }
+    assert UnitCurve(NET, "fc1", ("norm",)).plugin_digests() == {}
+    assert UnitCurve(NET, "fc1", ("own",)).plugin_digests().keys() == {"own"}
 
 
 def test_the_source_of_a_plugin_s_model_is_in_the_key_of_all_that_is_made_of_it(monkeypatch):
@@ -221,8 +220,8 @@ def test_the_source_of_a_plugin_s_model_is_in_the_key_of_all_that_is_made_of_it(
     for function in (relu, tanh):
         monkeypatch.setitem(models.MODELS, "own", function)
         keys |= {net.key, UnitCurve(net, "act").key}
-        assert net.sources().keys() == {"own"}
-    assert len(keys) == 5 and NET.sources() == {} == replace(NET, model="vit").sources()
+        assert net.plugin_digests().keys() == {"own"}
+    assert len(keys) == 5 and NET.plugin_digests() == {} == replace(NET, model="vit").plugin_digests()
 
 
 # storing and finding
@@ -337,13 +336,16 @@ def test_an_answer_of_arrays_alone_has_an_empty_table(monkeypatch):
     assert record.table.empty and record.arrays["a"].sum() == 2 and record.weights() == {}
 
 
+OTHER_DATA = ("data", "made on other data bytes (digits/train)")
+
+
 def test_data_read_stands_in_the_record(monkeypatch):
     seen = {"digits/train": dict(digest="0123", lossy=0)}
     monkeypatch.setattr(Toy, "data_read", lambda self: seen)
     assert store.run(Toy("a")).meta["data"] == seen and store.run(Toy("a")).notes == ()
     store.publish(Toy("a"))
     monkeypatch.setattr(Toy, "data_read", lambda self: {"digits/train": dict(digest="4567", lossy=0)})
-    assert store.run(Toy("a")).notes == ("made on other data bytes (digits/train)",) and computed() == 1
+    assert store.run(Toy("a")).notes == (OTHER_DATA,) and computed() == 1
     monkeypatch.setattr(Toy, "data_read", lambda self: {})  # the set is not on this machine: nothing to compare with
     assert store.run(Toy("a")).notes == () and computed() == 1
 
@@ -362,6 +364,14 @@ def test_a_local_record_made_on_other_data_bytes_does_not_count_and_that_is_said
     assert store.run(Toy("a")).notes == () and computed() == 3
 
 
+def test_an_experiment_reads_what_it_is_made_of_reads(monkeypatch):
+    seen = {"digits/train": dict(digest="0123", lossy=0)}
+    assert Toy("a").data_read() == Grandchild(Child(Toy("a"))).data_read() == {}
+    monkeypatch.setattr(Toy, "data_read", lambda self: seen)
+    assert Grandchild(Child(Toy("a"))).data_read() == Maker(Toy("a")).data_read() == seen
+    assert store.run(Child(Toy("a"))).meta["data"] == seen
+
+
 def reading(monkeypatch, digest):
     """Experiments that build on others read a split with this digest; None: it is not here."""
     seen = {} if digest is None else {"digits/train": dict(digest=digest, lossy=0)}
@@ -378,7 +388,7 @@ def test_what_is_made_from_a_parent_on_other_data_names_those_and_is_marked(monk
     reading(monkeypatch, "4567")
     made = store.run(Grandchild(child))
     assert made.meta["data"] == old and made.shelf == "local"
-    assert made.notes == ("made on other data bytes (digits/train)",)
+    assert made.notes == (OTHER_DATA,)
     shutil.rmtree(folder(child, "published"))
     assert store.find(Grandchild(child)) is None
     again = store.run(Grandchild(child))
@@ -411,8 +421,9 @@ def test_other_versions_and_devices_are_said():
         device=meta["device"] | {"name": "Abacus", "threads": 7},
     )
     here = torch.__version__.split("+")[0]
-    expected = (f"made with torch 2.0.1, here is {here}", "made on Abacus", "made with 7 CPU threads, here 1")
-    assert store.run(Toy("a")).notes == expected and computed() == 1
+    expected = dict(torch=f"made with torch 2.0.1, here is {here}", device="made on Abacus")
+    expected |= dict(threads="made with 7 CPU threads, here 1")
+    assert store.run(Toy("a")).notes == tuple(expected.items()) and computed() == 1
 
 
 def test_an_answer_does_not_depend_on_the_threads_of_who_asks(monkeypatch):
@@ -712,7 +723,7 @@ def test_code_that_changed_makes_local_records_stale_and_marks_published_ones(ca
         tamper(Toy("a"), shelf, code=Toy("a").code() | {"train": "000000000000"})
     published = store.run(Toy("a"))
     assert published.shelf == "published" and published.standing == "unverified" and computed() == 1
-    assert published.notes == ("made by other code than today's (train)",)
+    assert published.notes == (("code", "made by other code than today's (train)"),)
     shutil.rmtree(folder(Toy("a"), "published"))
     store._say.cache_clear()
     capsys.readouterr()
@@ -751,7 +762,8 @@ def test_what_is_made_from_an_unverified_parent_is_used_and_marked():
     tamper(child, "published", code=other)
     made = store.run(Grandchild(child))
     assert made.meta["code"] == dict(sorted(other.items())) and made.meta["parents"] == {child.key: None}
-    assert made.standing == "unverified" and made.notes == ("made by other code than today's (test_store.py)",)
+    assert made.standing == "unverified"
+    assert made.notes == (("code", "made by other code than today's (test_store.py)"),)
     shutil.rmtree(folder(child, "published"))
     assert (
         store.find(Grandchild(child)) is None and store.run(Grandchild(child)).standing == "current" and computed() == 1
@@ -770,7 +782,7 @@ def test_a_child_of_another_training_than_the_published_one_says_so(monkeypatch)
     )
     store.run(toy, weights=True)
     other = Child(toy, "fc2")
-    assert store.run(other).notes == ("made from another training of its parent than the published one",)
+    assert store.run(other).notes == (("parent", "made from another training of its parent than the published one"),)
     assert store.find(Child(toy)).notes == () and store.find(toy).notes == ()
     store.publish(other)
     assert store.find(other).shelf == "published" and len(store.find(other).notes) == 1

@@ -189,10 +189,10 @@ class Whole(Experiment):
     part: Parent
     error: bool = False
 
-    def parents(self):
+    def needs(self):
         return []
 
-    def leaves(self):
+    def also_stores(self):
         return [self.part]
 
     def compute(self):
@@ -448,7 +448,8 @@ class Odd(Parent):
     """Says what it is by an error, in one of its methods."""
 
 
-ASKED = ["cost", "parents", "leaves", "parts", "sources", "label", "data_read", "training", "code", "config"]
+ASKED = ["cost", "needs", "also_stores", "made_of", "plugin_digests", "label", "data_read", "training", "code",
+         "config"]  # fmt: skip
 
 
 @pytest.fixture
@@ -471,7 +472,7 @@ def test_one_odd_experiment_stops_no_sweep(odd, capsys, what, limit):
         sweeps.sweep([bad, Child(bad, "lost"), *good], limit=limit and budget.Budget(limit))
     assert all(store.find(e) for e in good) and {"a", "b", "child"} <= set(computed())
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: Odd")]
-    harmless = {"cost", "leaves", "training"}  # nothing that it takes to compute this one
+    harmless = {"cost", "also_stores", "training"}  # nothing that it takes to compute this one
     expected = [] if what in harmless else [f"ZeroDivisionError: {what}"]
     assert [line.split(": ", 2)[2] for line in failed] == expected, failed
 
@@ -858,7 +859,7 @@ plan = [e for e in chapters.plan(chapters.chapter("01"), "smoke", dict(seeds=1))
 assert {e.layer for e in plan} >= {"fc1", "conv2"}, plan
 sweep(plan[:1])
 assert set(store.find(plan[0]).table.criterion) == {"largest_weight"}
-assert plan[0].sources().keys() == {"largest_weight"}
+assert plan[0].plugin_digests().keys() == {"largest_weight"}
 """
     more = dict(PRUNING_LAB_PLUGINS="my_criteria", PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]))
     done = subprocess.run(

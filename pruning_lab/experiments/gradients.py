@@ -166,9 +166,6 @@ class GradientHistory(Experiment):
     def label(self) -> str:
         return self.snapshots.label()
 
-    def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.snapshots.data_read()
-
 
 def _travel(weights: np.ndarray, diffs: np.ndarray) -> tuple[float, float]:
     """Of weights [T, n] and their |diff| [n], those without gradient left out; NaN for fewer than ten, or where nothing

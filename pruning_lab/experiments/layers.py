@@ -64,7 +64,7 @@ class Snapshots(WhileTraining):
         return Training(self.net, self.net.recipe, self._look, len(self.at))
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.net.data_read() | self.net.seen(self.sample)
+        return super().data_read() | self.net.seen(self.sample)
 
     def label(self) -> str:
         return f"{self.net.label()}-{'_'.join(self.layers)}"
@@ -102,9 +102,6 @@ class LayerStructure(Experiment):
 
     def label(self) -> str:
         return f"{self.snapshots.net.label()}-{self.layer}"
-
-    def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.snapshots.data_read()
 
 
 @dataclass(frozen=True)
@@ -151,6 +148,3 @@ class LayerGraph(Experiment):
 
     def label(self) -> str:
         return f"{self.snapshots.net.label()}-{self.layer}"
-
-    def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.snapshots.data_read()

@@ -266,12 +266,12 @@ class MaskedTraining(Experiment):
             return replace(self.parent, seed=derived_seed(self.seed, "child"), start=None).untrained()
         return self.parent.untrained() if self.begin == "initial" else self.early.trained()
 
-    def parts(self) -> list[Experiment]:
+    def made_of(self) -> list[Experiment]:
         return [self.parent, *([self.diffs_from] if "diff" in self.reads else [])]
 
-    def parents(self) -> list[Experiment]:
+    def needs(self) -> list[Experiment]:
         first = self.begin == "initial" or "init" in self.reads
-        found = [self.parent] if self._reads_parent() else self.parent.parents() if first else []
+        found = [self.parent] if self._reads_parent() else self.parent.needs() if first else []
         found += [self.diffs_from] if "diff" in self.reads else []
         return found + ([self.early] if isinstance(self.begin, int) else [])
 
@@ -291,13 +291,10 @@ class MaskedTraining(Experiment):
         )
         return "-".join(filter(None, (self.parent.label(), *ranks, f"{self.density:.3g}")))
 
-    def sources(self) -> dict[str, str]:
+    def plugin_digests(self) -> dict[str, str]:
         """Source digest of a criterion that is not the library's own."""
         function = criteria.find(self.criterion, criteria.WEIGHT)
         return {} if source.is_ours(function) else {self.criterion: source.plugin_digest(function)}
-
-    def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.parent.data_read()
 
 
 def _zeros(kept: dict[str, torch.Tensor], _: int, model: nn.Module) -> dict[str, int]:

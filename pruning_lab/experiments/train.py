@@ -83,7 +83,7 @@ class Train(Experiment):
         after = f"-after-{self.start.dataset}" if self.start else ""
         return f"{self.model}-{self.dataset}{after}-s{self.seed}".replace(":", "-")
 
-    def sources(self) -> dict[str, str]:
+    def plugin_digests(self) -> dict[str, str]:
         """Source digest of a model that is not the library's own."""
         build = models.MODELS.get(self.model)
         return {} if build is None or source.is_ours(build) else {self.model: source.plugin_digest(build)}
@@ -119,17 +119,14 @@ class WhileTraining(Experiment):
 
     net: Train
 
-    def parents(self) -> list[Experiment]:
-        return self.net.parents()
+    def needs(self) -> list[Experiment]:
+        return self.net.needs()
 
-    def leaves(self) -> list[Experiment]:
+    def also_stores(self) -> list[Experiment]:
         return [self.net]
 
     def cost(self) -> float:
         return self.net.cost()
-
-    def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.net.data_read()
 
 
 def _prints(asked: dict[str, tuple[str, str, int | None]]) -> dict[str, dict[str, str | int]]:

@@ -54,14 +54,14 @@ class UnitCurve(Experiment):
     def label(self) -> str:
         return f"{self.parent.label()}-{self.layer}-{'_'.join(self.group)[:40]}"
 
-    def sources(self) -> dict[str, str]:
+    def plugin_digests(self) -> dict[str, str]:
         """Source digests of the criteria that are not the library's own."""
         found = {name: criteria.find(name) for name in self.group}
         return {name: source.plugin_digest(f) for name, f in found.items() if not source.is_ours(f)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         activations = any(r.startswith("activation") for criterion in self.group for r in criteria.needs(criterion))
-        return self.parent.data_read() | (self.parent.seen(self.sample) if activations else {})
+        return super().data_read() | (self.parent.seen(self.sample) if activations else {})
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,3 @@ class UnitImportance(Experiment):
 
     def label(self) -> str:
         return f"{self.parent.label()}-{self.layer}"
-
-    def data_read(self) -> dict[str, dict[str, str | int]]:
-        return self.parent.data_read()

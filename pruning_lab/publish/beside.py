@@ -18,7 +18,7 @@ def planned(path: Path, profile: str, parameters: Mapping[str, Any] | None) -> f
         found = lineage(chapters.plan(path, profile, parameters))
     except Exception:  # whatever is wrong, the chapter will say it better when it is executed
         return frozenset()
-    return frozenset(found) | {leaf for e in found for leaf in e.leaves()}
+    return frozenset(found) | {other for e in found for other in e.also_stores()}
 
 
 def run(

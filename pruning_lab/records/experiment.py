@@ -44,8 +44,8 @@ class Training:
 class Experiment(ABC):
     """Base of frozen dataclasses that hold what determines an answer; one experiment is one seed.
 
-    A subclass has fields and `compute`. Fields that are experiments are its parents. Raise `version` when the meaning
-    of an answer changes; as a property it may depend on fields, so that only the answers are made anew that change.
+    A subclass has fields and `compute`; fields that are experiments are what it is made of. Raise `version` when the
+    meaning of an answer changes; as a property it may depend on fields, so that only what changes is made anew.
     """
 
     version: ClassVar[int] = 1
@@ -81,42 +81,42 @@ class Experiment(ABC):
         """The readable part of the key."""
         return "record"
 
-    def sources(self) -> dict[str, str]:
+    def plugin_digests(self) -> dict[str, str]:
         """Digests of what lies outside the fields and yet enters the key, such as a plugin's code."""
         return {}
 
     def data_read(self) -> dict[str, dict[str, Any]]:
-        """Name of each split read -> its digest and number of lossy images, as far as they are on this machine."""
-        return {}
+        """Name of each split that is read -> its digest and number of lossy images, as far as it is on this machine."""
+        return {name: seen for e in self.made_of() for name, seen in e.data_read().items()}
 
-    def parts(self) -> list[Experiment]:
+    def made_of(self) -> list[Experiment]:
         """The fields that are experiments."""
         values = [getattr(self, f.name) for f in fields(self)]
         return [v for v in values if isinstance(v, Experiment)]
 
-    def parents(self) -> list[Experiment]:
-        """The experiments whose answers this one builds on: its parts, unless it makes their answers itself."""
-        return self.parts()
+    def needs(self) -> list[Experiment]:
+        """Its parents, whose answers it builds on: all that it is made of, unless it makes their answers itself."""
+        return self.made_of()
 
-    def leaves(self) -> list[Experiment]:
+    def also_stores(self) -> list[Experiment]:
         """Experiments whose records it stores on its way: a sweep that computes it does not compute them again."""
         return []
 
     @property
     def key(self) -> str:
-        """Readable label and a hash of class, version, non-default fields, sources and parents' keys."""
+        """Readable label and a hash of class, version, non-default fields, plugins and keys of what it is made of."""
         own = {k: v for k, v in changed(self).items() if not isinstance(getattr(self, k), Experiment)}
-        parts = [type(self).__name__, self.version, own, self.sources(), [p.key for p in self.parts()]]
+        parts = [type(self).__name__, self.version, own, self.plugin_digests(), [p.key for p in self.made_of()]]
         return f"{self.label()}-{hashlib.sha256(dumps(parts, sort_keys=True).encode()).hexdigest()[:10]}"
 
     def config(self) -> dict[str, Any]:
-        """All fields as plain values, parents included."""
+        """All fields as plain values, experiments included."""
         return json.loads(dumps(asdict(self)))
 
     def code(self) -> dict[str, str]:
         """Digests of the files that the answer would rest on today, found from imports: its own and its parents'."""
         own = source.code_of(type(self), Experiment)
-        for parent in self.parents():
+        for parent in self.needs():
             own |= parent.code()
         return dict(sorted(own.items()))
 
@@ -125,12 +125,12 @@ def lineage(experiments: Iterable[Experiment]) -> list[Experiment]:
     """Experiments and all that they are made of, each once, what is built on before what builds on it."""
     found: dict[Experiment, None] = {}
     for e in experiments:
-        found |= dict.fromkeys([*lineage(e.parts()), e])
+        found |= dict.fromkeys([*lineage(e.made_of()), e])
     return list(found)
 
 
 def odd(experiments: Iterable[Experiment]) -> dict[Experiment, Exception]:
-    """Those that cannot say what they are: whose key, parts, parents or leaves are an error, and that error.
+    """Those whose key, or what they are made of, need or also store, is an error, and that error.
 
     A plan may hold one whose data, criterion or model is not on this machine.
     """
@@ -138,7 +138,7 @@ def odd(experiments: Iterable[Experiment]) -> dict[Experiment, Exception]:
     for e in experiments:
         try:
             for part in lineage([e]):
-                _ = part.key, part.parents(), part.leaves()
+                _ = part.key, part.needs(), part.also_stores()
         except Exception as error:  # whatever a class of somebody else's may raise
             found[e] = error
     return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,10 +31,18 @@ from .disk import room
 from .experiment import Experiment, Result, same, settings
 from .record import FORMAT, WEIGHTS, Stored, forget
 
-__all__ = ["FORMAT", "Record", "find", "forget", "gather", "half_done", "publish", "put", "run", "scratch", "write"]
+__all__ = ["FORMAT", "Note", "Record", "find", "forget", "gather", "half_done", "publish", "put", "run", "scratch",
+           "write"]  # fmt: skip
 
 ARRAY_LIMIT = 1_000_000  # bytes of one published array file
 SHELF_LIMIT = 30_000_000  # bytes of the published shelf
+
+
+class Note(NamedTuple):
+    """One thing in which the making of a record differs from what would be made here and now."""
+
+    kind: Literal["code", "parent", "data", "torch", "device", "threads"]
+    words: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Record:
     meta: Mapping[str, Any] = field(repr=False)
     shelf: str
     folder: Path
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     standing: str = "current"
 
     def weights(self) -> dict[str, Any]:
@@ -121,15 +129,8 @@ def _on_shelf(e: Experiment, shelf: str, weights: bool) -> Record | None:
     if shelf == "local" and (why := _stale(e, stored.meta, standing, other)):
         _say(why)
         return None
-    return Record(
-        stored.table,
-        stored.arrays,
-        stored.meta,
-        shelf,
-        folder,
-        tuple(_notes(e, stored.meta, standing, other)),
-        standing,
-    )
+    notes = tuple(_notes(e, stored.meta, standing, other))
+    return Record(stored.table, stored.arrays, stored.meta, shelf, folder, notes, standing)
 
 
 def _read(e: Experiment, folder: Path) -> Stored:
@@ -176,25 +177,23 @@ def _say(words: str) -> None:
     print(words, flush=True)
 
 
-def _notes(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[str]) -> Iterator[str]:
+def _notes(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[str]) -> Iterator[Note]:
     if standing == "unverified":
         other_code = source.differing(meta["code"], e.code())
-        yield f"made by other code than today's ({other_code})"
-    if any(meta["parents"].get(p.key, trained) != trained for p in e.parents() if (trained := _published_weights(p))):
-        yield "made from another training of its parent than the published one"
+        yield Note("code", f"made by other code than today's ({other_code})")
+    trained = {p.key: _published_weights(p) for p in e.needs()}
+    if any(w and meta["parents"].get(key, w) != w for key, w in trained.items()):
+        yield Note("parent", "made from another training of its parent than the published one")
     if other:
-        yield f"made on other data bytes ({', '.join(other)})"
+        yield Note("data", f"made on other data bytes ({', '.join(other)})")
     if (there := meta["versions"]["torch"].split("+")[0]) != (here := provenance.versions()["torch"].split("+")[0]):
-        yield f"made with torch {there}, here is {here}"
+        yield Note("torch", f"made with torch {there}, here is {here}")
     device = provenance.device()
     if meta["device"]["name"] != device["name"]:
-        yield f"made on {meta['device']['name']}"
-    if (
-        not e.alone
-        and device["type"] == meta["device"]["type"] == "cpu"
-        and (threads := meta["device"]["threads"]) != THREADS
-    ):
-        yield f"made with {threads} CPU threads, here {THREADS}"
+        yield Note("device", f"made on {meta['device']['name']}")
+    on_cpu = device["type"] == meta["device"]["type"] == "cpu"
+    if on_cpu and not e.alone and (threads := meta["device"]["threads"]) != THREADS:
+        yield Note("threads", f"made with {threads} CPU threads, here {THREADS}")
 
 
 def _published_weights(e: Experiment) -> str | None:
@@ -270,7 +269,7 @@ def _compute(e: Experiment) -> None:
 
 def _see_unchanged(e: Experiment) -> None:
     """See that what computes is the code that its record will name; ValueError: a file changed before it was loaded."""
-    source.see_unchanged(type(e), plugins=bool(e.sources()))
+    source.see_unchanged(type(e), plugins=bool(e.plugin_digests()))
 
 
 _RUNNING: ContextVar[tuple[tuple[Experiment, Mapping[str, Any]], ...]] = ContextVar("running", default=())
@@ -363,7 +362,7 @@ def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
     A parent that is certified counts as made by today's code: its answer is the same.
     """
     code, parents = dict(own), {}
-    for parent in e.parents():
+    for parent in e.needs():
         found = find(parent, weights=parent.has_weights)
         code |= found.meta["code"] if found and found.standing == "unverified" else parent.code()
         parents[parent.key] = found.meta["files"].get(WEIGHTS) if found else None
@@ -373,7 +372,7 @@ def _used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
 def _data_used(e: Experiment, own: Mapping[str, Any]) -> dict[str, Any]:
     """The data that an answer did rest on: its own and, of what a parent reads too, those in its record."""
     read = dict(own)
-    for parent in e.parents():
+    for parent in e.needs():
         found, today = find(parent, weights=parent.has_weights), _data_here(parent)
         read |= {k: f for k, f in (found.meta["data"] if found else {}).items() if own.get(k) == today.get(k)}
     return read

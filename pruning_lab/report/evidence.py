@@ -89,13 +89,8 @@ class Evidence:
             " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
         ]
         parts += [f"{name}: {n} images are JPEG copies" for name, n in sorted(lossy.items())]
-        notes = Counter(
-            note
-            for r in records
-            for note in r.notes
-            if note.startswith(("made by", "made from")) or "data bytes" in note
-        )
-        parts += [f"{n} of {len(records)} records {note}" for note, n in sorted(notes.items())]
+        notes = Counter(note.words for r in records for note in r.notes if note.kind in ("code", "parent", "data"))
+        parts += [f"{n} of {len(records)} records {words}" for words, n in sorted(notes.items())]
         return "; ".join(p for p in parts if p)
 
 
@@ -140,8 +135,8 @@ def _flat(e: Experiment) -> dict[str, Any]:
 
 
 def _net(e: Experiment) -> Experiment:
-    while not e.is_net and e.parts():
-        e = e.parts()[0]
+    while not e.is_net and e.made_of():
+        e = e.made_of()[0]
     return e
 
 

@@ -267,7 +267,7 @@ class _Lines:
     def __init__(self, experiments: Sequence[Experiment], waiting: Iterable[Experiment]) -> None:
         by_leaf: dict[Experiment, list[Experiment]] = {}
         for e in waiting:
-            for stored in (e, *told(e.leaves, [])):
+            for stored in (e, *told(e.also_stores, [])):
                 by_leaf.setdefault(stored, []).append(e)
         self.of = {e: told(lambda e=e: line(e), repr(e)) for e in experiments}
         self.totals = Counter(self.of.values())

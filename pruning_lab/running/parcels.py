@@ -209,7 +209,7 @@ def _checked(folder: Path) -> dict[str, Any]:
                 f"it is of version {meta.get('version', 1)!r} of {kind.__name__}, this library's is {e.version}"
             )
         # where there is a plug-in's code, that may be another
-        if e.key != meta["key"] and not any(part.sources() for part in lineage([e])):
+        if e.key != meta["key"] and not any(part.plugin_digests() for part in lineage([e])):
             raise ValueError(f"its settings are those of {e.key}")
     time(meta["time"])
     return meta

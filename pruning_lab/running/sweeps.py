@@ -114,12 +114,12 @@ def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list
         if e not in depth:
             if not fresh and told(lambda: find(e, weights and e.has_weights), None) is not None:
                 return -1
-            depth[e] = 1 + max((visit(p, True) for p in told(e.parents, [])), default=-1)
+            depth[e] = 1 + max((visit(p, True) for p in told(e.needs, [])), default=-1)
         return depth[e]
 
     for e in experiments:
         visit(e, False)
-    left = {other for e in depth for other in told(e.leaves, [])}
+    left = {other for e in depth for other in told(e.also_stores, [])}
     depth = {e: d for e, d in depth.items() if e not in left}
     levels = [[e for e in depth if depth[e] == d] for d in range(max(depth.values(), default=-1) + 1)]
     return [sorted(level, key=price) for level in levels]
@@ -143,9 +143,9 @@ def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list
     found: dict[Experiment, list[list[Experiment]]] = {e: [] for level in levels for e in level}
     store: dict[Experiment, list[Experiment]] = {}
     for e in found:
-        for made in (e, *told(e.leaves, [])):
+        for made in (e, *told(e.also_stores, [])):
             store.setdefault(made, []).append(e)
-    return {e: [store[p] for p in told(e.parents, []) if p in store] for e in found}
+    return {e: [store[p] for p in told(e.needs, []) if p in store] for e in found}
 
 
 def duration(seconds: float) -> str:
