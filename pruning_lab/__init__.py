@@ -19,8 +19,7 @@ from .records.experiment import Experiment, Result
 from .records.store import Record, find, gather, run
 from .running import chapters
 from .running.sweeps import PROFILES, pool, sweep
-from .training.fit import snapshot_iterations
-from .training.recipe import Recipe
+from .training.recipe import Recipe, snapshot_iterations
 
 __version__ = "0.1.0"
 __all__ = [

@@ -219,9 +219,9 @@ def test_a_training_goes_on_after_a_certified_change_of_code_and_gives_the_same(
     epochs, one_epoch = [], train._Run.one_epoch
 
     def counted(run, hook, stop=None):
-        if run.epoch == stop:
+        if run.state.epoch == stop:
             raise KeyboardInterrupt
-        epochs.append(run.epoch)
+        epochs.append(run.state.epoch)
         one_epoch(run, hook)
 
     with monkeypatch.context() as patch:

@@ -264,7 +264,7 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
             "waiver of 'training.fit:fti': there is no such function; "
             "there are .*training.fit:_Run, .*training.fit:fit",
         ),
-        ("training.fit:_Run.nothing=tests/test_train.py", "there is no such function; .*training.fit:_Run.resume"),
+        ("training.fit:_Run.nothing=tests/test_train.py", "there is no such function; .*training.fit:_Run.look"),
         (
             "training.fit:fit=tests/test_train.py::test_no_such",
             "tests/test_train.py has no test_no_such: expected a test that there is",
@@ -282,7 +282,7 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
     places = (
         "training.fit",
         "training.fit:fit",
-        "training.fit:_Run.resume",
+        "training.state:State.resume",
         "masks.ranking",
         "masks",
         "gradients.engine",
@@ -310,7 +310,7 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
 SQUARE, RANDOM = "    return (rows @ rows.T).square()", "\n\n\n@unit_criterion\ndef random"
 EDITS = {  # file, what is replaced, by what
     "a decile": ("experiments/gradients.py", "tenth = len(diffs) // 10", "tenth = len(diffs) // 5"),
-    "a boundary": ("training/fit.py", ">= d for d in", "> d for d in"),
+    "a boundary": ("training/recipe.py", ">= d for d in", "> d for d in"),
     "an exponent": ("criteria/unit.py", f"{SQUARE}{RANDOM}", f"{SQUARE}.square(){RANDOM}"),
     "a rename": ("training/fit.py", "batch_loss", "loss_of_a_batch"),
     "a docstring": ("training/fit.py", "Train in place on the data's device", "Train where the data are"),
@@ -391,14 +391,14 @@ def test_an_edit_that_changes_answers_is_refused_and_one_that_does_not_is_certif
 @pytest.mark.timeout(900)
 def test_a_function_that_moves_to_another_file_needs_no_waiver(tree):
     library = tree / "pruning_lab"
-    text = (library / "training" / "fit.py").read_text()
-    start = text.index("def _crop_flip(")
+    text = (library / "training" / "recipe.py").read_text()
+    start = text.index("def crop_flip(")
     end = text.index("\n\n\n", start) if "\n\n\n" in text[start:] else len(text)
     imports = "import torch\nimport torch.nn.functional as F\n\n\n"
     (library / "training" / "cropping.py").write_text(imports + text[start:end].rstrip() + "\n")
     text = (text[:start] + text[end:]).rstrip() + "\n"
-    text = text.replace("from ..data import Split", "from ..data import Split\nfrom .cropping import _crop_flip")
-    (library / "training" / "fit.py").write_text(text)
+    text = text.replace("from ..data import Split", "from ..data import Split\nfrom .cropping import crop_flip")
+    (library / "training" / "recipe.py").write_text(text)
     said, code = certified(tree)
     assert code == 0 and "certified (bits" in said, said
 

@@ -19,8 +19,9 @@ from torch import nn
 from pruning_lab import data
 from pruning_lab.nets import models
 from pruning_lab.training import checkpoint
-from pruning_lab.training.fit import _inventory, derived_seed, evaluate, fit
-from pruning_lab.training.recipe import Recipe
+from pruning_lab.training.fit import _Run, evaluate, fit
+from pruning_lab.training.recipe import Recipe, derived_seed
+from pruning_lab.training.state import History, _inventory
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAM = Recipe(optimizer="adam", lr=1e-2, batch=32, epochs=3, drops=(5,), holdout=30, keep="lowest_validation_loss")
@@ -338,19 +339,16 @@ def test_every_kind_of_tensor_comes_back(tmp_path):
 @pytest.mark.parametrize("words", ["no weight", "no rows", "seconds 'x'", "weights of fewer rows", "a loss in words"])
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_a_resume_that_fails_leaves_the_run_as_it_was(left, name, words, tmp_path, monkeypatch):
-    from pruning_lab.training import fit as train
-
     recipe, whole, _ = left[name]
     (tmp_path / "c.ckpt").write_bytes(whole)
     edited(EDITS[words])(tmp_path / "c.ckpt")
     model = net()
-    run = train._Run(model, *SPLITS, recipe, 1, {}, tmp_path / "c.ckpt")
-    run.watch(look, (0, 2, 4, 5, 8, 9))
+    state = _Run(model, SPLITS, recipe, 1, {}, look, (0, 2, 4, 5, 8, 9), tmp_path / "c.ckpt").state
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    run.resume()
+    state.resume()
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert (run.iteration, run.epoch, run.best, run.history) == (0, 0, {}, train.History())
-    assert not run.optimizer.state and run.optimizer.param_groups[0]["lr"] == recipe.lr
+    assert (state.iteration, state.epoch, state.best, state.history) == (0, 0, {}, History())
+    assert not state.optimizer.state and state.optimizer.param_groups[0]["lr"] == recipe.lr
 
 
 def test_an_error_in_the_midst_of_restoring_leaves_the_run_as_it_was(left, tmp_path, monkeypatch, capsys):

@@ -18,8 +18,9 @@ from pruning_lab.records.experiment import lineage
 from pruning_lab.running import chapters
 from pruning_lab.running.sweeps import missing
 from pruning_lab.training import checkpoint
-from pruning_lab.training import fit as train
-from pruning_lab.training.fit import derived_seed, fit
+from pruning_lab.training.fit import fit
+from pruning_lab.training.recipe import derived_seed
+from pruning_lab.training.state import State
 
 pytestmark = pytest.mark.filterwarnings("ignore:at density")  # nets this small lose layers
 ADAM = Recipe("adam", lr=1e-3, batch=64, epochs=3)
@@ -160,16 +161,16 @@ def dying(folder, after):
 @contextmanager
 def saving(epochs):
     """Trainings save their checkpoint after these epochs only."""
-    save = train._Run.save
+    save = State.save
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train._Run, "save", lambda run, _: save(run, 0) if run.epoch in epochs else None)
+        patch.setattr(State, "save", lambda state, _: save(state, 0) if state.epoch in epochs else None)
         yield
 
 
 @contextmanager
 def astray(beyond):
     """After this iteration, trainings go another way, on which coherence is higher."""
-    look, rate, coherence = MaskSources._look, train._Run.lr_at, gradients.Statistics.coherence
+    look, rate, coherence = MaskSources._look, Recipe.lr_at, gradients.Statistics.coherence
     with pytest.MonkeyPatch.context() as patch:
 
         def elsewhere(self, peak, iteration, model):
@@ -179,15 +180,15 @@ def astray(beyond):
                 return look(self, peak, iteration, model)
 
         patch.setattr(MaskSources, "_look", elsewhere)
-        patch.setattr(train._Run, "lr_at", lambda run, k: rate(run, k) * (3 if k >= beyond else 1))
+        patch.setattr(Recipe, "lr_at", lambda recipe, k: rate(recipe, k) * (3 if k >= beyond else 1))
         yield
 
 
 @pytest.fixture
 def fits(monkeypatch):
     """The trainings that were begun."""
-    begun, start = [], train._Run.resume
-    monkeypatch.setattr(train._Run, "resume", lambda run: begun.append(run) or start(run))
+    begun, resume = [], State.resume
+    monkeypatch.setattr(State, "resume", lambda state: begun.append(state) or resume(state))
     return begun
 
 

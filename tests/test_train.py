@@ -22,8 +22,8 @@ from pruning_lab import data
 from pruning_lab.nets import models
 from pruning_lab.training import checkpoint
 from pruning_lab.training import fit as train
-from pruning_lab.training.fit import evaluate, fit, snapshot_iterations
-from pruning_lab.training.recipe import Recipe, optimizer
+from pruning_lab.training.fit import evaluate, fit
+from pruning_lab.training.recipe import Recipe, crop_flip, derived_seed, hold_out, optimizer, snapshot_iterations
 
 ROOT = Path(__file__).resolve().parents[1]
 SGD = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=1e-2, batch=64, epochs=2)
@@ -98,7 +98,8 @@ import sys, time
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from pruning_lab import data, models
+from pruning_lab import data
+from pruning_lab.nets import models
 from pruning_lab.training.fit import fit
 from pruning_lab.training.recipe import Recipe
 
@@ -363,13 +364,34 @@ def test_the_learning_rate_drops_after_the_iterations_named(monkeypatch):
 
     def watched(run, *batch):
         out = step(run, *batch)
-        seen.append(run.optimizer.param_groups[0]["lr"])
+        seen.append(run.state.optimizer.param_groups[0]["lr"])
         return out
 
     monkeypatch.setattr(train._Run, "step", watched)
     _, history = trained(Recipe(lr=1.0, batch=64, iterations=7, drops=(2, 3, 6)))
     assert seen == pytest.approx([1, 1, 0.1, 0.01, 0.01, 0.01, 0.001])
     assert history.table.lr.tolist() == pytest.approx([0.1, 0.01, 0.001])
+
+
+@pytest.mark.parametrize(
+    "length, images, steps, ends",
+    [
+        (dict(epochs=3), 150, 9, [3, 6, 9, 9]),
+        (dict(epochs=2), 128, 4, [2, 4, 4]),
+        (dict(iterations=7), 150, 7, [3, 6, 7, 7]),
+        (dict(iterations=1), 1000, 1, [1, 1]),
+    ],
+)
+def test_a_recipe_knows_when_epochs_end(length, images, steps, ends):
+    recipe = Recipe(batch=64, **length)
+    assert recipe.steps(images) == steps
+    assert [recipe.end(k + 1, images) for k in range(len(ends))] == ends
+    assert recipe.steps_per_epoch(images) == -(-images // 64)
+
+
+def test_a_recipe_knows_the_rate_of_every_step():
+    recipe = Recipe(lr=1.0, iterations=7, drops=(2, 3, 6), drop_factor=0.5)
+    assert [recipe.lr_at(k) for k in range(7)] == [1, 1, 0.5, 0.25, 0.25, 0.25, 0.125]
 
 
 def test_drops_change_the_step_and_not_only_the_number():
@@ -393,7 +415,7 @@ def test_bfloat16_keeps_weights_in_float32():
 def test_crops_and_flips_are_those_of_a_slow_loop():
     images = torch.randn(40, 2, 9, 7, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(8)
-    found = train._crop_flip(images)
+    found = crop_flip(images)
     torch.manual_seed(8)
     top, left = torch.randint(9, (40, 1)), torch.randint(9, (40, 1))
     flips = torch.rand(40, 1) < 0.5
@@ -452,18 +474,18 @@ def test_a_mask_that_keeps_all_changes_nothing():
 
 def test_held_out_images_are_drawn_by_seed_and_not_trained_on():
     split, _ = halves()
-    parts = {s: train._hold_out(split, 40, s) for s in (0, 1)}
+    parts = {s: hold_out(split, 40, s) for s in (0, 1)}
     kept, held = parts[0]
     rows = [tuple(x.flatten().tolist()) for part in (kept, held) for x in part.images]
     assert (len(kept), len(held)) == (110, 40) and sorted(rows) == sorted(
         tuple(x.flatten().tolist()) for x in split.images
     )
-    assert torch.equal(held.images, train._hold_out(split, 40, 0)[1].images) and not torch.equal(
+    assert torch.equal(held.images, hold_out(split, 40, 0)[1].images) and not torch.equal(
         held.images, parts[1][1].images
     )
-    assert train._hold_out(split, 0, 0) == (split, None)
+    assert hold_out(split, 0, 0) == (split, None)
     with pytest.raises(ValueError, match="holdout 150 leaves no training image of 150"):
-        train._hold_out(split, 150, 0)
+        hold_out(split, 150, 0)
 
 
 def test_the_epoch_of_lowest_validation_loss_is_kept_if_asked():
@@ -480,7 +502,7 @@ def test_the_epoch_of_lowest_validation_loss_is_kept_if_asked():
     best, history_best = trained(replace(recipe, keep="lowest_validation_loss"))
     assert same(weights(best), states[losses.index(min(losses))])
     assert history_best.rows == history.rows  # the last row is still the last epoch's
-    _, held = train._hold_out(halves()[0], 30, 0)
+    _, held = hold_out(halves()[0], 30, 0)
     assert evaluate(best, held)[0] == pytest.approx(min(losses))
 
 
@@ -763,9 +785,9 @@ def test_evaluation_is_without_dropout_and_leaves_no_trace_in_norms():
 
 
 def test_derived_seeds_hang_on_all_their_parts():
-    seeds = {train.derived_seed(s, word, e) for s in range(3) for word in ("epoch", "holdout") for e in range(3)}
+    seeds = {derived_seed(s, word, e) for s in range(3) for word in ("epoch", "holdout") for e in range(3)}
     assert len(seeds) == 18 and all(0 <= s < 2**63 for s in seeds)
-    assert train.derived_seed(0, "epoch", 0) == train.derived_seed(0, "epoch", 0) == 7460590104804654284
+    assert derived_seed(0, "epoch", 0) == derived_seed(0, "epoch", 0) == 7460590104804654284
 
 
 def test_a_small_net_learns_digits():

@@ -17,7 +17,7 @@ from ..gradients import summary
 from ..records import store
 from ..records.experiment import Experiment, Result, Training
 from ..training.fit import evaluate
-from .train import Train, WhileTraining
+from .train import Train, WhileTraining, steps_per_epoch
 
 # Published records were made when every sign counted, also that of a gradient that is zero but for rounding. With the
 # library's own `gradients.silent.SILENT` the diffs of a vision transformer's key biases are others: whoever takes it
@@ -50,7 +50,7 @@ class GradientSnapshots(WhileTraining):
     followed: int = 10_000  # weights a layer
 
     def compute(self) -> Result:
-        at = [epoch * self._per_epoch() for epoch in self.epochs]
+        at = [epoch * steps_per_epoch(self.net) for epoch in self.epochs]
         result, snapshots = self.net.train(store.scratch(self), snapshot=self._look, snapshot_at=at)
         store.put(self.net, result)
         return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
@@ -62,7 +62,7 @@ class GradientSnapshots(WhileTraining):
             model = refreshed
         loss, accuracy = evaluate(model, seen)
         found = gradients.statistics(model, seen, silent=SILENT)
-        numbers = dict(epoch=iteration // self._per_epoch(), accuracy=accuracy, loss=loss)
+        numbers = dict(epoch=iteration // steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         if refreshed is not model:
             numbers["refreshed"] = gradients.statistics(refreshed, seen, want={"coherence"}, silent=SILENT).coherence()
         elif _norms(model):
@@ -78,10 +78,6 @@ class GradientSnapshots(WhileTraining):
 
     def _images(self) -> int | None:
         return self.sample if self.net.limit is None else min(self.net.limit, self.sample or self.net.limit)
-
-    def _per_epoch(self) -> int:
-        recipe = self.net.recipe
-        return -(-(len(self.net.split("train", self.net.limit)) - recipe.holdout) // recipe.batch)
 
     def cost(self) -> float:
         images = len(self.net.split("train", self._images()))

@@ -18,7 +18,7 @@ from ..records import store
 from ..records.experiment import Experiment, Result, Training
 from ..training.fit import evaluate
 from ..units import structure
-from .train import Train, WhileTraining
+from .train import Train, WhileTraining, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,8 @@ class Snapshots(WhileTraining):
         return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
 
     def _look(self, iteration: int, model: nn.Module) -> dict[str, float | torch.Tensor]:
-        recipe, images = self.net.recipe, len(self.net.split("train", self.net.limit))
-        per_epoch = -(-(images - recipe.holdout) // recipe.batch)
         loss, accuracy = evaluate(model, self.net.split("test", self.sample))
-        found = dict(epoch=iteration / per_epoch, accuracy=accuracy, loss=loss)
+        found = dict(epoch=iteration / steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         for layer in self.layers:
             weight = model.get_submodule(layer).weight.detach().flatten(1)
             order = torch.randperm(weight.numel(), generator=torch.Generator().manual_seed(iteration)).to(weight.device)

@@ -21,8 +21,9 @@ from ..masks.weights import weights
 from ..records import source, store
 from ..records.experiment import Experiment, Result, Training
 from ..training import checkpoint
-from ..training.fit import Log, derived_seed, evaluate, fit
-from ..training.recipe import Recipe
+from ..training.fit import evaluate, fit
+from ..training.recipe import Recipe, derived_seed
+from ..training.state import Log
 from .gradients import SILENT, snapshot_epochs
 from .train import Train, WhileTraining, multiplications, steps_per_epoch
 

@@ -14,8 +14,9 @@ from ..nets import architectures as _registered  # noqa: F401  its models are fo
 from ..nets import models
 from ..records import source, store
 from ..records.experiment import Experiment, Result, Training
-from ..training.fit import Log, fit
+from ..training.fit import fit
 from ..training.recipe import Recipe
+from ..training.state import Log
 
 
 @dataclass(frozen=True)
@@ -147,4 +148,4 @@ def _multiplications(net: Train) -> int:
 
 def steps_per_epoch(net: Train) -> int:
     """Iterations of one pass over a net's training images."""
-    return -(-(data.size(net.dataset, "train", net.limit) - net.recipe.holdout) // net.recipe.batch)
+    return net.recipe.steps_per_epoch(data.size(net.dataset, "train", net.limit) - net.recipe.holdout)

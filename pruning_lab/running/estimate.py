@@ -186,23 +186,15 @@ def rough_seconds(e: Experiment, measured: dict[Any, Any]) -> float:
 
 def iterations(training: Training) -> int:
     """Steps of a whole training."""
-    return training.recipe.steps(len(training.net.split("train", training.net.limit)) - training.recipe.holdout)
+    return training.recipe.steps(_images(training))
 
 
 def signature(training: Training) -> tuple:
     """What the time of a step hangs on: two trainings that agree in it are measured once."""
     net, r = training.net, training.recipe
     images = net.split("train", net.limit).images
-    return (
-        net.model,
-        net.width,
-        tuple(images.shape[1:]),
-        _batch(training),
-        r.optimizer,
-        bool(r.momentum),
-        r.precision,
-        r.augmentation,
-    )
+    net_and_images = net.model, net.width, tuple(images.shape[1:]), _batch(training)
+    return (*net_and_images, r.optimizer, bool(r.momentum), r.precision, r.augmentation)
 
 
 def measure(training: Training, say: Callable[[str], None] = lambda _: None) -> Step:
@@ -211,16 +203,12 @@ def measure(training: Training, say: Callable[[str], None] = lambda _: None) -> 
     say(f"measuring {net.model}{f' {net.width}' if net.width else ''}, batches of {_batch(training)}")
     first = _timed(training, [1, 2])[0]
     block = min(20, max(1, round(BLOCK / max(first, 1e-9))))
-    blocks = (
-        [first]
-        if first > LONG
-        else [t / block for t in _timed(training, [WARM + k * block for k in range(BLOCKS + 1)])]
-    )
+    at = [WARM + k * block for k in range(BLOCKS + 1)]
+    blocks = [first] if first > LONG else [t / block for t in _timed(training, at)]
     test, model = net.split("test"), _fresh(training).to(environment.device())
     some = replace(test, images=test.images[:1000], labels=test.labels[:1000])
-    return Step(
-        min(blocks), min(_seconds(lambda: evaluate(model, some)) for _ in range(2 if first > LONG else 3)) / len(some)
-    )
+    evaluation = min(_seconds(lambda: evaluate(model, some)) for _ in range(2 if first > LONG else 3))
+    return Step(min(blocks), evaluation / len(some))
 
 
 def speed() -> float:
@@ -255,10 +243,9 @@ def activations(model: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def _training_seconds(training: Training, step: Step) -> float:
-    net, recipe = training.net, training.recipe
-    images, steps = len(net.split("train", net.limit)) - recipe.holdout, iterations(training)
-    epochs = -(-steps // -(-images // recipe.batch))
-    return steps * step.step + epochs * step.evaluation * (len(net.split("test")) + recipe.holdout)
+    steps, evaluated = iterations(training), len(training.net.split("test")) + training.recipe.holdout
+    epochs = -(-steps // training.recipe.steps_per_epoch(_images(training)))
+    return steps * step.step + epochs * step.evaluation * evaluated
 
 
 def _look(e: Experiment, training: Training, step: Step, measured: dict) -> float:
@@ -285,9 +272,8 @@ def _timed(training: Training, at: list[int]) -> list[float]:
     seen, batch = net.split("train", net.limit), _batch(training)
     rows = torch.arange(at[-1] * batch, device=seen.labels.device) % len(seen)
     images = replace(seen, images=seen.images[rows], labels=seen.labels[rows])
-    recipe = replace(
-        training.recipe, batch=batch, iterations=at[-1], epochs=None, drops=(), lr=1e-9, holdout=0, keep="last"
-    )
+    short = dict(batch=batch, iterations=at[-1], epochs=None, drops=(), lr=1e-9, holdout=0, keep="last")
+    recipe = replace(training.recipe, **short)
 
     def stamp(*_: Any) -> dict[str, float]:
         stamps.append(_clock())
@@ -312,7 +298,12 @@ def _fresh(training: Training) -> nn.Module:
 
 
 def _batch(training: Training) -> int:
-    return min(training.recipe.batch, len(training.net.split("train", training.net.limit)) - training.recipe.holdout)
+    return min(training.recipe.batch, _images(training))
+
+
+def _images(training: Training) -> int:
+    """How many it is trained on."""
+    return len(training.net.split("train", training.net.limit)) - training.recipe.holdout
 
 
 def _cpu() -> bool:

@@ -18,11 +18,8 @@ Groups = Mapping[str, Mapping[str, torch.Tensor]]
 
 def save(file: Path, groups: Groups, values: Mapping[str, Any]) -> None:
     """Write groups of tensors, JSON values and a digest of all to a file that replaces the older one in one step."""
-    tensors = {
-        f"{group}/{name}": t.detach().cpu().contiguous().clone()
-        for group, named in groups.items()
-        for name, t in named.items()
-    }
+    tensors = {f"{group}/{name}": t for group, named in groups.items() for name, t in named.items()}
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     text = json.dumps(values)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = _part(file)

@@ -1,13 +1,17 @@
-"""How a net is trained, as literal settings."""
+"""How a net is trained, as literal settings, and what they come to: schedule, optimiser, held-out images, crops."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from ..literal import settle
+from ..data import Split
+from ..literal import plain, settle
 
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -41,26 +45,47 @@ class Recipe:
 
     def __post_init__(self) -> None:
         settle(self)
-        for value, known in (
-            (self.optimizer, OPTIMIZERS),
-            (self.precision, PRECISIONS),
-            (self.augmentation, AUGMENTATIONS),
-            (self.keep, KEEPS),
-        ):
-            if value not in known:
-                raise ValueError(f"recipe: {value!r} is none of {known}")
+        known = dict(optimizer=OPTIMIZERS, precision=PRECISIONS, augmentation=AUGMENTATIONS, keep=KEEPS)
+        for name, values in known.items():
+            if (value := getattr(self, name)) not in values:
+                raise ValueError(f"recipe: {value!r} is none of {values}")
         if (self.iterations is None) == (self.epochs is None) or (self.iterations or self.epochs or 0) < 1:
-            raise ValueError(
-                f"recipe: give either iterations or epochs, at least 1; got {self.iterations} and {self.epochs}"
-            )
+            given = f"{self.iterations} and {self.epochs}"
+            raise ValueError(f"recipe: give either iterations or epochs, at least 1; got {given}")
         if self.batch < 1 or self.lr <= 0:
             raise ValueError(f"recipe: batch {self.batch} and lr {self.lr} must be positive")
         if self.keep != "last" and self.holdout < 1:
             raise ValueError("recipe: keep='lowest_validation_loss' needs holdout images to validate on")
 
+    def steps_per_epoch(self, images: int) -> int:
+        """Iterations of one pass over a training set of so many images (held-out ones not counted)."""
+        return -(-images // self.batch)
+
     def steps(self, images: int) -> int:
-        """Iterations in all for a training set of so many images (held-out ones not counted)."""
-        return self.iterations or self.epochs * -(-images // self.batch)
+        """Iterations in all, likewise."""
+        return self.iterations or self.epochs * self.steps_per_epoch(images)
+
+    def end(self, epoch: int, images: int) -> int:
+        """The iteration at which an epoch, counted from 1, is over, likewise."""
+        return min(self.steps(images), epoch * self.steps_per_epoch(images))
+
+    def lr_at(self, iteration: int) -> float:
+        """The learning rate of the step that follows so many others."""
+        return self.lr * self.drop_factor ** sum(iteration >= d for d in self.drops)
+
+
+def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:
+    """At most `count` of the iterations 0..`steps`: half in equal steps, half in the first of them, denser at first.
+
+    Fewer than four are in equal steps; a single one is the last. ValueError: `count` below 1, `steps` below 0.
+    """
+    if count < 1 or steps < 0:
+        raise ValueError(f"{count} snapshots of {steps} steps: expected at least 1 of 0 or more")
+    if count < 4 or steps == 0:
+        return tuple(int(k) for k in np.unique(np.rint(np.linspace(steps, 0, count))))
+    even = np.linspace(0, steps, max(2, count - count // 2 + 1))
+    early = np.geomspace(min(1, even[1]), even[1], count // 2)
+    return tuple(int(k) for k in np.unique(np.rint(np.concatenate([early, even]))))
 
 
 def optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -76,3 +101,31 @@ def moments_of(recipe: Recipe) -> set[str]:
     if recipe.optimizer == "adam":
         return {"step", "exp_avg", "exp_avg_sq"}
     return {"momentum_buffer"} if recipe.momentum else set()
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed that depends on all parts and on nothing else, in [0, 2^63); NumPy's 3 is 3."""
+    return int.from_bytes(hashlib.sha256(repr(plain(parts)).encode()).digest()[:8], "big") >> 1
+
+
+def hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | None]:
+    if not holdout:
+        return train, None
+    if holdout >= len(train):
+        raise ValueError(f"holdout {holdout} leaves no training image of {len(train)}")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derived_seed(seed, "holdout")))
+    order = order.to(train.labels.device)
+    kept, held = order[holdout:].sort().values, order[:holdout]
+    return tuple(replace(train, images=train.images[rows], labels=train.labels[rows]) for rows in (kept, held))
+
+
+def crop_flip(images: torch.Tensor) -> torch.Tensor:
+    """Random crops after padding by four pixels (reflected), half of them mirrored; a draw an image, on the device."""
+    n, _, height, width = images.shape
+    padded = F.pad(images, (4, 4, 4, 4), mode="reflect")
+    top, left = (torch.randint(9, (n, 1), device=images.device) for _ in range(2))
+    columns = torch.arange(width, device=images.device).expand(n, width)
+    columns = torch.where(torch.rand(n, 1, device=images.device) < 0.5, columns.flip(1), columns) + left
+    rows = torch.arange(height, device=images.device) + top
+    each = torch.arange(n, device=images.device)[:, None, None]
+    return padded[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
