@@ -21,7 +21,7 @@ from ..training.state import Log
 
 @dataclass(frozen=True)
 class Train(Experiment):
-    """One net trained from scratch; the table has one row an epoch (see `train.History`)."""
+    """One net trained from scratch; the table has one row an epoch (see `training.state.History`)."""
 
     has_weights: ClassVar[bool] = True
     is_net: ClassVar[bool] = True
