@@ -72,6 +72,32 @@ def test_the_lines_that_cut_a_set_make_one(tmp_path):
     assert done.stdout.split() == ["15000", "4000"], done.stderr
 
 
+def snippets(heading):
+    """The Python code under a heading of "What additions cost"."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text.partition(f"### {heading}\n")[2].partition("\n### ")[0], re.S)
+
+
+def test_the_criteria_model_and_experiment_of_the_page_work_as_they_stand(tmp_path):
+    for name, heading in dict(mine="A criterion", net="A model", weights="An experiment").items():
+        [code] = snippets(heading)
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    code = """
+from pruning_lab import MaskedTraining, Recipe, Train, UnitCurve, run
+from weights import WeightNorms
+net = Train("digits", "two_layers", Recipe(iterations=6), width=8, limit=96)
+curve = run(UnitCurve(net, "fc1", ("largest_weight",), test_images=50))
+child = run(MaskedTraining(net, "travelled", density=0.3))
+norms = run(WeightNorms(net))
+print(set(curve.table.criterion), len(child.table) > 0, list(norms.table.layer), len(norms.meta["data"]))
+"""
+    own = dict(PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}", PRUNING_LAB_PLUGINS="mine,net", PRUNING_LAB_DEVICE="cpu")
+    settings = os.environ | own | dict(PRUNING_LAB_STORE=str(tmp_path / "store"), OMP_NUM_THREADS="1")
+    done = subprocess.run([sys.executable, "-c", code], env=settings, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("{'largest_weight'} True ['fc1.weight', 'out.weight'] 2\n"), done.stdout
+
+
 def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatch):
     """The lines of the page, at a size for tests."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
