@@ -179,10 +179,10 @@ def _unpacked(packed: np.ndarray, shapes: dict[str, torch.Size]) -> dict[str, to
 class MaskedTraining(Experiment):
     """A net trained from its beginning under a mask taken from its parent, which is trained once for all its masks.
 
-    Table: as `training.state.History`, and at the end of each epoch nonzero (weights that are not zero, of those that a mask
-    covers) and escaped (masked weights that are not zero: 0, or the training fails). Arrays, a row a layer, masked or
-    not: layers (names), weights, kept, covered (whether a mask covers it); and emptied, the names of the layers of
-        which nothing is left.
+    Table: as `training.state.History`, and at the end of each epoch nonzero (weights that are not zero, of those that a
+    mask covers) and escaped (masked weights that are not zero: 0, or the training fails). Arrays, a row a layer, masked
+    or not: layers (names), weights, kept, covered (whether a mask covers it); and emptied, the names of the layers of
+    which nothing is left.
     """
 
     is_net: ClassVar[bool] = True
