@@ -68,10 +68,25 @@ def test_module_imports_only_what_its_line_names(path):
 
 def test_drawing_and_book_packages_are_imported_where_they_are_used():
     heavy = {"plotly", "papermill", "networkx", "anywidget", "ipywidgets", "nbformat", "sphinx", "dask", "distributed"}
-    for path in PACKAGE.glob("*.py"):
-        if path.stem in {"figures", "__main__"}:
+    for path in PACKAGE.rglob("*.py"):
+        if module_of(path) in {
+            "widgets",
+            "publish",
+            "__main__",
+        }:  # a widget is a class of theirs, a build is their work
             continue
         top = ast.parse(path.read_text(encoding="utf-8")).body
         names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom) and node.level == 0}
-        assert not {name.split(".")[0] for name in names} & heavy, path.name
+        assert not {name.split(".")[0] for name in names} & heavy, path.relative_to(PACKAGE)
+
+
+def test_every_experiment_is_found_at_the_front_door():
+    """Certificates and plans look experiments up there."""
+    import pruning_lab
+    from pruning_lab import experiments
+
+    for name in experiments.__all__:
+        assert getattr(pruning_lab, name, None) is getattr(experiments, name), (
+            f"import {name} in pruning_lab/__init__.py"
+        )

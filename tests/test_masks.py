@@ -486,6 +486,7 @@ def test_weight_criteria_equal_a_naive_loop(name):
     reads = criteria.needs(criteria.WEIGHT[name])
     values = {read: torch.randn(3, 2, generator=seeded(k), dtype=torch.float64) for k, read in enumerate(reads)}
     rows = zip(*(v.flatten().tolist() for v in values.values()), strict=True)
+    assert name in ORACLES, f"write {name} as a plain loop, for the table ORACLES"
     expected = [ORACLES[name](**dict(zip(reads, row, strict=True))) for row in rows]
     assert criteria.WEIGHT[name](**values).flatten().tolist() == expected
 

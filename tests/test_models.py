@@ -34,6 +34,7 @@ COUNTS = {  # name: images, weights, those of them in convolutions
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_weight_counts_are_the_sources(name):
+    assert name in COUNTS, f"count the weights of {name} by hand, for the table COUNTS"
     shape, weights, convolutional = COUNTS[name]
     model = models.build(name, shape)
     assert models.weight_count(model) == weights

@@ -31,11 +31,9 @@ def colour(criterion: str) -> str:
     return COLOURS.get(criterion) or SPARE[sum(criterion.encode()) % len(SPARE)]
 
 
-def look(name: str, colours: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Colour and dash of a line called by a criterion and, after a comma, by what was done to its mask: "magnitude,
-    worst".
-    """
-    criterion, _, how = name.partition(", ")
+def look(name: object, colours: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Colour and dash of a line: of a criterion and, after a comma, what was done to its mask ("magnitude, worst")."""
+    criterion, _, how = str(name).partition(", ")
     return dict(color=(colours or COLOURS).get(name) or colour(criterion), dash=DASHES.get(how, "solid"))
 
 

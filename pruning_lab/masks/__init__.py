@@ -1,8 +1,8 @@
 """Which weights stay: scores of single weights, masks of an exact count, what two masks share, and whether fewer
 weights are faster.
 
-A set of masks is a plain dict from the parameter's name to a bool tensor of its shape; True stays. `train.fit` takes it
-as `mask`.
+A set of masks is a plain dict from the parameter's name to a bool tensor of its shape; True stays.
+`training.fit.fit` takes it as `mask`.
 """
 
 from .compare import counts, emptied, overlap, table

@@ -37,7 +37,7 @@ class Training:
 
     net: Any
     recipe: Any
-    look: Callable[[int, Any], Mapping[str, Any]] | None = None  # see `snapshot` of `train.fit`
+    look: Callable[[int, Any], Mapping[str, Any]] | None = None  # see `snapshot` of `training.fit.fit`
     looks: int = 0
 
 
