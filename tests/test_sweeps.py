@@ -35,7 +35,7 @@ from pruning_lab.nets import models
 from pruning_lab.records import certificates, store
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.store import Experiment, Result
-from pruning_lab.running import budget, chapters, estimate, sweeps
+from pruning_lab.running import budget, chapters, estimate, parcels, sweeps
 from pruning_lab.running.workers import task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -490,6 +490,8 @@ def test_one_odd_experiment_stops_no_plan_and_no_list(odd, capsys, monkeypatch, 
     monkeypatch.setattr(chapters, "plan", lambda *_: [bad, *good])
     assert main(["list"]) == 0
     assert capsys.readouterr().out.count(" 2/") == len(PROFILES)
+    # other files of tests have a Child of their own
+    monkeypatch.setattr(parcels, "_kinds", lambda: dict(Parent=Parent, Child=Child, Odd=type(bad)))
     assert main(["pack", str(tmp_path / "out"), "01"]) == 0
     assert "2 records packed" in capsys.readouterr().out
     assert main(["publish", "01", "--profile", "night"]) == 0

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import gradients
-from ..criteria.registry import WEIGHT, evaluate, find, finite, needs, unread
+from .. import criteria, gradients
 
 SMALL = 100_000  # weights under which a shortcut convolution is left whole
 _SHORTCUTS = {"downsample", "shortcut"}
@@ -69,13 +68,13 @@ def scores(
         ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of
         another shape.
     """
-    function, layers = find(criterion, WEIGHT), _chosen(model, names)
-    asked, reads = unread(function, given), needs(function)
+    function, layers = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)
+    asked, reads = criteria.unread(function, given), criteria.needs(function)
     found = _from_statistics(model, asked, data, statistics)
     held = {"weight": layers, "noise": _noise(layers, seed) if "noise" in reads else {}} | found | given
     with torch.no_grad():
         return {
-            name: evaluate(function, _of(held, reads, name, w.device), name, [w.shape], _WAYS)
+            name: criteria.evaluate(function, _of(held, reads, name, w.device), name, [w.shape], _WAYS)
             for name, w in layers.items()
         }
 
@@ -89,7 +88,7 @@ def _chosen(model: nn.Module, names: Collection[str] | None) -> dict[str, Tensor
         raise ValueError(
             f"{type(model).__name__} has no weights to score: expected linear, convolutional or attention layers"
         )
-    return {name: finite(every[name], name).detach() for name in names}
+    return {name: criteria.finite(every[name], name).detach() for name in names}
 
 
 def _from_statistics(

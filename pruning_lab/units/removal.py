@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..criteria.registry import evaluate, find, finite, unread
+from .. import criteria
 from ..nets.surgery import place_of, remove, zeroed
 from ..precision import tensor_float_32
 
@@ -134,12 +134,12 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
 
 def _values(model, layer, criterion, data, seed, given):
     """Float64 scores [units] or pairwise terms [units, units] of a layer's units."""
-    place, function = place_of(model, layer), find(criterion)
-    finite(place.layer.weight, layer)
+    place, function = place_of(model, layer), criteria.find(criterion)
+    criteria.finite(place.layer.weight, layer)
     n, ways = place.units, dict.fromkeys(("activation", "activation_gradient"), "data=, a Split")
     with _evaluation(model):
-        held = _held(place, unread(function, given), data, seed) | given
-        values = _double(evaluate(function, held, layer, [(n,), (n, n)], ways))
+        held = _held(place, criteria.unread(function, given), data, seed) | given
+        values = _double(criteria.evaluate(function, held, layer, [(n,), (n, n)], ways))
     return _exact(values) if values.ndim == 2 else values
 
 
