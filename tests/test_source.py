@@ -397,6 +397,18 @@ def test_a_record_never_names_other_code_than_what_ran(tmp_path, words):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_a_file_that_changes_or_goes_before_its_module_is_loaded_is_named(tmp_path, monkeypatch):
+    file = tmp_path.resolve() / "seldom.py"
+    file.write_text("VALUE = 1\n")
+    monkeypatch.setitem(source._KEPT, file, source._Kept(file.read_text(), "seldom"))
+    source.see_unchanged(Train, plugins=True)
+    for change in (lambda: file.write_text("VALUE = 2\n"), lambda: file.write_bytes(b"\xff"), file.unlink):
+        change()
+        with pytest.raises(ValueError, match="seldom.py changed on disk since this process began; start again"):
+            source.see_unchanged(Train, plugins=True)
+    source.see_unchanged(Train, plugins=False)
+
+
 WHILE = """
 import pathlib
 from pruning_lab import unit_criterion
