@@ -497,7 +497,7 @@ def test_another_value_of_a_constant_is_waived_apart(tree):
     (tree / "tests" / "test_it.py").write_text(test)
     said, code = certified(tree)
     assert code == 2 and "changed lines that no twin ran" in said and "KEEPS" in said
-    said, code = certified(tree, "--waive", "recipe=tests/test_it.py::test_it")
+    said, code = certified(tree, "--waive", "training.recipe=tests/test_it.py::test_it")
     assert code == 0, said
     [made] = json.loads((tree / "book" / "results" / "certificates.json").read_text())["certificates"]
     assert made["waived"] == {} and made["constants"]["training.recipe"]["tests"] == ["tests/test_it.py::test_it"]
