@@ -10,6 +10,7 @@ import ast
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
@@ -74,19 +75,16 @@ def _assigned(source: str) -> dict[str, Any]:
     for node in body:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if isinstance(target, ast.Name) and (value := _value(node.value)) is not NotImplemented:
-                    found[target.id] = value
+                with suppress(ValueError, TypeError):  # it is no literal
+                    found |= {target.id: _value(node.value)} if isinstance(target, ast.Name) else {}
     return found
 
 
 def _value(node: ast.expr | None) -> Any:
-    """The value of a literal; NotImplemented: it is none. papermill writes `float('inf')` and `float('nan')`."""
-    try:
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "float" and len(node.args) == 1:
-            return float(ast.literal_eval(node.args[0]))
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        return NotImplemented
+    """The value of a literal; ValueError, TypeError: it is none. papermill writes `float('inf')`, `float('nan')`."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "float" and len(node.args) == 1:
+        return float(ast.literal_eval(node.args[0]))
+    return ast.literal_eval(node)
 
 
 def _rule(name: str, default: Any) -> Rule:

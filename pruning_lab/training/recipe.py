@@ -109,6 +109,10 @@ def derived_seed(*parts: object) -> int:
 
 
 def hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | None]:
+    """The images that train, in their order, and those held out, drawn by the seed; None: none are.
+
+    ValueError: none would be left to train on.
+    """
     if not holdout:
         return train, None
     if holdout >= len(train):
