@@ -1,26 +1,16 @@
 """What is asked of `statistics`, and whether it can be answered: each refusal says what was wrong and what to do."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from .. import samples
 
 _WANT = frozenset({"mean", "diffs", "coherence"})
 
 
 def checked(model, split, chunk, want, groups, silent):
     """The images and labels of a split, if everything asked for makes sense."""
-    images, labels = getattr(split, "images", None), getattr(split, "labels", None)
-    if (
-        not isinstance(images, Tensor)
-        or not isinstance(labels, Tensor)
-        or images.ndim == 0
-        or images.shape[:1] != labels.shape[:1]
-    ):
-        shapes = [list(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in (images, labels)]
-        raise ValueError(
-            f"split has images {shapes[0]} and labels {shapes[1]}: expected tensors [N, ...] of the same N"
-        )
-    if len(images) == 0:
-        raise ValueError("split has no samples: expected at least one")
+    images, labels = samples.checked(split)
     if isinstance(want, str) or not set(want) or set(want) - _WANT:
         raise ValueError(f"want={want!r}: expected a set of some of {sorted(_WANT)}")
     if chunk is not None and chunk < 1:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..samples import check_logits
+
 Loss = Callable[[object, Tensor], Tensor]
 
 
@@ -22,27 +24,10 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     return F.softplus(others - outputs.gather(1, true)[:, 0])
 
 
-def _check(outputs, labels):
-    """On CUDA a label that names no class would end the process's use of the device."""
-    shares = labels.is_floating_point()
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2 or labels.ndim != 1 + shares:
-        given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ValueError(
-            f"the model gives {given} for labels {list(labels.shape)}: "
-            "expected logits [n, classes] and one label a sample, [n]; "
-            "for anything else name a loss of your own (loss=...)"
-        )
-    if not shares and (labels.min() < 0 or labels.max() >= outputs.shape[1]):
-        raise ValueError(
-            f"labels go from {int(labels.min())} to {int(labels.max())}, but the model has {outputs.shape[1]} outputs: "
-            f"expected 0 to {outputs.shape[1] - 1}"
-        )
-
-
 def losses(loss, out, y, which):
     """One finite loss a sample, [n]."""
     if loss is cross_entropy:
-        _check(out, y)
+        check_logits(out, y, shares=True, otherwise="; for anything else name a loss of your own (loss=...)")
     found = loss(out, y)
     if not isinstance(found, Tensor) or found.shape != (len(y),):
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -10,6 +10,8 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from .layers import check_copy, check_model
+
 INITS = ("default", "glorot")
 Layers = OrderedDict[str, nn.Module]
 MODELS: dict[str, Callable[..., Layers]] = {}
@@ -77,7 +79,12 @@ def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module]
 
 
 def multiplications(model: nn.Module, in_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the linear and convolutional layers for one image of `in_shape` (C, H, W)."""
+    """Multiply-adds of the linear and convolutional layers for one image of `in_shape` (C, H, W).
+
+    ValueError: a model that is scripted, or that torch's pruning holds.
+    """
+    check_model(model, values=False)
+    check_copy(model)
     counts: list[int] = []
 
     def count(layer: nn.Module, _: object, out: torch.Tensor) -> None:

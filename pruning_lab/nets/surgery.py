@@ -2,29 +2,27 @@
 
 A unit is a neuron or a filter: its row, its bias, its norm's scale and shift, and its outgoing weights. Without it
 the next layer reads nothing from it, whatever the activation in between. Any `nn.Sequential` will do, nested or not,
-also one that is not from `models`; only what stands between a layer and the next is restricted (`_BETWEEN`).
+also one that is not from `models`; only what stands between a layer and the next is restricted (`between`).
 """
 
 import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_BETWEEN = (  # all of these keep units apart
-    *_NORMS, nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d, nn.Dropout,
-    nn.Dropout2d, nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
-    nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Sigmoid, nn.LogSigmoid, nn.Hardtanh, nn.Hardswish,
-    nn.Hardsigmoid,
-)  # fmt: skip
+from . import layers
+from .between import keeps_apart, owned
+
+_SIZES = ("num_features", "num_channels", "num_groups", "num_parameters")  # what modules between call their units
 
 
 class Place(NamedTuple):
     """A layer, the next one with weights, and the modules around them."""
 
     layer: nn.Module
-    norms: list[nn.Module]  # between `layer` and `following`
+    norms: list[nn.Module]  # between `layer` and `following`, with something for each unit
     following: nn.Module  # the next layer with weights
     head: nn.Sequential  # all before `following`
     tail: nn.Sequential  # all after it
@@ -33,12 +31,11 @@ class Place(NamedTuple):
 
 def zeroed(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
     """A copy in which the removed units' rows, biases, norm scales and shifts, and outgoing weights are zero."""
-    model = copy.deepcopy(model)
-    place = place_of(model, layer)
-    gone = ~_kept(place, removed)
+    gone = _gone(model, layer, removed)
+    place = place_of(model := copy.deepcopy(model), layer)
     with torch.no_grad():
         for module in (place.layer, *place.norms):
-            for tensor in (module.weight, module.bias):
+            for tensor in (module.weight, getattr(module, "bias", None)):
                 if tensor is not None:
                     tensor[_spread(gone, len(tensor))] = 0
         place.following.weight[:, _spread(gone, place.following.weight.shape[1])] = 0
@@ -50,13 +47,12 @@ def remove(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
 
     ValueError: no unit would be left; the layer is a grouped convolution, whose groups must stay of one size.
     """
-    model = copy.deepcopy(model)
-    place = place_of(model, layer)
-    kept = _kept(place, removed)
+    kept = ~_gone(model, layer, removed)
     if not kept.any():
-        raise ValueError(f"removing all {place.units} units of {layer!r} leaves no layer: keep one, or use zeroed")
-    if getattr(place.layer, "groups", 1) != 1:
+        raise ValueError(f"removing all {len(kept)} units of {layer!r} leaves no layer: keep one, or use zeroed")
+    if getattr(model.get_submodule(layer), "groups", 1) != 1:
         raise ValueError(f"{layer!r} is a grouped convolution, whose units cannot go one by one: use zeroed")
+    place = place_of(model := copy.deepcopy(model), layer)
     for module in (place.layer, *place.norms):
         for name in ("weight", "bias", "running_mean", "running_var"):
             _keep(module, name, kept, 0)
@@ -65,8 +61,16 @@ def remove(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
     inputs = "in_features" if isinstance(place.following, nn.Linear) else "in_channels"
     setattr(place.following, inputs, place.following.weight.shape[1])
     for module in place.norms:
-        module.num_features = len(module.running_mean)
+        for name in _SIZES:
+            if (size := getattr(module, name, None)) is not None:
+                setattr(module, name, int(_spread(kept, size).sum()))
     return model
+
+
+def removable(model: nn.Sequential) -> list[str]:
+    """Names of the layers whose units can go, in order."""
+    modules = _modules(model)
+    return [name for name in _weighted(modules)[:-1] if not _refusal(model, modules, name)]
 
 
 # Where the parts of a unit are
@@ -74,85 +78,146 @@ def remove(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
 
 def place_of(model: nn.Sequential, layer: str) -> Place:
     """Finds a layer by name; ValueError where its units cannot be told apart in what the next layer reads."""
-    modules = dict(_flat(model))
-    names = list(modules)
-    weighted = [name for name in names if isinstance(modules[name], nn.Linear | nn.Conv2d)]
-    if layer not in weighted[:-1]:
-        raise ValueError(f"{layer!r} has no units that can go: expected a layer before another, one of {weighted[:-1]}")
-    following = weighted[weighted.index(layer) + 1]
+    modules = _modules(model)
+    if layer not in _weighted(modules)[:-1]:
+        raise ValueError(f"{layer!r} has no units that can go: {_expected(model, modules)}")
+    if refusal := _refusal(model, modules, layer):
+        raise ValueError(refusal)
+    names, every = list(modules), list(modules.values())
+    following = _following(modules, layer)
     start, stop = names.index(layer), names.index(following)
-    _check_between(modules, layer, following, names[start + 1 : stop])
-    _check_plain(modules, layer, following)
-    every = list(modules.values())
-    norms = [module for module in every[start:stop] if isinstance(module, _NORMS)]
+    norms = [module for module in every[start + 1 : stop] if owned(module)]
     head, tail = nn.Sequential(*every[:stop]), nn.Sequential(*every[stop + 1 :])
     return Place(modules[layer], norms, modules[following], head, tail, len(modules[layer].weight))
 
 
-def _flat(model, prefix=""):
-    """Names and modules in the order of computation, nested `nn.Sequential`s unrolled."""
-    if not isinstance(model, nn.Sequential) or type(model).forward is not nn.Sequential.forward:
-        raise ValueError(f"{type(model).__name__} is not a plain nn.Sequential: build the model as one, nested or not")
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Names and modules in the order of computation, nested `nn.Sequential`s unrolled; ValueError where there is
+    none.
+    """
+    layers.check_model(model)
+    if not _in_a_row(model):
+        raise ValueError(
+            f"{type(model).__name__} is not a plain nn.Sequential: units can go where layers stand in a row and each "
+            "is read by the next alone, not where a forward of its own or branches join them; single weights of any "
+            "net can go (masks)"
+        )
+    return dict(_flat(model))
+
+
+def _in_a_row(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and not layers.own_forward(module)
+
+
+def _flat(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    if layers.hooked(model):
+        raise ValueError(
+            f"{prefix[:-1] or 'the model'!r} has forward hooks, which a measurement layer by layer would pass by: take "
+            "them away first (the handle's .remove())"
+        )
     for name, module in model._modules.items():
-        if isinstance(module, nn.Sequential):
+        if _in_a_row(module):
             yield from _flat(module, f"{prefix}{name}.")
         else:
             yield prefix + name, module
 
 
-def _check_between(modules, layer, following, between):
-    first, second = modules[layer], modules[following]
+def _weighted(modules: Mapping[str, nn.Module]) -> list[str]:
+    return [name for name, module in modules.items() if isinstance(module, nn.Linear | nn.Conv2d)]
+
+
+def _following(modules: Mapping[str, nn.Module], layer: str) -> str:
+    names = _weighted(modules)
+    return names[names.index(layer) + 1]
+
+
+def _expected(model: nn.Module, modules: Mapping[str, nn.Module]) -> str:
+    """The layers whose units can go; where there is none, why not."""
+    candidates = _weighted(modules)[:-1]
+    if not candidates:
+        return "expected a layer before another one, but the model has no two linear or convolutional layers in a row"
+    if fit := [name for name in candidates if not _refusal(model, modules, name)]:
+        return f"expected a layer before another, one of {fit}"
+    return f"no layer of this model has; {_refusal(model, modules, candidates[0])}"
+
+
+def _refusal(model: nn.Module, modules: Mapping[str, nn.Module], layer: str) -> str:
+    """Why the units of a layer that stands before another cannot go one by one; empty if they can."""
+    names, following = list(modules), _following(modules, layer)
+    between = names[names.index(layer) + 1 : names.index(following)]
+    try:
+        _check_between(modules, layer, following, between)
+        _check_batch(model)
+        layers.check(model, [layer, *between], hooks=False)
+        layers.check(model, [following])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _check_between(modules: Mapping[str, nn.Module], layer: str, following: str, between: Sequence[str]) -> None:
+    first, second, flattened = modules[layer], modules[following], False
     for name in between:
-        if not _keeps_apart(modules[name]):
+        if not keeps_apart(modules[name], pictures=isinstance(first, nn.Conv2d) and not flattened):
             raise ValueError(
-                f"{name!r}, {modules[name]}, between {layer!r} and {following!r} may mix units: expected "
-                "activations, pooling, batch norm, dropout or nn.Flatten()"
+                f"{name!r}, {_short(modules[name])}, between {layer!r} and {following!r} may mix units: expected "
+                "activations, pooling, padding, norms of each unit alone, dropout or nn.Flatten()"
             )
-    flattened = any(isinstance(modules[name], nn.Flatten) for name in between)
+        flattened = flattened or isinstance(modules[name], nn.Flatten)
     opened = isinstance(first, nn.Conv2d) and flattened  # then a unit has as many inputs of `following` as positions
     span, rest = divmod(second.weight.shape[1], len(first.weight))
     same = opened if isinstance(second, nn.Linear) != isinstance(first, nn.Linear) else span == 1 and not opened
     if not same or rest or span < 1:
         raise ValueError(
-            f"{following!r}, {second}, does not read all units of {layer!r}, {first}, alike: expected "
+            f"{following!r}, {_short(second)}, does not read all units of {layer!r}, {_short(first)}, alike: expected "
             "matching sizes, groups=1, and nn.Flatten() between a convolution and a linear layer"
         )
 
 
-def _check_plain(modules, layer, following):
-    for name, module in modules.items():
-        if sum(module is other for other in modules.values()) > 1 and next(module.parameters(), None) is not None:
-            raise ValueError(f"{name!r} stands in the model twice: units of shared weights cannot go one by one")
+def _check_batch(model: nn.Module) -> None:
+    for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
             raise ValueError(f"{name!r} depends on the batch: use track_running_stats=True")
-    for name in (layer, following):
-        if "weight" not in modules[name]._parameters:
-            raise ValueError(f"the weight of {name!r} is computed from others: make it plain, as prune.remove does")
 
 
-def _keeps_apart(module):
-    if isinstance(module, nn.Flatten):
-        return (module.start_dim, module.end_dim) == (1, -1)
-    return isinstance(module, _BETWEEN) or (isinstance(module, nn.PReLU) and module.num_parameters == 1)
+def _short(module: nn.Module) -> str:
+    """A module in words: as it describes itself, or by its class where it has others inside."""
+    inside = next(module.children(), None) is not None
+    return f"a {type(module).__name__} with layers of its own" if inside else str(module)
 
 
-def _kept(place, removed):
-    """Mask of the units that stay, [units] bool, from the numbers of those that go."""
-    removed = torch.as_tensor(removed, device=place.layer.weight.device)
-    numbers = not removed.dtype.is_floating_point and removed.dtype != torch.bool
-    if removed.numel() and not (numbers and removed.min() >= 0 and removed.max() < place.units):
-        raise ValueError(f"removed={removed.tolist()}: expected numbers of units, 0..{place.units - 1}")
-    kept = torch.ones(place.units, dtype=torch.bool, device=removed.device)
-    kept[removed.long()] = False
-    return kept
+# Which units go
 
 
-def _spread(mask, size):
+def _gone(model: nn.Sequential, layer: str, removed) -> Tensor:
+    """Which units go, [units] bool, from their numbers; ValueError where a copy without them cannot be made."""
+    place = place_of(model, layer)
+    names, following = list(modules := _modules(model)), _following(modules, layer)
+    layers.check(model, names[names.index(layer) : names.index(following) + 1])
+    layers.check_copy(model)
+    gone = torch.zeros(place.units, dtype=torch.bool, device=place.layer.weight.device)
+    gone[unit_numbers(removed, place.units, "removed").to(gone.device)] = True
+    return gone
+
+
+def unit_numbers(given, units: int, name: str) -> Tensor:
+    """Numbers of units as int64; ValueError unless all are whole and in 0..units - 1."""
+    try:
+        numbers = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}={given!r}: expected numbers of units, 0..{units - 1}") from error
+    wrong = numbers.dtype.is_floating_point or numbers.dtype.is_complex or numbers.dtype == torch.bool
+    if numbers.numel() and (wrong or not ((numbers.long() >= 0) & (numbers.long() < units)).all()):
+        raise ValueError(f"{name}={numbers.tolist()}: expected numbers of units, 0..{units - 1}")
+    return numbers.long()
+
+
+def _spread(mask: Tensor, size: int) -> Tensor:
     """A mask over units as one over `size` entries, of which a flattened unit has several in a row."""
     return mask.repeat_interleave(size // len(mask))
 
 
-def _keep(module, name, kept, dim):
+def _keep(module: nn.Module, name: str, kept: Tensor, dim: int) -> None:
     tensor = getattr(module, name, None)
     if tensor is not None:
         small = tensor.detach().index_select(dim, _spread(kept, tensor.shape[dim]).nonzero()[:, 0])

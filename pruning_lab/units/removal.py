@@ -4,17 +4,19 @@ A unit is a neuron or a filter with all that belongs to it (`surgery`); any `nn.
 not from `models`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import criteria
-from ..nets.surgery import place_of, remove, zeroed
+from .. import criteria, gradients, samples
+from ..nets.surgery import place_of, remove, unit_numbers, zeroed
 from ..precision import tensor_float_32
+from ..samples import wide
 
 __all__ = [
     "Curve",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the widest tensor of a chunk of images: changes speed and memory, no answer
+_STATISTICS = {"gradient": "mean", "diff": "diffs"}  # what is read of `gradients.Statistics`
 _BLOCK = 64  # units added one by one before they are taken in one product, so that rounding does not add up
 
 
@@ -65,19 +68,22 @@ def order(
     Args:
         criterion: a name in `criteria.UNIT`, or a function whose parameters are in `criteria.READS`.
         remove: "lowest" or "highest" score first.
-        data: a `Split` for criteria that read activations; images x units x positions numbers are held at once.
+        data: a `Split` for criteria that read `gradient` or `diff`, or activations: then images x units x positions
+            numbers are held at once.
         seed: of the noise that a criterion reads.
-        given: tensors that a criterion reads and the model does not hold: `init`, `gradient`, `diff`.
+        given: tensors that a criterion reads and the model does not hold: `init`, and `gradient` and `diff` without
+            `data`.
 
     Raises:
-        ValueError: no such layer, criterion or direction; weights or scores not finite; nothing to read from.
+        ValueError: no such layer, criterion or direction; weights or scores not finite; nothing to read from; images
+        and labels that do not fit the model.
     """
     if remove not in ("lowest", "highest"):
         raise ValueError(f"remove={remove!r}: expected 'lowest' or 'highest'")
     values = _values(model, layer, criterion, data, seed, given)
     values = values if remove == "lowest" else -values
-    found = _greedy(values) if values.ndim == 2 else values.argsort(stable=True)
-    return found.to(place_of(model, layer).layer.weight.device)
+    positions = _greedy(values) if values.ndim == 2 else values.argsort(stable=True)
+    return positions.to(place_of(model, layer).layer.weight.device)
 
 
 def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: int | None = None) -> Curve:
@@ -91,7 +97,8 @@ def pruning_curves(
     """A `Curve` for each of several orders, which share one pass over all that lies before the next layer.
 
     The next layer is linear in what it reads: each unit adds one term, and only what lies behind is computed anew.
-    `limit`: so many first images. ValueError: an order that is not a permutation of the layer's units; no images.
+    `limit`: so many first images. ValueError: an order that is not a permutation of the layer's units; images and
+    labels that do not fit the model; losses that are not finite.
     """
     place = place_of(model, layer)
     orders = {name: _permutation(name, order, place.units) for name, order in orders.items()}
@@ -101,7 +108,7 @@ def pruning_curves(
             count += len(labels)
             for name, order in orders.items():
                 totals[name] = totals[name] + _tally(_along(place, inputs, order), place.tail, labels)
-    return {name: Curve(*(total / count).flip(1)) for name, total in totals.items()}
+    return {name: Curve(*_means(total, count).flip(1)) for name, total in totals.items()}
 
 
 def removal_losses(model: nn.Sequential, layer: str, test, limit: int | None = None) -> Single:
@@ -111,7 +118,7 @@ def removal_losses(model: nn.Sequential, layer: str, test, limit: int | None = N
         for inputs, labels in _chunks(place, test, limit):
             count += len(labels)
             total = total + _tally(_one_by_one(place, inputs), place.tail, labels)
-    accuracy, loss = total / count
+    accuracy, loss = _means(total, count)
     return Single(accuracy[1:], loss[1:], float(accuracy[0]), float(loss[0]))
 
 
@@ -119,13 +126,15 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
     """Mean activation of a layer's units on the images of each class of a `Split`, [classes, units] float64.
 
     What the next layer reads is averaged over images and positions. A class without images has zeros.
+    ValueError: images that do not fit the model; labels that name none of the split's classes.
     """
-    place, classes = place_of(model, layer), len(data.classes)
-    totals, counts = 0.0, torch.bincount(data.labels, minlength=classes).double().cpu()
+    place, classes = place_of(model, layer), len(getattr(data, "classes", ()))
+    samples.check_range(samples.checked(data)[1], classes, f"the split names {classes} classes (split.classes)")
+    totals, counts = 0.0, torch.bincount(data.labels.long(), minlength=classes).double().cpu()
     with _evaluation(model):
-        for inputs, labels in _chunks(place, data, None):
+        for inputs, labels in _chunks(place, data, None, classes):
             member = F.one_hot(labels, classes).T.double().cpu()
-            totals = totals + member @ _double(inputs.flatten(2).mean(2)).cpu()
+            totals = totals + member @ _double(wide(inputs).flatten(2).mean(2)).cpu()
     return totals / counts.clamp_min(1)[:, None]
 
 
@@ -136,9 +145,10 @@ def _values(model, layer, criterion, data, seed, given):
     """Float64 scores [units] or pairwise terms [units, units] of a layer's units."""
     place, function = place_of(model, layer), criteria.find(criterion)
     criteria.finite(place.layer.weight, layer)
-    n, ways = place.units, dict.fromkeys(("activation", "activation_gradient"), "data=, a Split")
+    n, asked = place.units, criteria.unread(function, given)
+    ways = dict.fromkeys(("activation", "activation_gradient", *_STATISTICS), "data=, a Split")
     with _evaluation(model):
-        held = _held(place, criteria.unread(function, given), data, seed) | given
+        held = _held(place, asked, data, seed) | _differentiated(model, layer, asked, data) | given
         values = _double(criteria.evaluate(function, held, layer, [(n,), (n, n)], ways))
     return _exact(values) if values.ndim == 2 else values
 
@@ -153,29 +163,38 @@ def _held(place, asked, data, seed):
     return held
 
 
+def _differentiated(model, layer, asked, data):
+    """The mean gradient and the diffs of a layer's weights over all samples, as far as they are `asked` for."""
+    kept = {read: _STATISTICS[read] for read in asked if read in _STATISTICS}
+    if not kept or data is None:
+        return {}
+    statistics = gradients.statistics(model, data, want=set(kept.values()))
+    return {read: _double(getattr(statistics, name)[f"{layer}.weight"]) for read, name in kept.items()}
+
+
 def _activations(place, data, gradients):
     """`activation` and, if wanted, `activation_gradient`, [images, units, positions]: what `following` reads."""
     parts = {"activation": []} | ({"activation_gradient": []} if gradients else {})
     for inputs, labels in _chunks(place, data, None):
-        parts["activation"].append(inputs.flatten(2))
+        parts["activation"].append(wide(inputs).flatten(2))
         if gradients:
             with torch.enable_grad():
                 leaf = inputs.detach().requires_grad_()
-                loss = F.cross_entropy(place.tail(_whole(place, leaf)), labels, reduction="sum")
-            parts["activation_gradient"].append(torch.autograd.grad(loss, leaf)[0].flatten(2))
+                loss = F.cross_entropy(wide(place.tail(_whole(place, leaf))), labels, reduction="sum")
+            parts["activation_gradient"].append(wide(torch.autograd.grad(loss, leaf)[0]).flatten(2))
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
 
 
 def _greedy(terms):
     """Positions by smallest row sum over what is still there, one removal after the other: O(n) work each."""
     score, columns = terms.sum(1), terms.T.contiguous()
-    found = torch.empty(len(score), dtype=torch.int64, device=score.device)
+    positions = torch.empty(len(score), dtype=torch.int64, device=score.device)
     for k in range(len(score)):
         worst = score.argmin(dim=0, keepdim=True)  # the first of equals
-        found[k : k + 1] = worst
+        positions[k : k + 1] = worst
         score -= columns.index_select(0, worst)[0]
         score.index_fill_(0, worst, torch.inf)
-    return found
+    return positions
 
 
 def _exact(terms):
@@ -196,31 +215,43 @@ def _double(tensor):
 # Accuracy along an order
 
 
-def _chunks(place, split, limit):
-    """What `following` reads, [images, units, ...] stored unit by unit, and labels, in chunks of bounded size."""
-    images, labels = split.images[:limit], split.labels[:limit]
-    if len(images) == 0 or (limit is not None and limit < 1):
-        raise ValueError(f"no images to measure on: the split has {len(split.images)}, limit={limit}")
+def _chunks(place, split, limit, classes=None) -> Iterator[tuple[Tensor, Tensor]]:
+    """What `following` reads, [images, units, ...] stored unit by unit, and labels, in chunks of bounded size.
+
+    `classes`: of what labels are; None: the model's outputs. ValueError: images, labels or a limit that do not fit.
+    """
+    images, labels = samples.checked(split)
+    if limit is not None and not (isinstance(limit, Integral) and limit >= 1):
+        raise ValueError(f"no images to measure on: the split has {len(images)}, limit={limit}; expected None or 1, 2, "
+                         "...")  # fmt: skip
+    images, labels = images[:limit], labels[:limit]
     weight = place.layer.weight
-    before, behind = _batches(place, images[:1].to(weight))
+    logits, before, behind = _batches(place, images[:1].to(weight))
+    if classes is None:
+        samples.check_logits(logits, labels)
     for x, y in zip(images.split(behind), labels.split(behind), strict=True):
         inputs = torch.cat([place.head(_channels_last(part.to(weight))) for part in x.split(before)])
         if isinstance(place.following, nn.Linear):
             inputs = inputs.unflatten(1, (place.units, -1))
-        yield inputs.transpose(0, 1).contiguous().transpose(0, 1), y.to(weight.device)
+        yield inputs.transpose(0, 1).contiguous().transpose(0, 1), y.to(weight.device, torch.int64)
 
 
 def _batches(place, image):
-    """Number of images in a batch before `following`, and in a chunk from there on."""
-    read, before = _widest(place.head, image)
-    logits, behind = _widest((place.following, *place.tail), read)
+    """What one image gives, and the number of images in a batch before `following`, and in a chunk from there on."""
+    try:
+        read, before = _widest(place.head, image)
+        logits, behind = _widest((place.following, *place.tail), read)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise ValueError(f"the model cannot read an image of shape {list(image.shape[1:])}: {error}") from error
     if read.ndim != (2 if isinstance(place.following, nn.Linear) else 4) or logits.ndim != 2:
         raise ValueError(
             f"one image gives {list(read.shape)} after the layer and {list(logits.shape)} in the end: "
             "expected [1, units] or [1, units, height, width], and logits [1, classes]"
         )
     numbers = _BYTES.get(image.device.type, 2**26) // image.element_size()
-    return max(1, numbers // before), max(1, numbers // behind)
+    return logits, max(1, numbers // before), max(1, numbers // behind)
 
 
 def _widest(modules, x):
@@ -251,16 +282,16 @@ def _share(place, inputs, units):
 
 def _along(place, inputs, order):
     """Outputs of `following` with n, n - 1, ..., 0 units removed: summed upwards from its bias, so nothing cancels."""
-    base = torch.zeros_like(_share(place, inputs, slice(0, 1)))
+    base = torch.zeros_like(wide(_share(place, inputs, slice(0, 1))))
     if place.following.bias is not None:
         base += place.following.bias.view(-1, *[1] * (base.ndim - 2))
-    yield base
+    yield base.to(inputs.dtype)
     for block in order.flip(0).split(_BLOCK):
         total, block = base, block.tolist()
         for unit in block:
-            total = total + _share(place, inputs, slice(unit, unit + 1))
-            yield total
-        base = base + _share(place, inputs, block)
+            total = total + wide(_share(place, inputs, slice(unit, unit + 1)))
+            yield total.to(inputs.dtype)
+        base = base + wide(_share(place, inputs, block))
 
 
 def _one_by_one(place, inputs):
@@ -268,7 +299,7 @@ def _one_by_one(place, inputs):
     whole = _whole(place, inputs)
     yield whole
     for unit in range(place.units):
-        yield whole - _share(place, inputs, slice(unit, unit + 1))
+        yield (wide(whole) - wide(_share(place, inputs, slice(unit, unit + 1)))).to(inputs.dtype)
 
 
 def _tally(outputs, tail, labels):
@@ -276,10 +307,20 @@ def _tally(outputs, tail, labels):
     hits, losses = [], []
     overwrites = any(getattr(module, "inplace", False) for module in tail.modules())
     for output in outputs:
-        logits = tail(output.clone() if overwrites else output)
+        logits = wide(tail(output.clone() if overwrites else output))
         hits.append((logits.argmax(1) == labels).sum())
         losses.append((logits.logsumexp(1) - logits.gather(1, labels[:, None])[:, 0]).sum())
     return torch.stack([_double(torch.stack(hits)), _double(torch.stack(losses))])
+
+
+def _means(total, count):
+    """Accuracy and mean loss from `_tally`'s sums; ValueError where a loss is not finite."""
+    if bad := int((~total[1].isfinite()).sum()):
+        raise ValueError(
+            f"the loss of {bad} of {total.shape[1]} nets is not finite: check images and weights for NaN, or widen the "
+            "model's type (model.float())"
+        )
+    return total / count
 
 
 @contextmanager
@@ -296,7 +337,7 @@ def _evaluation(model):
 
 
 def _permutation(name, order, units):
-    order = torch.as_tensor(order)
+    order = unit_numbers(order, units, f"order {name!r}")
     if order.shape != (units,) or order.sort().values.tolist() != list(range(units)):
         raise ValueError(f"order {name!r} is no order of removal: expected each of 0..{units - 1} once")
     return order
