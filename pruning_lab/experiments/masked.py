@@ -99,8 +99,8 @@ class MaskSources(WhileTraining):
 
     def _shared(self, packed: np.ndarray) -> list[dict[str, float]]:
         """How the mask of each snapshot overlaps the last one's."""
-        net = self.net.fresh()
-        shapes = {n: w.shape for n, w in weights(net).items() if n in masks.maskable(net)}
+        every = weights(net := self.net.fresh())
+        shapes = {name: every[name].shape for name in masks.maskable(net)}
         last = _unpacked(packed[-1], shapes)
         wholes = [masks.overlap(_unpacked(stack, shapes), last).iloc[-1] for stack in packed]
         columns = ("overlap", "chance", "chance_in_layers", "above_chance")

@@ -9,10 +9,10 @@ from .compare import counts, emptied, overlap, table
 from .exchange import from_torch, load, save, to_torch
 from .ranking import EmptyLayer, build, grid, random
 from .speed import SparseLinear, inference, sparse
-from .weights import maskable, scores
+from .weights import left_whole, maskable, scores
 from .width import mlp_weights, scaled_width
 
 __all__ = [
-    "EmptyLayer", "SparseLinear", "build", "counts", "emptied", "from_torch", "grid", "inference", "load", "maskable",
-    "mlp_weights", "overlap", "random", "save", "scaled_width", "scores", "sparse", "table", "to_torch",
+    "EmptyLayer", "SparseLinear", "build", "counts", "emptied", "from_torch", "grid", "inference", "left_whole", "load",
+    "maskable", "mlp_weights", "overlap", "random", "save", "scaled_width", "scores", "sparse", "table", "to_torch",
 ]  # fmt: skip

@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from ..nets import layers
 from .compare import check
 
+_NEVER_CALLED = nn.Module.forward  # as of lists and dictionaries of modules: whoever holds them calls what is inside
 _FORMAT = "pruning_lab masks 1"
 
 
@@ -20,32 +22,72 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and
     `weight_mask`.
 
-    Masks may lie on another device. `prune.remove` makes one permanent. ValueError: masks that the model cannot have,
-    or has already, or of a weight that two layers share.
+    Masks may lie on another device. A module that holds a masked layer by a name of its own may read its weight without
+    calling it, as `nn.MultiheadAttention` does: it makes that weight anew whenever it is called. `prune.remove` makes a
+    mask permanent. ValueError: masks that the model cannot have, or has already, or of a weight that two layers share
+    or that is computed from others; nothing is masked then.
     """
     check(model, masks)
-    _alone(model, masks)
     if taken := from_torch(model).keys() & masks.keys():
         raise ValueError(
             f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, "
             "or use a fresh model"
         )
+    for name in masks:
+        layer, _, attribute = name.rpartition(".")
+        layers.check_plain(model.get_submodule(layer), layer or "the model", [attribute])
+    _check_alone(model, masks)
     for name, mask in masks.items():
         layer, _, attribute = name.rpartition(".")
         module = model.get_submodule(layer)
         prune.custom_from_mask(module, attribute, mask.to(getattr(module, attribute).device))
+        _make_anew(model, layer)
     return model
 
 
-def _alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def _make_anew(model: nn.Module, name: str) -> None:
+    """Has the module that holds a masked layer make the layer's weight anew before each call of its own."""
+    holder = _holder(model, name)
+    if holder is None or type(holder).forward is nn.Sequential.forward:  # which calls it
+        return
+    if _masked_anew not in holder._forward_pre_hooks.values():
+        holder.register_forward_pre_hook(_masked_anew)
+
+
+def _holder(model: nn.Module, name: str) -> nn.Module | None:
+    """The module with a forward that holds a layer, lists and dictionaries between passed over; None: none does."""
+    while name:
+        name = name.rpartition(".")[0]
+        holder = model.get_submodule(name)
+        if type(holder).forward is not _NEVER_CALLED:
+            return holder
+    return None
+
+
+def _masked_anew(holder: nn.Module, _: object) -> None:
+    held = list(holder.children())
+    for layer in held:
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, prune.BasePruningMethod):
+                hook(layer, ())
+        if type(layer).forward is _NEVER_CALLED:
+            held.extend(layer.children())
+
+
+def _check_alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """ValueError where a masked weight is tied: `torch.nn.utils.prune` would mask one of its uses only."""
-    owners: dict[int, list[str]] = {}
-    for name, weight in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(weight), []).append(name)
-    for names in owners.values():
-        if len(names) > 1 and masks.keys() & set(names):
-            raise ValueError(f"{' and '.join(names)} are one weight, of which torch.nn.utils.prune would mask one use "
+    held = list(model.named_parameters(remove_duplicate=False))
+    for name, weight in [(n, w) for n, w in held if n in masks]:
+        if same := [n for n, w in held if n != name and layers.overlap(w, weight) and not _same_layer(model, n, name)]:
+            names = " and ".join(sorted([name, *same], key=[n for n, _ in held].index))
+            raise ValueError(f"{names} are one weight, of which torch.nn.utils.prune would mask one use "
                              "only: multiply the weight by its mask in place instead")  # fmt: skip
+
+
+def _same_layer(model: nn.Module, name: str, other: str) -> bool:
+    """Whether two names are those of one layer that stands in a model twice."""
+    one, two = (model.get_submodule(n.rpartition(".")[0]) for n in (name, other))
+    return one is two
 
 
 def from_torch(model: nn.Module) -> dict[str, Tensor]:

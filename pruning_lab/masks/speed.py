@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..nets import layers as of_nets
 from .compare import check
 
 WARM = 3  # untimed batches before the first timed one
@@ -57,8 +58,9 @@ class SparseLinear(nn.Module):
 def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Others stay dense.
 
-    What a mask keeps is stored, be it zero or not. ValueError: a model with other layers than linear ones, masks of
-    other names or shapes or none at all, a device other than a CPU or a CUDA GPU.
+    A weight that several layers share is masked in all of them. What a mask keeps is stored, be it zero or not.
+    ValueError: a model with other layers than linear ones, masked ones that compute in a way of their own or have
+    hooks, masks of other names or shapes or none at all, a device other than a CPU or a CUDA GPU.
     """
     layers = _layers(model)
     check(model, masks)
@@ -69,11 +71,24 @@ def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
             f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, "
             "as PRUNING_LAB_DEVICE=cpu does"
         )
-    found = copy.deepcopy(model).eval()
+    places = {name: _places(model, layers[name.removesuffix(".weight")]) for name in masks}
+    of_nets.check(model, [place for several in places.values() for place in several], shared=False)
+    compressed = copy.deepcopy(model).eval()
     for name, mask in masks.items():
-        layer = name.removesuffix(".weight")
-        found.set_submodule(layer, SparseLinear(layers[layer], mask))
-    return found
+        made: dict[nn.Module, SparseLinear] = {}
+        for place in places[name]:
+            layer = model.get_submodule(place)
+            compressed.set_submodule(place, made.setdefault(layer, SparseLinear(layer, mask)))
+    return compressed
+
+
+def _places(model: nn.Module, layer: nn.Linear) -> list[str]:
+    """All names of the layers that have this one's weight; ValueError where another one lies in the same memory."""
+    linear = {n: m for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, nn.Linear)}
+    if beside := [n for n, m in linear.items() if m.weight is not layer.weight
+                  and of_nets.overlap(m.weight, layer.weight)]:  # fmt: skip
+        raise ValueError(f"the weight of {beside[0]!r} shares memory with another one: give it its own (.clone())")
+    return [name for name, m in linear.items() if m.weight is layer.weight]
 
 
 def inference(
@@ -131,6 +146,7 @@ def _beta() -> Iterator[None]:
 
 def _layers(model: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers by name, in order; ValueError unless these alone have parameters, and plain ones."""
+    of_nets.check_model(model, values=False)
     own = {name: m for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None}
     if not own or any(not name or not isinstance(m, nn.Linear) for name, m in own.items()):
         there = ", ".join(f"{name} {type(m).__name__}".strip() for name, m in own.items())
@@ -167,14 +183,36 @@ def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> 
 
 def _size(net: nn.Module) -> dict[str, int]:
     """Parameters stored, multiplications of one image and bytes; see `inference`."""
-    layers = [m for m in net.modules() if isinstance(m, nn.Linear | SparseLinear)]
-    weights = [m.stored() if isinstance(m, SparseLinear) else [m.weight] for m in layers]
-    biases = [m.bias for m in layers if m.bias is not None]
-    multiplications = sum(values.numel() for values, *_ in weights)
-    found = dict(parameters=multiplications + sum(b.numel() for b in biases), multiplications=multiplications)
-    return found | dict(
-        bytes=sum(t.numel() * t.element_size() for t in [t for parts in weights for t in parts] + biases)
+    kinds = [m for m in net.modules() if isinstance(m, nn.Linear | SparseLinear)]
+    weights = [m.stored() if isinstance(m, SparseLinear) else [m.weight] for m in kinds]
+    stored = {id(t): t for parts in weights for t in parts}  # a weight that layers share is stored once
+    stored |= {id(m.bias): m.bias for m in kinds if m.bias is not None}
+    calls = _calls(net, kinds)
+    multiplications = sum(values.numel() * calls[m] for m, (values, *_) in zip(kinds, weights, strict=True))
+    numbers = {id(parts[0]) for parts in weights} | {id(m.bias) for m in kinds if m.bias is not None}
+    return dict(
+        parameters=sum(t.numel() for key, t in stored.items() if key in numbers),
+        multiplications=multiplications,
+        bytes=sum(t.numel() * t.element_size() for t in stored.values()),
     )
+
+
+def _calls(net: nn.Module, kinds: Sequence[nn.Module]) -> dict[nn.Module, int]:
+    """How often each layer reads one row of numbers when one image passes."""
+    counts = dict.fromkeys(kinds, 0)
+
+    def count(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        counts[layer] += given[0].numel() // layer.weight.shape[1]
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in kinds]
+    try:
+        first = kinds[0].weight
+        with torch.inference_mode():
+            net(torch.zeros(1, first.shape[1], device=first.device, dtype=first.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counts
 
 
 def _milliseconds(nets: Mapping[str, nn.Module], images: Tensor, rounds: int) -> pd.DataFrame:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import criteria, gradients
+from ..nets import layers
+from ..nets.shortcuts import shortcuts as on_shortcuts
 
 SMALL = 100_000  # weights under which a shortcut convolution is left whole
-_SHORTCUTS = {"downsample", "shortcut"}
 _WEIGHTS = {  # kinds of layers and the attributes that hold their weights
     nn.Linear: ("weight",),
     nn.modules.conv._ConvNd: ("weight",),
@@ -20,27 +21,55 @@ _WAYS = {"init": "init=, tensors by the weights' names"} | dict.fromkeys(_STATIS
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The weights of all linear, convolutional and attention layers by name, in order, one that is shared once."""
+    """The weights of all linear, convolutional and attention layers by name, in order, one that is shared once.
+
+    One that is computed from others, as under `torch.nn.utils.prune`, is what they make now. ValueError: a scripted
+    model; a layer without sizes.
+    """
+    layers.check_model(model, values=False)
     found: dict[str, Tensor] = {}
+    seen: set[object] = set()
     for name, module in model.named_modules():
         for attribute in (a for kind, names in _WEIGHTS.items() if isinstance(module, kind) for a in names):
-            tensor = getattr(module, attribute)
-            if tensor is not None and not any(tensor is other for other in found.values()):
+            tensor, source = layers.current(module, attribute), layers.source(module, attribute)
+            if tensor is not None and source not in seen:
+                seen.add(source)
                 found[f"{name}.{attribute}" if name else attribute] = tensor
     return found
 
 
-def maskable(model: nn.Module, small: int = SMALL) -> list[str]:
-    """Names of the weights that masks may remove: all of `weights` but shortcuts of fewer weights than `small`.
+def maskable(model: nn.Module, small: int = SMALL, shortcuts: Collection[str] | None = None) -> list[str]:
+    """Names of the weights that masks may remove: all of `weights` but `left_whole`, which has the arguments.
 
-    Biases, norms, embeddings, tokens and positions stay whole; the output layer is masked. A shortcut convolution is
-    one below a module called `downsample` or `shortcut`. In ResNet50 of the usual width that leaves one of four whole,
-    the first stage's with 16,384 weights; the others have 131,072, 524,288 and 2,097,152 (003, section 5.3, which
-    leaves ResNet50's output layer whole too: `skip=["out.weight"]`).
+    Biases, norms, embeddings, tokens and positions stay whole; the output layer is masked. In ResNet50 of the usual
+    width that leaves one of four shortcut convolutions whole, the first stage's with 16,384 weights; the others have
+    131,072, 524,288 and 2,097,152 (003, section 5.3, which leaves ResNet50's output layer whole too:
+    `skip=["out.weight"]`).
     """
-    return [
-        n for n, w in weights(model).items() if w.numel() >= small or w.ndim == 2 or not _SHORTCUTS & set(n.split("."))
-    ]
+    whole = left_whole(model, small, shortcuts)
+    return [name for name in weights(model) if name not in whole]
+
+
+def left_whole(model: nn.Module, small: int = SMALL, shortcuts: Collection[str] | None = None) -> list[str]:
+    """Names of the weights that `maskable` skips: shortcut convolutions of fewer weights than `small`.
+
+    Args:
+        small: weights from which a shortcut convolution is masked as others are; 0: all are.
+        shortcuts: names of the convolutions on shortcuts; None: those that are added to a longer path, as
+            `nets.shortcuts` finds them (by the names `downsample` and `shortcut` where a model's calls cannot be
+            followed without images).
+
+    Raises:
+        ValueError: a name that is none of a convolution.
+    """
+    few = {n: w for n, w in weights(model).items() if w.ndim > 2 and (w.numel() < small or shortcuts is not None)}
+    if shortcuts is None:
+        shortcuts = on_shortcuts(model) if few else []
+    elif unknown := [name for name in shortcuts if f"{name.removesuffix('.weight')}.weight" not in few]:
+        raise ValueError(f"shortcuts={unknown}, which are no convolutions: expected some of "
+                         f"{[n.removesuffix('.weight') for n in few]}")  # fmt: skip
+    named = {f"{name.removesuffix('.weight')}.weight" for name in shortcuts}
+    return [name for name, w in few.items() if name in named and w.numel() < small]
 
 
 def scores(
@@ -68,18 +97,22 @@ def scores(
         ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of
         another shape.
     """
-    function, layers = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)
+    function, chosen = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)
     asked, reads = criteria.unread(function, given), criteria.needs(function)
-    found = _from_statistics(model, asked, data, statistics)
-    held = {"weight": layers, "noise": _noise(layers, seed) if "noise" in reads else {}} | found | given
+    statistics_read = _from_statistics(model, asked, data, statistics)
+    held = {"weight": chosen, "noise": _noise(chosen, seed) if "noise" in reads else {}} | statistics_read | given
+    names_of = layers.aliases(model)
     with torch.no_grad():
         return {
-            name: criteria.evaluate(function, _of(held, reads, name, w.device), name, [w.shape], _WAYS)
-            for name, w in layers.items()
+            name: criteria.evaluate(
+                function, _of(held, reads, names_of.get(name, [name]), name, w.device), name, [w.shape], _WAYS
+            )
+            for name, w in chosen.items()
         }
 
 
 def _chosen(model: nn.Module, names: Collection[str] | None) -> dict[str, Tensor]:
+    layers.check_model(model)
     every = weights(model)
     names = maskable(model) if names is None else names
     if unknown := [name for name in names if name not in every]:
@@ -100,17 +133,38 @@ def _from_statistics(
     return {} if statistics is None else {read: getattr(statistics, kept) for read, kept in wanted.items()}
 
 
-def _noise(layers: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+def _noise(chosen: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Drawn on the CPU, so that a seed means the same noise on every device; never in fewer than 24 bits."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(w.shape, generator=generator).to(w.device) for name, w in layers.items()}
+    return {name: torch.rand(w.shape, generator=generator).to(w.device) for name, w in chosen.items()}
 
 
-def _of(held: Mapping[str, Any], reads: Collection[str], name: str, device: torch.device) -> dict[str, Tensor]:
-    """What is held of the weights called `name`: these themselves, and what else a criterion reads."""
-    found = {read: held[read] for read in ("weight", *reads) if read in held}
-    for read, tensors in found.items():
-        if name not in tensors:
-            kept = f"it has {list(tensors)[:5]}; were the statistics asked for it?"
-            raise ValueError(f"{read!r} of {name!r} is missing: {kept}")
-    return {read: tensors[name].detach().to(device) for read, tensors in found.items()}
+def _of(
+    held: Mapping[str, Any], reads: Collection[str], names: Collection[str], name: str, device: torch.device
+) -> dict[str, Tensor]:
+    """What is held of the weights called `name`: these themselves, and what else a criterion reads.
+
+    A weight that several layers share is held under any of its `names`.
+    """
+    tensors = {}
+    for read in (read for read in ("weight", *reads) if read in held):
+        there = next((n for n in (name, *names) if n in held[read]), None)
+        if there is None:
+            raise ValueError(f"{read!r} of {name!r} is missing: {_lacking(held[read], name)}")
+        tensors[read] = held[read][there].detach().to(device)
+    return tensors
+
+
+def _lacking(tensors: Mapping[str, Tensor], name: str) -> str:
+    if made := [n for n in tensors if n.startswith((f"{name}_", _parametrized(name)))]:
+        return (
+            f"the weight is computed from {', '.join(made)}, and only these have one: make it plain, as "
+            "torch.nn.utils.prune.remove or parametrize.remove_parametrizations does"
+        )
+    return f"it has {list(tensors)[:5]}; were the statistics asked for it?"
+
+
+def _parametrized(name: str) -> str:
+    """How the parameters begin from which `torch.nn.utils.parametrize` computes a weight."""
+    layer, _, attribute = name.rpartition(".")
+    return f"{layer}.parametrizations.{attribute}." if layer else f"parametrizations.{attribute}."
