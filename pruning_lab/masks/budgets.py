@@ -4,9 +4,6 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-import torch
-from torch import Tensor
-
 
 def total(density: float, weights: int) -> int:
     """The number of weights that a density keeps, halves rounded up; ValueError unless 0 < density <= 1."""
@@ -20,24 +17,6 @@ def floors(floor: float, sizes: Sequence[int]) -> list[int]:
     if not 0 <= floor <= 1:
         raise ValueError(f"floor={floor}: expected the least density of a layer, from 0 to 1")
     return [math.ceil(_exact(floor) * size) for size in sizes]
-
-
-def by_rank(ranked: Sequence[Tensor], least: Sequence[int], kept: int) -> list[int]:
-    """What each layer keeps of the `kept` best of all, given that it keeps the `least` best of its own.
-
-    Layers are scores in descending order, [weights]. Equal scores stay by position, so the earlier layer's come first.
-    """
-    rest = [scores[count:] for scores, count in zip(ranked, least, strict=True)]
-    spare, pool = kept - sum(least), torch.cat(list(rest))
-    if spare == 0:
-        return list(least)
-    edge = pool.kthvalue(len(pool) - spare + 1).values  # the last score that stays
-    above, equal = torch.stack([torch.stack([(r > edge).sum(), (r == edge).sum()]) for r in rest]).T.tolist()
-    spare, found = spare - sum(above), []
-    for count, more, ties in zip(least, above, equal, strict=True):
-        found.append(count + more + min(ties, spare))
-        spare -= min(ties, spare)
-    return found
 
 
 def by_share(shares: Sequence[int], least: Sequence[int], most: Sequence[int], kept: int) -> list[int]:
@@ -54,11 +33,11 @@ def by_share(shares: Sequence[int], least: Sequence[int], most: Sequence[int], k
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(counts(middle)) <= kept else (low, middle)
-    found = counts(low * (1 - 1e-9))  # a little less: the last few are handed out exactly
-    while sum(found) < kept:
-        open_ = [k for k, most_here in enumerate(most) if found[k] < most_here]
-        found[max(open_, key=lambda k: Fraction(shares[k], 2 * found[k] + 1))] += 1  # the first of equals
-    return found
+    handed = counts(low * (1 - 1e-9))  # a little less: the last few are handed out exactly
+    while sum(handed) < kept:
+        open_ = [k for k, most_here in enumerate(most) if handed[k] < most_here]
+        handed[max(open_, key=lambda k: Fraction(shares[k], 2 * handed[k] + 1))] += 1  # the first of equals
+    return handed
 
 
 def erk(shape: Sequence[int]) -> int:

@@ -1,5 +1,6 @@
 """Masks from scores: how many weights each layer keeps, and which."""
 
+import sys
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import budgets
+from . import budgets, cuts
 from .weights import scores as scores_of
 
 SCOPES = ("global", "local", "erk")
@@ -62,23 +63,24 @@ def grid(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
-    """Masks for each density from one sort, each inside those of higher densities; else as `build`."""
+    """Masks for each density, from one search for the scores at which they end, each inside those of higher densities; else as `build`."""
     layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
     sizes = [s.numel() for s in layers.values()]
     least = budgets.floors(floor, sizes)
     totals = {density: _affordable(density, floor, sizes, least) for density in densities}
-    ranked, orders = zip(*(_ranked(s, invert) for s in layers.values()), strict=True)
-    counts = {density: _counts(scope, layers, ranked, least, kept) for density, kept in totals.items()}
-    if shuffle:
-        generator = torch.Generator().manual_seed(seed)
-        orders = [torch.randperm(len(order), generator=generator).to(order.device) for order in orders]
+    ranked = [_ranked(s, invert) for s in layers.values()]
+    ends = dict(zip(totals, _cuts(scope, layers, ranked, least, list(totals.values())), strict=True))
     for density in densities:
-        _warn(density, [name for name, count in zip(layers, counts[density], strict=True) if count == 0])
-    parts = {density: zip(layers.items(), orders, counts[density], strict=True) for density in densities}
-    return {
-        density: {name: _mask(s.shape, order, count) for (name, s), order, count in part}
-        for density, part in parts.items()
-    }
+        _warn(density, [name for name, cut in zip(layers, ends[density], strict=True) if cut.count == 0])
+    generator = torch.Generator().manual_seed(seed)
+    masks: dict[float, dict[str, Tensor]] = {density: {} for density in densities}
+    for k, (name, s) in enumerate(layers.items()):
+        drawn = torch.randperm(s.numel(), generator=generator).to(s.device) if shuffle else None
+        for density in densities:
+            cut = ends[density][k]
+            kept = cuts.kept(ranked[k], cut) if drawn is None else _first(drawn, cut.count)
+            masks[density][name] = kept.view(s.shape)
+    return masks
 
 
 def random(model: nn.Module, density: float, budget: str = "uniform", seed: int = 0, **how: Any) -> dict[str, Tensor]:
@@ -103,7 +105,7 @@ def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], sh
     together = [layers] if scope == "global" else [{name: s} for name, s in layers.items()]
     layers = {name: s for some in together for name, s in _comparable(some).items()}
     for name, s in layers.items():
-        if not s.isfinite().all():
+        if not torch.stack(s.aminmax()).isfinite().all():  # which a NaN passes on to
             raise ValueError(f"scores of {name!r} are not finite: check what the criterion read")
     if len({s.device for s in layers.values()} if scope == "global" else [0]) > 1:
         raise ValueError("scores lie on several devices: move them to one to rank them together")
@@ -149,28 +151,30 @@ def _affordable(density: float, floor: float, sizes: Sequence[int], least: Seque
     return kept
 
 
-def _ranked(scores: Tensor, invert: bool) -> tuple[Tensor, Tensor]:
-    """A layer's scores in the order in which they stay, [weights], and their positions."""
-    if invert:
-        scores = -scores if scores.is_floating_point() else ~scores  # ~x is -x - 1, which the lowest has too
-    values, order = scores.flatten().sort(descending=True, stable=True)
-    return values, order
+def _ranked(scores: Tensor, invert: bool) -> Tensor:
+    """A layer's scores in one row, [weights], the highest of which stay."""
+    flat = scores.flatten()
+    if not invert:
+        return flat
+    return -flat if flat.is_floating_point() else ~flat  # ~x is -x - 1, which the lowest has too
 
 
-def _counts(
-    scope: str, layers: Mapping[str, Tensor], ranked: Sequence[Tensor], least: Sequence[int], kept: int
-) -> list[int]:
+def _cuts(
+    scope: str, layers: Mapping[str, Tensor], ranked: Sequence[Tensor], least: Sequence[int], totals: Sequence[int]
+) -> list[list[cuts.Cut]]:
+    """For each total, where each layer is cut."""
     if scope == "global":
-        return budgets.by_rank(ranked, least, kept)
-    sizes = [len(values) for values in ranked]
+        return cuts.by_rank(ranked, least, totals)
+    sizes = [len(s) for s in ranked]
     shares = sizes if scope == "local" else [budgets.erk(s.shape) for s in layers.values()]
-    return budgets.by_share(shares, least, sizes, kept)
+    counts = [budgets.by_share(shares, least, sizes, kept) for kept in totals]
+    return list(zip(*(cuts.by_count(s, own) for s, own in zip(ranked, zip(*counts), strict=True)), strict=True))
 
 
-def _mask(shape: torch.Size, order: Tensor, count: int) -> Tensor:
+def _first(order: Tensor, count: int) -> Tensor:
     mask = torch.zeros(len(order), dtype=torch.bool, device=order.device)
     mask[order[:count]] = True
-    return mask.view(shape)
+    return mask
 
 
 def _warn(density: float, empty: list[str]) -> None:
@@ -179,4 +183,12 @@ def _warn(density: float, empty: list[str]) -> None:
             f"at density {density:g} no weight is left in {', '.join(empty)}: nothing passes there; "
             "a floor, as floor=0.02, keeps some"
         )
-        warnings.warn(text, EmptyLayer, stacklevel=3)
+        warnings.warn(text, EmptyLayer, stacklevel=_outside())
+
+
+def _outside() -> int:
+    """How many calls above the one that asks the library was called: there a warning points."""
+    package, level, frame = __name__.partition(".")[0], 0, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    return level + 1

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..nets import layers as of_nets
+from ..nets import layers
 from .compare import check
 
 WARM = 3  # untimed batches before the first timed one
@@ -62,17 +62,17 @@ def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     ValueError: a model with other layers than linear ones, masked ones that compute in a way of their own or have
     hooks, masks of other names or shapes or none at all, a device other than a CPU or a CUDA GPU.
     """
-    layers = _layers(model)
+    linear = _layers(model)
     check(model, masks)
     if not masks:
-        raise ValueError(f"no masks: expected some for {[f'{name}.weight' for name in layers]}")
+        raise ValueError(f"no masks: expected some for {[f'{name}.weight' for name in linear]}")
     if (kind := next(model.parameters()).device.type) not in ("cpu", "cuda"):
         raise ValueError(
             f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, "
             "as PRUNING_LAB_DEVICE=cpu does"
         )
-    places = {name: _places(model, layers[name.removesuffix(".weight")]) for name in masks}
-    of_nets.check(model, [place for several in places.values() for place in several], shared=False)
+    places = {name: _places(model, linear[name.removesuffix(".weight")]) for name in masks}
+    layers.check(model, [place for several in places.values() for place in several], shared=False)
     compressed = copy.deepcopy(model).eval()
     for name, mask in masks.items():
         made: dict[nn.Module, SparseLinear] = {}
@@ -86,7 +86,7 @@ def _places(model: nn.Module, layer: nn.Linear) -> list[str]:
     """All names of the layers that have this one's weight; ValueError where another one lies in the same memory."""
     linear = {n: m for n, m in model.named_modules(remove_duplicate=False) if isinstance(m, nn.Linear)}
     if beside := [n for n, m in linear.items() if m.weight is not layer.weight
-                  and of_nets.overlap(m.weight, layer.weight)]:  # fmt: skip
+                  and layers.overlap(m.weight, layer.weight)]:  # fmt: skip
         raise ValueError(f"the weight of {beside[0]!r} shares memory with another one: give it its own (.clone())")
     return [name for name, m in linear.items() if m.weight is layer.weight]
 
@@ -146,7 +146,7 @@ def _beta() -> Iterator[None]:
 
 def _layers(model: nn.Module) -> dict[str, nn.Linear]:
     """The linear layers by name, in order; ValueError unless these alone have parameters, and plain ones."""
-    of_nets.check_model(model, values=False)
+    layers.check_model(model, values=False)
     own = {name: m for name, m in model.named_modules() if next(m.parameters(recurse=False), None) is not None}
     if not own or any(not name or not isinstance(m, nn.Linear) for name, m in own.items()):
         there = ", ".join(f"{name} {type(m).__name__}".strip() for name, m in own.items())
@@ -162,8 +162,8 @@ def _layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 def _ends(model: nn.Module) -> tuple[int, int]:
     """Inputs of the first layer and outputs of the last."""
-    layers = list(_layers(model).values())
-    return layers[0].in_features, layers[-1].out_features
+    linear = list(_layers(model).values())
+    return linear[0].in_features, linear[-1].out_features
 
 
 def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> dict[str, nn.Module]:
