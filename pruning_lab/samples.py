@@ -1,6 +1,5 @@
 """Samples that something is measured on: looked at before anything is computed with them, one sentence a fault."""
 
-import torch
 from torch import Tensor
 
 
@@ -28,8 +27,11 @@ def check_logits(outputs: object, labels: Tensor, shares: bool = False, otherwis
     `shares`: labels may be shares of the classes, [n, classes] floating-point. `otherwise` ends the sentence.
     """
     floating = labels.is_floating_point()
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2 or (
-        labels.ndim != 1 + (floating and shares)
+    if (
+        not isinstance(outputs, Tensor)
+        or outputs.ndim != 2
+        or outputs.shape[1] < 2
+        or (labels.ndim != 1 + (floating and shares))
     ):
         given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         kind = f" {_kind(labels)}" if floating else ""
@@ -49,8 +51,8 @@ def check_range(labels: Tensor, classes: int, because: str) -> None:
     """
     if labels.is_floating_point() or labels.is_complex() or labels.ndim != 1:
         raise ValueError(
-            f"labels are {_kind(labels)} {list(labels.shape)}: expected whole numbers, one a sample, [N]; labels.long() "
-            "makes them from floating-point numbers, and labels.argmax(1) from one column a class"
+            f"labels are {_kind(labels)} {list(labels.shape)}: expected whole numbers, one a sample, [N]; "
+            "labels.long() makes them from floating-point numbers, and labels.argmax(1) from one column a class"
         )
     whole = labels.long()  # torch has no least and largest of every type
     if whole.min() < 0 or whole.max() >= classes:

@@ -25,14 +25,14 @@ class UnitCurve(Experiment):
     layer: str
     group: tuple[str, ...] = ("norm", "frame_potential", "random")
     repeats: int = 5
-    sample: int = 1000  # training images from which criteria read activations
+    sample: int = 1000  # training images of which criteria read activations or gradients
     test_images: int | None = None  # None: all
 
     def compute(self) -> Result:
         model, orders = self.parent.trained(), {}
         for criterion in self.group:
             reads = criteria.needs(criterion)
-            seen = self.parent.split("train", self.sample) if any(r.startswith("activation") for r in reads) else None
+            seen = self.parent.split("train", self.sample) if _sees(reads) else None
             given = {"init": self.parent.untrained().get_submodule(self.layer).weight} if "init" in reads else {}
             for repeat in range(self.repeats if "noise" in reads else 1):
                 for remove in ("lowest",) if reads == ("noise",) else ("lowest", "highest"):
@@ -60,8 +60,13 @@ class UnitCurve(Experiment):
         return {name: source.plugin_digest(f) for name, f in found.items() if not source.is_ours(f)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
-        activations = any(r.startswith("activation") for criterion in self.group for r in criteria.needs(criterion))
-        return super().data_read() | (self.parent.seen(self.sample) if activations else {})
+        sees = any(_sees(criteria.needs(criterion)) for criterion in self.group)
+        return super().data_read() | (self.parent.seen(self.sample) if sees else {})
+
+
+def _sees(reads: tuple[str, ...]) -> bool:
+    """Whether a criterion that reads this needs training images."""
+    return any(read.startswith("activation") or read in ("gradient", "diff") for read in reads)
 
 
 @dataclass(frozen=True)

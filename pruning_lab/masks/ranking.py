@@ -161,14 +161,15 @@ def _ranked(scores: Tensor, invert: bool) -> Tensor:
 
 def _cuts(
     scope: str, layers: Mapping[str, Tensor], ranked: Sequence[Tensor], least: Sequence[int], totals: Sequence[int]
-) -> list[list[cuts.Cut]]:
+) -> list[Sequence[cuts.Cut]]:
     """For each total, where each layer is cut."""
     if scope == "global":
         return cuts.by_rank(ranked, least, totals)
     sizes = [len(s) for s in ranked]
     shares = sizes if scope == "local" else [budgets.erk(s.shape) for s in layers.values()]
     counts = [budgets.by_share(shares, least, sizes, kept) for kept in totals]
-    return list(zip(*(cuts.by_count(s, own) for s, own in zip(ranked, zip(*counts), strict=True)), strict=True))
+    of_layers = [cuts.by_count(s, [each[k] for each in counts]) for k, s in enumerate(ranked)]
+    return list(zip(*of_layers, strict=True))
 
 
 def _first(order: Tensor, count: int) -> Tensor:

@@ -71,6 +71,7 @@ def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
             f"compressed rows are not computed on {kind!r}: move the model to a CPU or CUDA, "
             "as PRUNING_LAB_DEVICE=cpu does"
         )
+    layers.check_copy(model)
     places = {name: _places(model, linear[name.removesuffix(".weight")]) for name in masks}
     layers.check(model, [place for several in places.values() for place in several], shared=False)
     compressed = copy.deepcopy(model).eval()
@@ -172,6 +173,7 @@ def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> 
         raise ValueError(
             f"the smaller net has {_ends(smaller)} inputs and outputs: expected {_ends(model)}, those of the model"
         )
+    layers.check_copy(smaller)
     csr, masked = sparse(model, masks), copy.deepcopy(model).eval()
     with torch.no_grad():
         for name, mask in masks.items():

@@ -228,7 +228,7 @@ def _chunks(place, split, limit, classes=None) -> Iterator[tuple[Tensor, Tensor]
     weight = place.layer.weight
     logits, before, behind = _batches(place, images[:1].to(weight))
     if classes is None:
-        samples.check_logits(logits, labels)
+        samples.check_logits(logits.expand(len(labels), -1), labels)
     for x, y in zip(images.split(behind), labels.split(behind), strict=True):
         inputs = torch.cat([place.head(_channels_last(part.to(weight))) for part in x.split(before)])
         if isinstance(place.following, nn.Linear):
