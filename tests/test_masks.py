@@ -293,6 +293,84 @@ def test_scores_without_an_order_or_a_common_type_are_refused():
     ]
 
 
+def sorted_masks(layers, density, floor, invert):
+    """Global masks from one stable sort over all weights: each layer's floor first, then the best of the rest."""
+    sign = -1 if invert else 1
+    rows = [(s.flatten().double() * sign).numpy() for s in layers.values()]
+    kept_rows = [np.zeros(len(row), bool) for row in rows]
+    for row, stays in zip(rows, kept_rows, strict=True):
+        stays[np.argsort(-row, kind="stable")[: math.ceil(Fraction(str(floor)) * len(row))]] = True
+    every, stays = np.concatenate(rows), np.concatenate(kept_rows)
+    order = np.argsort(np.where(stays, np.inf, -every), kind="stable")
+    stays[order[: naive_total(density, len(every)) - stays.sum()]] = True
+    return stays.tolist()
+
+
+@quiet
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("floor", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("kind", ["distinct", "rounded", "one tie", "whole", "few whole", "all equal", "half"])
+def test_large_masks_equal_one_stable_sort(kind, floor, invert, monkeypatch):
+    monkeypatch.setattr(masks.cuts, "_BLOCK", 1000)
+    scores = drawn({"a": (130, 70), "b": (3, 1), "c": (50, 40), "d": (9000,)}, 7)
+    if kind == "rounded":
+        scores = {n: (s * 20).round() / 20 + (n == "c") * 0.5 for n, s in scores.items()}
+    elif kind == "one tie":
+        scores = {n: s.clamp(max=1.0) for n, s in scores.items()}
+    elif kind.endswith("whole"):
+        scores = {n: (s * (1e6 if kind == "whole" else 2)).long() for n, s in scores.items()}
+    elif kind == "all equal":
+        scores = {n: torch.zeros_like(s) for n, s in scores.items()}
+    elif kind == "half":
+        scores = {n: s.to(torch.bfloat16) for n, s in scores.items()}
+    grid = masks.grid(scores, [0.9, 0.2, 0.5, 1.0], floor=floor, invert=invert)
+    for density, found in grid.items():
+        assert flat(found) == sorted_masks(scores, density, floor, invert)
+
+
+@quiet
+def test_whole_numbers_at_the_end_of_their_type_keep_their_floors():
+    most = torch.iinfo(torch.int64).max
+    scores = {"a": torch.tensor([most, most, 1, 0]), "b": torch.tensor([most, -5, -6, -7])}
+    assert kept(masks.build(scores, 0.5, floor=0.5)) == [2, 2]
+    assert kept(masks.build(scores, 0.375, floor=0.25)) == [2, 1]
+    assert places(masks.build(scores, 0.625, floor=0.5)) == {"a": {0, 1, 2}, "b": {0, 1}}
+
+
+def test_the_kth_largest_is_that_of_a_sort_on_a_cpu_and_elsewhere():
+    values = drawn({"a": (500,)}, 3, 40)["a"]
+    expected = [None if k == 0 else values.sort(descending=True).values[k - 1].item() for k in (0, 1, 250, 499, 500, 1)]
+    found = masks.cuts.kth_largest(values.clone(), [0, 1, 250, 499, 500, 1])
+    assert [edge if edge is None else edge.item() for edge in found] == expected
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda")
+
+    found = masks.cuts.kth_largest(values.as_subclass(Elsewhere), [0, 1, 250, 499, 500, 1])
+    assert [edge if edge is None else edge.item() for edge in found] == expected
+
+
+def test_scores_are_left_as_they_are_and_none_for_no_density():
+    scores = drawn(SHAPES[1], 5)
+    before = copy.deepcopy(scores)
+    for scope in SCOPES:
+        assert masks.grid(scores, [], scope) == {}
+        masks.build(scores, 0.5, scope, floor=0.1, invert=True)
+    assert all(torch.equal(before[n], s) for n, s in scores.items())
+
+
+def test_the_warning_of_an_empty_layer_points_at_the_callers_line():
+    scores = {"a": torch.arange(9.0) + 100, "b": torch.arange(9.0)}
+    for call in (
+        lambda: masks.build(scores, 0.2),
+        lambda: masks.grid(scores, [0.2]),
+        lambda: masks.random(nn.Sequential(nn.Linear(30, 30), nn.Linear(2, 1)), 0.01),
+    ):
+        with pytest.warns(masks.EmptyLayer) as told:
+            call()
+        assert told[0].filename == __file__ and told[0].lineno == call.__code__.co_firstlineno
+
+
 def test_the_floor_holds_a_layer_that_ranks_last():
     scores = {"a": torch.arange(100.0).view(10, 10) + 1000, "b": torch.arange(150.0).view(15, 10)}
     with pytest.warns(masks.EmptyLayer, match="density 0.1 no weight is left in b"):

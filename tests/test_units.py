@@ -580,6 +580,164 @@ def test_weights_that_are_not_finite_are_refused(name, value):
         units.order(model, "0", name, data=split((5,)))
 
 
+# Criteria that read gradients
+
+
+def by_hand(model, layer, test):
+    """Mean gradient of a layer's weights, and the mean of its signs, image by image in float64."""
+    model, rows = copy.deepcopy(model).double().eval(), []
+    for image, label in zip(test.images.double(), test.labels, strict=True):
+        loss = F.cross_entropy(model(image[None]), label[None])
+        rows.append(torch.autograd.grad(loss, model.get_submodule(layer).weight)[0])
+    return torch.stack(rows).mean(0), torch.stack(rows).sign().mean(0)
+
+
+@pytest.mark.parametrize("name", ["linear", "conv to conv", "batch norm, in-place"])
+def test_criteria_read_gradients_and_diffs_of_a_split(name):
+    model, (layer,), shape = case(name)
+    test, seen = split(shape), {}
+
+    def both(gradient, diff):
+        seen.update(gradient=gradient, diff=diff)
+        return gradient.flatten(1).norm(dim=1)
+
+    before = copy.deepcopy(model.state_dict())
+    model.train()
+    found = units.scores(model, layer, both, data=test)
+    gradient, diff = by_hand(model, layer, test)
+    assert seen["gradient"].dtype == seen["diff"].dtype == found.dtype == torch.float64
+    torch.testing.assert_close(seen["gradient"], gradient, rtol=1e-3, atol=1e-6)
+    assert (seen["diff"] - diff).abs().mean() < 0.01
+    torch.testing.assert_close(found, gradient.flatten(1).norm(dim=1), rtol=1e-3, atol=1e-6)
+    assert units.order(model, layer, both, data=test).tolist() == found.argsort(stable=True).tolist()
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()) and model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_only_what_a_criterion_reads_is_differentiated_and_what_is_given_is_not(monkeypatch):
+    asked, whole = [], removal.gradients.statistics
+    monkeypatch.setattr(
+        removal.gradients, "statistics", lambda model, data, want: asked.append(want) or whole(model, data, want=want)
+    )
+    model, test = shaken(linear()), split((5,))
+    units.order(model, "0", "norm", data=test)
+    units.order(model, "0", lambda diff: diff.abs().sum(1), data=test)
+    units.order(model, "0", lambda gradient: gradient.abs().sum(1), data=test, gradient=torch.ones(6, 5))
+    assert asked == [{"diffs"}]
+    with pytest.raises(ValueError, match="reads gradient, not held by the model: pass data=, a Split"):
+        units.order(model, "0", lambda gradient: gradient.sum(1))
+
+
+# Images, labels and types
+
+
+def wide_net(kind):
+    """A net whose logits lie far apart, and ten thousand images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10))
+        model[2].weight.data.mul_(60)
+        test = SimpleNamespace(images=torch.randn(10_000, 16), labels=torch.randint(10, (10_000,)))
+    return model.to(kind), test
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_sums_in_float32(kind):
+    (model, test), (whole, _) = wide_net(kind), wide_net(torch.float32)
+    curve, right = (units.pruning_curve(m, "0", torch.arange(32), test) for m in (model, whole))
+    assert right.loss[0] == pytest.approx(18.24, abs=0.01)
+    torch.testing.assert_close(curve.loss, right.loss, rtol=4 * torch.finfo(kind).eps, atol=0)
+    single, alone = (units.removal_losses(m, "0", test) for m in (model, whole))
+    assert len(single.loss.unique()) == 32
+    torch.testing.assert_close(single.loss, alone.loss, rtol=4 * torch.finfo(kind).eps, atol=0)
+    test.classes = tuple("0123456789")
+    means = [units.class_activations(m, "0", test) for m in (model, whole)]
+    torch.testing.assert_close(*means, rtol=0.02, atol=0.01)
+    for name in ("activation", "taylor"):
+        found, expected = (units.scores(m, "0", name, data=test) for m in (model, whole))
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint64])
+def test_labels_may_be_any_whole_numbers(kind):
+    model, test = shaken(linear()), split((5,))
+    other = SimpleNamespace(images=test.images, labels=test.labels.to(kind), classes=test.classes)
+    for measure in (
+        lambda data: units.pruning_curve(model, "0", range(6), data).loss,
+        lambda data: units.removal_losses(model, "0", data).loss,
+        lambda data: units.class_activations(model, "0", data),
+        lambda data: units.order(model, "0", "taylor", data=data),
+    ):
+        assert torch.equal(measure(test), measure(other))
+
+
+def test_images_and_labels_that_do_not_fit_are_refused_by_every_measure():
+    model, one, test = shaken(linear()), shaken(linear()), split((5,))
+    one[2] = nn.Linear(6, 1)
+    whole = r"expected logits \[n, classes\] of two classes or more and one label a sample"
+    for wrong, text in [
+        (dict(labels=F.one_hot(test.labels)), rf"{whole}|labels are int64 \[24, 4\].*argmax"),
+        (dict(labels=F.one_hot(test.labels).float()), rf"{whole}|labels are float32 \[24, 4\].*argmax"),
+        (dict(labels=test.labels.float()), r"labels are float32 \[24\]: expected whole numbers.*labels.long\(\)"),
+        (dict(labels=test.labels + 1j), r"labels are complex64 \[24\]: expected whole numbers"),
+        (dict(labels=test.labels + 1), "labels go from 1 to 4, but the (model has|split names) 4 .*: expected 0 to 3"),
+        (dict(labels=test.labels - 1), "labels go from -1 to 2, but"),
+        (dict(labels=test.labels[:5]), r"split has images \[24, 5\] and labels \[5\]: expected tensors"),
+        (dict(labels=test.labels.tolist()), r"images \[24, 5\] and labels list: expected tensors"),
+        (dict(images=test.images[:0], labels=test.labels[:0]), "split has no samples: expected at least one"),
+        (dict(images=test.images[:, :4]), r"the model cannot read an image of shape \[4\]: "),
+        (dict(images=test.images[..., None]), "the model cannot read an image|expected .*logits"),
+    ]:
+        data = SimpleNamespace(**vars(test) | wrong)
+        for measure in (
+            lambda data=data: units.pruning_curve(model, "0", range(6), data),
+            lambda data=data: units.removal_losses(model, "0", data),
+            lambda data=data: units.class_activations(model, "0", data),
+            lambda data=data: units.order(model, "0", "taylor", data=data),
+        ):
+            with pytest.raises(ValueError, match=text):
+                measure()
+    with pytest.raises(ValueError, match=rf"the model gives \[24, 1\] for labels \[24\]: {whole}"):
+        units.pruning_curve(one, "0", range(6), test)
+    with pytest.raises(ValueError, match=r"the split names 0 classes \(split.classes\)"):
+        units.class_activations(model, "0", SimpleNamespace(images=test.images, labels=test.labels))
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, "all"])
+def test_a_limit_is_a_number_of_images(limit):
+    with pytest.raises(ValueError, match=f"no images to measure on: the split has 24, limit={limit}; expected None or"):
+        units.pruning_curve(linear(), "0", range(6), split((5,)), limit=limit)
+
+
+def test_losses_that_are_not_finite_are_refused():
+    model, test = shaken(linear()), split((5,))
+    test.images[3, 0] = torch.nan
+    for measure in (
+        lambda: units.pruning_curve(model, "0", range(6), test),
+        lambda: units.removal_losses(model, "0", test),
+    ):
+        with pytest.raises(ValueError, match="the loss of . of 7 nets is not finite: check images and weights for NaN"):
+            measure()
+
+
+@pytest.mark.parametrize("order", ["abcdef", [0.0, 1, 2, 3, 4, 5], [[0, 1], [2, 3]], [6, 1, 2, 3, 4, 5], [None]])
+def test_what_is_no_order_is_refused(order):
+    with pytest.raises(ValueError, match="order 'order'.*: expected "):
+        units.pruning_curve(linear(), "0", order, split((5,)))
+
+
+def test_memory_that_does_not_suffice_is_not_called_a_wrong_image(monkeypatch):
+    model = linear()
+
+    def full(_):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(model[2], "forward", full)
+    place = units.place_of(linear(), "0")._replace(following=model[2])
+    with pytest.raises(torch.OutOfMemoryError):
+        removal._batches(place, torch.zeros(1, 5))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_same_on_cuda():
     model, (layer,), shape = case("conv, pool, flatten, linear")

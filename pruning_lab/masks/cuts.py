@@ -47,7 +47,7 @@ def kept(layer: Tensor, cut: Cut) -> Tensor:
 
 
 def kth_largest(values: Tensor, ranks: Sequence[int]) -> list[Tensor | None]:
-    """The k-th largest number for each k, without dimensions; None for 0. On a CPU `values` is left in another order."""
+    """The k-th largest number for each k, 0-dimensional; None for k = 0. On a CPU `values` is left in another order."""
     some = sorted({k for k in ranks if k})
     if values.device.type == "cpu" and some:
         values.numpy().partition([len(values) - k for k in some])  # in place, and several times as fast as torch's

@@ -63,7 +63,7 @@ def grid(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
-    """Masks for each density, from one search for the scores at which they end, each inside those of higher densities; else as `build`."""
+    """Masks for each density, each inside those of higher densities; else as `build`. One search serves all."""
     layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
     sizes = [s.numel() for s in layers.values()]
     least = budgets.floors(floor, sizes)
