@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Snapshots, Train, UnitCurve, units
+from pruning_lab import Recipe, Snapshots, Train, UnitCurve, criteria, units
 from pruning_lab.records import store
 from pruning_lab.running import sweeps
 from pruning_lab.training.fit import evaluate
@@ -222,3 +222,20 @@ def test_a_net_is_trained_by_itself_where_its_snapshots_are_there_without_its_we
     (store.find(NET, weights=True).folder / "weights.safetensors").unlink()
     curve = UnitCurve(NET, "fc1", ("norm",), test_images=50)
     assert sweeps.missing([curve, LOOK]) == [[NET], [curve]]
+
+
+def steepness(weight, gradient, diff):
+    """A criterion of one's own: how far the mean gradient pulls along a unit's weights, as far as samples agree."""
+    return (weight * gradient * diff.abs()).flatten(1).sum(1)
+
+
+def test_a_curve_has_criteria_that_read_gradients(monkeypatch):
+    steepness.ours = False
+    monkeypatch.setitem(criteria.UNIT, "steepness", steepness)
+    curve = UnitCurve(NET, "fc1", ("steepness",), sample=40, test_images=50)
+    assert curve.data_read().keys() > UnitCurve(NET, "fc1", ("norm",)).data_read().keys()
+    table = store.run(curve).table
+    assert len(table) == 2 * 10 and set(table.remove) == {"lowest", "highest"}
+    order = units.order(NET.trained(), "fc1", steepness, data=NET.split("train", 40))
+    expected = units.pruning_curve(NET.trained(), "fc1", order, NET.split("test"), limit=50)
+    assert table[table.remove == "lowest"].accuracy.tolist() == expected.accuracy.numpy().round(6).tolist()
