@@ -99,12 +99,12 @@ def evaluate(function, held, name, shapes, ways) -> Tensor:
         shape = shapes[0] if read == "noise" else held["weight"].shape
         if not read.startswith("activation") and held[read].shape != shape:
             raise ValueError(f"{read!r} of {name!r} has shape {list(held[read].shape)}: expected {list(shape)}")
-    found = function(**{read: held[read] for read in reads})
-    if not isinstance(found, Tensor):
-        raise ValueError(f"{called} returned {type(found).__name__} for {name!r}: expected a tensor")
-    if found.shape not in shapes:
+    returned = function(**{read: held[read] for read in reads})
+    if not isinstance(returned, Tensor):
+        raise ValueError(f"{called} returned {type(returned).__name__} for {name!r}: expected a tensor")
+    if returned.shape not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
-        raise ValueError(f"{called} returned shape {list(found.shape)} for {name!r}: expected {expected}")
-    if not found.isfinite().all():
+        raise ValueError(f"{called} returned shape {list(returned.shape)} for {name!r}: expected {expected}")
+    if not returned.isfinite().all():
         raise ValueError(f"{called} gives scores of {name!r} that are not finite: check what it reads")
-    return found
+    return returned

@@ -33,15 +33,15 @@ def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | flo
     kept, maskable = sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())
     every = sum(w.numel() for w in weights(model).values())
     of_all = kept + every - maskable
-    found = dict(kept=kept, maskable=maskable, kept_of_all=of_all, weights=every)
-    return found | dict(density=kept / maskable if maskable else 1.0, density_of_all=of_all / every if every else 1.0)
+    sizes = dict(kept=kept, maskable=maskable, kept_of_all=of_all, weights=every)
+    return sizes | dict(density=kept / maskable if maskable else 1.0, density_of_all=of_all / every if every else 1.0)
 
 
 def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
     """One row a layer, in order: layer, weights, kept, density."""
     rows = [dict(layer=name.removesuffix(".weight"), weights=m.numel(), kept=int(m.sum())) for name, m in masks.items()]
-    found = pd.DataFrame(rows, columns=["layer", "weights", "kept"])
-    return found.assign(density=found.kept / found.weights)
+    layers = pd.DataFrame(rows, columns=["layer", "weights", "kept"])
+    return layers.assign(density=layers.kept / layers.weights)
 
 
 def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
@@ -50,11 +50,9 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
     Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`,
     shared over what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random;
     `chance_in_layers` and `jaccard_in_layers`, where as many are drawn in every layer; `above_chance`, (overlap -
-    chance) / (1 - chance): 0 by chance and
-    1 for one mask inside the other, but 0 where one of both is whole: any mask lies inside it, so that there is no more
-    than chance to see. Jaccard's chance is that of the expected share. NaN where a mask keeps nothing, `jaccard` where
-    neither does.
-    ValueError: other names or shapes.
+    chance) / (1 - chance). That is 0 by chance and 1 for one mask inside the other, but 0 where one of both is whole:
+    any mask lies inside a whole one, which says no more than chance. Jaccard's chance is that of the expected share.
+    NaN where a mask keeps nothing, `jaccard` where neither does. ValueError: other names or shapes.
     """
     if a.keys() != b.keys() or not a:
         raise ValueError(f"no masks, or of other weights: {sorted(a.keys() ^ b.keys())} are in one alone")
@@ -62,11 +60,11 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
         raise ValueError(
             f"masks of other shapes: {wrong[0]!r} has {list(a[wrong[0]].shape)} and {list(b[wrong[0]].shape)}"
         )
-    found = pd.DataFrame([_shared(name, a[name], b[name]) for name in a])
-    drawn = found.kept_a * found.kept_b / found.weights
-    whole = found.drop(columns="layer").sum().to_frame().T.assign(layer="whole")
+    shares = pd.DataFrame([_shared(name, a[name], b[name]) for name in a])
+    drawn = shares.kept_a * shares.kept_b / shares.weights
+    whole = shares.drop(columns="layer").sum().to_frame().T.assign(layer="whole")
     return _with_shares(
-        pd.concat([found, whole], ignore_index=True), pd.concat([drawn, pd.Series([drawn.sum()])], ignore_index=True)
+        pd.concat([shares, whole], ignore_index=True), pd.concat([drawn, pd.Series([drawn.sum()])], ignore_index=True)
     )
 
 
@@ -77,12 +75,12 @@ def _shared(name: str, a: Tensor, b: Tensor) -> dict[str, str | int]:
     )
 
 
-def _with_shares(found: pd.DataFrame, in_layers: pd.Series) -> pd.DataFrame:
-    smaller, both = found[["kept_a", "kept_b"]].min(axis=1), found.kept_a + found.kept_b
-    drawn = found.kept_a * found.kept_b / found.weights
-    columns = dict(overlap=found.shared / smaller, jaccard=found.shared / (both - found.shared))
+def _with_shares(counted: pd.DataFrame, in_layers: pd.Series) -> pd.DataFrame:
+    smaller, both = counted[["kept_a", "kept_b"]].min(axis=1), counted.kept_a + counted.kept_b
+    drawn = counted.kept_a * counted.kept_b / counted.weights
+    columns = dict(overlap=counted.shared / smaller, jaccard=counted.shared / (both - counted.shared))
     columns |= dict(chance=drawn / smaller, jaccard_chance=drawn / (both - drawn))
     columns |= dict(chance_in_layers=in_layers / smaller, jaccard_in_layers=in_layers / (both - in_layers))
-    found = found.assign(**columns)
-    whole = (smaller > 0) & (found[["kept_a", "kept_b"]].max(axis=1) == found.weights)  # chance is 1
-    return found.assign(above_chance=((found.overlap - found.chance) / (1 - found.chance)).mask(whole, 0.0))
+    counted = counted.assign(**columns)
+    whole = (smaller > 0) & (counted[["kept_a", "kept_b"]].max(axis=1) == counted.weights)  # chance is 1
+    return counted.assign(above_chance=((counted.overlap - counted.chance) / (1 - counted.chance)).mask(whole, 0.0))

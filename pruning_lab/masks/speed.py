@@ -222,11 +222,11 @@ def _milliseconds(nets: Mapping[str, nn.Module], images: Tensor, rounds: int) ->
     _check_outputs(nets["masked"](images), nets["csr"](images))
     for net in [*nets.values()] * WARM:
         net(images)
-    names, found = list(nets), []
+    names, timed = list(nets), []
     for k in range(rounds):
         turn = k % len(names)
-        found.append({name: _timed(nets[name], images) for name in names[turn:] + names[:turn]})
-    return pd.DataFrame(found, columns=names)
+        timed.append({name: _timed(nets[name], images) for name in names[turn:] + names[:turn]})
+    return pd.DataFrame(timed, columns=names)
 
 
 def _timed(net: nn.Module, images: Tensor) -> float:

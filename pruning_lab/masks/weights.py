@@ -27,15 +27,15 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     model; a layer without sizes.
     """
     layers.check_model(model, values=False)
-    found: dict[str, Tensor] = {}
+    named: dict[str, Tensor] = {}
     seen: set[object] = set()
     for name, module in model.named_modules():
         for attribute in (a for kind, names in _WEIGHTS.items() if isinstance(module, kind) for a in names):
             tensor, source = layers.current(module, attribute), layers.source(module, attribute)
             if tensor is not None and source not in seen:
                 seen.add(source)
-                found[f"{name}.{attribute}" if name else attribute] = tensor
-    return found
+                named[f"{name}.{attribute}" if name else attribute] = tensor
+    return named
 
 
 def maskable(model: nn.Module, small: int = SMALL, shortcuts: Collection[str] | None = None) -> list[str]:

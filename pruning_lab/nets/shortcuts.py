@@ -41,11 +41,10 @@ def _on_shortcuts(module: nn.Module, prefix: str) -> set[str]:
     if graph is not None:
         layers = {name for name, m in module.named_modules() if isinstance(m, _LAYERS)}
         return {start + name for node in graph.nodes if _is_sum(node) for name in _shorter(node, layers)}
-    found = set()
+    inside: set[str] = set()
     for name, child in module.named_children():
-        below = _convolutions(child, start + name) if name in NAMES else _on_shortcuts(child, start + name)
-        found.update(below)
-    return found
+        inside.update(_convolutions(child, start + name) if name in NAMES else _on_shortcuts(child, start + name))
+    return inside
 
 
 def _in_a_row(model: nn.Module) -> bool:

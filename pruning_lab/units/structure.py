@@ -31,22 +31,21 @@ def describe(
 
     Two graphs are read. Of all pairs above `chance`: `pairs` and `close` (cosine of 0.5 or more), as shares of all
     pairs, and `component`, the share of units in the largest connected part. Of the strongest pairs, as many as
-    `neighbours` times the
-    units, so that graphs have equally many edges: `modularity` of Louvain's communities (Blondel et al. 2008), the
-        number of
-    `communities` of three units or more, the share of units in the `largest`, and `agreement` with `classes` [U]
-    (adjusted mutual information, 0 by chance; units of class -1 left out). Lengths: mean `norm`, `spread` (sd over
-    mean), and `crowding`, the rank correlation of a unit's norm with the mean cosine of its `neighbours` nearest.
+    `neighbours` times the units, so that graphs have equally many edges: `modularity` of Louvain's communities (Blondel
+    et al. 2008), the number of `communities` of three units or more, the share of units in the `largest`, and
+    `agreement` with `classes` [U] (adjusted mutual information, 0 by chance; units of class -1 left out). Lengths: mean
+    `norm`, `spread` (sd over mean), and `crowding`, the rank correlation of a unit's norm with the mean cosine of its
+    `neighbours` nearest.
     """
-    found, norms, units = metrics.cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
-    upper = found[np.triu_indices(units, 1)]
-    labels, modularity = communities(found, neighbours, seed)
+    cosines, norms, units = metrics.cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
+    upper = cosines[np.triu_indices(units, 1)]
+    labels, modularity = communities(cosines, neighbours, seed)
     sizes = np.bincount(labels[labels >= 0], minlength=1)
-    nearest = np.sort(found - 2 * np.eye(units), axis=1)[:, -neighbours:].mean(1)
+    nearest = np.sort(cosines - 2 * np.eye(units), axis=1)[:, -neighbours:].mean(1)
     return dict(
         pairs=float((upper > chance(inputs, deviations)).mean()),
         close=float((upper >= 0.5).mean()),
-        component=_component(found > chance(inputs, deviations)) / units,
+        component=_component(cosines > chance(inputs, deviations)) / units,
         modularity=modularity,
         communities=int((sizes > 0).sum()),
         largest=sizes.max() / units,
@@ -118,8 +117,8 @@ def unpack(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
     part = np.cumsum(packed, axis=0, dtype=np.int8).astype(float) / COMPANDED
     upper = np.zeros((times, units, units))
     upper[:, *np.triu_indices(units, 1)] = np.sign(part) * part**2
-    found = upper + upper.transpose(0, 2, 1) + np.eye(units)
-    return found * norms[:, :, None] * norms[:, None]
+    cosines = upper + upper.transpose(0, 2, 1) + np.eye(units)
+    return cosines * norms[:, :, None] * norms[:, None]
 
 
 def _component(linked: np.ndarray) -> int:
