@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import metrics
+from ..metrics import cosines, rank_correlation
 
 LEAST = 3  # units that make a community
 COMPANDED = 127  # a cosine c is kept as round(127 sign(c) sqrt(|c|)): fine where most pairs are, at right angles
@@ -38,7 +38,7 @@ def describe(
     (adjusted mutual information, 0 by chance; units of class -1 left out). Lengths: mean `norm`, `spread` (sd over
     mean), and `crowding`, the rank correlation of a unit's norm with the mean cosine of its `neighbours` nearest.
     """
-    found, norms, units = metrics.cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
+    found, norms, units = cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
     upper = found[np.triu_indices(units, 1)]
     labels, modularity = communities(found, neighbours, seed)
     sizes = np.bincount(labels[labels >= 0], minlength=1)
@@ -53,7 +53,7 @@ def describe(
         agreement=math.nan if classes is None else agreement(labels, classes),
         norm=float(norms.mean()),
         spread=float(norms.std() / norms.mean()) if norms.any() else math.nan,
-        crowding=metrics.rank_correlation(norms, nearest),
+        crowding=rank_correlation(norms, nearest),
     )
 
 
