@@ -57,6 +57,12 @@ class Recipe:
         if self.keep != "last" and self.holdout < 1:
             raise ValueError("recipe: keep='lowest_validation_loss' needs holdout images to validate on")
 
+    def trained_on(self, images: int) -> int:
+        """How many of a set's images train: those that are not held out. ValueError: none would."""
+        if 0 < images <= self.holdout:
+            raise ValueError(f"holdout {self.holdout} leaves no training image of {images}: lower the recipe's holdout")
+        return images - self.holdout
+
     def steps_per_epoch(self, images: int) -> int:
         """Iterations of one pass over a training set of so many images (held-out ones not counted)."""
         return -(-images // self.batch)
