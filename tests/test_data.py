@@ -9,10 +9,12 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,6 +75,21 @@ def test_digits_are_stratified_and_disjoint():
         (tuple(x.ravel().tolist()), int(y)) for s in (train, test) for x, y in zip(s.images, s.labels, strict=True)
     ]
     assert sorted(rows) == sorted(found)  # every scan once: none is in both halves, none is lost
+
+
+@pytest.mark.parametrize("place", ["nowhere", "elsewhere"])
+def test_digits_come_through_scikit_learn_where_its_file_lies_elsewhere(monkeypatch, tmp_path, place):
+    spec = None if place == "nowhere" else SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    expected = files._scans()
+    monkeypatch.setattr(files, "find_spec", lambda _: spec)
+    assert np.array_equal(files._scans(), expected) and expected.shape == (1797, 65)
+
+
+def test_digits_cost_no_import_of_scikit_learn():
+    load = "import sys; from pruning_lab import data; data.load('digits', 'train', device='cpu')"
+    code = f"{load}; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 # a folder of the user's own
@@ -300,7 +317,7 @@ def test_loaded_tensors_are_the_caller_s_own(root, name, scale, spoil, part):
     whole, shared, print_ = data.load(name, "train", scale=scale), net.split("train"), data.fingerprint(name, "train")
     images, labels = whole.images.clone(), whole.labels.clone()
     spoil(getattr(whole, part))
-    digests.stored_digest.cache_clear()
+    digests.marks_of.cache_clear()
     again = data.load(name, "train", scale=scale)
     for split in (again, shared, net.split("train")):
         assert torch.equal(split.images, images) and torch.equal(split.labels, labels)
@@ -1046,7 +1063,7 @@ def test_what_was_downloaded_is_kept_as_npz(root, monkeypatch):
 
     monkeypatch.setitem(data.DOWNLOADS, "mnist", fetch)
     first = data.load("mnist", "train")
-    files.read_half.cache_clear(), loading._load.cache_clear(), digests.stored_digest.cache_clear()
+    files.read_half.cache_clear(), loading._load.cache_clear(), digests.marks_of.cache_clear()
     again = data.load("mnist", "train")
     assert calls == ["train"] and torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
     assert first.digest == again.digest and first.classes == again.classes

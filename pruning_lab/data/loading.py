@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from .. import environment
-from .digests import count_lossy, stored_digest
+from .digests import marks_of
 from .downloads import bring
 from .files import Stamp, count_images, file_of, read_half, stamp_of
 from .pixels import SCALES, drawn, moments_of, pixels_of, scaled_by
@@ -85,8 +85,8 @@ def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, st
     if not is_here(name, split):
         return None
     base, root = name.removeprefix("gaussian:"), environment.data_root()
-    key = (name, split, limit, root, stamp_of(base, root))
-    return dict(digest=stored_digest(*key), lossy=count_lossy(*key))
+    digest, lossy = marks_of(name, split, limit, root, stamp_of(base, root))
+    return dict(digest=digest, lossy=lossy)
 
 
 def _asked(
@@ -140,11 +140,11 @@ def _made(
     raw = read_half(base, split, root, stamp)
     n = min(limit or len(raw.labels), len(raw.labels))
     images = drawn(raw, size, split)[:n] if gaussian else pixels_of(raw, size, slice(n))
-    moments = ""
+    scaling = ""
     if scaled_by(name, scale) is not None:
-        moments = stored_digest(base, "train", None, root, stamp)
+        scaling, _ = marks_of(base, "train", None, root, stamp)
         mean, sd = moments_of(base, size, root, stamp)
         images = images * sd + mean if gaussian else (images - mean) / sd
     labels = torch.tensor(raw.labels[:n], device=device)  # a copy: what is kept of a file is never handed out
-    key = (name, split, limit, root, stamp)
-    return Split(images.to(device), labels, raw.classes, name, stored_digest(*key), count_lossy(*key), moments)
+    marks = marks_of(name, split, limit, root, stamp)
+    return Split(images.to(device), labels, raw.classes, name, *marks, scaling)
