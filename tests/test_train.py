@@ -498,8 +498,17 @@ def test_held_out_images_are_drawn_by_seed_and_not_trained_on():
         held.images, parts[1][1].images
     )
     assert hold_out(split, 0, 0) == (split, None)
-    with pytest.raises(ValueError, match="holdout 150 leaves no training image of 150"):
+    with pytest.raises(ValueError, match="holdout 150 leaves no training image of 150: lower the recipe's holdout"):
         hold_out(split, 150, 0)
+
+
+@pytest.mark.parametrize("images, holdout", [(800, 5000), (150, 150), (1, 1)])
+def test_a_recipe_that_holds_out_all_images_says_so(images, holdout):
+    with pytest.raises(ValueError, match=f"^holdout {holdout} leaves no training image of {images}: lower the recipe"):
+        Recipe(epochs=1, holdout=holdout).trained_on(images)
+    assert (
+        Recipe(epochs=1, holdout=holdout).trained_on(holdout + 1) == 1 and Recipe(epochs=1).trained_on(images) == images
+    )
 
 
 def test_the_epoch_of_lowest_validation_loss_is_kept_if_asked():
