@@ -1,7 +1,9 @@
 """Hooks of a training: one list of (when, hook), whose rows join the epochs' or are snapshots."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +120,20 @@ RETURNED = {
 def test_a_row_that_is_none_or_has_a_column_twice_is_refused(hook, says):
     with pytest.raises(ValueError, match=f"hook <lambda> {says}"):
         trained([(EACH_EPOCH, first), (EACH_EPOCH, hook)])
+
+
+def test_the_hooks_of_the_readme_work_as_they_stand():
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    [code] = [part for part in re.findall(r"```python\n(.*?)```", text, re.S) if "hooks = [" in part]
+    here = dict(model=small())
+    exec(code, here)
+    history = here["history"]
+    assert history.snapshots.arrays["fc1"].shape == (3, 12, 64) and history.snapshots.table.iteration.tolist() == [
+        0,
+        10,
+        50,
+    ]
+    assert len(history.table.norm) == 3 and history.table.norm.iloc[-1] == here["model"].fc1.weight.norm().item()
 
 
 def test_a_snapshot_has_its_iteration_but_once():
