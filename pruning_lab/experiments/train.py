@@ -49,16 +49,14 @@ class Train(Experiment):
         return models.build(self.model, shape, classes, self.width, self.seed, self.init)
 
     def untrained(self) -> nn.Sequential:
-        """The net at its initial weights, on the CPU."""
+        """The net where its training begins, on the CPU: as drawn, or at the weights of the run that it starts from."""
         model = self.fresh()
         if self.start is not None:
             model.load_state_dict(store.run(self.start, weights=True).weights())
         return model
 
     def trained(self) -> nn.Sequential:
-        """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights
-        exist.
-        """
+        """The net at its trained weights, on the device, in evaluation mode; trained now if these are not here."""
         model = self.fresh()
         model.load_state_dict(store.run(self, weights=True).weights())
         return model.to(environment.device()).eval()
@@ -133,8 +131,8 @@ class WhileTraining(Experiment):
 
 def _prints(asked: dict[str, tuple[str, str, int | None]]) -> dict[str, dict[str, str | int]]:
     """The fingerprints of what is on this machine, by the same names."""
-    found = {name: data.fingerprint(*split) for name, split in asked.items()}
-    return {name: f for name, f in found.items() if f}
+    prints = {name: data.fingerprint(*split) for name, split in asked.items()}
+    return {name: print_ for name, print_ in prints.items() if print_}
 
 
 def multiplications(net: Train) -> int:
