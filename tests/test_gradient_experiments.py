@@ -168,6 +168,14 @@ def test_a_limited_net_is_differentiated_on_its_own_images_only():
     assert looked_at(replace(NET, limit=None), 500) == 500
 
 
+def test_looks_cost_two_passes_of_their_images_beside_the_training():
+    held = replace(NET, recipe=replace(NET.recipe, holdout=20))
+    for net in (NET, held):
+        trained = net.recipe.batch * net.recipe.steps(100 - net.recipe.holdout)
+        found = GradientSnapshots(net, (0, 1, 2), sample=50).cost()
+        assert found == pytest.approx(net.cost() * (1 + 2 * 50 * 3 / trained))
+
+
 def test_images_are_counted_as_they_are_there(tmp_path, monkeypatch):
     whole = len(replace(NET, limit=None).split("train"))
     asked = {
