@@ -8,12 +8,20 @@ from .running.plugins import load as _load
 # isort: split
 from . import criteria, data, environment, gradients, masks, metrics, units
 from .criteria import unit_criterion, weight_criterion
-from .experiments.gradients import GradientHistory, GradientSnapshots, snapshot_epochs
-from .experiments.layers import LayerGraph, LayerStructure, Snapshots
-from .experiments.masked import MaskedTraining, MaskSources
-from .experiments.speed import InferenceSpeed
-from .experiments.train import Train
-from .experiments.units import UnitCurve, UnitImportance
+from .experiments import (
+    GradientHistory,
+    GradientSnapshots,
+    InferenceSpeed,
+    LayerGraph,
+    LayerStructure,
+    MaskedTraining,
+    MaskSources,
+    Snapshots,
+    Train,
+    UnitCurve,
+    UnitImportance,
+)
+from .experiments.gradients import snapshot_epochs
 from .nets import models
 from .records.experiment import Experiment, Result
 from .records.store import Record, find, gather, run

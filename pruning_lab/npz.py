@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -240,10 +241,25 @@ def _names(file: Path, classes: np.ndarray) -> tuple[str, ...]:
 
 def _numbered(file: Path, labels: np.ndarray, other: Path | None) -> tuple[str, ...]:
     """Class names for a set that has none: numbers up to the highest label in either half, at most 10,000."""
-    highest = {file: int(labels.max())}
-    if other:
-        highest[other] = int(_arrays(other, ("labels",))["labels"].max())
+    halves = {file: labels} | ({other: _arrays(other, ("labels",))["labels"]} if other else {})
+    highest = {half: int(found.max()) for half, found in halves.items()}
     where = max(highest, key=highest.get)
     if highest[where] >= NUMBERED:
         raise ValueError(f"{where}: a label of {highest[where]}, and no array 'classes' that names so many")
+    _tell_of_empty(file.parent, highest[where] + 1, {int(k) for found in halves.values() for k in np.unique(found)})
     return tuple(map(str, range(highest[where] + 1)))
+
+
+class EmptyClass(UserWarning):
+    """A set without class names skips a number: nets for it get an output that no image is of."""
+
+
+def _tell_of_empty(folder: Path, classes: int, seen: set[int]) -> None:
+    if empty := [str(k) for k in range(classes) if k not in seen]:
+        warnings.warn(
+            f"{folder}: no image has the label {_few(tuple(empty))}, so that nets with {classes} outputs are trained "
+            f"for {classes - len(empty)} classes: number labels from 0 on without a gap, or name them in an array "
+            "'classes'",
+            EmptyClass,
+            stacklevel=2,
+        )

@@ -19,7 +19,7 @@ from torch import nn
 from pruning_lab import data
 from pruning_lab.nets import models
 from pruning_lab.training import checkpoint
-from pruning_lab.training.fit import _Run, evaluate, fit
+from pruning_lab.training.fit import EACH_EPOCH, _Run, evaluate, fit
 from pruning_lab.training.recipe import Recipe, derived_seed
 from pruning_lab.training.state import History, _inventory
 
@@ -49,8 +49,8 @@ def look(iteration, model):
 def answer(recipe, file=None, model=None, dies=None, every=0.0):
     """All that a training leaves, as bytes that can be compared; and the model."""
     model = model or net()
-    hooks = dict(each_epoch=lambda epoch, m: each(epoch, m, dies), snapshot=look, snapshot_at=(0, 2, 4, 5, 8, 9))
-    history = fit(model, *SPLITS, recipe, seed=1, checkpoint_file=file, save_every=every, **hooks)
+    hooks = [(EACH_EPOCH, lambda epoch, m: each(epoch, m, dies)), ((0, 2, 4, 5, 8, 9), look)]
+    history = fit(model, *SPLITS, recipe, seed=1, checkpoint_file=file, save_every=every, hooks=hooks)
     tensors = {f"w.{k}": v.numpy() for k, v in model.state_dict().items()}
     for word, log in (("h", history), ("s", history.snapshots)):
         tensors |= {f"{word}.{k}": v for k, v in log.arrays.items()}
@@ -343,7 +343,7 @@ def test_a_resume_that_fails_leaves_the_run_as_it_was(left, name, words, tmp_pat
     (tmp_path / "c.ckpt").write_bytes(whole)
     edited(EDITS[words])(tmp_path / "c.ckpt")
     model = net()
-    state = _Run(model, SPLITS, recipe, 1, {}, look, (0, 2, 4, 5, 8, 9), tmp_path / "c.ckpt").state
+    state = _Run(model, SPLITS, recipe, 1, {}, [((0, 2, 4, 5, 8, 9), look)], tmp_path / "c.ckpt").state
     before = {k: v.clone() for k, v in model.state_dict().items()}
     state.resume()
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
@@ -383,7 +383,8 @@ def test_too_little_memory_for_a_checkpoint_is_no_broken_checkpoint(left, tmp_pa
 def test_a_checkpoint_of_a_net_in_another_precision_is_not_cast(tmp_path, capsys):
     splits = [replace(s, images=s.images.double()) for s in SPLITS]
     with pytest.raises(KeyboardInterrupt):
-        fit(net(), *SPLITS, SGD, checkpoint_file=tmp_path / "c", save_every=0, each_epoch=lambda e, m: each(e, m, 3))
+        dies = [(EACH_EPOCH, lambda e, m: each(e, m, 3))]
+        fit(net(), *SPLITS, SGD, checkpoint_file=tmp_path / "c", save_every=0, hooks=dies)
     double, alone = net().double(), net().double()
     history = fit(double, *splits, SGD, checkpoint_file=tmp_path / "c", save_every=1e9)
     assert history.rows == fit(alone, *splits, SGD).rows and "starts over" in capsys.readouterr().err
@@ -522,16 +523,16 @@ def test_numpy_numbers_in_a_recipe_a_seed_and_snapshots_are_plain_numbers(tmp_pa
     recipe = Recipe(lr=np.float64(0.1), momentum=np.float32(0.5), **whole)
     plain = Recipe(lr=0.1, momentum=0.5, batch=32, epochs=3, drops=(2, 4))
     assert recipe == plain and repr(recipe) == repr(plain)
-    notes, options = [], dict(snapshot=lambda k, _: dict(k=np.int64(k)), checkpoint_file=tmp_path / "c", save_every=0)
+    notes, options = [], dict(checkpoint_file=tmp_path / "c", save_every=0)
     places = (0, 4, 9), np.array([0, 4, 9]), (0.0, np.float64(4), 9)
     for r, seed, at in zip((plain, recipe, recipe), (3, np.int64(3), np.uint8(3)), places, strict=True):
         model = models.build("lenet_300_100", (1, 8, 8), width=6)
-        history = fit(model, *SPLITS, r, seed=seed, snapshot_at=at, **options)
+        history = fit(model, *SPLITS, r, seed=seed, hooks=[(at, lambda k, _: dict(k=np.int64(k)))], **options)
         notes.append((history.rows, history.snapshots.rows, history.snapshots.arrays, evaluate(model, SPLITS[1])))
     assert notes[0] == notes[1] == notes[2] and notes[0][1] == [dict(iteration=k, k=k) for k in (0, 4, 9)]
     assert not capsys.readouterr().err
     with pytest.raises(ValueError, match="snapshot at iteration 2.5: expected whole numbers"):
-        fit(net(), *SPLITS, SGD, snapshot=look, snapshot_at=(2.5,))
+        fit(net(), *SPLITS, SGD, hooks=[((2.5,), look)])
 
 
 def test_a_seed_from_numpy_draws_what_the_plain_one_draws(tmp_path):

@@ -5,19 +5,23 @@ input.
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import sys
 import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from pruning_lab import Recipe, Snapshots, Train, UnitCurve, data, environment, npz
+from pruning_lab.data import digests, downloads, files, loading, pixels, sharing
 from pruning_lab.records import store
 
 
@@ -73,6 +77,21 @@ def test_digits_are_stratified_and_disjoint():
     assert sorted(rows) == sorted(found)  # every scan once: none is in both halves, none is lost
 
 
+@pytest.mark.parametrize("place", ["nowhere", "elsewhere"])
+def test_digits_come_through_scikit_learn_where_its_file_lies_elsewhere(monkeypatch, tmp_path, place):
+    spec = None if place == "nowhere" else SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    expected = files._scans()
+    monkeypatch.setattr(files, "find_spec", lambda _: spec)
+    assert np.array_equal(files._scans(), expected) and expected.shape == (1797, 65)
+
+
+def test_digits_cost_no_import_of_scikit_learn():
+    load = "import sys; from pruning_lab import data; data.load('digits', 'train', device='cpu')"
+    code = f"{load}; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 # a folder of the user's own
 
 
@@ -123,8 +142,8 @@ def test_a_broken_other_half_from_which_classes_are_counted_is_named(root, own, 
 
 def test_of_the_other_half_the_labels_are_read_and_no_pixels(root):
     put(root, classes=None)
-    put(root, split="test", images=np.full((1, 5, 4, 3), np.nan, np.float32), labels=np.array([4]), classes=None)
-    assert data.load("own", "train").classes == tuple("01234")
+    put(root, split="test", images=np.full((1, 5, 4, 3), np.nan, np.float32), labels=np.array([3]), classes=None)
+    assert data.load("own", "train").classes == tuple("0123")
 
 
 @pytest.mark.parametrize("own, other", [("train", "test"), ("test", "train")])
@@ -144,10 +163,32 @@ def test_both_halves_have_as_many_classes_where_one_lacks_the_top_one(root, lack
 
 def test_a_label_too_high_to_be_numbered_is_refused(root):
     put(root, classes=None, labels=np.full(12, 9_999, np.int64))
-    assert len(data.load("own", "train").classes) == 10_000
+    with pytest.warns(npz.EmptyClass, match=r"no image has the label \(0, 1, 2, 3, 4, ...\), so that nets with 10000"):
+        assert len(data.load("own", "train").classes) == 10_000
     put(root, "more", classes=None, labels=np.full(12, 10_000, np.int64))
     with pytest.raises(ValueError, match="a label of 10000, and no array 'classes'"):
         data.load("more", "train")
+
+
+SKIPPED = {
+    "from one": ([1, 2, 3, 4], [1, 2, 3, 4], "(0), so that nets with 5 outputs are trained for 4 classes"),
+    "one in the midst": ([0, 1, 3, 3], [3, 3, 0, 0], "(2), so that nets with 4 outputs are trained for 3 classes"),
+    "two": ([0, 3, 5, 2], [0, 0, 0, 0], "(1, 4), so that nets with 6 outputs are trained for 4 classes"),
+}
+
+
+@pytest.mark.parametrize("train, test, says", SKIPPED.values(), ids=SKIPPED)
+def test_numbers_of_classes_that_no_image_has_are_told(root, train, test, says):
+    for split, labels in dict(train=train, test=test).items():
+        put(root, split=split, classes=None, labels=np.tile(labels, 3))
+    with pytest.warns(npz.EmptyClass, match=f"own: no image has the label {re.escape(says)}: number labels from 0 on"):
+        data.load("own", "train")
+
+
+def test_a_class_that_one_half_has_or_that_is_named_is_told_of_by_nobody(root):
+    put(root, classes=None, labels=np.tile([0, 1, 3], 4)), put(root, split="test", classes=None)
+    put(root, "named", labels=np.tile([0, 2], 6))
+    assert len(data.load("own", "train").classes) == 4 and len(data.load("named", "train").classes) == 3
 
 
 def test_limit_takes_the_first_images_and_counts_their_lossy_ones(root):
@@ -219,7 +260,7 @@ def test_the_digest_is_blind_to_size_and_scale_and_sees_the_gaussian_draw():
 
 
 def test_nothing_is_fetched_for_a_fingerprint(root, monkeypatch):
-    monkeypatch.setitem(data._DOWNLOADS, "mnist", offline)
+    monkeypatch.setitem(data.DOWNLOADS, "mnist", offline)
     assert data.fingerprint("mnist", "train") is None and data.fingerprint("gaussian:mnist", "train") is None
 
 
@@ -236,12 +277,12 @@ def test_a_fingerprint_and_a_size_are_asked_for_as_images_are(root, name, bad):
 
 
 def test_a_file_is_read_once_for_all_its_fingerprints(root, monkeypatch):
-    read, files = npz.read, []
+    read, was_read = npz.read, []
     put(root, lossy=np.array([3])), put(root, split="test")
-    monkeypatch.setattr(npz, "read", lambda file: files.append(file) or read(file))
+    monkeypatch.setattr(npz, "read", lambda file: was_read.append(file) or read(file))
     first = data.fingerprint("own", "train", 5)
-    data._raw.cache_clear()  # as other sets would push it out
-    assert data.fingerprint("own", "train", 5) == first and len(files) == 1
+    files.read_half.cache_clear()  # as other sets would push it out
+    assert data.fingerprint("own", "train", 5) == first and len(was_read) == 1
 
 
 @pytest.mark.parametrize("name, n", [("digits", 1352), ("own", 12), ("gaussian:own", 12)])
@@ -276,7 +317,7 @@ def test_loaded_tensors_are_the_caller_s_own(root, name, scale, spoil, part):
     whole, shared, print_ = data.load(name, "train", scale=scale), net.split("train"), data.fingerprint(name, "train")
     images, labels = whole.images.clone(), whole.labels.clone()
     spoil(getattr(whole, part))
-    data._stored_digest.cache_clear()
+    digests.marks_of.cache_clear()
     again = data.load(name, "train", scale=scale)
     for split in (again, shared, net.split("train")):
         assert torch.equal(split.images, images) and torch.equal(split.labels, labels)
@@ -310,24 +351,24 @@ def test_a_shared_split_is_not_copied():
 
 
 def test_a_split_first_asked_for_in_inference_mode_can_be_trained_on():
-    data._load.cache_clear(), data._moments.cache_clear()
+    loading._load.cache_clear(), pixels.moments_of.cache_clear()
     with torch.inference_mode():
         shared, own = (read("digits", "test", scale="standardised", limit=9) for read in (data.shared, data.load))
     for split in (shared, own, data.shared("digits", "test", scale="standardised", limit=9)):
         assert not split.images.is_inference() and not split.labels.is_inference()
 
 
-@pytest.mark.parametrize("n", [1, 7, data._STRETCH, 2 * data._STRETCH + 5])
+@pytest.mark.parametrize("n", [1, 7, sharing._STRETCH, 2 * sharing._STRETCH + 5])
 def test_marks_change_with_any_number_and_with_order(n):
     values = torch.rand(n, generator=torch.Generator().manual_seed(0))
-    marks = data._marks(values)
+    marks = sharing._marks(values)
     for at in {0, n // 2, n - 1}:
         other = values.clone()
         other.view(torch.int32)[at] ^= 1 << 31
-        assert data._marks(other) != marks
-    assert data._marks(values.clone()) == marks and (n == 1 or data._marks(values.flip(0)) != marks)
-    stretches = values.split(data._STRETCH)
-    assert n <= data._STRETCH or data._marks(torch.cat([stretches[1], stretches[0], *stretches[2:]])) != marks
+        assert sharing._marks(other) != marks
+    assert sharing._marks(values.clone()) == marks and (n == 1 or sharing._marks(values.flip(0)) != marks)
+    stretches = values.split(sharing._STRETCH)
+    assert n <= sharing._STRETCH or sharing._marks(torch.cat([stretches[1], stretches[0], *stretches[2:]])) != marks
 
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=20), seed=1, width=30, limit=200)
@@ -356,9 +397,7 @@ def test_a_training_whose_images_are_written_to_leaves_no_record(store_folder, m
         store.scratch(NET).write_bytes(b"as a checkpoint of that training would lie there")
         return {}
 
-    monkeypatch.setattr(
-        Train, "compute", lambda net: net.train(store.scratch(net), snapshot=spoil, snapshot_at=(10,))[0]
-    )
+    monkeypatch.setattr(Train, "compute", lambda net: net.train_with(store.scratch(net), [((10,), spoil)])[0])
     with pytest.raises(data.Changed, match="of digits were changed in place"):
         store.run(NET)
     assert store.find(NET) is None and not store.scratch(NET).exists()
@@ -418,8 +457,8 @@ def test_a_file_written_anew_counts_from_the_next_call(root, name, old_times):
 def test_all_that_rests_on_the_other_half_follows_it(root):
     put(root, classes=None), put(root, split="test", classes=None)
     scaled, old = data.load("own", "test", scale="standardised"), data.load("own", "test")
-    put(root, classes=None, images=np.full((12, 5, 4, 3), 9, np.uint8), labels=np.array([6] * 12))
-    assert data.load("own", "test").classes == data.shared("own", "test").classes == tuple("0123456") != old.classes
+    put(root, classes=None, images=np.full((12, 5, 4, 3), 9, np.uint8), labels=np.array([3] * 12))
+    assert data.load("own", "test").classes == data.shared("own", "test").classes == tuple("0123") != old.classes
     assert not torch.equal(
         data.load("own", "test", scale="standardised").images, scaled.images
     )  # by the training set's moments
@@ -521,7 +560,7 @@ def test_a_file_written_anew_with_the_same_bytes_or_gone_meanwhile_is_the_one_th
 def test_a_set_that_a_run_downloads_is_the_one_that_it_read(halves, monkeypatch):
     net = replace(OWN, dataset="mnist")
     pixels = np.arange(240, dtype=np.uint8).reshape(12, 5, 4, 1)
-    monkeypatch.setitem(data._DOWNLOADS, "mnist", lambda *_: data._Raw(pixels, np.arange(12) % 3, ("x", "y", "z")))
+    monkeypatch.setitem(data.DOWNLOADS, "mnist", lambda *_: npz.Raw(pixels, np.arange(12) % 3, ("x", "y", "z")))
     assert net.data_read() == {}
     assert store.run(net).meta["data"] == net.data_read() and net.data_read().keys() == {"mnist/train", "mnist/test"}
 
@@ -670,7 +709,7 @@ def test_gaussian_images_have_the_labels_and_moments_of_the_real_ones(size):
 
 def test_gaussian_images_are_one_fixed_draw_of_which_a_limit_takes_the_first():
     whole = data.load("gaussian:digits", "train", scale="standardised")
-    data._load.cache_clear()
+    loading._load.cache_clear()
     torch.manual_seed(99)
     again = data.load("gaussian:digits", "train", scale="standardised")
     assert torch.equal(whole.images, again.images) and whole.digest == again.digest
@@ -998,7 +1037,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(root):
                 and found.lossy.tolist() == [2, 5]
                 and found.labels.tolist() == sound.labels.tolist()
             )
-            assert data._digest(found.images, found.labels) == sound.digest
+            assert digests.digest(found.images, found.labels) == sound.digest
     assert refusals > 125
 
 
@@ -1020,11 +1059,11 @@ def test_what_was_downloaded_is_kept_as_npz(root, monkeypatch):
 
     def fetch(_, split):
         calls.append(split)
-        return data._Raw(np.arange(60, dtype=np.uint8).reshape(3, 5, 4, 1), np.array([2, 0, 1]), ("x", "y", "z"))
+        return npz.Raw(np.arange(60, dtype=np.uint8).reshape(3, 5, 4, 1), np.array([2, 0, 1]), ("x", "y", "z"))
 
-    monkeypatch.setitem(data._DOWNLOADS, "mnist", fetch)
+    monkeypatch.setitem(data.DOWNLOADS, "mnist", fetch)
     first = data.load("mnist", "train")
-    data._raw.cache_clear(), data._load.cache_clear(), data._stored_digest.cache_clear()
+    files.read_half.cache_clear(), loading._load.cache_clear(), digests.marks_of.cache_clear()
     again = data.load("mnist", "train")
     assert calls == ["train"] and torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
     assert first.digest == again.digest and first.classes == again.classes
@@ -1038,14 +1077,14 @@ def test_a_download_that_failed_is_not_tried_again_for_a_while(root, monkeypatch
         tried.append(1)
         raise OSError("no network")
 
-    monkeypatch.setitem(data._DOWNLOADS, "mnist", fails)
+    monkeypatch.setitem(data.DOWNLOADS, "mnist", fails)
     words = set()
     for _ in range(3):
         with pytest.raises(FileNotFoundError, match="could not be downloaded .no network.") as caught:
             data.load("mnist", "train")
         words.add(str(caught.value))
     assert len(tried) == len(words) == 1
-    monkeypatch.setattr(data, "_PATIENCE", 0.0)
+    monkeypatch.setattr(downloads, "_PATIENCE", 0.0)
     with pytest.raises(FileNotFoundError):
         data.size("mnist", "train")
     assert len(tried) == 2
@@ -1059,7 +1098,7 @@ def test_a_write_that_fails_leaves_nothing(root, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setitem(
-        data._DOWNLOADS, "mnist", lambda *_: data._Raw(np.zeros((2, 5, 4, 1), np.uint8), np.array([0, 1]), ("x", "y"))
+        data.DOWNLOADS, "mnist", lambda *_: npz.Raw(np.zeros((2, 5, 4, 1), np.uint8), np.array([0, 1]), ("x", "y"))
     )
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(OSError, match="disk full"):
@@ -1147,8 +1186,8 @@ def test_a_clone_that_changes_line_ends_keeps_the_bytes_of_records(tmp_path):
 
 def test_bytes_are_summed_alike_on_every_device():
     stretches = torch.arange(-(2**31), 2**31 - 1, 4_000_037).int().split(400)
-    weights = data._weights(torch.device("cpu"))
-    assert data._summed(stretches, weights) == data._dotted(stretches, weights) and len(stretches) == 3
+    weights = sharing._weights(torch.device("cpu"))
+    assert sharing._summed(stretches, weights) == sharing._dotted(stretches, weights) and len(stretches) == 3
 
 
 def test_a_file_that_changes_while_it_is_read_is_named(tmp_path, monkeypatch):

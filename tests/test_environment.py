@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pruning_lab import environment
+from pruning_lab.environment import repairs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,6 +69,7 @@ USE = """
 import torch
 torch.set_num_threads(1)
 from pruning_lab import environment
+from pruning_lab.environment import repairs
 torchvision = environment.import_torchvision()
 from torchvision import datasets, models, ops, transforms
 net = models.resnet18(weights=None).eval()
@@ -102,7 +104,7 @@ for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
     del sys.modules[name]
 """
     python(
-        fails + USE + f"assert environment._LIBRARIES and torchvision.__file__.startswith({str(tmp_path)!r})",
+        fails + USE + f"assert repairs._LIBRARIES and torchvision.__file__.startswith({str(tmp_path)!r})",
         [tmp_path, ROOT],
     )
 
@@ -116,7 +118,7 @@ def stub(tmp_path, monkeypatch):
         (tmp_path / "torchvision").mkdir()
         (tmp_path / "torchvision" / "__init__.py").write_text(source)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.setattr(environment, "_LIBRARIES", [])
+        monkeypatch.setattr(repairs, "_LIBRARIES", [])
 
     yield put
     sys.modules.pop("torchvision", None)
@@ -125,14 +127,14 @@ def stub(tmp_path, monkeypatch):
 
 def test_a_torchvision_that_fits_is_left_alone(stub):
     stub("fits = True\n")
-    assert environment.import_torchvision().fits and not environment._LIBRARIES
+    assert environment.import_torchvision().fits and not repairs._LIBRARIES
 
 
 def test_other_failures_of_torchvision_come_through(stub):
     stub("raise RuntimeError('something else')\n")
     with pytest.raises(RuntimeError, match="something else"):
         environment.import_torchvision()
-    assert not environment._LIBRARIES
+    assert not repairs._LIBRARIES
 
 
 FAULTS = """
@@ -159,7 +161,7 @@ def test_freed_memory_is_used_again():
 
 
 def test_without_glibc_memory_stays_as_it_is(monkeypatch):
-    monkeypatch.setattr(environment.ctypes, "CDLL", lambda _: object())
+    monkeypatch.setattr(repairs.ctypes, "CDLL", lambda _: object())
     environment.reuse_memory.cache_clear()
     assert environment.reuse_memory() is False
     environment.reuse_memory.cache_clear()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import GradientSnapshots, Recipe, Snapshots, Train, UnitCurve, data
+from pruning_lab import GradientSnapshots, MaskedTraining, MaskSources, Recipe, Snapshots, Train, UnitCurve, data
 from pruning_lab.__main__ import main
 from pruning_lab.nets import models
 from pruning_lab.records import store
@@ -62,6 +62,20 @@ def test_a_training_takes_its_steps_and_an_evaluation_an_epoch(measured):
     assert estimate.estimate([whole]).seconds[whole] == pytest.approx(3 * 43 * 0.01 + 3 * TEST * 1e-4)  # 1352 images
     held = replace(NET, recipe=replace(RECIPE, iterations=None, epochs=3, holdout=50))
     assert estimate.estimate([held]).seconds[held] == pytest.approx(3 * 4 * 0.01 + 3 * (TEST + 50) * 1e-4)
+
+
+@pytest.mark.parametrize("length", [dict(iterations=20), dict(iterations=None, epochs=3)], ids=["iterations", "epochs"])
+def test_a_hold_out_of_all_images_is_said_as_training_says_it(length):
+    held = replace(NET, recipe=replace(RECIPE, holdout=5000, **length))
+    looks = [Snapshots(held, ("fc1",), (0,)), GradientSnapshots(held, (0, 1)), MaskSources(held, (0, 1))]
+    children = [UnitCurve(held, "fc1"), MaskedTraining(held), MaskedTraining(held, "diff")]
+    says = "holdout 5000 leaves no training image of 150: lower the recipe's holdout"
+    for e in [held, *looks, *children]:
+        found = estimate.estimate([e])
+        assert not found.seconds and e in found.left_out, e
+        assert any(says in why for why in found.left_out.values()), found.left_out
+    with pytest.raises(ValueError, match=says):
+        store.run(held)
 
 
 def test_nets_that_step_alike_are_measured_once(measured):

@@ -12,7 +12,18 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_lab import Recipe, Snapshots, Train, UnitCurve, criteria, units
+from pruning_lab import (
+    InferenceSpeed,
+    MaskedTraining,
+    Recipe,
+    Snapshots,
+    Train,
+    UnitCurve,
+    UnitImportance,
+    criteria,
+    masks,
+    units,
+)
 from pruning_lab.records import store
 from pruning_lab.running import sweeps
 from pruning_lab.training.fit import evaluate
@@ -192,6 +203,18 @@ def test_the_run_whose_weights_a_net_begins_at_is_in_its_key():
 def test_the_cost_of_a_net_is_known_before_the_run_at_whose_weights_it_begins():
     assert LATER.cost() == NET.cost() == replace(LOOK, net=LATER).cost() and UnitCurve(LATER, "fc1").cost() > 0
     assert store.find(NET) is None  # nothing was trained to know it
+
+
+def test_costs_are_multiply_adds_at_the_speed_of_two_cores():
+    each = 64 * 9 + 9 * 3 + 3 * 10
+    assert NET.cost() == pytest.approx(3 * each * 32 * 20 / 5e10)
+    held = replace(NET, recipe=replace(RECIPE, iterations=None, epochs=2, holdout=30))
+    assert held.cost() == pytest.approx(3 * each * 32 * 8 / 5e10)  # 120 images are four batches
+    assert MaskedTraining(NET, recipe=replace(RECIPE, batch=10)).cost() == pytest.approx(3 * each * 10 * 20 / 5e10)
+    assert UnitCurve(NET, "fc1", test_images=70).cost() == pytest.approx(70 * 3 * each / 5e10)
+    assert UnitImportance(NET, "fc1").cost() == pytest.approx(445 * 2 * each / 5e10)
+    speed = InferenceSpeed(4, shape=(1, 8, 8), batches=(1, 8), rounds=2)
+    assert speed.cost() == pytest.approx(9 * 3 * 2 * 2 * masks.mlp_weights(speed.wide, 64, 10) / 5e10)
 
 
 # keys of what is published

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from pruning_lab import GradientHistory, GradientSnapshots, MaskSources, Recipe, Train, data, gradients, snapshot_epochs
 from pruning_lab.experiments import gradients as module
+from pruning_lab.experiments.train import looked_at
 from pruning_lab.gradients import summary
 from pruning_lab.records import store
 from pruning_lab.running import sweeps
@@ -78,7 +79,7 @@ def test_the_training_leaves_the_record_that_it_would_leave_alone():
 
 
 def test_the_engine_s_code_belongs_to_the_answer():
-    rooms = {"gradients", "gradients.engine", "metrics", "training.fit", "experiments.gradients"}
+    rooms = {"gradients", "gradients.engine", "metrics.ranks", "training.fit", "experiments.gradients"}
     assert rooms <= GradientHistory(LOOK).code().keys()
 
 
@@ -163,8 +164,16 @@ def test_paths_begin_at_zero_and_belong_to_the_ends():
 
 
 def test_a_limited_net_is_differentiated_on_its_own_images_only():
-    assert GradientSnapshots(NET, (0,), sample=500)._images() == 100 and GradientSnapshots(NET, (0,))._images() == 100
-    assert GradientSnapshots(replace(NET, limit=None), (0,), sample=500)._images() == 500
+    assert looked_at(NET, 500) == looked_at(NET, None) == GradientSnapshots(NET, (0,)).images == 100
+    assert looked_at(replace(NET, limit=None), 500) == 500
+
+
+def test_looks_cost_two_passes_of_their_images_beside_the_training():
+    held = replace(NET, recipe=replace(NET.recipe, holdout=20))
+    for net in (NET, held):
+        trained = net.recipe.batch * net.recipe.steps(100 - net.recipe.holdout)
+        found = GradientSnapshots(net, (0, 1, 2), sample=50).cost()
+        assert found == pytest.approx(net.cost() * (1 + 2 * 50 * 3 / trained))
 
 
 def test_images_are_counted_as_they_are_there(tmp_path, monkeypatch):
@@ -183,4 +192,4 @@ def test_images_are_counted_as_they_are_there(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))  # published records are read where their data are not
     assert GradientSnapshots(replace(NET, limit=None, dataset="cifar10"), (0,), 5_000).images == 5_000
     assert not data.is_here("cifar10", "train") and data.is_here("gaussian:digits", "test")
-    assert GradientSnapshots(replace(NET, limit=None), (0,))._images() is None
+    assert looked_at(replace(NET, limit=None), None) is None

@@ -104,7 +104,7 @@ def test_lost_diffs_are_made_again(capsys):
     e = MaskSources(PARENT, (0, 1, 2, 3), 64)
     before = run(e, weights=True)
     values, diffs = before.table, before.weights()
-    PARENT.train(store.scratch(e), snapshot=lambda i, m: {"coherence": 0.0, "epoch": 0}, snapshot_at=[0, 4, 8, 12])
+    PARENT.train_with(store.scratch(e), [((0, 4, 8, 12), lambda i, m: {"coherence": 0.0, "epoch": 0})])
     folder = before.folder
     for file in folder.iterdir():
         file.unlink()

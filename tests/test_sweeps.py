@@ -393,7 +393,7 @@ def no_network(*_):
 def absent(tmp_path, monkeypatch):
     """A net on a set that is not here and cannot be had."""
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(data._DOWNLOADS, "mnist", no_network)
+    monkeypatch.setitem(data.DOWNLOADS, "mnist", no_network)
     return replace(NET, dataset="mnist")
 
 

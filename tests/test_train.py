@@ -22,7 +22,7 @@ from pruning_lab import data
 from pruning_lab.nets import models
 from pruning_lab.training import checkpoint
 from pruning_lab.training import fit as train
-from pruning_lab.training.fit import evaluate, fit
+from pruning_lab.training.fit import EACH_EPOCH, evaluate, fit
 from pruning_lab.training.recipe import Recipe, crop_flip, derived_seed, hold_out, optimizer, snapshot_iterations
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,8 +118,8 @@ def run(file, out, kind, wait):
         return dict(sum=sum(p.sum().item() for p in model.parameters()), half=next(model.parameters()).half())
     splits = [data.load("digits", s, limit=150, device="cpu") for s in ("train", "test")]
     model = models.build(name, (1, 8, 8), width=width)
-    history = fit(model, *splits, recipe, seed=1, each_epoch=hook, snapshot=look,
-                  snapshot_at=(0, 2, 3, 6, 8, 10, 12, 18), checkpoint_file=Path(file), save_every=0)
+    hooks = [("each epoch", hook), ((0, 2, 3, 6, 8, 10, 12, 18), look)]
+    history = fit(model, *splits, recipe, seed=1, hooks=hooks, checkpoint_file=Path(file), save_every=0)
     noted = dict(hook=history.arrays["first"], snapshots=history.snapshots.arrays["half"])
     tensors = model.state_dict() | {k: torch.from_numpy(v) for k, v in noted.items()}
     save_file({k: v.contiguous() for k, v in tensors.items()}, out)
@@ -175,7 +175,8 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(doomed, capsys, 
 
 def test_a_finished_run_is_read_back_from_its_checkpoint(tmp_path):
     calls = []
-    options = dict(checkpoint_file=tmp_path / "c", save_every=0, each_epoch=lambda epoch, _: calls.append(epoch) or {})
+    hooks = [(EACH_EPOCH, lambda epoch, _: calls.append(epoch) or {})]
+    options = dict(checkpoint_file=tmp_path / "c", save_every=0, hooks=hooks)
     model, history = trained(SGD, **options)
     again, history_again = trained(SGD, **options)
     assert calls == [1, 2] and same(weights(model), weights(again)) and history.rows == history_again.rows
@@ -254,18 +255,31 @@ def test_a_checkpoint_of_a_net_with_another_number_of_weights_removed_is_ignored
     assert same(weights(found), weights(trained(SGD, **second)[0]))
 
 
+def summed(_, model):
+    return dict(sum=model.fc1.weight.sum().item())
+
+
 @pytest.mark.parametrize(
     "before, after",
     [
         (dict(mask=masks(300)), dict(mask={"fc1.weight": ~masks(12 * 64 - 300)["fc1.weight"]})),
-        (dict(snapshot_at=(1, 4)), dict(snapshot_at=(1, 5))),
-        (dict(), dict(snapshot_at=(0,))),
-        (dict(snapshot_at=(0,)), dict()),
+        (dict(hooks=[((1, 4), summed)]), dict(hooks=[((1, 5), summed)])),
+        (dict(), dict(hooks=[((0,), summed)])),
+        (dict(hooks=[((0,), summed)]), dict()),
+        (dict(hooks=[((1, 4), summed)]), dict(hooks=[((1,), summed), ((4,), summed)])),
+        (dict(hooks=[((1,), summed), ((4,), summed)]), dict(hooks=[((1, 4), summed), ((), summed)])),
     ],
-    ids=["another mask of the same size", "other snapshots", "now with snapshots", "now without"],
+    ids=[
+        "another mask of the same size",
+        "other snapshots",
+        "now with snapshots",
+        "now without",
+        "one hook becomes two",
+        "two hooks at other places",
+    ],
 )
 def test_a_checkpoint_of_another_mask_or_other_snapshots_is_ignored(tmp_path, capsys, before, after):
-    options = dict(snapshot=lambda k, model: dict(sum=model.fc1.weight.sum().item()), checkpoint_file=tmp_path / "c")
+    options = dict(checkpoint_file=tmp_path / "c")
     for _ in range(2):
         trained(SGD, save_every=0, **options, **before)
     assert FOREIGN not in capsys.readouterr().err  # its own
@@ -484,8 +498,17 @@ def test_held_out_images_are_drawn_by_seed_and_not_trained_on():
         held.images, parts[1][1].images
     )
     assert hold_out(split, 0, 0) == (split, None)
-    with pytest.raises(ValueError, match="holdout 150 leaves no training image of 150"):
+    with pytest.raises(ValueError, match="holdout 150 leaves no training image of 150: lower the recipe's holdout"):
         hold_out(split, 150, 0)
+
+
+@pytest.mark.parametrize("images, holdout", [(800, 5000), (150, 150), (1, 1)])
+def test_a_recipe_that_holds_out_all_images_says_so(images, holdout):
+    with pytest.raises(ValueError, match=f"^holdout {holdout} leaves no training image of {images}: lower the recipe"):
+        Recipe(epochs=1, holdout=holdout).trained_on(images)
+    assert (
+        Recipe(epochs=1, holdout=holdout).trained_on(holdout + 1) == 1 and Recipe(epochs=1).trained_on(images) == images
+    )
 
 
 def test_the_epoch_of_lowest_validation_loss_is_kept_if_asked():
@@ -495,7 +518,7 @@ def test_the_epoch_of_lowest_validation_loss_is_kept_if_asked():
     def note(_, model):
         return states.append(weights(model)) or {}
 
-    last, history = trained(recipe, each_epoch=note)
+    last, history = trained(recipe, hooks=[(EACH_EPOCH, note)])
     losses = history.table.validation_loss.tolist()
     assert min(losses) < losses[-1], "the run must get worse at its end for this test to say anything"
     assert same(weights(last), states[-1])
@@ -524,7 +547,7 @@ def test_a_loss_that_breaks_in_a_long_epoch_stops_within_a_hundred_steps():
 def test_weights_broken_by_the_very_last_step_stop_the_run():
     seen = []
     with pytest.raises(FloatingPointError, match="not finite in epoch .*, by iteration 1, at learning rate"):
-        trained(Recipe(lr=1e38, batch=64, iterations=1), each_epoch=lambda *_: seen.append(1) or {})
+        trained(Recipe(lr=1e38, batch=64, iterations=1), hooks=[(EACH_EPOCH, lambda *_: seen.append(1) or {})])
     assert not seen  # no row of such a net is made
 
 
@@ -555,9 +578,7 @@ def test_the_epoch_in_which_the_loss_breaks_is_named(limit, batch, broken_after,
 
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(FloatingPointError, match=f"loss is not finite in {says}"):
-        trained(
-            Recipe(lr=0.1, batch=batch, epochs=3), model=model, limit=limit, snapshot=spoil, snapshot_at=(broken_after,)
-        )
+        trained(Recipe(lr=0.1, batch=batch, epochs=3), model=model, limit=limit, hooks=[((broken_after,), spoil)])
 
 
 def test_out_of_memory_names_the_net_and_what_to_lower():
@@ -584,7 +605,7 @@ def test_rows_and_arrays_of_the_hook_join_the_history():
         modes.append(model.training)
         return dict(ten=10 * epoch, ratio=np.float64(epoch), weight=model.out.weight, spectrum=np.full(3, epoch))
 
-    model, history = trained(replace(SGD, epochs=3), each_epoch=hook)
+    model, history = trained(replace(SGD, epochs=3), hooks=[(EACH_EPOCH, hook)])
     assert modes == [False] * 3
     assert history.table.ten.tolist() == [10, 20, 30] and history.table.ratio.tolist() == [1, 2, 3]
     found = history.arrays
@@ -595,13 +616,12 @@ def test_rows_and_arrays_of_the_hook_join_the_history():
 
 
 def test_a_hook_that_draws_random_numbers_changes_nothing():
-    assert same(
-        weights(trained(SGD, each_epoch=lambda *_: dict(noise=torch.rand(1).item()))[0]), weights(trained(SGD)[0])
-    )
+    drawing = [(EACH_EPOCH, lambda *_: dict(noise=torch.rand(1).item()))]
+    assert same(weights(trained(SGD, hooks=drawing)[0]), weights(trained(SGD)[0]))
 
 
 def test_a_tensor_of_the_hook_is_copied_without_a_warning():
-    trained(SGD, each_epoch=lambda *_: dict(noise=torch.rand(5)))
+    trained(SGD, hooks=[(EACH_EPOCH, lambda *_: dict(noise=torch.rand(5)))])
 
 
 @pytest.mark.parametrize("loaded", [True, False])
@@ -641,7 +661,7 @@ def test_snapshots_are_of_the_weights_after_just_these_iterations(at):
         modes.append(any(m.training for m in model.modules()))
         return dict(twice=2 * k, ratio=k / 3, weight=model[0].weight, mean=model[1].running_mean.numpy())
 
-    _, history = trained(SGD, model=normed(), snapshot=look, snapshot_at=at)
+    _, history = trained(SGD, model=normed(), hooks=[(at, look)])
     assert history.snapshots.rows == [dict(iteration=k, twice=2 * k, ratio=k / 3) for k in sorted(at)]
     assert modes == [False] * len(at) and history.arrays == {}
     assert all(len(v) == len(at) for v in history.snapshots.arrays.values())
@@ -667,7 +687,7 @@ def test_snapshots_do_not_disturb_the_training(recipe, net):
         return dict(noise=torch.rand(3), drawn=torch.randn(1).item())
 
     alone, expected = trained(recipe, model=net())
-    watched, history = trained(recipe, model=net(), snapshot=look, snapshot_at=range(7))
+    watched, history = trained(recipe, model=net(), hooks=[(range(7), look)])
     assert len(history.snapshots.rows) == 7
     assert same(weights(alone), weights(watched)) and history.rows == expected.rows
 
@@ -685,15 +705,15 @@ def test_a_run_that_died_at_a_snapshot_resumes_to_the_snapshots_of_an_unbroken_o
             sum=model[0].weight.sum().item(), noise=torch.rand(2), **{"conv.gram": model[0].weight.flatten(1).half()}
         )
 
-    options = dict(snapshot_at=(0, 1, 3, 4, 6, 8, 9), checkpoint_file=tmp_path / "c", save_every=0)
+    at, options = (0, 1, 3, 4, 6, 8, 9), dict(checkpoint_file=tmp_path / "c", save_every=0)
     with pytest.raises(KeyboardInterrupt):
-        trained(recipe, model=normed(), snapshot=lambda k, model: look(k, model, death), **options)
+        trained(recipe, model=normed(), hooks=[(at, lambda k, model: look(k, model, death))], **options)
     calls.clear()
-    found, history = trained(recipe, model=normed(), snapshot=look, **options)
+    found, history = trained(recipe, model=normed(), hooks=[(at, look)], **options)
     saved = 3 * max(0, (death - 1) // 3)
-    assert calls == [k for k in options["snapshot_at"] if k > saved or saved == 0]
+    assert calls == [k for k in at if k > saved or saved == 0]
     assert "starts over" not in capsys.readouterr().err
-    expected, unbroken = trained(recipe, model=normed(), snapshot=look, snapshot_at=options["snapshot_at"])
+    expected, unbroken = trained(recipe, model=normed(), hooks=[(at, look)])
     assert same(weights(found), weights(expected)) and history.rows == unbroken.rows
     assert history.snapshots.rows == unbroken.snapshots.rows
     arrays = history.snapshots.arrays
@@ -710,7 +730,7 @@ def test_a_run_that_died_at_a_snapshot_resumes_to_the_snapshots_of_an_unbroken_o
 def test_a_snapshot_outside_the_training_is_refused(at, says):
     model, before = small(), weights(small())
     with pytest.raises(ValueError, match=f"snapshot {says} but this training goes from 0 to 6"):
-        trained(SGD, model=model, snapshot=lambda *_: {}, snapshot_at=at)
+        trained(SGD, model=model, hooks=[(at, lambda *_: {})])
     assert same(weights(model), before)
 
 

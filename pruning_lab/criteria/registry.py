@@ -19,6 +19,8 @@ from functools import partial
 
 from torch import Tensor
 
+from ..registry import holder
+
 READS = ("weight", "init", "gradient", "diff", "activation", "activation_gradient", "noise")
 
 
@@ -33,16 +35,13 @@ class Registry(dict[str, Callable]):
         if function is None:
             return partial(self.register, ours=ours)
         name, reads = function.__name__, needs(function)
-        held, same = self.get(name, function), (WEIGHT if self is UNIT else UNIT).get(name, function)
-        places = {(f.__module__, f.__qualname__) for f in (held, function)}
-        if held is not function and (len(places) > 1 or str(held.__module__).startswith(__name__.split(".")[0] + ".")):
-            by = held.__module__
-        elif needs(same) != reads:  # a name says what is read, whichever of the two is meant
+        same, by = (WEIGHT if self is UNIT else UNIT).get(name, function), holder(self, function)
+        if by is None and needs(same) != reads:  # a name says what is read, whichever of the two is meant
             by = f"{same.__module__}, for {'weights' if self is UNIT else 'units'}, and reads {', '.join(needs(same))}"
-        else:
-            function.ours, self[name] = ours, function
-            return function
-        raise ValueError(f"criterion {name!r} is registered already, by {by}: give the new function another name")
+        if by:
+            raise ValueError(f"criterion {name!r} is registered already, by {by}: give the new function another name")
+        function.ours, self[name] = ours, function
+        return function
 
 
 UNIT, WEIGHT = Registry(), Registry()

@@ -2,7 +2,8 @@
 
 from .gradients import GradientHistory, GradientSnapshots
 from .layers import LayerGraph, LayerStructure, Snapshots
-from .masked import MaskedTraining, MaskSources
+from .mask_sources import MaskSources
+from .masked import MaskedTraining
 from .speed import InferenceSpeed
 from .train import Train
 from .units import UnitCurve, UnitImportance

@@ -12,12 +12,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from .. import data, gradients, metrics
+from .. import data, gradients
 from ..gradients import summary
+from ..metrics import rank_correlation
 from ..records import store
 from ..records.experiment import Experiment, Result, Training
 from ..training.fit import evaluate
-from .train import Train, WhileTraining, steps_per_epoch
+from .train import Train, WhileTraining, ends, looked_at, steps_per_epoch, trained_on
 
 # Published records were made when every sign counted, also that of a gradient that is zero but for rounding. With the
 # library's own `gradients.silent.SILENT` the diffs of a vision transformer's key biases are others: whoever takes it
@@ -34,12 +35,13 @@ def snapshot_epochs(epochs: int) -> tuple[int, ...]:
 class GradientSnapshots(WhileTraining):
     """Gradient statistics at the end of epochs while a net trains, in a training that leaves the net's own record too.
 
-    The model stands still meanwhile, in evaluation mode. Table: iteration, epoch, accuracy in [0, 1] and loss on the
-    images that were differentiated, and, of a net with batch norms, `refreshed`: its coherence with these images' own
-    statistics in place of the running ones, which nothing else sees but epoch 0, where there are no others. Arrays of T
-    snapshots and L layers, all
-    layers together first: `numbers` [T, 1 + L, 7] and `histograms` [T, 1 + L, 201] (see `gradients.summary.rows`),
-    `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs` [T, weights].
+    The model stands still meanwhile, in evaluation mode. Loss and gradients are of plain cross-entropy, by whatever
+    recipe the net trains. Table: iteration, epoch, accuracy in [0, 1] and loss on the images that were differentiated;
+    of a net with batch norms also `refreshed`: the coherence of a copy whose norms have these images' own statistics.
+    All else is of the net with its running statistics; at epoch 0, when it has none yet, of that copy. Arrays of T
+    snapshots and L layers, all layers together first: `numbers` [T, 1 + L, 7] and `histograms` [T, 1 + L, 201] (see
+    `gradients.summary.rows`), `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs`
+    [T, weights].
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
@@ -50,39 +52,35 @@ class GradientSnapshots(WhileTraining):
     followed: int = 10_000  # weights a layer
 
     def compute(self) -> Result:
-        at = [epoch * steps_per_epoch(self.net) for epoch in self.epochs]
-        result, snapshots = self.net.train(store.scratch(self), snapshot=self._look, snapshot_at=at)
+        hooks = [(ends(self.net, self.epochs), self._look)]
+        result, snapshots = self.net.train_with(store.scratch(self), hooks)
         store.put(self.net, result)
         return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
 
     def _look(self, iteration: int, model: nn.Module) -> dict[str, float | torch.Tensor]:
-        seen = self.net.split("train", self._images())
+        seen = self.net.split("train", looked_at(self.net, self.sample))
         refreshed = _with_own_statistics(model, seen)
         if iteration == 0:
             model = refreshed
         loss, accuracy = evaluate(model, seen)
-        found = gradients.statistics(model, seen, silent=SILENT)
+        statistics = gradients.statistics(model, seen, silent=SILENT)
         numbers = dict(epoch=iteration // steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         if refreshed is not model:
             numbers["refreshed"] = gradients.statistics(refreshed, seen, want={"coherence"}, silent=SILENT).coherence()
         elif _norms(model):
-            numbers["refreshed"] = found.coherence()
-        arrays = summary.rows(model, found) | dict(magnitudes=summary.magnitudes(model))
-        return numbers | arrays | summary.followed(model, found, self.followed)
+            numbers["refreshed"] = statistics.coherence()
+        arrays = summary.rows(model, statistics) | dict(magnitudes=summary.magnitudes(model))
+        return numbers | arrays | summary.followed(model, statistics, self.followed)
 
     @property
     def images(self) -> int:
         """How many images are differentiated; where the set is not on this machine, as many as were asked for."""
-        asked, name = self._images(), self.net.dataset
+        asked, name = looked_at(self.net, self.sample), self.net.dataset
         return asked if asked is not None and not data.is_here(name, "train") else data.size(name, "train", asked)
 
-    def _images(self) -> int | None:
-        return self.sample if self.net.limit is None else min(self.net.limit, self.sample or self.net.limit)
-
     def cost(self) -> float:
-        images = len(self.net.split("train", self._images()))
-        trained = self.net.recipe.batch * self.net.recipe.steps(len(self.net.split("train", self.net.limit)))
-        return self.net.cost() * (1 + 2 * images * len(self.epochs) / trained)
+        trained = self.net.recipe.batch * self.net.recipe.steps(trained_on(self.net))
+        return self.net.cost() * (1 + 2 * self.images * len(self.epochs) / trained)
 
     def training(self) -> Training:
         return Training(self.net, self.net.recipe, self._look, len(self.epochs))
@@ -174,7 +172,7 @@ def _travel(weights: np.ndarray, diffs: np.ndarray) -> tuple[float, float]:
         return math.nan, math.nan
     order = np.argsort(diffs, kind="stable")
     low, high = np.median(way[order[:tenth]]), np.median(way[order[-tenth:]])
-    return (math.log(high / low) if low > 0 and high > 0 else math.nan), metrics.rank_correlation(diffs, size)
+    return (math.log(high / low) if low > 0 and high > 0 else math.nan), rank_correlation(diffs, size)
 
 
 def _paths(weights: np.ndarray, diffs: np.ndarray, ends: int) -> np.ndarray:

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import metrics, units
+from .. import units
+from ..metrics import cosines
 from ..nets import models
 from ..precision import tensor_float_32
 from ..records import store
@@ -25,10 +26,11 @@ from .train import Train, WhileTraining, steps_per_epoch
 class Snapshots(WhileTraining):
     """The weight vectors of some layers while a net trains, from a training that leaves the net's own record as well.
 
-    Table: iteration, epoch, accuracy in [0, 1] and loss on the first `sample` test images. Arrays of each layer,
-    float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors, `<layer>.null` [T,
-    units, units] of the same weights with all entries permuted; and `<layer>.classes` [T, units] int16, the class whose
-    images (of the first `sample` for training) activate a unit most, -1 where none does.
+    Table: iteration, epoch, accuracy in [0, 1] and loss (plain cross-entropy, by whatever recipe the net trains) on the
+    first `sample` test images. Arrays of each layer, float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units,
+    units] of its weight vectors, `<layer>.null` [T, units, units] of the same weights with all entries permuted; and
+    `<layer>.classes` [T, units] int16, the class whose images (of the first `sample` for training) activate a unit
+    most, -1 where none does.
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
@@ -39,13 +41,13 @@ class Snapshots(WhileTraining):
     sample: int = 1000
 
     def compute(self) -> Result:
-        result, snapshots = self.net.train(store.scratch(self), snapshot=self._look, snapshot_at=self.at)
+        result, snapshots = self.net.train_with(store.scratch(self), [(self.at, self._look)])
         store.put(self.net, result)
         return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
 
     def _look(self, iteration: int, model: nn.Module) -> dict[str, float | torch.Tensor]:
         loss, accuracy = evaluate(model, self.net.split("test", self.sample))
-        found = dict(epoch=iteration / steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
+        row = dict(epoch=iteration / steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         for layer in self.layers:
             weight = model.get_submodule(layer).weight.detach().flatten(1)
             order = torch.randperm(weight.numel(), generator=torch.Generator().manual_seed(iteration)).to(weight.device)
@@ -54,9 +56,9 @@ class Snapshots(WhileTraining):
             classes = torch.where(active.amax(0) > 0, active.argmax(0), -1)
             with tensor_float_32(False):
                 arrays = dict(norms=weight.norm(dim=1), gram=weight @ weight.T, null=shuffled @ shuffled.T)
-            found |= {f"{layer}.{name}": values.half() for name, values in arrays.items()}
-            found[f"{layer}.classes"] = classes.short()
-        return found
+            row |= {f"{layer}.{name}": values.half() for name, values in arrays.items()}
+            row[f"{layer}.classes"] = classes.short()
+        return row
 
     def training(self) -> Training:
         return Training(self.net, self.net.recipe, self._look, len(self.at))
@@ -89,10 +91,9 @@ class LayerStructure(Experiment):
             when = row[["iteration", "epoch", "accuracy"]].to_dict()
             for weights, name in (("trained", "gram"), ("permuted", "null")):
                 gram = record.arrays[f"{self.layer}.{name}"][t]
-                found = structure.describe(
-                    gram, inputs, classes[t], deviations=self.deviations, neighbours=self.neighbours
-                )
-                rows.append(when | dict(weights=weights) | found)
+                how = dict(deviations=self.deviations, neighbours=self.neighbours)
+                described = structure.describe(gram, inputs, classes[t], **how)
+                rows.append(when | dict(weights=weights) | described)
         return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6))
 
     def _inputs(self) -> int:
@@ -121,10 +122,10 @@ class LayerGraph(Experiment):
         record, net = store.run(self.snapshots), self.snapshots.net
         chosen = record.table.index[record.table.iteration.isin(self.at or self.snapshots.at)]
         grams = record.arrays[f"{self.layer}.gram"]
-        last = metrics.cosines(grams[-1])
+        last = cosines(grams[-1])
         arrays = dict(
             norms=record.arrays[f"{self.layer}.norms"][chosen],
-            cosines=structure.pack(metrics.cosines(grams[t]) for t in chosen),
+            cosines=structure.pack(cosines(grams[t]) for t in chosen),
             classes=record.arrays[f"{self.layer}.classes"][chosen],
             communities=structure.communities(last)[0],
             clusters=structure.clusters(last, len(net.split("test", 1).classes)),

@@ -10,17 +10,16 @@ from torch import nn
 from .. import environment, masks
 from ..nets import models
 from ..records.experiment import Experiment, Result
+from . import cost
 
 
 @dataclass(frozen=True)
 class InferenceSpeed(Experiment):
-    """Size and time of a wide `mlp` dense, masked and in compressed rows, beside a narrow dense one, on the device of
-    the record.
+    """Size and time of a wide `mlp` dense, masked and in compressed rows, beside a narrow dense one, on one device.
 
     The wide net has `ratio` times the weights of the narrow one; at a density of 1 / ratio its random masks keep as
-    many as that has.
-    Weights are untrained: time does not depend on them. Compute it on a machine that does nothing else; a sweep
-    computes it last, by itself. Table: see `masks.inference`.
+    many as that has. Weights are untrained: time does not depend on them. Compute it on a machine that does nothing
+    else; a sweep computes it last, by itself. Table: see `masks.inference`.
     """
 
     alone: ClassVar[bool] = True
@@ -47,7 +46,8 @@ class InferenceSpeed(Experiment):
 
     def cost(self) -> float:
         weights = masks.mlp_weights(self.wide, self._inputs(), self.classes)
-        return 2e-11 * 3 * weights * sum(self.batches) * 2 * self.rounds  # the narrow net aside, twice a round
+        # the narrow net aside, three ways to run the wide one, twice a round
+        return cost.passes(weights, sum(self.batches), 3 * 2 * self.rounds)
 
     def label(self) -> str:
         return f"mlp-{self.wide}-at-{self.density:.3g}-beside-{self.width}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -14,9 +15,10 @@ from ..nets import architectures as _registered  # noqa: F401  its models are fo
 from ..nets import models
 from ..records import source, store
 from ..records.experiment import Experiment, Result, Training
-from ..training.fit import fit
+from ..training.fit import Hook, When, fit
 from ..training.recipe import Recipe
 from ..training.state import Log
+from . import cost
 
 
 @dataclass(frozen=True)
@@ -47,35 +49,32 @@ class Train(Experiment):
         return models.build(self.model, shape, classes, self.width, self.seed, self.init)
 
     def untrained(self) -> nn.Sequential:
-        """The net at its initial weights, on the CPU."""
+        """The net where its training begins, on the CPU: as drawn, or at the weights of the run that it starts from."""
         model = self.fresh()
         if self.start is not None:
             model.load_state_dict(store.run(self.start, weights=True).weights())
         return model
 
     def trained(self) -> nn.Sequential:
-        """The net at its trained weights, on the device, in evaluation mode; trained now if no machine-local weights
-        exist.
-        """
+        """The net at its trained weights, on the device, in evaluation mode; trained now if these are not here."""
         model = self.fresh()
         model.load_state_dict(store.run(self, weights=True).weights())
         return model.to(environment.device()).eval()
 
     def compute(self) -> Result:
-        return self.train(store.scratch(self))[0]
+        return self.train_with(store.scratch(self))[0]
 
-    def train(self, checkpoint_file: Path, **hooks: Any) -> tuple[Result, Log]:
-        """What `compute` gives, and the snapshots that hooks (`snapshot`, `snapshot_at`; see `fit`) took."""
+    def train_with(self, checkpoint_file: Path, hooks: Iterable[tuple[When, Hook]] = ()) -> tuple[Result, Log]:
+        """What `compute` gives, trained now, and the snapshots that the hooks took on the way (see `fit`)."""
         model = self.untrained()
         with data.watched():
             train, test = self.split("train", self.limit), self.split("test")
-            history = fit(model, train, test, self.recipe, seed=self.seed, checkpoint_file=checkpoint_file, **hooks)
+            how = dict(seed=self.seed, hooks=hooks, checkpoint_file=checkpoint_file)
+            history = fit(model, train, test, self.recipe, **how)
         return Result(history.table, history.arrays, model.state_dict(), history.seconds), history.snapshots
 
     def cost(self) -> float:
-        images = data.size(self.dataset, "train", self.limit)
-        # three passes at 1e11 operations a second
-        return 6e-11 * multiplications(self) * self.recipe.batch * self.recipe.steps(images)
+        return training_cost(self, self.recipe)
 
     def training(self) -> Training:
         return Training(self, self.recipe)
@@ -132,8 +131,8 @@ class WhileTraining(Experiment):
 
 def _prints(asked: dict[str, tuple[str, str, int | None]]) -> dict[str, dict[str, str | int]]:
     """The fingerprints of what is on this machine, by the same names."""
-    found = {name: data.fingerprint(*split) for name, split in asked.items()}
-    return {name: f for name, f in found.items() if f}
+    prints = {name: data.fingerprint(*split) for name, split in asked.items()}
+    return {name: print_ for name, print_ in prints.items() if print_}
 
 
 def multiplications(net: Train) -> int:
@@ -146,6 +145,26 @@ def _multiplications(net: Train) -> int:
     return models.multiplications(net.untrained(), tuple(net.split("test", 1).images.shape[1:]))
 
 
+def training_cost(net: Train, recipe: Recipe) -> float:
+    """Rough seconds of training a net by a recipe. ValueError: the recipe holds out all of its images."""
+    return cost.steps(multiplications(net), recipe.batch, recipe.steps(trained_on(net, recipe)))
+
+
+def trained_on(net: Train, recipe: Recipe | None = None) -> int:
+    """Number of a net's images on which a recipe, its own if None, trains. ValueError: it holds out all of them."""
+    return (recipe or net.recipe).trained_on(data.size(net.dataset, "train", net.limit))
+
+
 def steps_per_epoch(net: Train) -> int:
     """Iterations of one pass over a net's training images."""
-    return net.recipe.steps_per_epoch(data.size(net.dataset, "train", net.limit) - net.recipe.holdout)
+    return net.recipe.steps_per_epoch(trained_on(net))
+
+
+def ends(net: Train, epochs: Iterable[int]) -> list[int]:
+    """The iterations after which these epochs of a net are over; 0: before the first."""
+    return [epoch * steps_per_epoch(net) for epoch in epochs]
+
+
+def looked_at(net: Train, sample: int | None) -> int | None:
+    """How many of a net's training images are looked at: the first `sample` of its own; None: the whole set."""
+    return min((n for n in (net.limit, sample) if n is not None), default=None)

@@ -10,6 +10,7 @@ import torch
 from .. import criteria, units
 from ..records import source
 from ..records.experiment import Experiment, Result
+from . import cost
 from .train import Train, multiplications
 
 
@@ -17,7 +18,8 @@ from .train import Train, multiplications
 class UnitCurve(Experiment):
     """Accuracy along the removal orders of a group of criteria, which share one pass over the test images.
 
-    Table: criterion, remove ("lowest" or "highest" score first), repeat, removed (0..units), accuracy in [0, 1], loss.
+    Table: criterion, remove ("lowest" or "highest" score first), repeat, removed (0..units), accuracy in [0, 1], loss
+    (plain cross-entropy, by whatever recipe the net trained).
     `repeats` counts the orders of a criterion that reads noise; one that reads nothing else has one direction.
     """
 
@@ -36,8 +38,8 @@ class UnitCurve(Experiment):
             given = {"init": self.parent.untrained().get_submodule(self.layer).weight} if "init" in reads else {}
             for repeat in range(self.repeats if "noise" in reads else 1):
                 for remove in ("lowest",) if reads == ("noise",) else ("lowest", "highest"):
-                    found = units.order(model, self.layer, criterion, remove=remove, data=seen, seed=repeat, **given)
-                    orders[criterion, remove, repeat] = found
+                    order = units.order(model, self.layer, criterion, remove=remove, data=seen, seed=repeat, **given)
+                    orders[criterion, remove, repeat] = order
         curves = units.pruning_curves(model, self.layer, orders, self.parent.split("test"), self.test_images)
         tables = [self._table(*curve).assign(criterion=c, remove=r, repeat=k) for (c, r, k), curve in curves.items()]
         return Result(pd.concat(tables)[["criterion", "remove", "repeat", "removed", "accuracy", "loss"]])
@@ -49,15 +51,15 @@ class UnitCurve(Experiment):
 
     def cost(self) -> float:
         images = self.test_images or len(self.parent.split("test"))
-        return 2e-11 * images * 3 * multiplications(self.parent)
+        return cost.passes(multiplications(self.parent), images, 3)
 
     def label(self) -> str:
         return f"{self.parent.label()}-{self.layer}-{'_'.join(self.group)[:40]}"
 
     def plugin_digests(self) -> dict[str, str]:
         """Source digests of the criteria that are not the library's own."""
-        found = {name: criteria.find(name) for name in self.group}
-        return {name: source.plugin_digest(f) for name, f in found.items() if not source.is_ours(f)}
+        functions = {name: criteria.find(name) for name in self.group}
+        return {name: source.plugin_digest(f) for name, f in functions.items() if not source.is_ours(f)}
 
     def data_read(self) -> dict[str, dict[str, str | int]]:
         sees = any(_sees(criteria.needs(criterion)) for criterion in self.group)
@@ -73,7 +75,8 @@ def _sees(reads: tuple[str, ...]) -> bool:
 class UnitImportance(Experiment):
     """What each unit of a layer is worth by itself.
 
-    Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes.
+    Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes; the
+    loss is plain cross-entropy, by whatever recipe the net trained.
     """
 
     parent: Train
@@ -93,7 +96,7 @@ class UnitImportance(Experiment):
 
     def cost(self) -> float:
         images = self.test_images or len(self.parent.split("test"))
-        return 2e-11 * images * 2 * multiplications(self.parent)
+        return cost.passes(multiplications(self.parent), images, 2)
 
     def label(self) -> str:
         return f"{self.parent.label()}-{self.layer}"

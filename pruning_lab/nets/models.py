@@ -10,6 +10,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from ..registry import holder
 from .layers import check_copy, check_model
 
 INITS = ("default", "glorot")
@@ -23,15 +24,9 @@ def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
     Raises:
         ValueError: the name is another function's.
     """
-    held = MODELS.get(function.__name__, function)
-    ours = str(held.__module__).split(".")[0] == __name__.split(".")[0]
-    if held is not function and (
-        ours or (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__)
-    ):
-        raise ValueError(
-            f"model {function.__name__!r} is registered already, by {held.__module__}: "
-            "give the new function another name"
-        )
+    if by := holder(MODELS, function):
+        name = function.__name__
+        raise ValueError(f"model {name!r} is registered already, by {by}: give the new function another name")
     MODELS[function.__name__] = function
     return function
 

@@ -17,13 +17,13 @@ from torch import nn
 
 from .. import environment
 from ..data import Split
+from ..experiments.cost import SPEED
 from ..records.experiment import Experiment, Training, named
 from ..records.store import find
 from ..training.fit import evaluate, fit
 from .sweeps import duration, makers, missing, told
 
 BASE = 500_000_000  # bytes of a process that has loaded Python and torch, on a GPU those of its context
-SPEED = 5e10  # multiply-adds a second on which `cost()` rests: two CPU cores
 # steps before the clock counts; blocks of steps, of which the best counts; seconds of a block
 WARM, BLOCKS, BLOCK = 2, 4, 0.05
 LONG = 2.0  # seconds: a look expected to take longer is not tried but reckoned by `cost()`
@@ -281,7 +281,7 @@ def _timed(training: Training, at: list[int]) -> list[float]:
 
     # `fit` says what it reached
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        fit(_fresh(training), images, _few(net.split("test")), recipe, snapshot=stamp, snapshot_at=at)
+        fit(_fresh(training), images, _few(net.split("test")), recipe, hooks=[(at, stamp)])
     return [_between(a, b) for a, b in zip(stamps, stamps[1:], strict=False)]
 
 
@@ -302,8 +302,8 @@ def _batch(training: Training) -> int:
 
 
 def _images(training: Training) -> int:
-    """How many it is trained on."""
-    return len(training.net.split("train", training.net.limit)) - training.recipe.holdout
+    """How many it is trained on. ValueError: its recipe holds out all of them."""
+    return training.recipe.trained_on(len(training.net.split("train", training.net.limit)))
 
 
 def _cpu() -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from ..data import Split
 from ..literal import plain
 from ..precision import tensor_float_32
 from . import checkpoint
+from .hooks import EACH_EPOCH, Hook, Hooks, When, own_random_numbers
 from .recipe import Recipe, crop_flip, derived_seed, hold_out
 from .state import History, State
 
-Hook = Callable[[int, nn.Module], Mapping[str, float | torch.Tensor | np.ndarray]]
+__all__ = ["EACH_EPOCH", "Hook", "When", "evaluate", "fit"]
 
 
 def evaluate(model: nn.Module, split: Split, batch: int = 1000) -> tuple[float, float]:
@@ -48,9 +48,7 @@ def fit(
     *,
     seed: int = 0,
     mask: Mapping[str, torch.Tensor] | None = None,
-    each_epoch: Hook | None = None,
-    snapshot: Hook | None = None,
-    snapshot_at: Collection[int] = (),
+    hooks: Iterable[tuple[When, Hook]] = (),
     checkpoint_file: Path | None = None,
     save_every: float = 30.0,
 ) -> History:
@@ -58,22 +56,23 @@ def fit(
 
     Args:
         mask: parameter name -> bool tensor of its shape; where False, the weight is zero after every step.
-        each_epoch: called after every epoch with its number and the model in evaluation mode; its row joins the rest.
-        snapshot: called likewise after the iterations in `snapshot_at` (0: before the first); gives the snapshots.
+        hooks: pairs (when, hook). `hook(number, model)` looks at the model in evaluation mode and returns numbers and
+            tensors by name: columns of its row. When is `EACH_EPOCH`, and the row that of the epoch of this number;
+            or some iterations (0: before the first), and the row that of this iteration in `history.snapshots`.
         checkpoint_file: file to save to (at most every `save_every` seconds) and to resume from; removed by the caller.
 
     Raises:
-        ValueError: a mask or a snapshot that this training cannot have. FloatingPointError: the loss is not finite.
+        ValueError: a mask or a hook that this training cannot have. FloatingPointError: the loss is not finite.
         MemoryError: the device's memory does not suffice.
     """
     device = train.images.device
     model.to(device)
     if device.type != "mps" and any(isinstance(m, nn.Conv2d) for m in model.modules()):
         model.to(memory_format=torch.channels_last)  # 10 to 15 % faster on two CPU cores
-    run = _Run(model, (train, test), recipe, seed, mask or {}, snapshot, snapshot_at, checkpoint_file)
+    run = _Run(model, (train, test), recipe, seed, mask or {}, hooks, checkpoint_file)
     try:
-        with _own_random_numbers(device), tensor_float_32(recipe.precision == "tf32"):
-            run.go(each_epoch, save_every)
+        with own_random_numbers(device), tensor_float_32(recipe.precision == "tf32"):
+            run.go(save_every)
     except torch.OutOfMemoryError as error:
         size = f"{sum(p.numel() for p in model.parameters()):,} parameters with batches of {recipe.batch}"
         mend = "lower the recipe's batch or the model's width"
@@ -86,23 +85,20 @@ def fit(
     return history
 
 
-def _own_random_numbers(device: torch.device) -> AbstractContextManager[None]:
-    """What is drawn inside leaves the generators outside as they were."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-
-
 def _reached(history: History) -> str:
     return f"test {100 * history.rows[-1]['test_accuracy']:.1f} %"
 
 
-def _iterations(at: Collection[int], steps: int) -> frozenset[int]:
-    """The iterations, as whole numbers. ValueError: one that a training of so many steps does not have."""
-    at = [plain(k) for k in at]
-    if broken := [k for k in at if k != int(k)]:
-        raise ValueError(f"snapshot at iteration {broken[0]}: expected whole numbers")
-    if outside := sorted(k for k in at if not 0 <= k <= steps):
-        raise ValueError(f"snapshot at iteration {outside[0]}, but this training goes from 0 to {steps}")
-    return frozenset(int(k) for k in at)
+def _removed(model: nn.Module, mask: Mapping[str, torch.Tensor]) -> dict[str, tuple[nn.Parameter, torch.Tensor]]:
+    """Name -> a parameter and where a mask removes its weights. ValueError: a mask that the model cannot have."""
+    parameters = dict(model.named_parameters())
+    if unknown := mask.keys() - parameters.keys():
+        raise ValueError(f"mask for {sorted(unknown)}, which the model does not have; it has {sorted(parameters)}")
+    for name, m in mask.items():
+        if m.dtype != torch.bool or m.shape != parameters[name].shape:
+            expected = f"expected torch.bool {list(parameters[name].shape)}, True where a weight stays"
+            raise ValueError(f"mask for {name!r} is {m.dtype} {list(m.shape)}: {expected}")
+    return {name: (parameters[name], ~m.to(parameters[name].device)) for name, m in mask.items()}
 
 
 class _Run:
@@ -115,34 +111,29 @@ class _Run:
         recipe: Recipe,
         seed: int,
         mask: Mapping[str, torch.Tensor],
-        snapshot: Hook | None = None,
-        snapshot_at: Collection[int] = (),
+        hooks: Iterable[tuple[When, Hook]] = (),
         file: Path | None = None,
     ) -> None:
-        self.model, self.recipe, self.seed, self.snapshot = model, recipe, plain(seed), snapshot
+        self.model, self.recipe, self.seed = model, recipe, plain(seed)
         self.train, self.validation = hold_out(splits[0], recipe.holdout, seed)
         self.test, self.steps = splits[1], recipe.steps(len(self.train))
-        parameters = dict(model.named_parameters())
-        if unknown := mask.keys() - parameters.keys():
-            raise ValueError(f"mask for {sorted(unknown)}, which the model does not have; it has {sorted(parameters)}")
-        self.masked = {n: (parameters[n], ~m.to(parameters[n].device)) for n, m in mask.items()}
+        self.hooks, self.masked = Hooks(hooks, self.steps), _removed(model, mask)
         self.apply_mask()
-        at = _iterations(snapshot_at, self.steps)
-        due, own = at if snapshot else frozenset(), self.identity(at) if file else {}
-        self.state = State(model, recipe, len(self.train), due, file, own)
+        own = self.identity() if file else {}
+        self.state = State(model, recipe, len(self.train), self.hooks.due, file, own)
 
-    def identity(self, snapshot_at: Collection[int]) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree in to be this run's, which stands at its beginning."""
         shapes, gone = {name: list(p.shape) for name, p in self.model.named_parameters()}, hashlib.sha256()
         for name in sorted(self.masked):
             gone.update(f"\n{name}\n".encode() + np.packbits(self.masked[name][1].cpu().numpy()).tobytes())
         net = dict(shapes=shapes, masked=gone.hexdigest(), begins=checkpoint.digest(self.model.state_dict()))
-        seen = dict(data=self.train.digest, test=self.test.digest, snapshot_at=sorted(snapshot_at))
+        seen = dict(data=self.train.digest, test=self.test.digest, snapshot_at=self.hooks.asked())
         scaled = dict(scaled_by=[self.train.scaled_by, self.test.scaled_by], image=list(self.train.images.shape[1:]))
         where = dict(device=self.train.images.device.type, torch=torch.__version__)  # sums round otherwise on others
         return json.loads(json.dumps(dict(recipe=asdict(self.recipe), seed=self.seed) | net | seen | scaled | where))
 
-    def go(self, each_epoch: Hook | None, save_every: float) -> None:
+    def go(self, save_every: float) -> None:
         """Train from where the checkpoint stands, or from the beginning, to the end."""
         state = self.state
         state.resume()
@@ -150,7 +141,7 @@ class _Run:
         how = dict(unit="it", disable=None, file=sys.stderr, leave=False, desc=f"training on {self.train.name}")
         with tqdm(total=self.steps, initial=state.iteration, **how) as bar:
             while state.iteration < self.steps:
-                self.one_epoch(each_epoch)
+                self.one_epoch()
                 bar.set_postfix_str(_reached(state.history))
                 bar.update(state.iteration - bar.n)
                 state.save(save_every)
@@ -160,7 +151,7 @@ class _Run:
             for p, gone in self.masked.values():
                 p.masked_fill_(gone, 0.0)
 
-    def one_epoch(self, each_epoch: Hook | None) -> None:
+    def one_epoch(self) -> None:
         """Train to the end of the epoch (or of the run), then evaluate."""
         torch.manual_seed(derived_seed(self.seed, "epoch", self.state.epoch))
         order = torch.randperm(len(self.train)) if self.recipe.shuffle else torch.arange(len(self.train))
@@ -173,7 +164,7 @@ class _Run:
             right += (logits.argmax(1) == self.train.labels[batch]).sum()
             seen += len(batch)
         self.state.epoch += 1
-        self.record(loss.item() / seen, right.item() / seen, each_epoch)
+        self.record(loss.item() / seen, right.item() / seen)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         for group in self.state.optimizer.param_groups:
@@ -200,10 +191,9 @@ class _Run:
             return
         was_training = self.model.training
         self.model.eval()
-        with _own_random_numbers(self.train.images.device):
-            row = dict(self.snapshot(iteration, self.model))
+        row = self.hooks.snapshot(iteration, self.model)
         self.model.train(was_training)
-        snapshots.add(dict(iteration=iteration) | row)
+        snapshots.add(row)
 
     def check_finite(self, loss: float, epoch: int) -> None:
         if not np.isfinite(loss):
@@ -211,7 +201,7 @@ class _Run:
             lr = self.state.optimizer.param_groups[0]["lr"]
             raise FloatingPointError(f"loss is not finite in {where}, at learning rate {lr:g}; lower it")
 
-    def record(self, loss: float, accuracy: float, each_epoch: Hook | None) -> None:
+    def record(self, loss: float, accuracy: float) -> None:
         state, lr = self.state, self.state.optimizer.param_groups[0]["lr"]
         self.check_finite(loss, state.epoch)
         self.model.eval()
@@ -222,7 +212,7 @@ class _Run:
             row["validation_loss"], row["validation_accuracy"] = evaluate(self.model, self.validation)
             if row["validation_loss"] < min((r["validation_loss"] for r in state.history.rows), default=np.inf):
                 state.best = {k: v.clone() for k, v in self.model.state_dict().items()}
-        state.history.add(row | dict(each_epoch(state.epoch, self.model) if each_epoch else {}))
+        state.history.add(self.hooks.epoch_row(row, state.epoch, self.model))
 
     def finish(self) -> None:
         """Put the kept weights into the model and check that what the mask removed is exactly zero."""

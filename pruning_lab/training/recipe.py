@@ -57,6 +57,10 @@ class Recipe:
         if self.keep != "last" and self.holdout < 1:
             raise ValueError("recipe: keep='lowest_validation_loss' needs holdout images to validate on")
 
+    def trained_on(self, images: int) -> int:
+        """How many of a set's images train: those that are not held out. ValueError: none would."""
+        return images - _held(self.holdout, images)
+
     def steps_per_epoch(self, images: int) -> int:
         """Iterations of one pass over a training set of so many images (held-out ones not counted)."""
         return -(-images // self.batch)
@@ -113,14 +117,18 @@ def hold_out(train: Split, holdout: int, seed: int) -> tuple[Split, Split | None
 
     ValueError: none would be left to train on.
     """
-    if not holdout:
+    if not _held(holdout, len(train)):
         return train, None
-    if holdout >= len(train):
-        raise ValueError(f"holdout {holdout} leaves no training image of {len(train)}")
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derived_seed(seed, "holdout")))
     order = order.to(train.labels.device)
     kept, held = order[holdout:].sort().values, order[:holdout]
     return tuple(replace(train, images=train.images[rows], labels=train.labels[rows]) for rows in (kept, held))
+
+
+def _held(holdout: int, images: int) -> int:
+    if holdout and holdout >= images:
+        raise ValueError(f"holdout {holdout} leaves no training image of {images}: lower the recipe's holdout")
+    return holdout
 
 
 def crop_flip(images: torch.Tensor) -> torch.Tensor:

@@ -52,9 +52,9 @@ class Log:
 
 @dataclass
 class History(Log):
-    """What training left behind: one row a finished epoch, the hook's tensors stacked by epoch, and `snapshots`.
+    """What training left behind: one row a finished epoch, the hooks' tensors stacked by epoch, and `snapshots`.
 
-    Columns: those `MEASURED` (in training as running means over the epoch), those `VALIDATED` if any, the hook's.
+    Columns: those `MEASURED` (in training as running means over the epoch), those `VALIDATED` if any, the hooks'.
     """
 
     snapshots: Log = field(default_factory=Log)

@@ -1,0 +1,23 @@
+"""Half of an image set as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Split:
+    """Half of an image set: `images` [N, C, H, W] float32, `labels` [N] int64, both on one device."""
+
+    images: torch.Tensor = field(repr=False)
+    labels: torch.Tensor = field(repr=False)
+    classes: tuple[str, ...]
+    name: str
+    digest: str  # sha256 of pixels and labels as stored, before scaling; first 16 hexadecimal digits
+    lossy: int = 0  # images whose pixels are known not to be the published ones
+    scaled_by: str = ""  # digest of the whole training half whose mean and sd scaled the pixels; empty: none did
+
+    def __len__(self) -> int:
+        return len(self.labels)

@@ -1,0 +1,7 @@
+"""Tensors and arrays -> numbers that describe a layer or a curve."""
+
+from .angles import cosines, frame_potential
+from .curves import curve_means
+from .ranks import partial_rank_correlation, rank_correlation
+
+__all__ = ["cosines", "curve_means", "frame_potential", "partial_rank_correlation", "rank_correlation"]

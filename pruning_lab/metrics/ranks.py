@@ -1,0 +1,26 @@
+"""How far two arrays agree in their order."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rank correlation of two arrays [n], ties sharing their mean rank; NaN where one is constant."""
+    a, b = (pd.Series(v).rank().to_numpy() for v in (x, y))
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt((a @ a) * (b @ b))
+    return float(a @ b) / scale if scale else math.nan
+
+
+def partial_rank_correlation(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
+    """Rank correlation of x and y [n] without what both share with `given` (first-order partial correlation).
+
+    NaN where x or y is a monotone function of `given`.
+    """
+    xy, xz, yz = rank_correlation(x, y), rank_correlation(x, given), rank_correlation(y, given)
+    left = 1 - xz**2, 1 - yz**2  # one swap of neighbours among n ranks leaves about 24 / n^3, rounding 1e-15
+    return (xy - xz * yz) / math.sqrt(left[0] * left[1]) if all(part > 1e-12 for part in left) else math.nan
