@@ -18,7 +18,7 @@ from pruning_lab import GradientHistory, MaskedTraining, Recipe, Train, UnitCurv
 from pruning_lab.records import syntax, texts
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.twins import Lines, rebuild
-from pruning_lab.running import certify, published, trials, waivers
+from pruning_lab.running import certify, trials, waivers
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.3, batch=128, epochs=90, drops=(5, 9), holdout=5000)
@@ -28,7 +28,7 @@ NET = Train("cifar10", "vgg19", RECIPE, 3, start=Train("mnist", "mlp", Recipe(ep
 @pytest.fixture(scope="module")
 def shelf():
     """The published records: their folder, what `record.json` says, their experiment."""
-    return published.published()
+    return certify.published()
 
 
 # twins
@@ -521,13 +521,13 @@ def test_gradients_of_twins_reach_every_layer_that_histories_name(shelf):
 
 def test_the_cheapest_full_records_are_those_whose_data_are_here(shelf, monkeypatch, tmp_path):
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
-    assert published.cheapest(shelf, 5) == [] == published.cheapest(shelf, 0)
+    assert certify.cheapest(shelf, 5) == [] == certify.cheapest(shelf, 0)
     seconds = {e: meta["seconds"] for _, meta, e in shelf}
     monkeypatch.setattr(
         Train, "data_read", lambda self: dict.fromkeys((f"{self.dataset}/train", f"{self.dataset}/test"))
     )
     plain = [(folder, meta, e) for folder, meta, e in shelf if isinstance(e, Train)]
-    chosen = published.cheapest(plain, 3)
+    chosen = certify.cheapest(plain, 3)
     assert len(chosen) == 3 and seconds[chosen[0]] <= min(
         seconds[e] for e in seconds if isinstance(e, Train) and e.start is None
     )

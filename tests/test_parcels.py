@@ -20,7 +20,7 @@ import torch
 from pruning_lab.__main__ import main
 from pruning_lab.records import store
 from pruning_lab.records.store import Experiment, Result
-from pruning_lab.running import parcels, zips
+from pruning_lab.running import parcels, sound
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path, elsewhere):
 
 
 def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_path, elsewhere, monkeypatch):
-    monkeypatch.setattr(zips, "UNPACKED", 1_000_000)
+    monkeypatch.setattr(sound, "UNPACKED", 1_000_000)
     [file] = packed(tmp_path, Parcel("a"))
     stream = io.BytesIO(file.read_bytes())
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as z:
@@ -426,12 +426,12 @@ def test_arrays_that_would_fill_the_memory_are_refused_by_their_headers(tmp_path
     [file] = packed(tmp_path, Parcel("a"))
     rewritten(file, with_file("arrays.npz", make()))
     there = elsewhere()
-    monkeypatch.setattr(zips, "IN_MEMORY", 9_000_000)
+    monkeypatch.setattr(sound, "IN_MEMORY", 9_000_000)
     assert peak(lambda: refused([file], says, there)) < 20_000_000
 
 
 def test_the_limit_of_arrays_is_far_above_what_is_published():
-    assert zips.IN_MEMORY == 256_000_000 and zips.UNPACKED == 512_000_000
+    assert sound.IN_MEMORY == 256_000_000 and sound.UNPACKED == 512_000_000
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ def test_a_table_of_very_many_columns_is_refused(tmp_path, elsewhere, table):
 
 def test_very_many_members_are_refused_at_once(tmp_path, elsewhere):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
-        for k in range(zips.MEMBERS + 1):
+        for k in range(sound.MEMBERS + 1):
             z.writestr(f"Parcel/{k}/table.csv", b"")
     refused([tmp_path / "a.zip"], "it has 50,001 members, at most 50,000", elsewhere())
 
@@ -521,7 +521,7 @@ def test_json_that_is_odd_is_one_line(tmp_path, elsewhere, content, capsys):
 
 
 def test_what_is_too_large_to_be_unpacked_is_not_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(zips, "IN_MEMORY", 1_000_000)
+    monkeypatch.setattr(sound, "IN_MEMORY", 1_000_000)
     store.run(Parcel("large", 2_000_000))
     [said] = parcels.pack(tmp_path / "out").left_out
     assert "arrays.npz would take 2,000,128 bytes" in said and not (tmp_path / "out").exists()

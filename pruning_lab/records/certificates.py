@@ -61,12 +61,8 @@ def leads_here(kind: str, digits: str, today: Mapping[str, str], device: str = "
 
 def reached(kind: str, old: str, certificates: Iterable[Mapping[str, Any]], device: str = "cpu") -> set[str]:
     """The states of the code to which certificates lead from an old one, itself included."""
-    steps = [
-        (a, b)
-        for c in certificates
-        if device == "cpu" or c["devices"] == "all"
-        for a, b in c["states"].get(kind, {}).items()
-    ]  # fmt: skip
+    count = [c for c in certificates if device == "cpu" or c["devices"] == "all"]
+    steps = [step for c in count for step in c["states"].get(kind, {}).items()]
     states, waiting = set(), {old}
     while waiting:
         states.add(here := waiting.pop())

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -160,8 +160,7 @@ def changed(instance: Any) -> dict[str, Any]:
     out = {}
     for f in fields(instance):
         value = getattr(instance, f.name)
-        default = f.default_factory() if f.default_factory is not MISSING else f.default
-        if value != default:
+        if value != _default(f):
             out[f.name] = changed(value) if is_dataclass(value) else json.loads(dumps(value))
     return out
 
@@ -174,8 +173,7 @@ def same(instance: Any, stored: Mapping[str, Any]) -> bool:
     for name, f in names.items():
         value = getattr(instance, name)
         if name not in stored:
-            default = f.default_factory() if f.default_factory is not MISSING else f.default
-            equal = value == default
+            equal = value == _default(f)
         elif is_dataclass(value):
             equal = isinstance(stored[name], Mapping) and same(value, stored[name])
         else:
@@ -183,6 +181,10 @@ def same(instance: Any, stored: Mapping[str, Any]) -> bool:
         if not equal:
             return False
     return True
+
+
+def _default(f: Field) -> Any:
+    return f.default_factory() if f.default_factory is not MISSING else f.default
 
 
 def flat(e: Experiment) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -109,11 +109,8 @@ def checked(e: Experiment, folder: Path) -> Stored:
 
 def _recover(e: Experiment) -> None:
     """Take up a record whose process died between two renames, unless one is at it now."""
-    try:
-        with lock(e, timeout=0):
-            record.recover(folder_of(e))
-    except Timeout:
-        return  # it is being written
+    with suppress(Timeout), lock(e, timeout=0):  # else it is being written
+        record.recover(folder_of(e))
 
 
 def _standing(e: Experiment, meta: Mapping[str, Any]) -> str:
@@ -180,17 +177,10 @@ def _notes(e: Experiment, meta: Mapping[str, Any], standing: str, other: list[st
 
 def _published_weights(e: Experiment) -> str | None:
     """The checksum of the weights that a published record had when it was made; None: there is none, or it has none."""
-    file = folder_of(e, "published") / record.META
-    return _weights_of(file, file.stat().st_mtime_ns) if file.is_file() else None
-
-
-@lru_cache(maxsize=4096)
-def _weights_of(file: Path, _mtime: int) -> str | None:
     try:
-        checksum = json.loads(file.read_text(encoding="utf-8"))["files"].get(WEIGHTS)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None  # it is broken, which is said where it is read
-    return checksum if isinstance(checksum, str) else None
+        return record.read(folder_of(e, "published")).meta["files"].get(WEIGHTS)
+    except (ValueError, OSError):
+        return None  # there is none, or it is broken, which is said where it is read
 
 
 def used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:

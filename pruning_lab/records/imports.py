@@ -71,7 +71,8 @@ def _module(root: Path, name: str) -> Path | None:
 
 def _names(file: Path, library: Path) -> Iterator[tuple[str, str | None]]:
     """What a file imports: modules, and names taken from modules."""
-    package = _package(file, library.parent if file.is_relative_to(library) else root(file))
+    top = library.parent if file.is_relative_to(library) else root(file)
+    package = file.relative_to(top).parts[:-1]
     for node in statements(tree(file)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -83,13 +84,9 @@ def _names(file: Path, library: Path) -> Iterator[tuple[str, str | None]]:
 @of_texts
 def _taken(init: Path) -> dict[str, tuple[str, str]]:
     """Of a package: name -> the module that it takes it from, and its name there."""
-    package = _package(init, root(init))
+    package = init.relative_to(root(init)).parts[:-1]
     relative = [node for node in tree(init).body if isinstance(node, ast.ImportFrom) and node.level]
     return {a.asname or a.name: (_whole_name(node, package), a.name) for node in relative for a in node.names}
-
-
-def _package(file: Path, root: Path) -> Sequence[str]:
-    return file.relative_to(root).parts[:-1]
 
 
 def _whole_name(node: ast.ImportFrom, package: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from glob import escape
 from pathlib import Path
@@ -118,16 +118,10 @@ def _as_before(e: Experiment, before: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tidy(e: Experiment, stored: Record) -> None:
     """Remove what a process left that died after it had stored a local record: its state, and what it was writing."""
-    if stored.shelf != "local":
-        return
-    if not left_by(e) and not record.left(stored.folder):
-        return
-    try:
-        with lock(e, timeout=0):
+    if stored.shelf == "local" and (left_by(e) or record.left(stored.folder)):
+        with suppress(Timeout), lock(e, timeout=0):  # else somebody is at it
             clear(e)
             record.clean(stored.folder)
-    except Timeout:
-        return  # somebody is at it
 
 
 def put(e: Experiment, result: Result) -> None:

@@ -160,15 +160,11 @@ def _there(e: Experiment, client: dict[str, Any]) -> float:
 def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:
     """Why this worker must not compute an experiment of that client; None if it may."""
     if threads > 1:
-        return (
-            f"has {threads} threads, which would draw from one generator: "
-            f"start it with --nthreads 1 --nworkers {threads}"
-        )
+        how = f"start it with --nthreads 1 --nworkers {threads}"
+        return f"has {threads} threads, which would draw from one generator: {how}"
     if lacking := set(client["plugins"]) - set(environment.plugins()):
-        return (
-            f"does not load {', '.join(sorted(lacking))}: start it with "
-            f"PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
-        )
+        how = f"start it with PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
+        return f"does not load {', '.join(sorted(lacking))}: {how}"
     if e.code() != client["code"]:
         other = source.differing(client["code"], e.code())
         return f"has other code than this sweep ({other}): {SAME}"

@@ -19,12 +19,9 @@ ENOUGH = 3  # nets that decide a line
 @lru_cache(maxsize=65_536)
 def line(e: Experiment) -> str:
     """The name of the line of an experiment: its class and settings, without its own and its parts' seeds."""
-    said = [f"{short}={value!r}" for short, full, value in settings(e) if value is not None and not _is_seed(full)]
+    known = [(short, full.split(".")[-1], value) for short, full, value in settings(e) if value is not None]
+    said = [f"{short}={value!r}" for short, last, value in known if last != "seed"]
     return f"{type(e).__name__} {', '.join(said)}"
-
-
-def _is_seed(name: str) -> bool:
-    return name.rpartition(".")[2] == "seed"
 
 
 class Lines:

@@ -21,8 +21,7 @@ from pathlib import Path
 from .. import environment
 from ..records import record
 from ..records.disk import reason, records, room
-from .sound import check, counts, is_sound, kinds, name_of, time
-from .zips import CONTENTS, NAMES, TooLarge, check_members, content
+from .sound import CONTENTS, NAMES, TooLarge, check, check_members, content, counts, is_sound, kinds, name_of, time
 
 FORMAT = 1
 LIMIT = 16_000_000  # bytes of one file
