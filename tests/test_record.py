@@ -2,6 +2,7 @@
 cleaned away.
 """
 
+import io
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,9 +143,27 @@ def test_a_folder_or_nothing_in_place_of_a_file_is_named(capsys, name):
     assert store.run(TOY).weights() and computed() == 2
 
 
+def zipped(member, method=zipfile.ZIP_DEFLATED):
+    """The bytes of a zip of one member."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as z:
+        z.writestr("a.npy", member)
+    return stream.getvalue()
+
+
+def header(shape, descr="'<f8'"):
+    """The bytes of a stored array that says it has a shape, and nothing else."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
 def test_arrays_of_the_wrong_kind_are_named(capsys):
     store.run(TOY)
-    for content in (b"no zip", b"PK\x03\x04" + b"\x00" * 30):
+    odd = [header((10**18,)), header((10**400,)), header((-1,)), header("x"), header((2,), "'|O'"), b"\x93NUMPY"]
+    encrypted = bytearray(zipped(b"x" * 40))
+    for at in (6, encrypted.index(b"PK\x01\x02") + 8):
+        encrypted[at] |= 1
+    for content in (b"no zip", b"PK\x03\x04" + b"\x00" * 30, bytes(encrypted), *map(zipped, odd)):
         (folder(TOY) / "arrays.npz").write_bytes(content)
         files = meta_of(TOY)["files"] | {"arrays.npz": record.checksum(folder(TOY) / "arrays.npz")}
         tamper(TOY, files=files)

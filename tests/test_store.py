@@ -313,6 +313,16 @@ def test_what_a_record_says_of_its_making_is_what_was_there_when_it_began(monkey
     assert found == ("before",) * 5 and provenance.library_digest() == "after"
 
 
+def test_where_the_system_does_not_name_its_processor_its_kind_is_named(monkeypatch):
+    def gone(*_, **__):
+        raise FileNotFoundError("/proc/cpuinfo")
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    assert provenance._processor.__wrapped__() in (platform.processor(), platform.machine())
+    monkeypatch.setattr(Path, "read_text", lambda _: "processor : 0\nmodel name\t: A 9 : b\nmodel name : other\n")
+    assert provenance._processor.__wrapped__() == "A 9 : b"
+
+
 def test_a_record_names_no_host_user_or_path(tmp_path):
     store.run(Toy("a"))
     text = (folder(Toy("a")) / "record.json").read_text()

@@ -140,10 +140,10 @@ class Pool(ProcessPoolExecutor):
             process.terminate()
 
     def see_guard(self) -> None:
-        """Unguarded: that is why a worker of this broken pool ended."""
-        workers = list((self._processes or {}).values())
-        self.shutdown()
-        if any(process.exitcode == UNGUARDED for process in workers):
+        """Unguarded: that is why a worker of this pool ended, if it is broken."""
+        if self._broken:
+            self._executor_manager_thread.join()  # it waits for all workers before it ends
+        if any(process.exitcode == UNGUARDED for process in (self._processes or {}).values()):
             how = 'put what sweeps under `if __name__ == "__main__":`'
             raise Unguarded(f"{sys.argv[0]} is read by every worker process, and would sweep in each: {how}")
 
