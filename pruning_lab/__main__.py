@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 from . import environment
 from .records import disk, store
 from .records.experiment import Experiment, lineage, named, odd
+from .records.provenance import one_thread
 from .running import chapters, folders, parameters, sweeps
 from .running.cluster import ClusterError
-from .running.workers import one_thread
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -400,9 +400,16 @@ _PLACES = {
     "records": lambda: sorted({folder.parent for folder in disk.records(environment.local_shelf())}),
     "checkpoints": lambda: [environment.local_shelf() / "checkpoints"],
     "locks": lambda: [environment.local_shelf() / "locks"],
-    "data": lambda: [environment.cache_folder() / "data"],  # what was downloaded there; never a folder of the user's
+    "data": lambda: _downloads(),
     "book": lambda: [chapters.FOLDER.parent / "_build"],
 }
+
+
+def _downloads() -> list[Path]:
+    """Where data sets are downloaded, never a folder of the user's; nowhere for a user without a home folder."""
+    with suppress(ValueError):
+        return [environment.cache_folder() / "data"]
+    return []
 
 
 def _clean(args: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from pruning_lab import Recipe, Train, UnitCurve, environment
 from pruning_lab.__main__ import main
 from pruning_lab.records import store
 from pruning_lab.records.store import Experiment, Result
-from pruning_lab.running import budget, estimate, sweeps
+from pruning_lab.running import estimate, forecast, lines, sweeps
 from pruning_lab.running.budget import Budget
 from pruning_lab.training import checkpoint
 
@@ -125,7 +125,7 @@ def shelves(store_folder, tmp_path, monkeypatch):
 @pytest.fixture
 def as_foreseen(monkeypatch):
     """Runs take what was expected of them."""
-    monkeypatch.setattr(budget.Forecast, "learn", lambda *_: None)
+    monkeypatch.setattr(forecast.Forecast, "learn", lambda *_: None)
 
 
 # What comes first
@@ -154,10 +154,8 @@ def test_a_line_of_fewer_than_three_is_worth_one_a_net(as_foreseen):
     lone, line = Net("lone", 0, 10.0), [Net("line", s, 10.5) for s in range(3)]
     sweeps.sweep([*line, lone], limit=Budget(LONG))
     assert computed() == ["lone0", "line0", "line1", "line2"]
-    assert budget.line(Net("a", 1)) == budget.line(Net("a", 2)) != budget.line(Net("b", 1))
-    assert (
-        budget.line(Curve(Net("a", 1))) == budget.line(Curve(Net("a", 2))) != budget.line(Curve(Net("a", 1), "other"))
-    )
+    assert lines.line(Net("a", 1)) == lines.line(Net("a", 2)) != lines.line(Net("b", 1))
+    assert lines.line(Curve(Net("a", 1))) == lines.line(Curve(Net("a", 2))) != lines.line(Curve(Net("a", 1), "other"))
 
 
 def test_what_many_wait_for_is_shared_among_them(as_foreseen):
@@ -203,27 +201,27 @@ def test_a_parent_is_not_begun_if_there_is_no_time_for_its_child(as_foreseen):
 
 def test_runs_that_took_longer_correct_what_is_expected_of_their_kind():
     plan = [Net("n", s, 10.0) for s in range(4)]
-    found = budget.Forecast(plan, 10.0, LONG)
-    assert found.seconds(plan[1]) == pytest.approx(10 + budget.OVERHEAD, rel=0.2)
+    found = forecast.Forecast(plan, 10.0, LONG)
+    assert found.seconds(plan[1]) == pytest.approx(10 + forecast.OVERHEAD, rel=0.2)
     expected = found.seconds(plan[1])
     found.learn(plan[0], 3 * expected)
     assert found.seconds(plan[1]) == pytest.approx(3 * expected)
     found.learn(plan[2], expected)
     assert found.seconds(plan[1]) == pytest.approx(2 * expected)
-    other = budget.Forecast([Curve(plan[0])], 10.0, LONG)
+    other = forecast.Forecast([Curve(plan[0])], 10.0, LONG)
     other.learn(Curve(plan[0]), 5.0)
-    assert other.sums.keys() == {budget.kind(Curve(plan[0]))} != {budget.kind(plan[0])}
+    assert other.sums.keys() == {forecast.kind(Curve(plan[0]))} != {forecast.kind(plan[0])}
 
 
 def test_times_of_records_that_this_device_made_before_are_learnt_from(monkeypatch):
     old, new = Net("n", 0, 10.0), Net("n", 1, 10.0)
     store.run(old, weights=True)
-    file = store._folder(old, "local") / "record.json"
+    file = store.folder_of(old) / "record.json"
     meta = json.loads(file.read_text())
 
     def foreseen(**change):
         file.write_text(json.dumps(meta | change))
-        found = budget.Forecast([new], 10.0, LONG)
+        found = forecast.Forecast([new], 10.0, LONG)
         before = found.seconds(new)
         found.remember([old, new])
         return found.seconds(new) / before
@@ -236,12 +234,12 @@ def test_measuring_ends_with_its_time_and_the_rest_is_reckoned(monkeypatch):
     asked = []
     monkeypatch.setattr(estimate, "measure", lambda t, say: asked.append(t.net.width) or estimate.Step(0.01, 1e-4))
     nets = [replace(NET, width=w) for w in (8, 16, 32)]
-    all_of_them = budget.Forecast(nets, 100.0, LONG)
+    all_of_them = forecast.Forecast(nets, 100.0, LONG)
     assert asked == [8, 16, 32]
     asked.clear()
     clock = iter(range(0, 10_000, 6))
-    monkeypatch.setattr(budget.time, "monotonic", lambda: next(clock))
-    some = budget.Forecast(nets, 10.0, LONG)
+    monkeypatch.setattr(forecast.time, "monotonic", lambda: next(clock))
+    some = forecast.Forecast(nets, 10.0, LONG)
     assert asked == [8] and some.seconds(nets[2]) > some.seconds(nets[1]) > 0
     assert some.seconds(nets[0]) / some.load == pytest.approx(all_of_them.seconds(nets[0]) / all_of_them.load, rel=0.5)
 
@@ -287,12 +285,12 @@ def test_a_training_that_was_stopped_goes_on_from_its_checkpoint(monkeypatch):
     monkeypatch.setattr(estimate, "measure", lambda t, say: estimate.Step(1e-9, 1e-9))
     net = replace(NET, recipe=replace(NET.recipe, iterations=10**7))
     sweeps.sweep([net], limit=Budget(4))
-    assert store.find(net) is None and 0 < budget.done(net) < 1
+    assert store.find(net) is None and 0 < forecast.done(net) < 1
     iteration = checkpoint.load(store.scratch(net))[1]["iteration"]
-    assert budget.done(net) == pytest.approx(iteration / 10**7)
-    expected = budget.Forecast([net], 10.0, LONG)
+    assert forecast.done(net) == pytest.approx(iteration / 10**7)
+    expected = forecast.Forecast([net], 10.0, LONG)
     checkpoint.save(store.scratch(net), {}, dict(iteration=9 * 10**6))
-    assert budget.Forecast([net], 10.0, LONG).seconds(net) < 0.5 * expected.seconds(net)
+    assert forecast.Forecast([net], 10.0, LONG).seconds(net) < 0.5 * expected.seconds(net)
 
 
 def test_time_that_is_over_before_it_begins_begins_nothing(capsys):

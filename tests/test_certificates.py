@@ -12,7 +12,7 @@ from test_store import NET, Child, Toy, computed, folder, shelves, tamper  # noq
 from pruning_lab import environment
 from pruning_lab.records import certificates, source, store
 from pruning_lab.records.source import state
-from pruning_lab.running import budget, certify
+from pruning_lab.running import certify, forecast
 from pruning_lab.training import fit as train
 
 A, B, C = ({"train": digest} for digest in ("aaa", "bbb", "ccc"))
@@ -96,7 +96,7 @@ OLD, OLDER = ({"train": digest * 12} for digest in "01")
 def half(e, change, text="half done", beside=None):
     """The state that a run of other code left, and a file beside it."""
     code = e.code() | change
-    file = store._checkpoints() / f"{type(e).__name__}-{e.key}-{state(code)[:8]}.safetensors"
+    file = store.states() / f"{type(e).__name__}-{e.key}-{state(code)[:8]}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     if beside:
@@ -119,7 +119,7 @@ def met(monkeypatch):
 
 
 def leftovers():
-    return [f.name for f in store._checkpoints().iterdir()]
+    return [f.name for f in store.states().iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ def test_a_state_is_taken_over_only_by_who_holds_the_lock(met):
     toy = Toy("a")
     code, file = half(toy, OLD)
     certificates.save([certificate((code, toy.code()))])
-    holder = store._lock(toy)
+    holder = store.lock(toy)
     with holder, pytest.raises(store.Timeout):
-        waits = store._lock
+        waits = store.lock
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(store, "_lock", lambda e, timeout=-1: waits(e, timeout=0))
+            patch.setattr(store, "lock", lambda e, timeout=-1: waits(e, timeout=0))
             store.run(toy)
     assert file.read_text() == "half done" and not store.scratch(toy).exists() and met == []
     store.run(toy)
@@ -231,9 +231,9 @@ def test_a_training_goes_on_after_a_certified_change_of_code_and_gives_the_same(
         with pytest.raises(KeyboardInterrupt):
             store.run(net)
     monkeypatch.setattr(train._Run, "one_epoch", counted)
-    assert budget.done(net) == 0.0
+    assert forecast.done(net) == 0.0
     certificates.save([certificate((old, net.code()), kind="Train")])
-    assert budget.done(net) == 0.5
+    assert forecast.done(net) == 0.5
     found = store.run(net)
     assert epochs == [0, 1, 2, 3] and "starts over" not in capsys.readouterr().err
     assert found.table.test_loss.tolist() == alone.table.test_loss.tolist() and leftovers() == []

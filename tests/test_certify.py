@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from pruning_lab import GradientHistory, MaskedTraining, Recipe, Train, UnitCurve, environment
-from pruning_lab.records import source, syntax
+from pruning_lab.records import syntax, texts
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.twins import Lines, rebuild
-from pruning_lab.running import certify
+from pruning_lab.running import certify, trials, waivers
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.3, batch=128, epochs=90, drops=(5, 9), holdout=5000)
@@ -28,27 +28,27 @@ NET = Train("cifar10", "vgg19", RECIPE, 3, start=Train("mnist", "mlp", Recipe(ep
 @pytest.fixture(scope="module")
 def shelf():
     """The published records: their folder, what `record.json` says, their experiment."""
-    return [(folder, meta, certify.experiment_of(meta)) for folder, meta in certify.published()]
+    return certify.published()
 
 
 # twins
 
 
 def test_a_twin_is_small_and_keeps_what_does_not_make_it_large():
-    twin = certify.small(MaskedTraining(NET, "diff", 0.02, "local", floor=0.02, invert=True, sample=5000, seed=4))
+    twin = trials.small(MaskedTraining(NET, "diff", 0.02, "local", floor=0.02, invert=True, sample=5000, seed=4))
     assert (twin.criterion, twin.scope, twin.invert, twin.density, twin.seed) == ("diff", "local", True, 0.3, 0)
     net = twin.parent
     assert (net.dataset, net.model, net.width, net.image_size, net.limit) == ("digits", "vgg19", 4, 32, 96)
     assert (net.recipe.batch, net.recipe.epochs, net.recipe.drops, net.recipe.holdout) == (32, 2, (3,), 10)
     assert (
         net.start.dataset == "digits"
-        and certify.small(replace(NET, dataset="gaussian:cifar10")).dataset == "gaussian:digits"
+        and trials.small(replace(NET, dataset="gaussian:cifar10")).dataset == "gaussian:digits"
     )
 
 
 def test_every_kind_of_published_record_has_a_twin(shelf):
     experiments = [e for *_, e in shelf]
-    made = certify.twins(experiments)
+    made = trials.twins(experiments)
     assert {type(e) for e in made} == {type(e) for s in experiments for e in lineage([s])} and len(set(made)) == len(
         made
     )
@@ -60,7 +60,7 @@ def test_every_kind_of_published_record_has_a_twin(shelf):
     "e", [NET, MaskedTraining(NET), UnitCurve(NET, "fc1", ("norm", "random"))], ids=lambda e: type(e).__name__
 )
 def test_an_experiment_is_rebuilt_from_what_a_record_says(e):
-    assert rebuild(type(e), e.config()) == e and rebuild(type(e), json.loads(json.dumps(certify._described(e)[1]))) == e
+    assert rebuild(type(e), e.config()) == e and rebuild(type(e), json.loads(json.dumps(trials.described(e)[1]))) == e
     with pytest.raises(TypeError):
         rebuild(type(e), e.config() | {"more": 1})
 
@@ -213,7 +213,7 @@ def test_lines_that_ran_are_noted_and_no_others(tmp_path):
         exec(compile((tmp_path / "ran.py").read_text(), str(tmp_path / "ran.py"), "exec"), names)
         names["f"](0)
     names["f"](1)
-    ran = {source.name_in(tmp_path / name, tmp_path): rows for name, rows in seen.found().items()}
+    ran = {texts.name_in(tmp_path / name, tmp_path): rows for name, rows in seen.found().items()}
     told = {line.text: line.ran(ran) for line in syntax.statements([tmp_path / "ran.py"], tmp_path)}
     assert told == {
         "def f(x):": True,
@@ -242,7 +242,7 @@ A = np.array([1.0, 2.0, np.nan])
     ],
 )
 def test_a_distance_is_relative_to_the_largest_number(other, distance):
-    assert certify._distance(A, other) == pytest.approx(distance)
+    assert trials.distance(A, other) == pytest.approx(distance)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_distance_is_relative_to_the_largest_number(other, distance):
 )
 def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
     with pytest.raises(ValueError, match="expected FILE:FUNCTION=TEST"):
-        certify.Waivers.read([words])
+        waivers.Waivers.read([words])
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_a_waiver_names_a_function_and_a_test_that_there_is(words):
 )
 def test_a_waiver_of_what_there_is_not_names_what_there_is(words, says):
     with pytest.raises(ValueError, match=says):
-        certify.Waivers.read([words])
+        waivers.Waivers.read([words])
 
 
 def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_path, monkeypatch):
@@ -287,7 +287,7 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
         "masks",
         "gradients.engine",
     )
-    assert certify.Waivers.read(f"{place}={test}" for place in places).tests.keys() == set(places)
+    assert waivers.Waivers.read(f"{place}={test}" for place in places).tests.keys() == set(places)
     (tmp_path / "pruning_lab").mkdir()
     (tmp_path / "pruning_lab" / "gone.py").write_text("def f():\n    return 1\n")
 
@@ -296,13 +296,13 @@ def test_a_waiver_names_a_file_or_a_function_of_today_or_of_the_code_before(tmp_
         assert commit == "before"
         yield tmp_path
 
-    monkeypatch.setattr(certify, "checked_out", checked_out)
-    assert certify.Waivers.read([f"gone:f={test}[1]", f"training.fit={test}"], "before").tests.keys() == {
+    monkeypatch.setattr(waivers, "checked_out", checked_out)
+    assert waivers.Waivers.read([f"gone:f={test}[1]", f"training.fit={test}"], "before").tests.keys() == {
         "gone:f",
         "training.fit",
     }
     with pytest.raises(ValueError, match="'gone:g': there is no such function; there are gone:f"):
-        certify.Waivers.read([f"gone:g={test}"], "before")
+        waivers.Waivers.read([f"gone:g={test}"], "before")
 
 
 # whole trees
@@ -321,7 +321,7 @@ REFUSED = ("a decile", "a boundary", "an exponent")
 @pytest.fixture
 def tree(tmp_path, shelf):
     """A repository with the library and four published records, which today's code made as far as they can tell."""
-    shutil.copytree(source.PACKAGE, tmp_path / "pruning_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(texts.PACKAGE, tmp_path / "pruning_lab", ignore=shutil.ignore_patterns("__pycache__"))
     chosen = {}
     for folder, meta, e in shelf:
         recipe = meta["config"].get("recipe", {})
@@ -476,8 +476,8 @@ def test_a_certificate_lists_waived_constants_apart(tmp_path):
     for old, new in edits:
         text = text.replace(old, new)
     before, after = lines(tmp_path, OLD), lines(tmp_path, text)
-    waivers = certify.Waivers({"m": ["tests/test_x.py"], "m:A.f": ["tests/test_f.py"]})
-    found = certify.told(syntax.changed(before, after), syntax.unproved(before, after), waivers)
+    named = waivers.Waivers({"m": ["tests/test_x.py"], "m:A.f": ["tests/test_f.py"]})
+    found = waivers.told(syntax.changed(before, after), syntax.unproved(before, after), named)
     assert found == dict(
         waived={"m": dict(lines=["g = 1"], tests=["tests/test_x.py"]),
                 "m:A.f": dict(lines=["def f(self, x=2):", "raise TypeError('longer') from error"],
@@ -516,7 +516,7 @@ def test_gradients_of_twins_reach_every_layer_that_histories_name(shelf):
     it.
     """
     found = {e for _, meta, e in shelf if meta["experiment"] == "GradientHistory"}
-    assert all(isinstance(e, GradientHistory) and certify.small(e).snapshots.followed == 50 for e in found)
+    assert all(isinstance(e, GradientHistory) and trials.small(e).snapshots.followed == 50 for e in found)
 
 
 def test_the_cheapest_full_records_are_those_whose_data_are_here(shelf, monkeypatch, tmp_path):

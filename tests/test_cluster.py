@@ -221,7 +221,7 @@ def test_a_failure_is_named_and_its_children_are_left_out(client, capsys):
 def test_workers_make_again_what_other_code_made(client):
     net = Net("old")
     store.run(net, weights=True)
-    file = store._folder(net, "local") / "record.json"
+    file = store.folder_of(net) / "record.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(code=dict(Net="000000000000"))))
     store.forget()
     sweeps.sweep([Curve(net, "first")], client)

@@ -536,7 +536,7 @@ def test_a_file_replaced_while_a_net_trains_leaves_no_record(halves, root, monke
         while_it_trains(patch, replaces, when)
         with pytest.raises(data.Changed, match=f"files of own/{split} were replaced while .* run it again"):
             store.run(OWN)
-    assert not list(store._folder(OWN, "local").parent.glob("*")) and not store.scratch(OWN).exists()
+    assert not list(store.folder_of(OWN).parent.glob("*")) and not store.scratch(OWN).exists()
     assert store.run(OWN).meta["data"][f"own/{split}"] == data.fingerprint("own", split)
 
 
@@ -544,7 +544,7 @@ def test_a_file_that_becomes_unreadable_while_a_net_trains_leaves_no_record(halv
     while_it_trains(monkeypatch, lambda: halves[0].write_bytes(b"half a file"), "after")
     with pytest.raises(data.Changed, match="data files became unreadable while .*cannot be read as .npz"):
         store.run(OWN)
-    assert not store._folder(OWN, "local").exists()
+    assert not store.folder_of(OWN).exists()
 
 
 def test_a_file_written_anew_with_the_same_bytes_or_gone_meanwhile_is_the_one_that_was_read(halves, root, monkeypatch):
@@ -582,7 +582,7 @@ def test_what_a_run_stores_on_its_way_is_refused_with_it(halves, root, monkeypat
         with pytest.raises(data.Changed, match="own/train were replaced while"):
             store.run(look)
     assert store.find(look) is None and store.find(OWN) is None
-    assert store._folder(OWN, "local").exists() == (when == "after")  # what was stored before is sound, of those bytes
+    assert store.folder_of(OWN).exists() == (when == "after")  # what was stored before is sound, of those bytes
     store.run(look)
     assert store.find(OWN).meta["data"] == OWN.data_read()
 
@@ -590,7 +590,7 @@ def test_what_a_run_stores_on_its_way_is_refused_with_it(halves, root, monkeypat
 def test_a_broken_data_file_stops_no_look_at_records_and_is_said_once(halves, capsys):
     store.run(OWN)
     halves[1].write_bytes(b"half a file")
-    store._say.cache_clear()
+    store.forget()
     capsys.readouterr()
     assert store.find(OWN).notes == () and store.find(OWN) is not None
     out = capsys.readouterr().out
@@ -635,7 +635,7 @@ def test_the_whole_half_is_named_only_where_the_others_do_not_say_it(halves, nam
 def test_a_record_of_before_that_does_not_name_the_whole_half_counts(halves, root):
     net = replace(OWN, scale="standardised", limit=4)
     store.run(net)
-    file = store._folder(net, "local") / "record.json"
+    file = store.folder_of(net) / "record.json"
     meta = json.loads(file.read_text())
     del meta["data"]["own/train, whole"]
     file.write_text(json.dumps(meta))

@@ -36,6 +36,50 @@ def test_folders_follow_their_variables(monkeypatch, tmp_path):
     assert environment.cache_folder() == Path.home() / ".cache" / "pruning_lab"
 
 
+def test_a_home_in_a_setting_is_expanded_also_where_no_command_was_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = dict(DATA=environment.data_root, STORE=environment.local_shelf, RESULTS=environment.published_shelf)
+    for name, folder in found.items():
+        monkeypatch.setenv(f"PRUNING_LAB_{name}", "~/x")
+        assert folder() == tmp_path / "x"
+        monkeypatch.setenv(f"PRUNING_LAB_{name}", "~no_such_user/x")
+        with pytest.raises(ValueError, match=f"PRUNING_LAB_{name}='~no_such_user/x' is no folder"):
+            folder()
+        monkeypatch.setenv(f"PRUNING_LAB_{name}", "")
+
+
+HOMELESS = """
+import os, pwd, sys
+for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME"):
+    os.environ.pop(name, None)
+def nobody(*_):
+    raise KeyError("uid not found")
+pwd.getpwuid = pwd.getpwnam = nobody
+from pruning_lab import Recipe, Train, data, run
+from pruning_lab.__main__ import main
+try:
+    record = run(Train("digits", "mlp", Recipe(epochs=1), width=4, limit=40))
+except ValueError as error:
+    sys.exit(str(error))
+assert len(data.load("digits", "test")) and not record.notes and main(["clean", "data"]) == main(["list"]) == 0
+"""
+
+
+def test_a_user_without_a_home_computes_where_both_folders_are_named_and_else_is_told_to_name_them(tmp_path):
+    named = {"PRUNING_LAB_STORE": str(tmp_path / "store"), "PRUNING_LAB_DATA": str(tmp_path / "data")}
+    for given in ({}, *({name: folder} for name, folder in named.items()), named):
+        others = {name: value for name, value in os.environ.items() if name not in named}
+        more = dict(PYTHONPATH=str(ROOT), PRUNING_LAB_RESULTS=str(tmp_path / "none"))
+        done = subprocess.run(
+            [sys.executable, "-c", HOMELESS], env=others | more | given, capture_output=True, text=True
+        )
+        if given == named:
+            assert done.returncode == 0, done.stderr
+        else:
+            told = "this user has no home folder: set PRUNING_LAB_STORE and PRUNING_LAB_DATA to folders of yours"
+            assert done.returncode == 1 and done.stderr.strip() == told, done.stderr
+
+
 def test_plugins_are_named_with_commas(monkeypatch):
     monkeypatch.setenv("PRUNING_LAB_PLUGINS", " one, two.three,,")
     assert environment.plugins() == ["one", "two.three"]

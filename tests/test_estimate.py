@@ -13,8 +13,8 @@ from pruning_lab.__main__ import main
 from pruning_lab.nets import models
 from pruning_lab.records import store
 from pruning_lab.records.experiment import Experiment, Result
-from pruning_lab.running import estimate, sweeps
-from pruning_lab.running.estimate import Step
+from pruning_lab.running import estimate, measuring, sweeps
+from pruning_lab.running.measuring import Step
 from pruning_lab.training.fit import fit
 
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
@@ -97,20 +97,20 @@ def test_nets_that_step_alike_are_measured_once(measured):
 
 
 def test_looks_are_tried_where_short_and_reckoned_where_long(measured, monkeypatch):
-    monkeypatch.setattr(estimate, "_one_look", lambda training: 0.5)
+    monkeypatch.setattr(estimate, "one_look", lambda training: 0.5)
     training = 20 * 0.01 + 4 * TEST * 1e-4
     look = Snapshots(NET, ("fc1",), (0, 3, 20), sample=100)
     assert estimate.estimate([look]).seconds == {look: pytest.approx(training + 3 * 0.5)}  # the net is left on its way
     grads = GradientSnapshots(replace(NET, recipe=replace(RECIPE, iterations=None, epochs=4)), (0, 2, 4), 100)
     assert estimate.estimate([grads]).seconds[grads] == pytest.approx(training + 3 * 0.5)
-    monkeypatch.setattr(estimate, "LONG", 0.01)
+    monkeypatch.setattr(measuring, "LONG", 0.01)
     # two trainings' passes over 100 images, three times; the training sees 640
     reckoned = 0.2 * 2 * 100 * 3 / (32 * 20)
     assert estimate.estimate([grads]).seconds[grads] == pytest.approx(training + reckoned)
 
 
 def test_a_look_that_is_tried_takes_time():
-    assert 0 < estimate._one_look(Snapshots(NET, ("fc1",), (0,), sample=20).training()) < 30
+    assert 0 < measuring.one_look(Snapshots(NET, ("fc1",), (0,), sample=20).training()) < 30
 
 
 def test_what_trains_nothing_takes_its_cost_at_this_speed(measured):
@@ -126,8 +126,8 @@ def test_what_trains_nothing_takes_its_cost_at_this_speed(measured):
 
 def test_the_speed_is_that_of_a_product(monkeypatch):
     clock = iter([(k / 10, k / 10) for k in range(100)])
-    monkeypatch.setattr(estimate, "_clock", lambda: next(clock))
-    assert estimate.speed() == pytest.approx(512**3 / 0.1)
+    monkeypatch.setattr(measuring, "clock", lambda: next(clock))
+    assert measuring.speed() == pytest.approx(512**3 / 0.1)
 
 
 def test_memory_is_weights_gradients_moments_images_and_activations():
@@ -137,19 +137,19 @@ def test_memory_is_weights_gradients_moments_images_and_activations():
     best = dict(holdout=9, keep="lowest_validation_loss")
     for change, copies in ((dict(momentum=0.0), 2), ({}, 3), (dict(optimizer="adam"), 4), (best, 4)):
         net = replace(NET, recipe=replace(RECIPE, **change))
-        assert estimate.peak_bytes(net.training()) == 4 * copies * weights + images + batch
+        assert measuring.peak_bytes(net.training()) == 4 * copies * weights + images + batch
     net = models.build("conv_2", (1, 4, 4), width=2)
     # two layers and their ReLU; pooled, flattened; two layers and theirs, logits
     conv, flat, full = 4 * 2 * 16, 2 * 4 + 2 * 4, 4 * 8 + 10
-    assert estimate.activations(net, (1, 4, 4)) == conv + flat + full
-    assert estimate._batch(replace(NET, limit=20).training()) == 20  # no batch is larger than the set
+    assert measuring.activations(net, (1, 4, 4)) == conv + flat + full
+    assert measuring.batch_of(replace(NET, limit=20).training()) == 20  # no batch is larger than the set
 
 
 def test_on_the_cpu_time_that_others_had_does_not_count(monkeypatch):
     monkeypatch.setenv("PRUNING_LAB_DEVICE", "cpu")
-    assert estimate._between((0.0, 5.0), (10.0, 7.0)) == 2.0 and estimate._between((0.0, 5.0), (1.0, 7.0)) == 1.0
-    monkeypatch.setattr(estimate.environment, "device", lambda: torch.device("meta"))
-    assert estimate._between((0.0, 5.0), (10.0, 7.0)) == 10.0  # a GPU computes while the process waits
+    assert measuring.between((0.0, 5.0), (10.0, 7.0)) == 2.0 and measuring.between((0.0, 5.0), (1.0, 7.0)) == 1.0
+    monkeypatch.setattr(measuring.environment, "device", lambda: torch.device("meta"))
+    assert measuring.between((0.0, 5.0), (10.0, 7.0)) == 10.0  # a GPU computes while the process waits
 
 
 def test_a_measured_step_is_what_a_step_takes():

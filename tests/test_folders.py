@@ -134,6 +134,9 @@ def test_a_user_without_a_home_is_told_which_settings_to_make(monkeypatch, capsy
     assert "set PRUNING_LAB_STORE and PRUNING_LAB_DATA to folders of yours" in err and err.count("\n") == 1
     monkeypatch.setenv("PRUNING_LAB_STORE", str(tmp_path))
     folders.settle("PRUNING_LAB_STORE")
+    assert main(["clean"]) == 0 and "data                0.0 MB" in capsys.readouterr().out
+    (tmp_path / "page.html").write_text("no path of any machine")
+    assert build.machine_paths(tmp_path) == []
 
 
 @pytest.mark.parametrize(

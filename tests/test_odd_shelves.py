@@ -47,11 +47,11 @@ def chapter(tmp_path, monkeypatch):
 
 def forget():
     """Records are read from disk again, where the store does not see by itself that a file is another."""
-    getattr(getattr(store, "_load", None), "cache_clear", tuple)()
+    store.forget()
 
 
 def meta_of(e):
-    return store._folder(e, "local") / "record.json"
+    return store.folder_of(e) / "record.json"
 
 
 def spoil(e, text=None, **change):
@@ -85,7 +85,9 @@ ODD = [
     dict(versions={}), dict(versions=None), dict(device={}), dict(device={"name": 3}), dict(files={}),
     dict(files={"table.csv": 3}), dict(files=None), dict(data={"digits/train": 3}), dict(parents=None),
     dict(code={"UnitCurve": []}), dict(seconds="x"), dict(seconds=None), dict(config=[]),
-    dict(config={"parent": 3}), dict(format="1"),
+    dict(config={"parent": 3}), dict(format="1"), dict(seconds=10**400), dict(peak_memory_bytes=10**400),
+    dict(device={"type": "cpu", "name": "a processor", "threads": 10**400}), dict(version="x"), dict(time="\ud800"),
+    dict(code={"UnitCurve": "\ud800"}), dict(format=[10**400]), dict(seconds=1e300), dict(version=[]),
 ]  # fmt: skip
 
 
@@ -170,7 +172,7 @@ def test_a_record_that_went_before_it_was_published_is_named_and_the_others_are_
 
     def late(e):
         if e == NET:
-            shutil.rmtree(store._folder(e, "local"))
+            shutil.rmtree(store.folder_of(e))
         return publish(e)
 
     monkeypatch.setattr(store, "publish", late)

@@ -20,7 +20,7 @@ import torch
 from pruning_lab.__main__ import main
 from pruning_lab.records import store
 from pruning_lab.records.store import Experiment, Result
-from pruning_lab.running import parcels
+from pruning_lab.running import parcels, sound
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def test_what_is_published_or_never_will_be_or_is_older_stays(tmp_path, shelves)
     for e in (old, shown, private, new):
         store.run(e)
     store.publish(shown)
-    file = store._folder(old, "local") / "record.json"
+    file = store.folder_of(old) / "record.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | dict(time="2020-01-31T12:00:00Z")))
 
     def names(archives):
@@ -145,7 +145,7 @@ def test_what_is_published_or_never_will_be_or_is_older_stays(tmp_path, shelves)
         ("2020-01-31T13:30:00+01:30", both),
     ):
         assert names(parcels.pack(tmp_path / text, since=parcels.time(text)).files) == sorted(expected)
-    assert names(parcels.pack(tmp_path / "one", [store._folder(new, "local")]).files) == [new.key]
+    assert names(parcels.pack(tmp_path / "one", [store.folder_of(new)]).files) == [new.key]
 
 
 def test_the_same_records_are_the_same_bytes(tmp_path):
@@ -190,7 +190,7 @@ def test_what_needs_more_files_is_said_and_can_be_packed_afterwards(tmp_path, mo
     plan = [Parcel(n, 20_000) for n in ("a", "bb", "ccc", "dddd")]
     for k, e in enumerate(plan):
         store.run(e)
-        file = store._folder(e, "local") / "record.json"
+        file = store.folder_of(e) / "record.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | dict(time=f"2026-01-0{k + 1}T00:00:00Z")))
     assert main(["pack", str(tmp_path / "first")]) == 0
     out = capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_a_record_that_no_file_can_hold_is_named_and_the_others_are_packed(tmp_p
 def test_a_broken_record_is_named_and_left_out(tmp_path, capsys, shelves):
     store.run(Parcel("a"))
     store.run(Parcel("b"))
-    (store._folder(Parcel("a"), "local") / "table.csv").write_text("x\n9\n")
+    (store.folder_of(Parcel("a")) / "table.csv").write_text("x\n9\n")
     (shelves / "Parcel" / "odd").mkdir()
     (shelves / "Parcel" / "odd" / "record.json").write_text("[" * 100_000)
     assert main(["pack", str(tmp_path / "out")]) == 0
@@ -335,7 +335,7 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path, elsewhere):
 
 
 def test_members_that_would_fill_the_disk_are_refused_before_they_are_read(tmp_path, elsewhere, monkeypatch):
-    monkeypatch.setattr(parcels, "UNPACKED", 1_000_000)
+    monkeypatch.setattr(sound, "UNPACKED", 1_000_000)
     [file] = packed(tmp_path, Parcel("a"))
     stream = io.BytesIO(file.read_bytes())
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as z:
@@ -426,12 +426,12 @@ def test_arrays_that_would_fill_the_memory_are_refused_by_their_headers(tmp_path
     [file] = packed(tmp_path, Parcel("a"))
     rewritten(file, with_file("arrays.npz", make()))
     there = elsewhere()
-    monkeypatch.setattr(parcels, "IN_MEMORY", 9_000_000)
+    monkeypatch.setattr(sound, "IN_MEMORY", 9_000_000)
     assert peak(lambda: refused([file], says, there)) < 20_000_000
 
 
 def test_the_limit_of_arrays_is_far_above_what_is_published():
-    assert parcels.IN_MEMORY == 256_000_000 and parcels.UNPACKED == 512_000_000
+    assert sound.IN_MEMORY == 256_000_000 and sound.UNPACKED == 512_000_000
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ def test_a_table_of_very_many_columns_is_refused(tmp_path, elsewhere, table):
 
 def test_very_many_members_are_refused_at_once(tmp_path, elsewhere):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
-        for k in range(parcels.MEMBERS + 1):
+        for k in range(sound.MEMBERS + 1):
             z.writestr(f"Parcel/{k}/table.csv", b"")
     refused([tmp_path / "a.zip"], "it has 50,001 members, at most 50,000", elsewhere())
 
@@ -521,7 +521,7 @@ def test_json_that_is_odd_is_one_line(tmp_path, elsewhere, content, capsys):
 
 
 def test_what_is_too_large_to_be_unpacked_is_not_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(parcels, "IN_MEMORY", 1_000_000)
+    monkeypatch.setattr(sound, "IN_MEMORY", 1_000_000)
     store.run(Parcel("large", 2_000_000))
     [said] = parcels.pack(tmp_path / "out").left_out
     assert "arrays.npz would take 2,000,128 bytes" in said and not (tmp_path / "out").exists()
@@ -610,7 +610,7 @@ def test_an_odd_record_is_named_and_left_out_and_the_others_are_taken(tmp_path, 
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_record_that_is_here_is_left_out_of_what_is_packed_and_makes_way(tmp_path, elsewhere, shelves, what):
     archives = packed(tmp_path, Parcel("a"))
-    file = store._folder(Parcel("a"), "local") / "record.json"
+    file = store.folder_of(Parcel("a")) / "record.json"
     sound = file.read_text()
     for number, value in enumerate(ODD[what]):
         file.write_text(json.dumps(json.loads(sound) | {what: value}))
@@ -672,7 +672,7 @@ def test_a_broken_record_that_is_here_makes_way(tmp_path, elsewhere, spoil):
     archives = packed(tmp_path, Parcel("a"))
     elsewhere()
     store.run(Parcel("a"))
-    (store._folder(Parcel("a"), "local") / spoil).write_bytes(b"broken")
+    (store.folder_of(Parcel("a")) / spoil).write_bytes(b"broken")
     assert parcels.unpack(archives).new == (f"Parcel/{Parcel('a').key}",)
     assert store.find(Parcel("a")) is not None
 

@@ -2,6 +2,7 @@
 cleaned away.
 """
 
+import io
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,29 +37,46 @@ def deep(levels):
     return found
 
 
+HUGE, HALF = 10**400, "\ud800"  # a number that no float holds; half a character
+
+
 def odd_records():
     """Changes of a sound `record.json`, each of which makes it one that must not be used."""
     for name in (*record.NEEDED, "seconds", "time", "key", "experiment", "format", "peak_memory_bytes"):
-        for value in (None, "x", [], [1], -1, True, math.nan, {"x": {"y": []}}, {"x": 1}, {"x": None}):
+        for value in (None, "x", [], [1], -1, True, math.nan, {"x": {"y": []}}, {"x": 1}, {"x": None}, HUGE, -HUGE,
+                      1e300, HALF, {"x": HALF}, {"x": HUGE}, deep(300)):  # fmt: skip
             if not (name == "parents" and value in ({"x": None},)) and not (
                 name in ("key", "experiment") and value == "x"
             ):
                 yield name, value
     for field in ("name", "type", "threads"):
-        for value in (None, [], {}, -1, 1.5):
+        for value in (None, [], {}, -1, 1.5, HUGE, HALF, deep(300)):
             yield "device", dict(type="cpu", name="a processor", threads=1) | {field: value}
-    for value in ({"torch": None}, {"torch": 2}, {"numpy": "2"}):
+    for value in ("x", [], {}, 1.5, True, HALF):
+        yield "version", value
+    for value in ({"torch": None}, {"torch": 2}, {"numpy": "2"}, {"torch": HALF}):
         yield "versions", value
     for value in (
         {"digits/train": {}},
         {"digits/train": dict(digest="x")},
         {"digits/train": dict(digest=1, lossy=0)},
+        {"digits/train": dict(digest="x", lossy=HUGE)},
+        {"digits/train": dict(digest=HALF, lossy=0)},
         {"d": 3},
     ):
         yield "data", value
     for value in ({}, {"table.csv": "0"}, {"../x": "0"}, {"table.csv": None}):
         yield "files", value
-    yield "config", dict(name="a", seed=0, rate=0.1, inner=deep(400))
+    for odd in (
+        dict(seed=HUGE),
+        dict(rate=HUGE),
+        dict(rate=math.nan),
+        dict(name=HALF),
+        dict(inner=deep(400)),
+        {HALF: 0},
+    ):
+        yield "config", dict(name="a", seed=0, rate=0.1) | odd
+    yield "of no use to us", HALF
 
 
 ODD = list(odd_records())
@@ -70,9 +89,9 @@ def test_an_odd_record_is_named_and_made_anew_and_stops_nobody(capsys, name, val
     sound.pop(name) if value is None else sound.update({name: value})
     (folder(TOY) / "record.json").write_text(json.dumps(sound))
     capsys.readouterr()
-    assert store.find(TOY) is None
+    assert store.find(TOY) is None and store.gather([TOY]).empty and sweeps.missing([TOY]) == [[TOY]]
     out = capsys.readouterr().out
-    assert out.count("\n") == 1 and (f"record Toy/{TOY.key} (local) is not used: " in out or "do not count" in out)
+    assert out.count("\n") in (1, 3) and (f"record Toy/{TOY.key} (local) is not used: " in out or "do not count" in out)
     sweeps.sweep([TOY, Toy("b")])
     assert store.find(TOY).notes == () and store.find(Toy("b")) and computed() == 3
 
@@ -124,9 +143,27 @@ def test_a_folder_or_nothing_in_place_of_a_file_is_named(capsys, name):
     assert store.run(TOY).weights() and computed() == 2
 
 
+def zipped(member, method=zipfile.ZIP_DEFLATED):
+    """The bytes of a zip of one member."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as z:
+        z.writestr("a.npy", member)
+    return stream.getvalue()
+
+
+def header(shape, descr="'<f8'"):
+    """The bytes of a stored array that says it has a shape, and nothing else."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
 def test_arrays_of_the_wrong_kind_are_named(capsys):
     store.run(TOY)
-    for content in (b"no zip", b"PK\x03\x04" + b"\x00" * 30):
+    odd = [header((10**18,)), header((10**400,)), header((-1,)), header("x"), header((2,), "'|O'"), b"\x93NUMPY"]
+    encrypted = bytearray(zipped(b"x" * 40))
+    for at in (6, encrypted.index(b"PK\x01\x02") + 8):
+        encrypted[at] |= 1
+    for content in (b"no zip", b"PK\x03\x04" + b"\x00" * 30, bytes(encrypted), *map(zipped, odd)):
         (folder(TOY) / "arrays.npz").write_bytes(content)
         files = meta_of(TOY)["files"] | {"arrays.npz": record.checksum(folder(TOY) / "arrays.npz")}
         tamper(TOY, files=files)
@@ -198,12 +235,12 @@ def renamed(self, to):
 if where == "in write":
     np.savez_compressed = die
 elif where == "after storing":
-    store._clear = die
+    store.clear = die
 else:
     Path.rename = renamed
 store.scratch(toy).parent.mkdir(parents=True, exist_ok=True)
 store.scratch(toy).write_text("a state")
-store.write(toy, toy.compute(), store.provenance.here() | store._used(toy, toy.code()) | dict(seconds=1.0)) \\
+store.write(toy, toy.compute(), store.provenance.here() | store.used(toy, toy.code()) | dict(seconds=1.0)) \\
     if where != "after storing" else store.run(toy)
 """
 
@@ -256,7 +293,7 @@ def test_what_another_process_is_writing_is_left_alone():
     state = store.scratch(TOY)
     state.parent.mkdir(parents=True, exist_ok=True)
     state.write_text("a state")
-    with store._lock(TOY):
+    with store.lock(TOY):
         assert store.run(TOY) and part.exists() and state.exists()
         shutil.move(folder(TOY), folder(TOY).with_name("elsewhere"))
         assert store.find(TOY) is None and part.exists()  # between the renames of one that is at it
@@ -312,7 +349,7 @@ def test_publishing_from_older_code_leaves_newer_versions(monkeypatch):
 
 def test_a_result_is_replaced_whole():
     store.run(TOY)
-    made = store.provenance.here() | store._used(TOY, TOY.code()) | dict(seconds=1)
+    made = store.provenance.here() | store.used(TOY, TOY.code()) | dict(seconds=1)
     store.write(TOY, replace(TOY.compute(), table=pd.DataFrame(dict(x=[1]))), made)
     assert list(store.find(TOY).table) == ["x"] and leftovers() == []
 
@@ -328,3 +365,53 @@ def test_a_broken_published_parent_stops_neither_notes_nor_publishing(monkeypatc
     store.run(TOY)
     store.publish(TOY)
     assert len(list(folder(TOY, "published").parent.iterdir())) == 2 and store.superseded(TOY) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(version="2"),
+        dict(version=[HUGE]),
+        dict(seconds=HUGE),
+        dict(config=deep(300)),
+        dict(time=HALF),
+        dict(x=HALF),
+    ],
+    ids=str,
+)
+def test_an_odd_record_beside_it_on_the_published_shelf_stops_no_publishing(monkeypatch, capsys, change):
+    store.run(TOY)
+    tamper(TOY, "published" if store.publish(TOY) else "", **change)
+    monkeypatch.setattr(Toy, "version", 2)
+    store.run(TOY)
+    assert store.superseded(TOY) == [] and store.publish(TOY).is_dir() and store.find(TOY).shelf == "published"
+
+
+def test_an_odd_local_record_is_not_published_and_why_is_said():
+    store.run(TOY)
+    for change in (dict(seconds=HUGE), dict(version="x"), dict(config=deep(400)), dict(device=dict(threads=HUGE))):
+        tamper(TOY, **change)
+        with pytest.raises(ValueError, match="record.json: |it is broken|its settings are not"):
+            store.publish(TOY)
+    assert not folder(TOY, "published").exists()
+
+
+def test_a_file_s_name_that_cannot_be_printed_is_named_all_the_same(capsys):
+    store.run(TOY)
+    (folder(TOY) / os.fsdecode(b"more\xff\n")).write_text("x")
+    assert store.find(TOY) is None
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert "has no checksum of more\\udcff" in out
+
+
+def test_brackets_in_a_name_are_no_pattern():
+    toy = Toy("[a]*")
+    part = folder(toy).parent / f".part-{toy.key}-abc"
+    part.mkdir(parents=True)
+    state = store.scratch(toy)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("a state")
+    assert record.left(folder(toy)) == [part] and store.half_done(toy) == state
+    store.run(toy)
+    assert not part.exists() and not state.exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pruning_lab import Train
-from pruning_lab.records import source
+from pruning_lab.records import imports, source, texts
 from pruning_lab.records.experiment import Experiment
 
 CODE = '''"""A module."""
@@ -79,7 +79,7 @@ def test_the_digest_of_a_folder_sees_all_its_files(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
     for text in ("y = 1\n", "y = 1  # why\n", "y = 2\n"):
         inner.write_text(text)
-        source._file_digest.cache_clear()
+        texts.forget()
         digests.append(source.files_digest(tmp_path))
     inner.rename(tmp_path / "inner" / "c.py")
     digests.append(source.files_digest(tmp_path))
@@ -143,12 +143,12 @@ def tree(tmp_path):
     ],
 )  # fmt: skip
 def test_a_file_rests_on_all_that_it_imports_and_on_nothing_else(tree, file, found):
-    assert source.closure(tree / file, tree / "lib") == {tree / name for name in found.split()}
+    assert imports.closure(tree / file, tree / "lib") == {tree / name for name in found.split()}
 
 
 def test_an_installed_plugin_is_followed_into_itself_alone(tree, monkeypatch):
-    monkeypatch.setattr(source, "NOT_FOLLOWED", {tree / "plug"})
-    assert source.closure(tree / "plug/yours/net.py", tree / "lib") == {
+    monkeypatch.setattr(imports, "NOT_FOLLOWED", {tree / "plug"})
+    assert imports.closure(tree / "plug/yours/net.py", tree / "lib") == {
         tree / f for f in ("plug/yours/net.py", "plug/yours/parts.py", "lib/b.py", "lib/c.py")
     }
 
@@ -157,7 +157,7 @@ def test_code_of_a_class_has_helpers_of_its_module_and_those_of_what_it_imports(
     code = source.code_of(Train, Experiment)
     rooms = {"experiments.train", "training.fit", "data", "nets.architectures", "training.checkpoint", "records.store"}
     assert rooms <= code.keys() and "masks" not in code
-    assert code["training.fit"] == source.digest((source.PACKAGE / "training" / "fit.py").read_text(encoding="utf-8"))
+    assert code["training.fit"] == source.digest((texts.PACKAGE / "training" / "fit.py").read_text(encoding="utf-8"))
 
 
 def module(tmp_path, monkeypatch, text, name="plug_of_mine"):
@@ -168,8 +168,7 @@ def module(tmp_path, monkeypatch, text, name="plug_of_mine"):
     spec = importlib.util.spec_from_file_location(name, file)
     found = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, found)
-    for cached in (source._tree, source._names, source._file_digest, source._digests, source.closure):
-        cached.cache_clear()
+    texts.forget()
     import linecache
 
     linecache.checkcache()
@@ -211,9 +210,9 @@ def second(self):
 
 
 def test_the_source_of_every_file_of_the_library_can_be_read():
-    files = sorted(source.PACKAGE.rglob("*.py"))
-    assert len({source.name_in(f, source.PACKAGE) for f in files}) == len(files) > 80
-    assert all(Path(f).is_file() for file in files for f in source.closure(file.resolve()))
+    files = sorted(texts.PACKAGE.rglob("*.py"))
+    assert len({texts.name_in(f, texts.PACKAGE) for f in files}) == len(files) > 80
+    assert all(Path(f).is_file() for file in files for f in imports.closure(file.resolve()))
 
 
 def test_what_has_no_file_has_no_source_file():
@@ -223,7 +222,7 @@ def test_what_has_no_file_has_no_source_file():
 # what a package's own file says
 
 
-@pytest.mark.parametrize("init", sorted(source.PACKAGE.rglob("__init__.py")), ids=lambda f: f.parent.name)
+@pytest.mark.parametrize("init", sorted(texts.PACKAGE.rglob("__init__.py")), ids=lambda f: f.parent.name)
 def test_a_package_of_the_library_holds_nothing_that_answers_rest_on(init):
     """What takes a name from a package rests on the module where that comes from, and not on the package's own file."""
     for node in ast.parse(init.read_text(encoding="utf-8")).body:
@@ -305,7 +304,7 @@ def test_a_plugin_that_is_gone_from_the_disk_keeps_its_digest(tmp_path, plugin):
     first = source.plugin_digest(sys.modules["gone"].mine)
     for file in tmp_path.glob("gone*.py"):
         file.unlink()
-    source._forget()
+    texts.forget()
     assert source.plugin_digest(sys.modules["gone"].mine) == first
 
 
@@ -377,7 +376,7 @@ assert refused(2, "later")
 @pytest.mark.parametrize("words", [EDITED, LATE], ids=["edited", "late"])
 def test_a_record_never_names_other_code_than_what_ran(tmp_path, words):
     tmp_path = tmp_path.resolve()
-    shutil.copytree(source.PACKAGE, tmp_path / "pruning_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(texts.PACKAGE, tmp_path / "pruning_lab", ignore=shutil.ignore_patterns("__pycache__"))
     if words is LATE:
         file, head = tmp_path / "pruning_lab" / "experiments" / "train.py", "    def compute(self) -> Result:\n"
         assert file.read_text().count(head) == 1
@@ -392,7 +391,7 @@ def test_a_record_never_names_other_code_than_what_ran(tmp_path, words):
         PRUNING_LAB_STORE=str(tmp_path / "store"),
         PRUNING_LAB_RESULTS=str(tmp_path / "results"),
     )
-    command = [sys.executable, "-c", COPY + words, str(tmp_path), source.files_digest(source.PACKAGE)]
+    command = [sys.executable, "-c", COPY + words, str(tmp_path), source.files_digest(texts.PACKAGE)]
     done = subprocess.run(command, env=os.environ | more, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -400,7 +399,7 @@ def test_a_record_never_names_other_code_than_what_ran(tmp_path, words):
 def test_a_file_that_changes_or_goes_before_its_module_is_loaded_is_named(tmp_path, monkeypatch):
     file = tmp_path.resolve() / "seldom.py"
     file.write_text("VALUE = 1\n")
-    monkeypatch.setitem(source._KEPT, file, source._Kept(file.read_text(), "seldom"))
+    monkeypatch.setitem(texts.KEPT, file, texts.Kept(file.read_text(), "seldom"))
     source.see_unchanged(Train, plugins=True)
     for change in (lambda: file.write_text("VALUE = 2\n"), lambda: file.write_bytes(b"\xff"), file.unlink):
         change()
@@ -436,7 +435,7 @@ except ValueError as error:
     raise SystemExit(find(e) is not None)
 raise SystemExit("a record was made")
 """
-    more = dict(PYTHONPATH=os.pathsep.join([str(source.PACKAGE.parent), str(tmp_path)]), PRUNING_LAB_PLUGINS="mine")
+    more = dict(PYTHONPATH=os.pathsep.join([str(texts.PACKAGE.parent), str(tmp_path)]), PRUNING_LAB_PLUGINS="mine")
     more |= dict(PRUNING_LAB_STORE=str(tmp_path / "store"), PRUNING_LAB_RESULTS=str(tmp_path / "results"))
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | more, cwd=tmp_path, capture_output=True, text=True

@@ -111,7 +111,7 @@ def computed():
 
 
 def folder(e, shelf="local"):
-    return store._folder(e, shelf)
+    return store.folder_of(e, shelf)
 
 
 def tamper(e, shelf="local", **change):
@@ -313,6 +313,16 @@ def test_what_a_record_says_of_its_making_is_what_was_there_when_it_began(monkey
     assert found == ("before",) * 5 and provenance.library_digest() == "after"
 
 
+def test_where_the_system_does_not_name_its_processor_its_kind_is_named(monkeypatch):
+    def gone(*_, **__):
+        raise FileNotFoundError("/proc/cpuinfo")
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    assert provenance._processor.__wrapped__() in (platform.processor(), platform.machine())
+    monkeypatch.setattr(Path, "read_text", lambda _: "processor : 0\nmodel name\t: A 9 : b\nmodel name : other\n")
+    assert provenance._processor.__wrapped__() == "A 9 : b"
+
+
 def test_a_record_names_no_host_user_or_path(tmp_path):
     store.run(Toy("a"))
     text = (folder(Toy("a")) / "record.json").read_text()
@@ -356,7 +366,7 @@ def test_a_local_record_made_on_other_data_bytes_does_not_count_and_that_is_said
     monkeypatch.setattr(Toy, "data_read", lambda self: {"digits/train": dict(digest="4567", lossy=0)})
     for name in ("a", "b"):
         tamper(Toy(name), data={"digits/train": dict(digest="0123", lossy=0)})
-    store._say.cache_clear()
+    store.forget()
     assert store.find(Toy("a")) is store.find(Toy("b")) is None
     assert (
         capsys.readouterr().out == "local records made on other data bytes than today's do not count (digits/train)\n"
@@ -633,7 +643,7 @@ def test_what_was_put_is_a_record_like_any_other():
     found = store.run(toy, weights=True)
     assert computed() == 1 and found.shelf == "local" and found.notes == () and found.meta["seconds"] == 1.5
     assert torch.equal(found.weights()["w"], torch.full((2, 2), 3.0))
-    place = store.write(toy, toy.compute(), provenance.here() | store._used(toy, toy.code()))
+    place = store.write(toy, toy.compute(), provenance.here() | store.used(toy, toy.code()))
     other = json.loads((place / "record.json").read_text())
     for name in ("config", "code", "data", "files", "key", "parents", "device", "versions", "git", "library"):
         assert found.meta[name] == other[name], name
@@ -674,11 +684,11 @@ def test_put_waits_for_the_process_that_computes_it_and_then_leaves_its_record()
     toy = Toy("a")
     result = replace(toy.compute(), seconds=9.0)
     putting = threading.Thread(target=store.put, args=(toy, result))
-    with store._lock(toy):
+    with store.lock(toy):
         putting.start()
         putting.join(0.15)
         assert putting.is_alive() and not folder(toy).exists()
-        store.write(toy, result, provenance.here() | store._used(toy, toy.code()) | dict(seconds=2.0))
+        store.write(toy, result, provenance.here() | store.used(toy, toy.code()) | dict(seconds=2.0))
     putting.join(60)
     assert not putting.is_alive() and store.find(toy).meta["seconds"] == 2
 
@@ -725,7 +735,7 @@ def test_code_that_changed_makes_local_records_stale_and_marks_published_ones(ca
     assert published.shelf == "published" and published.standing == "unverified" and computed() == 1
     assert published.notes == (("code", "made by other code than today's (train)"),)
     shutil.rmtree(folder(Toy("a"), "published"))
-    store._say.cache_clear()
+    store.forget()
     capsys.readouterr()
     assert store.find(Toy("a")) is None and store.find(Toy("a")) is None
     out = capsys.readouterr().out
@@ -922,10 +932,10 @@ def test_published_records_have_the_keys_of_their_experiments(monkeypatch):
     for path in chapters.chapters() if found else ():
         for profile in ("night", "gpu", "paper"):
             for e in chapters.plan(path, profile):
-                planned |= {store._folder(x, "published"): x for x in lineage([e])}
+                planned |= {store.folder_of(x, "published"): x for x in lineage([e])}
     for record in found:
         assert record in planned, f"{record.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
-        assert store._read(planned[record], record).meta["key"] == record.name
+        assert store.checked(planned[record], record).meta["key"] == record.name
         assert sorted(f.name for f in record.iterdir()) == ["arrays.npz", "record.json", "table.csv"]
         assert (record / "arrays.npz").stat().st_size <= 1_000_000
     assert sum(f.stat().st_size for f in shelf.rglob("*") if f.is_file()) <= 30_000_000

@@ -35,7 +35,7 @@ from pruning_lab.nets import models
 from pruning_lab.records import certificates, store
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.store import Experiment, Result
-from pruning_lab.running import budget, chapters, estimate, parcels, sweeps
+from pruning_lab.running import budget, chapters, estimate, sound, sweeps
 from pruning_lab.running.workers import task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,7 +135,7 @@ def test_published_nets_are_trained_again_only_for_a_child():
     parent = Parent("p")
     store.run(parent)
     store.publish(parent)
-    (store._folder(parent, "local") / "record.json").unlink()  # another machine: the weights were never published
+    (store.folder_of(parent) / "record.json").unlink()  # another machine: the weights were never published
     assert sweeps.missing([parent]) == []
     assert (
         sweeps.missing([parent, Child(parent)])
@@ -153,7 +153,7 @@ def test_a_published_child_needs_no_parent():
     store.run(child)
     store.publish(child)
     for e in (child, child.parent):
-        (store._folder(e, "local") / "record.json").unlink()
+        (store.folder_of(e) / "record.json").unlink()
     assert sweeps.missing([child]) == []
 
 
@@ -491,7 +491,7 @@ def test_one_odd_experiment_stops_no_plan_and_no_list(odd, capsys, monkeypatch, 
     assert main(["list"]) == 0
     assert capsys.readouterr().out.count(" 2/") == len(PROFILES)
     # other files of tests have a Child of their own
-    monkeypatch.setattr(parcels, "_kinds", lambda: dict(Parent=Parent, Child=Child, Odd=type(bad)))
+    monkeypatch.setattr(sound, "kinds", lambda: dict(Parent=Parent, Child=Child, Odd=type(bad)))
     assert main(["pack", str(tmp_path / "out"), "01"]) == 0
     assert "2 records packed" in capsys.readouterr().out
     assert main(["publish", "01", "--profile", "night"]) == 0

@@ -99,3 +99,27 @@ def test_workers_do_not_outlive_a_sweep_that_is_killed(sweep):
     while group(process.pid):
         assert time.monotonic() < end, "workers go on without anyone who waits for them"
         time.sleep(0.1)
+
+
+WITHOUT = """from pruning_lab import Recipe, Train, pool, sweep
+nets = [Train("digits", "mlp", Recipe(epochs=1), seed, width=4, limit=40) for seed in range(3)]
+{begin}sweep(nets, {executor})
+"""
+GUARD = 'if __name__ == "__main__":\n    '
+
+
+@pytest.mark.parametrize("begin, executor", [("", "pool(2)"), ("", "None"), (GUARD, "pool(2)")], ids=str)
+def test_a_script_without_a_guard_is_told_so_in_one_sentence_and_stores_nothing(tmp_path, begin, executor):
+    script, shelf = tmp_path / "mine.py", tmp_path / "store"
+    script.write_text(WITHOUT.format(begin=begin, executor=executor))
+    more = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", PRUNING_LAB_STORE=str(shelf), PRUNING_LAB_WORKERS="2")
+    done = subprocess.run([sys.executable, str(script)], env=os.environ | more, capture_output=True, text=True)
+    if begin:
+        assert done.returncode == 0 and "3/3 Train" in done.stdout, done.stderr
+        return
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == "" and len(lines) < 12 and not list(shelf.glob("Train/*")), lines
+    assert lines[-1].endswith(
+        f"SweepError: {script} is read by every worker process, and would sweep in each: put what sweeps under "
+        '`if __name__ == "__main__":`'
+    )

@@ -10,23 +10,36 @@ import torch
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this library (`XDG_CACHE_HOME`, else `~/.cache`)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruning_lab"
+    """The user's cache folder for this library (`XDG_CACHE_HOME`, else `~/.cache`). ValueError: there is no home."""
+    try:
+        return (_named("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruning_lab"
+    except RuntimeError as error:
+        how = "set PRUNING_LAB_STORE and PRUNING_LAB_DATA to folders of yours"
+        raise ValueError(f"this user has no home folder: {how}") from error
+
+
+def _named(setting: str) -> Path | None:
+    """The folder that a setting names, `~` expanded; None: it is not set. ValueError: no such home folder."""
+    text = os.environ.get(setting)
+    try:
+        return Path(text).expanduser() if text else None
+    except RuntimeError as error:
+        raise ValueError(f"{setting}={text!r} is no folder ({error}): name one that is there or can be made") from error
 
 
 def data_root() -> Path:
     """Folder of the image sets: `PRUNING_LAB_DATA`, else `data` in the cache folder."""
-    return Path(os.environ.get("PRUNING_LAB_DATA") or cache_folder() / "data")
+    return _named("PRUNING_LAB_DATA") or cache_folder() / "data"
 
 
 def local_shelf() -> Path:
     """Folder of this machine's own records, checkpoints and weights: `PRUNING_LAB_STORE`, else in the cache folder."""
-    return Path(os.environ.get("PRUNING_LAB_STORE") or cache_folder() / "store")
+    return _named("PRUNING_LAB_STORE") or cache_folder() / "store"
 
 
 def published_shelf() -> Path:
     """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` beside the package."""
-    return Path(os.environ.get("PRUNING_LAB_RESULTS") or Path(__file__).parents[2] / "book" / "results")
+    return _named("PRUNING_LAB_RESULTS") or Path(__file__).parents[2] / "book" / "results"
 
 
 def cluster() -> str | None:

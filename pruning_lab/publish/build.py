@@ -462,7 +462,9 @@ def _run(command: list[str]) -> tuple[int, str]:
 
 def machine_paths(html: Path) -> list[str]:
     """The built pages, notebooks, scripts and rows that hold the project's, the environment's or the user's folder."""
-    folders = {str(ROOT), sys.prefix, str(Path.home()) + "/"} - {"/", "//", *SYSTEM}
+    folders = {str(ROOT), sys.prefix} - {"/", *SYSTEM}
+    with suppress(RuntimeError):  # a user without one
+        folders |= {f"{Path.home()}/"} - {"//"}
     found = []
     for path in _below(html):
         if path.suffix not in (".html", ".ipynb", ".js", ".csv", ".txt", ".json", ".md") or "vendor" in path.parts:

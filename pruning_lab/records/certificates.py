@@ -61,17 +61,13 @@ def leads_here(kind: str, digits: str, today: Mapping[str, str], device: str = "
 
 def reached(kind: str, old: str, certificates: Iterable[Mapping[str, Any]], device: str = "cpu") -> set[str]:
     """The states of the code to which certificates lead from an old one, itself included."""
-    steps = [
-        (a, b)
-        for c in certificates
-        if device == "cpu" or c["devices"] == "all"
-        for a, b in c["states"].get(kind, {}).items()
-    ]  # fmt: skip
-    found, waiting = set(), {old}
+    count = [c for c in certificates if device == "cpu" or c["devices"] == "all"]
+    steps = [step for c in count for step in c["states"].get(kind, {}).items()]
+    states, waiting = set(), {old}
     while waiting:
-        found.add(here := waiting.pop())
-        waiting |= {b for a, b in steps if a == here} - found
-    return found
+        states.add(here := waiting.pop())
+        waiting |= {b for a, b in steps if a == here} - states
+    return states
 
 
 def save(certificates: Iterable[Mapping[str, Any]]) -> None:
@@ -90,12 +86,10 @@ def _read(place: Path, _mtime: int) -> tuple[Mapping[str, Any], ...]:
         if found["format"] != FORMAT:
             raise ValueError(f"its format is {found['format']}, this library reads {FORMAT}")
         for c in found["certificates"]:
-            if c["devices"] not in ("cpu", "all") or not all(
-                isinstance(b, str) for s in c["states"].values() for b in s.values()
-            ):
+            ends = [end for steps in c["states"].values() for end in steps.values()]
+            if c["devices"] not in ("cpu", "all") or not all(isinstance(end, str) for end in ends):
                 raise ValueError("a certificate has no devices or no states")
         return tuple(found["certificates"])
     except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(
-            f"{place.name} is broken ({error!r}): take it from git again, or run `python -m pruning_lab certify`"
-        ) from error
+        how = "take it from git again, or run `python -m pruning_lab certify`"
+        raise ValueError(f"{place.name} is broken ({error!r}): {how}") from error

@@ -31,9 +31,8 @@ def room(what: str, folder: Path, half: Path) -> Iterator[None]:
         if (why := reason(error)) is None:
             raise
         half.unlink(missing_ok=True)
-        raise DiskFull(
-            f"{why}: {what} cannot be stored in {folder}{_free(folder)}; nothing half-written stays. {WAYS}"
-        ) from error
+        where = f"{folder}{_free(folder)}"
+        raise DiskFull(f"{why}: {what} cannot be stored in {where}; nothing half-written stays. {WAYS}") from error
 
 
 def below(folder: Path) -> Iterator[Path]:

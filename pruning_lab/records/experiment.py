@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,9 +31,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Training:
-    """The training that an experiment is: whose net and data (a `Train`), by which `Recipe`, and how often a hook looks
-    at the net.
-    """
+    """The training that an experiment is: of which net and data (a `Train`), by which `Recipe`, with which looks."""
 
     net: Any
     recipe: Any
@@ -123,10 +121,15 @@ class Experiment(ABC):
 
 def lineage(experiments: Iterable[Experiment]) -> list[Experiment]:
     """Experiments and all that they are made of, each once, what is built on before what builds on it."""
-    found: dict[Experiment, None] = {}
+    whole: dict[Experiment, None] = {}
     for e in experiments:
-        found |= dict.fromkeys([*lineage(e.made_of()), e])
-    return list(found)
+        whole |= dict.fromkeys([*lineage(e.made_of()), e])
+    return list(whole)
+
+
+def trainings(e: Experiment) -> list[Training]:
+    """The trainings that an experiment and all that it is made of are."""
+    return [found for part in lineage([e]) if (found := part.training()) is not None]
 
 
 def odd(experiments: Iterable[Experiment]) -> dict[Experiment, Exception]:
@@ -134,14 +137,14 @@ def odd(experiments: Iterable[Experiment]) -> dict[Experiment, Exception]:
 
     A plan may hold one whose data, criterion or model is not on this machine.
     """
-    found = {}
+    errors = {}
     for e in experiments:
         try:
             for part in lineage([e]):
                 _ = part.key, part.needs(), part.also_stores()
         except Exception as error:  # whatever a class of somebody else's may raise
-            found[e] = error
-    return found
+            errors[e] = error
+    return errors
 
 
 def named(e: Experiment) -> str:
@@ -157,8 +160,7 @@ def changed(instance: Any) -> dict[str, Any]:
     out = {}
     for f in fields(instance):
         value = getattr(instance, f.name)
-        default = f.default_factory() if f.default_factory is not MISSING else f.default
-        if value != default:
+        if value != _default(f):
             out[f.name] = changed(value) if is_dataclass(value) else json.loads(dumps(value))
     return out
 
@@ -171,8 +173,7 @@ def same(instance: Any, stored: Mapping[str, Any]) -> bool:
     for name, f in names.items():
         value = getattr(instance, name)
         if name not in stored:
-            default = f.default_factory() if f.default_factory is not MISSING else f.default
-            equal = value == default
+            equal = value == _default(f)
         elif is_dataclass(value):
             equal = isinstance(stored[name], Mapping) and same(value, stored[name])
         else:
@@ -180,6 +181,10 @@ def same(instance: Any, stored: Mapping[str, Any]) -> bool:
         if not equal:
             return False
     return True
+
+
+def _default(f: Field) -> Any:
+    return f.default_factory() if f.default_factory is not MISSING else f.default
 
 
 def flat(e: Experiment) -> dict[str, Any]:
@@ -191,9 +196,8 @@ def settings(e: Experiment) -> list[tuple[str, str, Any]]:
     """Short name, full name and value of every field, nested ones included."""
     leaves = list(_leaves(e.config(), ()))
     last = [path[-1] for path, _ in leaves]
-    return [
-        (path[-1] if last.count(path[-1]) == 1 else ".".join(path), ".".join(path), value) for path, value in leaves
-    ]
+    short = [path[-1] if last.count(path[-1]) == 1 else ".".join(path) for path, _ in leaves]
+    return [(name, ".".join(path), value) for name, (path, value) in zip(short, leaves, strict=True)]
 
 
 def _leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:

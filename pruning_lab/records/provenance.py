@@ -6,6 +6,8 @@ import os
 import platform
 import resource
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -14,13 +16,13 @@ from pathlib import Path
 import torch
 
 from .. import environment
-from . import source
+from . import source, texts
 
 
 @lru_cache
 def library_digest() -> str:
     """Digest of the library's whole source."""
-    return source.files_digest(source.PACKAGE)
+    return source.files_digest(texts.PACKAGE)
 
 
 @lru_cache
@@ -30,9 +32,8 @@ def revision() -> dict[str, str | bool | None]:
     def git(*words: str) -> str | None:
         try:
             whole = ["git", "--no-optional-locks", *words]  # a lock that a process dies with would stay
-            answer = subprocess.run(
-                whole, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
-            )
+            told = dict(capture_output=True, text=True, timeout=20, check=True)
+            answer = subprocess.run(whole, cwd=Path(__file__).parent, **told)
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()
@@ -47,34 +48,39 @@ def revision() -> dict[str, str | bool | None]:
 @lru_cache
 def versions() -> dict[str, str]:
     """Versions that can move a result."""
-    return dict(
-        python=platform.python_version(), torch=torch.__version__, numpy=version("numpy"), system=platform.system()
-    )
+    found = dict(python=platform.python_version(), torch=torch.__version__, numpy=version("numpy"))
+    return found | dict(system=platform.system())
 
 
 def device() -> dict[str, str | int]:
     """The device that computes, in words, torch's CPU instructions (others round sums otherwise), and its threads."""
     where = environment.device()
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else _processor()
-    instructions = torch.backends.cpu.get_cpu_capability()
-    return dict(
-        type=where.type,
-        name=name,
-        instructions=instructions,
-        threads=torch.get_num_threads(),
-        cores=os.cpu_count() or 1,
-    )
+    found = dict(type=where.type, name=name, instructions=torch.backends.cpu.get_cpu_capability())
+    return found | dict(threads=torch.get_num_threads(), cores=os.cpu_count() or 1)
+
+
+THREADS = 1  # CPU threads of every run but those that measure time: sums round otherwise with another number
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, this thread computes with `THREADS`, as every run does; afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.is_file()
-        else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        if names := [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]:
+            return names[0]
+    return platform.processor() or platform.machine()
 
 
 def here() -> dict[str, dict | str]:

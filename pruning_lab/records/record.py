@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from filelock import FileLock
 FORMAT = 1
 TABLE, ARRAYS, WEIGHTS, META = "table.csv", "arrays.npz", "weights.safetensors", "record.json"
 NEEDED = ("config", "code", "data", "device", "files", "versions", "parents")  # of record.json, to judge a record by
+MOST = 1e18  # of whatever a record counts, in seconds, bytes or threads: what is shown of it is reckoned in floats
 CACHE_BYTES = 64_000_000  # of tables and arrays that stay in memory
 
 
@@ -45,9 +46,20 @@ def read(folder: Path) -> Stored:
     Raises:
         ValueError: it is broken, with what is wrong. OSError: it cannot be read.
     """
-    stamp = tuple((f.name, (s := f.stat()).st_mtime_ns, s.st_size) for f in sorted(folder.iterdir()))
-    known = _CACHE.get(folder, stamp) or _CACHE.add(folder, stamp, _read(folder))
-    return Stored(known.table.copy(), known.arrays, deepcopy(known.meta))
+    try:
+        stamp = tuple((f.name, (s := f.stat()).st_mtime_ns, s.st_size) for f in sorted(folder.iterdir()))
+        known = _CACHE.get(folder, stamp) or _CACHE.add(folder, stamp, _read(folder))
+        return Stored(known.table.copy(), known.arrays, deepcopy(known.meta))
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # a zip that is none, nesting that nothing copies, arrays that memory does not hold
+        raise ValueError(f"it is broken ({type(error).__name__}: {error})") from error
+
+
+def plain(text: object) -> str:
+    """The text in one line that any terminal shows, not too long."""
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(text))
+    return shown if len(shown) <= 400 else f"{shown[:397]}..."
 
 
 def forget() -> None:
@@ -112,15 +124,16 @@ def _read(folder: Path) -> Stored:
 def _meta(file: Path) -> dict[str, Any]:
     """The contents of a `record.json` that has all by which a record is judged, each of its kind."""
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"record.json is truncated ({error})") from error
+        meta = json.loads(text := file.read_text(encoding="utf-8"))
+        if "\\ud" in text.lower():  # half a character, which can be neither printed nor stored
+            json.dumps(meta, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise ValueError(f"record.json is truncated, or no text ({error})") from error
     except RecursionError as error:
         raise ValueError("record.json is nested too deeply") from error
     if not isinstance(meta, dict) or type(meta.get("format")) is not int or meta["format"] != FORMAT:
-        raise ValueError(
-            f"its format is {meta.get('format') if isinstance(meta, dict) else meta!r}, this library reads {FORMAT}"
-        )
+        told = meta.get("format") if isinstance(meta, dict) else meta
+        raise ValueError(f"its format is {told!r:.100}, this library reads {FORMAT}")
     if lacking := [k for k in NEEDED if not isinstance(meta.get(k), dict)]:
         raise ValueError(f"record.json lacks {', '.join(lacking)}")
     for what, sound in _SOUND.items():
@@ -129,16 +142,16 @@ def _meta(file: Path) -> dict[str, Any]:
     return meta
 
 
-def _texts(found: Any) -> bool:
-    return all(isinstance(v, str) for v in found.values())
+def _texts(*found: Any) -> bool:
+    return all(isinstance(text, str) for text in found)
 
 
 def _count(found: Any) -> bool:
-    return isinstance(found, int) and not isinstance(found, bool) and found >= 0
+    return type(found) is int and 0 <= found <= MOST
 
 
 def _number(found: Any) -> bool:
-    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found) and found >= 0
+    return type(found) in (int, float) and 0 <= found <= MOST
 
 
 def _time(found: Any) -> bool:
@@ -148,33 +161,24 @@ def _time(found: Any) -> bool:
         return False
 
 
-def _data(found: Mapping[str, Any]) -> bool:
-    return all(
-        isinstance(d, dict) and isinstance(d.get("digest"), str) and _count(d.get("lossy")) for d in found.values()
-    )
+def _split(found: Any) -> bool:
+    return isinstance(found, dict) and _texts(found.get("digest")) and _count(found.get("lossy"))
 
 
 _SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "the digests of `code` are no texts": lambda m: _texts(m["code"]),
-    "the checksums of `files` are no texts, or of files that no record has": lambda m: (
-        _texts(m["files"]) and m["files"].keys() <= {TABLE, ARRAYS, WEIGHTS}
-    ),
-    "`parents` are neither checksums nor null": lambda m: all(
-        v is None or isinstance(v, str) for v in m["parents"].values()
-    ),
-    "`data` has no digest and number of lossy images for each split": lambda m: _data(m["data"]),
-    "`device` has no type, name and number of threads": lambda m: (
-        isinstance(m["device"].get("type"), str)
-        and isinstance(m["device"].get("name"), str)
-        and _count(m["device"].get("threads"))
-    ),
-    "`versions` has no torch": lambda m: _texts(m["versions"]) and "torch" in m["versions"],
+    "the digests of `code` are no texts": lambda m: _texts(*m["code"].values()),
+    "the checksums of `files` are no texts": lambda m: _texts(*m["files"].values()),
+    "there are `files` that no record has": lambda m: m["files"].keys() <= {TABLE, ARRAYS, WEIGHTS},
+    "`parents` are neither checksums nor null": lambda m: _texts(*(v for v in m["parents"].values() if v is not None)),
+    "`data` has no digest and number of lossy images for each split": lambda m: all(map(_split, m["data"].values())),
+    "`device` has no type and name": lambda m: _texts(m["device"].get("type"), m["device"].get("name")),
+    "`device` has no number of threads": lambda m: _count(m["device"].get("threads")),
+    "`versions` has no torch": lambda m: _texts(*m["versions"].values()) and "torch" in m["versions"],
     "`seconds` is no number of seconds": lambda m: _number(m.get("seconds")),
     "`peak_memory_bytes` is no number of bytes": lambda m: _number(m.get("peak_memory_bytes")),
     "`time` is no time": lambda m: _time(m.get("time")),
-    "`key` or `experiment` is no name": lambda m: (
-        isinstance(m.get("key"), str) and isinstance(m.get("experiment"), str)
-    ),
+    "`key` or `experiment` is no name": lambda m: _texts(m.get("key"), m.get("experiment")),
+    "`version` is no whole number": lambda m: type(m.get("version", 1)) is int,
 }
 
 
@@ -213,7 +217,7 @@ def place(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 def left(folder: Path) -> list[Path]:
     """What a process that died while it wrote this record has left beside it."""
-    return sorted(folder.parent.glob(f"{_prefix(folder)}-*")) if folder.parent.is_dir() else []
+    return sorted(folder.parent.glob(f"{escape(_prefix(folder))}-*")) if folder.parent.is_dir() else []
 
 
 def recover(folder: Path) -> None:
@@ -225,7 +229,7 @@ def recover(folder: Path) -> None:
         if folder.exists():
             break
         try:
-            _read(part)
+            read(part)
         except (ValueError, OSError):
             continue
         part.chmod(0o755)

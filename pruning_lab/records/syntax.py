@@ -6,10 +6,11 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import source
+from . import texts
 
 DEVICE = re.compile(r"cuda|\bmps\b|device|autocast|tf32|tensor_float|bfloat16|channels_last|fused", re.IGNORECASE)
 
@@ -18,7 +19,7 @@ DEVICE = re.compile(r"cuda|\bmps\b|device|autocast|tf32|tensor_float|bfloat16|ch
 class Line:
     """One statement, of a compound one its head: where it stands, what it says, and rows that show that it ran."""
 
-    file: str  # as `source.name_in` names it
+    file: str  # as `texts.name_in` names it
     where: str  # the functions and classes around it, dots between; "" at the top
     text: str  # without comments, layout and annotations
     rows: range
@@ -43,7 +44,7 @@ class Line:
 
 def statements(files: Iterable[Path], library: Path) -> list[Line]:
     """All statements of some files of a library, imports and docstrings aside."""
-    return [line for f in sorted(files) for line in _body(_parsed(f).body, _Place(source.name_in(f, library)))]
+    return [line for f in sorted(files) for line in _body(_parsed(f).body, _Place(texts.name_in(f, library)))]
 
 
 def changed(old: Iterable[Line], new: Iterable[Line]) -> list[Line]:
@@ -94,9 +95,8 @@ class _Place:
     in_function: bool = False
 
     def line(self, text: str, rows: range, name: str = "", at_import: bool = False) -> Line:
-        return Line(
-            self.file, ".".join(self.where), text, rows, name, " ".join(self.heads), at_import and not self.in_function
-        )
+        where, under = ".".join(self.where), " ".join(self.heads)
+        return Line(self.file, where, text, rows, name, under, at_import and not self.in_function)
 
     def inside(self, head: str) -> _Place:
         return replace(self, heads=(*self.heads, head))
@@ -160,14 +160,9 @@ def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, str]]:
 
 def _head(node: ast.stmt) -> str:
     """What a compound statement says up to its colon, its decorators too."""
-    body = {name: getattr(node, name) for name in ("body", "orelse") if hasattr(node, name)}
-    node.body = [ast.Pass()]
-    if "orelse" in body:
-        node.orelse = []
-    text = ast.unparse(node).removesuffix("pass").rstrip()
-    for name, value in body.items():
-        setattr(node, name, value)
-    return text
+    head = copy(node)
+    head.body, head.orelse = [ast.Pass()], []
+    return ast.unparse(head).removesuffix("pass").rstrip()
 
 
 def _names_values(node: ast.stmt) -> bool:

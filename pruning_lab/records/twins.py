@@ -33,11 +33,8 @@ def rebuild(kind: type, config: Mapping[str, Any]) -> Any:
     hints = typing.get_type_hints(kind)
     values = {}
     for name, value in config.items():
-        inner = [
-            t
-            for t in (hints.get(name), *typing.get_args(hints.get(name)))
-            if isinstance(t, type) and dataclasses.is_dataclass(t)
-        ]
+        kinds = (hints.get(name), *typing.get_args(hints.get(name)))
+        inner = [t for t in kinds if isinstance(t, type) and dataclasses.is_dataclass(t)]
         if isinstance(value, Mapping) and inner:
             value = rebuild(inner[0], value)
         values[name] = tuple(value) if isinstance(value, list) else value
@@ -80,14 +77,10 @@ class Lines:
 
 def arrays(record: Any) -> dict[str, np.ndarray]:
     """All that a record answers, by name: columns of its table, arrays, weights."""
-    columns = {
-        f"table.{k}": np.array(v.tolist(), None if v.dtype.kind in "biuf" else str) for k, v in record.table.items()
-    }
-    return (
-        columns
-        | {f"array.{k}": v for k, v in record.arrays.items()}
-        | {f"weight.{k}": v.numpy() for k, v in record.weights().items()}
-    )
+    columns = {k: (v.tolist(), None if v.dtype.kind in "biuf" else str) for k, v in record.table.items()}
+    named = {f"table.{k}": np.array(*column) for k, column in columns.items()}
+    named |= {f"array.{k}": v for k, v in record.arrays.items()}
+    return named | {f"weight.{k}": v.numpy() for k, v in record.weights().items()}
 
 
 def in_double(function: Callable) -> Callable:

@@ -10,32 +10,27 @@ into the time that is left.
 from __future__ import annotations
 
 import signal
-import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..records import provenance, store
-from ..records.experiment import Experiment, lineage, named, odd
-from ..training import checkpoint
-from . import estimate
-from .lines import ENOUGH, line
-from .sweeps import LONGEST, Limit, OutOfTime, duration, price, told
-from .workers import one_thread
+from ..records import store
+from ..records.experiment import Experiment, lineage, named, odd, trainings
+from ..records.provenance import one_thread
+from .forecast import Forecast
+from .lines import Lines, Paths
+from .sweeps import LONGEST, Limit, OutOfTime, duration, told
 
 if TYPE_CHECKING:
     from .sweeps import _Sweep
 
 ENDING = 5.0  # seconds kept for the end of the process, at most a tenth of the budget
 MEASURING = 0.1  # of the budget, after which no further kind of net is measured
-OVERHEAD = 0.1  # seconds that any run takes beside what it computes: records read and written
 ROOM = 1.1  # times what a run is expected to take must be left, or it is not begun
 AGAIN = 2.0  # seconds after which a run that missed the end of its time is told once more
-SHORT = 0.1  # seconds of measuring from which nothing is said of other programs
 SHOWN = 12  # kinds of run that are listed as not begun
 
 
@@ -43,9 +38,7 @@ class Budget(Limit):
     """A limit of so many seconds of wall-clock time; for one sweep."""
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: no seconds above 0, or more
-        than a year.
-        """
+        """A budget that began at `since` (`time.monotonic()`; default: now). ValueError: none, or more than a year."""
         if not 0 < seconds <= LONGEST:
             raise ValueError(f"a budget of {seconds:g} seconds: expected a number above 0, at most {LONGEST:,}")
         self.seconds = seconds
@@ -60,7 +53,7 @@ class Budget(Limit):
 
     def open(self, experiments: Sequence[Experiment], state: _Sweep) -> None:
         """Estimate what is missing, by a tenth of the time at most."""
-        self.lines = _Lines(experiments, state.waiting)
+        self.lines = Lines(experiments, state.waiting)
         self.slots = state.place.slots
         with self._alarm(), one_thread():
             self.forecast = Forecast(state.waiting, self.left() * MEASURING, self.left())
@@ -71,7 +64,7 @@ class Budget(Limit):
         """The run to begin now, if a worker is free and there is one that fits."""
         if len(state.running) >= self.slots or any(e.alone for e in state.running):
             return []
-        paths = _Paths(state, self.remaining)
+        paths = Paths(state, self.remaining)
         ways = {e: way for e, makers in self.lines.makers.items() if (way := paths.shortest(makers))}
         shared = Counter(run for way in ways.values() for run in way)
         have = self.lines.count(state.stored | state.running.keys())
@@ -118,9 +111,8 @@ class Budget(Limit):
         # what has a record by now ended as the time did
         state.stored |= {e for e in begun if told(lambda e=e: store.find(e, e.has_weights), None)}
         used = time.monotonic() - self.since
-        print(
-            f"{len(state.stored)} of {len(state.costs)} are stored after {used:.0f} s of {self.seconds:g} s", flush=True
-        )
+        stored = f"{len(state.stored)} of {len(state.costs)} are stored"
+        print(f"{stored} after {used:.0f} s of {self.seconds:g} s", flush=True)
         for e in sorted(begun - state.stored, key=named):
             print(f"stopped on its way: {named(e)}; the same command goes on from its last checkpoint", flush=True)
         if state.waiting:
@@ -140,10 +132,8 @@ class Budget(Limit):
         if len(kinds) > SHOWN:
             print(f"  and {len(kinds) - SHOWN} kinds more", flush=True)
         if long := [e for e in waiting if ROOM * seconds[e] > self.seconds]:
-            print(
-                f"{len(long)} of them take longer than such a budget, up to {duration(max(seconds[e] for e in long))}",
-                flush=True,
-            )
+            longest = duration(max(seconds[e] for e in long))
+            print(f"{len(long)} of them take longer than such a budget, up to {longest}", flush=True)
 
     @contextmanager
     def _alarm(self) -> Iterator[None]:
@@ -157,11 +147,8 @@ class Budget(Limit):
         def over(*_: Any) -> None:
             raise OutOfTime
 
-        handler, timer, began = (
-            signal.signal(signal.SIGALRM, over),
-            signal.getitimer(signal.ITIMER_REAL),
-            time.monotonic(),
-        )
+        handler, timer = signal.signal(signal.SIGALRM, over), signal.getitimer(signal.ITIMER_REAL)
+        began = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, self.left(), AGAIN)
         try:
             yield
@@ -172,149 +159,8 @@ class Budget(Limit):
                 signal.setitimer(signal.ITIMER_REAL, max(timer[0] - (time.monotonic() - began), 0.01), timer[1])
 
 
-class Forecast:
-    """Seconds that runs take here: by measured steps, else by `cost()`, and corrected by what others took."""
-
-    def __init__(self, runs: Iterable[Experiment], patience: float, longest: float) -> None:
-        """Measure for about `patience` seconds, cheapest first, and nothing that takes far longer than `longest`.
-
-        What cannot be told of, such as a net whose data are not here, takes nothing: it fails when its turn comes.
-        """
-        self.measured: dict[Any, Any] = {}
-        self.runs = {e: 0.0 for e in runs}
-        self.sums: dict[Any, tuple[float, float]] = {}  # of a kind: seconds that runs took, and those expected of them
-        start, before = time.monotonic(), estimate._clock()
-        late = []
-        for e in sorted(self.runs, key=price):
-            if told(lambda e=e: self._known(e), False) or (
-                time.monotonic() - start < patience and self._rough(e) < 10 * longest
-            ):
-                self.runs[e] = told(lambda e=e: estimate.run_seconds(e, self.measured), 0.0)
-            else:
-                late.append(e)
-        self.load = _load(before, estimate._clock())
-        ratio = self._ratio()
-        for e in late:
-            self.runs[e] = ratio * self._rough(e)
-        self.runs = {e: (self.load * s + OVERHEAD) * (1 - told(lambda e=e: done(e), 0.0)) for e, s in self.runs.items()}
-
-    def _rough(self, e: Experiment) -> float:
-        return told(lambda: estimate.rough_seconds(e, self.measured), 0.0)
-
-    def _known(self, e: Experiment) -> bool:
-        training = e.training()
-        return training is not None and estimate.signature(training) in self.measured
-
-    def _ratio(self) -> float:
-        """Measured over rough seconds, of the trainings that were measured."""
-        both = [(s, estimate.rough_seconds(e, self.measured)) for e, s in self.runs.items() if s and self._known(e)]
-        return statistics.median(s / max(rough, 1e-9) for s, rough in both) if both else 1.0
-
-    def seconds(self, e: Experiment) -> float:
-        """What a run takes, if it takes as much longer than expected as those of its kind did."""
-        took, expected = self.sums.get(kind(e), (1.0, 1.0))
-        return self.runs[e] * took / expected
-
-    def learn(self, e: Experiment, seconds: float, expected: float | None = None) -> None:
-        """Correct what is expected of a kind by what a run of it took."""
-        took, before = self.sums.get(kind(e), (0.0, 0.0))
-        self.sums[kind(e)] = took + max(seconds, 1e-3), before + (self.runs[e] if expected is None else expected)
-
-    def remember(self, experiments: Iterable[Experiment]) -> None:
-        """Learn from records that this device made before, of kinds that are to come."""
-        to_come = {kind(e) for e in self.runs}
-        for e in experiments:
-            if e in self.runs or kind(e) not in to_come or not (e.training() is None or self._known(e)):
-                continue
-            record = store.find(e)
-            if (
-                record is not None
-                and record.shelf == "local"
-                and record.meta["device"]["name"] == provenance.device()["name"]
-            ):
-                expected = self.load * estimate.run_seconds(e, self.measured) + OVERHEAD
-                self.learn(e, float(record.meta["seconds"]) + OVERHEAD, expected)
-
-
-def _load(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """How many times longer things take because others compute here too, from 1 to 4, by what measuring took."""
-    free = estimate._between(before, after)
-    return min(4.0, max(1.0, (after[0] - before[0]) / free)) if free > SHORT else 1.0
-
-
-@lru_cache(maxsize=10_000)
-def kind(e: Experiment) -> tuple:
-    """What two runs share whose times go together: the class, and the nets that they train or are made of."""
-    return type(e).__name__, *told(lambda: _nets(e), [e])
-
-
-def _nets(e: Experiment) -> list[tuple]:
-    trainings = [t for part in lineage([e]) if (t := part.training()) is not None]
-    return list(dict.fromkeys(map(estimate.signature, trainings)))
-
-
-def done(e: Experiment) -> float:
-    """The fraction of a training that an earlier call has behind it, by its checkpoint."""
-    training, file = e.training(), store.half_done(e)
-    if training is None or file is None or (found := checkpoint.load(file)) is None:
-        return 0.0
-    return min(0.99, max(0.0, found[1].get("iteration", 0) / estimate.iterations(training)))
-
-
-class _Lines:
-    """The lines of a plan: which run stores a missing experiment, and what one more net is worth to its line."""
-
-    def __init__(self, experiments: Sequence[Experiment], waiting: Iterable[Experiment]) -> None:
-        by_leaf: dict[Experiment, list[Experiment]] = {}
-        for e in waiting:
-            for stored in (e, *told(e.also_stores, [])):
-                by_leaf.setdefault(stored, []).append(e)
-        self.of = {e: told(lambda e=e: line(e), repr(e)) for e in experiments}
-        self.totals = Counter(self.of.values())
-        self.makers = {e: [e] if e in by_leaf.get(e, ()) else by_leaf[e] for e in experiments if e in by_leaf}
-
-    def count(self, begun: Iterable[Experiment]) -> Counter[str]:
-        """Nets of each line that are stored, or will be by what has begun."""
-        begun = set(begun)
-        return Counter(
-            name for e, name in self.of.items() if begun.intersection(self.makers.get(e, ())) or e not in self.makers
-        )
-
-    def worth(self, e: Experiment, have: Counter[str]) -> float:
-        """What this net is worth to its line."""
-        if self.totals[self.of[e]] < ENOUGH:
-            return 1.0
-        return have[self.of[e]] + 1.0 if have[self.of[e]] < ENOUGH else 0.5
-
-
-class _Paths:
-    """At one moment of a sweep: what has to run, in order, before something is stored."""
-
-    def __init__(self, state: _Sweep, seconds: Callable[[Experiment], float]) -> None:
-        self.state, self.seconds = state, seconds
-        self.known: dict[Experiment, tuple[Experiment, ...] | None] = {}
-
-    def shortest(self, makers: Sequence[Experiment]) -> tuple[Experiment, ...] | None:
-        """The shortest of their ways; empty: one is stored. None: all have failed."""
-        if self.state.stored.intersection(makers):
-            return ()
-        ways = [way for e in makers if (way := self.way(e)) is not None]
-        return min(ways, key=lambda way: sum(map(self.seconds, way)), default=None)
-
-    def way(self, e: Experiment) -> tuple[Experiment, ...] | None:
-        """A run and those that it waits for, these first; None: it has failed, or what it builds on."""
-        if e not in self.known:
-            before = [self.shortest(group) for group in self.state.waiting.get(e, ())]
-            lost = None in before or (e not in self.state.waiting and e not in self.state.running)
-            self.known[e] = None if lost else tuple(dict.fromkeys([run for way in before for run in way] + [e]))
-        return self.known[e]
-
-
 def _words(e: Experiment) -> str:
     """A run in a few words: its class, and the nets and data that it trains or is made of."""
-    nets = dict.fromkeys(
-        f"{t.net.model}{f' {t.net.width}' if t.net.width else ''} on {t.net.dataset}"
-        for part in lineage([e])
-        if (t := part.training()) is not None
-    )
-    return " ".join([type(e).__name__, ", ".join(nets)]).strip()
+    nets = [t.net for t in trainings(e)]
+    words = dict.fromkeys(f"{n.model}{f' {n.width}' if n.width else ''} on {n.dataset}" for n in nets)
+    return " ".join([type(e).__name__, ", ".join(words)]).strip()

@@ -51,10 +51,10 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
         if error.args != (given["profile"],):
             raise
         raise ValueError(f"the plan of {path.stem} has no profile {given['profile']!r}") from error
-    found = names.get("experiments")
-    if not isinstance(found, list) or not all(isinstance(e, Experiment) for e in found):
+    experiments = names.get("experiments")
+    if not isinstance(experiments, list) or not all(isinstance(e, Experiment) for e in experiments):
         raise ValueError(f"the plan of {path.stem} must end in a list `experiments`")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(experiments))
 
 
 def defaults(path: Path) -> dict[str, Any]:

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from .. import environment
 from ..nets import models
 from ..records import source
-from ..records.experiment import Experiment, Training, lineage, named
+from ..records.experiment import Experiment, Training, named, trainings
 from ..records.store import find
 from .workers import Here, task, uninterrupted
 
@@ -65,8 +63,7 @@ def step_work(training: Training) -> float:
 
 def is_small(e: Experiment) -> bool:
     """Whether it may share a GPU: a step of every net that it is made of takes fewer than `SMALL` multiply-adds."""
-    trainings = [t for part in lineage([e]) if (t := part.training()) is not None]
-    return all(step_work(t) < SMALL for t in trainings)
+    return all(step_work(t) < SMALL for t in trainings(e))
 
 
 def gpus(e: Experiment, offered: float) -> float:
@@ -152,27 +149,22 @@ def serving(client: Client, call: Callable[[Experiment], float]) -> Iterator[Clu
 
 
 def _there(e: Experiment, client: dict[str, Any]) -> float:
-    """What a worker runs: refuse what would go wrong unseen, then compute on one CPU thread."""
+    """What a worker runs: refuse what would go wrong unseen, then compute."""
     from distributed import get_worker
 
     if said := _unfit(e, client, get_worker().state.nthreads):
         raise ClusterError(f"worker {get_worker().address} {said}")
-    torch.set_num_threads(1)  # of this thread: a worker computes in another than its main one
     return task(e)
 
 
 def _unfit(e: Experiment, client: dict[str, Any], threads: int) -> str | None:
     """Why this worker must not compute an experiment of that client; None if it may."""
     if threads > 1:
-        return (
-            f"has {threads} threads, which would draw from one generator: "
-            f"start it with --nthreads 1 --nworkers {threads}"
-        )
+        how = f"start it with --nthreads 1 --nworkers {threads}"
+        return f"has {threads} threads, which would draw from one generator: {how}"
     if lacking := set(client["plugins"]) - set(environment.plugins()):
-        return (
-            f"does not load {', '.join(sorted(lacking))}: start it with "
-            f"PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
-        )
+        how = f"start it with PRUNING_LAB_PLUGINS={','.join(client['plugins'])}"
+        return f"does not load {', '.join(sorted(lacking))}: {how}"
     if e.code() != client["code"]:
         other = source.differing(client["code"], e.code())
         return f"has other code than this sweep ({other}): {SAME}"

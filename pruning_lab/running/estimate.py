@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import io
-import time
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 
 from .. import environment
-from ..data import Split
 from ..experiments.cost import SPEED
 from ..records.experiment import Experiment, Training, named
 from ..records.store import find
-from ..training.fit import evaluate, fit
+from . import measuring
+from .measuring import Step, batch_of, images_of, measure, on_cpu, one_look, peak_bytes, speed
 from .sweeps import duration, makers, missing, told
 
 BASE = 500_000_000  # bytes of a process that has loaded Python and torch, on a GPU those of its context
-# steps before the clock counts; blocks of steps, of which the best counts; seconds of a block
-WARM, BLOCKS, BLOCK = 2, 4, 0.05
-LONG = 2.0  # seconds: a look expected to take longer is not tried but reckoned by `cost()`
-
-
-@dataclass(frozen=True)
-class Step:
-    """What was measured of one net: seconds of a training step and of evaluating one image."""
-
-    step: float
-    evaluation: float
 
 
 @dataclass(frozen=True)
@@ -50,9 +34,7 @@ class Estimate:
     left_out: dict[Experiment, str] = field(default_factory=dict)  # of which this cannot be told, and why
 
     def table(self) -> pd.DataFrame:
-        """A row for each kind of run: what, model, width, data, batch, iterations; runs, step_ms, seconds in all, bytes
-        of one.
-        """
+        """A row a kind of run: what it is, its net and data, runs, step_ms, seconds in all, bytes of one."""
         rows = [self._row(e) for e in self.seconds]
         if not rows:
             return pd.DataFrame()
@@ -62,9 +44,8 @@ class Estimate:
         return table.groupby(keys, dropna=False, sort=False).agg(how).reset_index()
 
     def _row(self, e: Experiment) -> dict[str, Any]:
-        row = dict(
-            what=type(e).__name__, model="", width=None, data="", batch=None, iterations=None, runs=1, step_ms=None
-        )
+        row = dict(what=type(e).__name__, model="", width=None, data="", batch=None, iterations=None)
+        row |= dict(runs=1, step_ms=None)
         if t := e.training():
             row |= dict(model=t.net.model, width=t.net.width, data=t.net.dataset, batch=t.recipe.batch)
             row |= dict(iterations=iterations(t), step_ms=1000 * self.steps[e].step)
@@ -82,38 +63,27 @@ class Estimate:
 
     def text(self, workers: int = 1) -> str:
         """The table and the totals, for a terminal."""
-        where = (
-            f"{torch.get_num_threads()} CPU thread{'s' * (torch.get_num_threads() > 1)}"
-            if _cpu()
-            else str(environment.device())
-        )
-        head = (
-            f"{self.stored} of {self.asked} experiments are stored; {len(self.seconds)} runs are missing, "
-            "what these build on included"
-        )
+        threads = torch.get_num_threads()
+        where = f"{threads} CPU thread{'s' * (threads > 1)}" if on_cpu() else str(environment.device())
+        missing = f"{len(self.seconds)} runs are missing, what these build on included"
+        head = f"{self.stored} of {self.asked} experiments are stored; {missing}"
         lines = [head, *self._lines()] if self.seconds else [head]
         lines += [f"left out: {named(e)}: {why}" for e, why in self.left_out.items()]
         for n in sorted({1, workers}) if self.seconds else ():
             seconds, memory = self.total(n)
             who = "in one process" if n == 1 else f"with {n} workers that do not slow each other down"
-            lines.append(
-                f"{who}: about {duration(seconds)}, {memory / 1e9:.1f} GB (estimated from steps measured here, {where})"
-            )
+            takes = f"about {duration(seconds)}, {memory / 1e9:.1f} GB"
+            lines.append(f"{who}: {takes} (estimated from steps measured here, {where})")
         return "\n".join(lines)
 
     def _lines(self) -> list[str]:
-        lines = [
-            f"{'':19} {'net':20} {'data':18} {'runs':>5} {'steps a run':>11} {'a step':>10} {'a run':>12} {'memory':>9}"
-        ]
+        rows = [("", "net", "data", "runs", "steps a run", "a step", "a run", "memory")]
         for row in self.table().itertuples():
             net = row.model + (f" {row.width:.0f}" if pd.notna(row.width) else "")
             steps = (f"{row.iterations:,.0f}", f"{row.step_ms:,.2f} ms") if pd.notna(row.iterations) else ("", "")
-            a_run, memory = _short(row.seconds / row.runs), f"{row.bytes / 1e6:,.0f} MB" if row.bytes else ""
-            lines.append(
-                f"{row.what:19} {net:20} {row.data:18} {row.runs:5} {steps[0]:>11} {steps[1]:>10} "
-                f"{a_run:>12} {memory:>9}"
-            )
-        return lines
+            memory = f"{row.bytes / 1e6:,.0f} MB" if row.bytes else ""
+            rows.append((row.what, net, row.data, row.runs, *steps, _short(row.seconds / row.runs), memory))
+        return ["{:19} {:20} {:18} {:>5} {:>11} {:>10} {:>12} {:>9}".format(*row) for row in rows]
 
 
 def estimate(
@@ -186,65 +156,20 @@ def rough_seconds(e: Experiment, measured: dict[Any, Any]) -> float:
 
 def iterations(training: Training) -> int:
     """Steps of a whole training."""
-    return training.recipe.steps(_images(training))
+    return training.recipe.steps(images_of(training))
 
 
 def signature(training: Training) -> tuple:
     """What the time of a step hangs on: two trainings that agree in it are measured once."""
     net, r = training.net, training.recipe
     images = net.split("train", net.limit).images
-    net_and_images = net.model, net.width, tuple(images.shape[1:]), _batch(training)
+    net_and_images = net.model, net.width, tuple(images.shape[1:]), batch_of(training)
     return (*net_and_images, r.optimizer, bool(r.momentum), r.precision, r.augmentation)
-
-
-def measure(training: Training, say: Callable[[str], None] = lambda _: None) -> Step:
-    """Seconds of one step, the best of a few after a warm-up, and of evaluating one image, on the net's data."""
-    net = training.net
-    say(f"measuring {net.model}{f' {net.width}' if net.width else ''}, batches of {_batch(training)}")
-    first = _timed(training, [1, 2])[0]
-    block = min(20, max(1, round(BLOCK / max(first, 1e-9))))
-    at = [WARM + k * block for k in range(BLOCKS + 1)]
-    blocks = [first] if first > LONG else [t / block for t in _timed(training, at)]
-    test, model = net.split("test"), _fresh(training).to(environment.device())
-    some = replace(test, images=test.images[:1000], labels=test.labels[:1000])
-    evaluation = min(_seconds(lambda: evaluate(model, some)) for _ in range(2 if first > LONG else 3))
-    return Step(min(blocks), evaluation / len(some))
-
-
-def speed() -> float:
-    """Multiply-adds a second of this device in the product of two matrices of 512 rows, the best of a few."""
-    a = torch.ones(512, 512, device=environment.device())
-    return 512**3 / min(_seconds(lambda: a @ a) for _ in range(10))
-
-
-def peak_bytes(training: Training) -> int:
-    """Bytes at the peak of a training: weights, gradients and moments, images, and a batch's input and activations, all
-    in float32.
-    """
-    model, net = _fresh(training), training.net
-    state = sum(p.numel() for p in model.parameters()) * 4
-    moments = 2 if training.recipe.optimizer == "adam" else int(training.recipe.momentum > 0)
-    kept = int(training.recipe.keep != "last")
-    splits = net.split("train", net.limit), net.split("test")
-    images = sum(s.images.nbytes + s.labels.nbytes for s in splits)
-    each = activations(model, tuple(splits[0].images.shape[1:]))
-    return state * (2 + moments + kept) + images + _batch(training) * 4 * (each + splits[0].images[0].numel())
-
-
-def activations(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """Numbers that the layers of a net give out for one image of `shape` (C, H, W): what the way back needs."""
-    counts: list[int] = []
-    meta = deepcopy(model).to("meta").eval()
-    for m in meta.modules():
-        if not list(m.children()):
-            m.register_forward_hook(lambda _, __, out: counts.append(out.numel()))
-    meta(torch.empty(1, *shape, device="meta"))
-    return sum(counts)
 
 
 def _training_seconds(training: Training, step: Step) -> float:
     steps, evaluated = iterations(training), len(training.net.split("test")) + training.recipe.holdout
-    epochs = -(-steps // training.recipe.steps_per_epoch(_images(training)))
+    epochs = -(-steps // training.recipe.steps_per_epoch(images_of(training)))
     return steps * step.step + epochs * step.evaluation * evaluated
 
 
@@ -253,80 +178,10 @@ def _look(e: Experiment, training: Training, step: Step, measured: dict) -> floa
     if not training.looks or training.look is None:
         return 0.0
     more = max(e.cost() / max(training.net.cost(), 1e-12) - 1, 0.0) / training.looks  # in trainings
-    if (expected := more * iterations(training) * step.step) > LONG:
+    if (expected := more * iterations(training) * step.step) > measuring.LONG:
         return expected
     own = [(f.name, getattr(e, f.name)) for f in fields(e) if not isinstance(getattr(e, f.name), Experiment)]
-    return _once(measured, (type(e), signature(training), repr(own)), lambda: _one_look(training))
-
-
-def _one_look(training: Training) -> float:
-    """The best of three; one that takes long is not tried again."""
-    model = _fresh(training).to(environment.device()).eval()
-    first = _seconds(lambda: training.look(1, model))
-    return min([first, *(_seconds(lambda: training.look(1, model)) for _ in range(0 if first > LONG else 2))])
-
-
-def _timed(training: Training, at: list[int]) -> list[float]:
-    """Seconds between those iterations of a training on as many images as that takes."""
-    net, stamps = training.net, []
-    seen, batch = net.split("train", net.limit), _batch(training)
-    rows = torch.arange(at[-1] * batch, device=seen.labels.device) % len(seen)
-    images = replace(seen, images=seen.images[rows], labels=seen.labels[rows])
-    short = dict(batch=batch, iterations=at[-1], epochs=None, drops=(), lr=1e-9, holdout=0, keep="last")
-    recipe = replace(training.recipe, **short)
-
-    def stamp(*_: Any) -> dict[str, float]:
-        stamps.append(_clock())
-        return {}
-
-    # `fit` says what it reached
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        fit(_fresh(training), images, _few(net.split("test")), recipe, hooks=[(at, stamp)])
-    return [_between(a, b) for a, b in zip(stamps, stamps[1:], strict=False)]
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)
-
-
-def _few(split: Split) -> Split:
-    return replace(split, images=split.images[:8], labels=split.labels[:8])
-
-
-def _fresh(training: Training) -> nn.Module:
-    return replace(training.net, start=None).untrained()  # a net that it starts from may not be there yet
-
-
-def _batch(training: Training) -> int:
-    return min(training.recipe.batch, _images(training))
-
-
-def _images(training: Training) -> int:
-    """How many it is trained on. ValueError: its recipe holds out all of them."""
-    return training.recipe.trained_on(len(training.net.split("train", training.net.limit)))
-
-
-def _cpu() -> bool:
-    return environment.device().type == "cpu"
-
-
-def _clock() -> tuple[float, float]:
-    """Seconds that have passed, and that this process has computed; on a GPU once it has done what it was given."""
-    if environment.device().type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter(), time.process_time()
-
-
-def _between(start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Seconds on a free machine: on a CPU no more than was computed, for the rest of the time others had it."""
-    passed, computed = (b - a for a, b in zip(start, end, strict=True))
-    return min(passed, computed) if _cpu() else passed
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = _clock()
-    call()
-    return _between(start, _clock())
+    return _once(measured, (type(e), signature(training), repr(own)), lambda: one_look(training))
 
 
 def _once(known: dict, key: Any, value: Callable[[], Any]) -> Any:
@@ -336,9 +191,7 @@ def _once(known: dict, key: Any, value: Callable[[], Any]) -> Any:
 
 
 def _makespan(seconds: dict[Experiment, float], waits: dict[Experiment, list[list[Experiment]]], workers: int) -> float:
-    """When the last of the runs is done if each begins, in their order, once a worker is free and what it waits for is
-    done.
-    """
+    """When the last run is done if each begins, in order, once a worker is free and what it waits for is done."""
     waiting, done, running, now = dict(waits), set(), [], 0.0
     while waiting or running:
         ready = [e for e, groups in waiting.items() if all(done.issuperset(group) for group in groups)]
@@ -348,3 +201,7 @@ def _makespan(seconds: dict[Experiment, float], waits: dict[Experiment, list[lis
         now, _, e = heapq.heappop(running)
         done.add(e)
     return now
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)

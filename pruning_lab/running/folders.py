@@ -48,9 +48,7 @@ def _folder(name: str, text: str) -> Path:
 
 
 def _nearest(path: Path) -> Path:
-    """A path, or the nearest above it where something stands, a link that leads nowhere included. OSError: it cannot be
-    looked at.
-    """
+    """A path, or the nearest above it where something stands, be it a broken link. OSError: it cannot be looked at."""
     for place in (path, *path.parents):
         with suppress(FileNotFoundError, NotADirectoryError):
             place.lstat()
@@ -60,12 +58,8 @@ def _nearest(path: Path) -> Path:
 
 def _places() -> dict[str, Path]:
     """Setting -> the folder that holds today. ValueError: there is none, for the user has no home folder."""
-    try:
-        return dict(
-            zip(NAMES, (environment.local_shelf(), environment.published_shelf(), environment.data_root()), strict=True)
-        )
-    except RuntimeError as error:
-        raise ValueError(f"{error}: set PRUNING_LAB_STORE and PRUNING_LAB_DATA to folders of yours") from None
+    found = environment.local_shelf(), environment.published_shelf(), environment.data_root()
+    return dict(zip(NAMES, found, strict=True))
 
 
 def _try(name: str, place: Path) -> None:

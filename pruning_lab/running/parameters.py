@@ -38,9 +38,8 @@ def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> 
     for name, value in given.items():
         words, fits = _rule(name, known[name])
         if not (known[name] is None and value is None) and not fits(value):
-            raise ValueError(
-                f"{where}: {name}={_short(value)}: expected {words}{' or None' if known[name] is None else ''}"
-            )
+            or_none = " or None" if known[name] is None else ""
+            raise ValueError(f"{where}: {name}={_short(value)}: expected {words}{or_none}")
 
 
 def check_notebook() -> None:
@@ -67,7 +66,7 @@ def check_cells(sources: Sequence[str]) -> None:
 
 def _assigned(source: str) -> dict[str, Any]:
     """Names and plain values that a cell assigns; none where it is not Python alone."""
-    found = {}
+    values = {}
     try:
         body = ast.parse(source).body
     except SyntaxError:
@@ -76,8 +75,8 @@ def _assigned(source: str) -> dict[str, Any]:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 with suppress(ValueError, TypeError):  # it is no literal
-                    found |= {target.id: _value(node.value)} if isinstance(target, ast.Name) else {}
-    return found
+                    values |= {target.id: _value(node.value)} if isinstance(target, ast.Name) else {}
+    return values
 
 
 def _value(node: ast.expr | None) -> Any:

@@ -74,16 +74,8 @@ def _nets() -> list[Experiment]:
         net("conv_2", augmentation="crop_flip", drops=(3,)),
         net("mlp", holdout=10, keep="lowest_validation_loss", shuffle=False),
     ]
-    noise = Train(
-        "gaussian:digits",
-        "mlp",
-        net("mlp").recipe,
-        width=8,
-        limit=IMAGES,
-        scale="standardised",
-        init="glorot",
-        start=net("mlp"),
-    )
+    on_noise = dict(scale="standardised", init="glorot", start=net("mlp"))
+    noise = Train("gaussian:digits", "mlp", net("mlp").recipe, width=8, limit=IMAGES, **on_noise)
     return [*plain, *precise, *other, noise]
 
 
@@ -117,10 +109,8 @@ def _masks() -> list[Experiment]:
         dict(criterion="random", scope="erk"),
     ]
     children = [MaskedTraining(parents[0], density=0.3, **how) for how in ways]
-    children += [
-        MaskedTraining(parent, c, density=0.3, sample=32) for parent in parents[1:] for c in ("magnitude", "diff")
-    ]
-    return [*sources, *children]
+    others = [(parent, c) for parent in parents[1:] for c in ("magnitude", "diff")]
+    return [*sources, *children, *(MaskedTraining(parent, c, density=0.3, sample=32) for parent, c in others)]
 
 
 def _speed() -> Experiment:
@@ -145,14 +135,13 @@ def run(device: str, say: Callable[[str], None] = print) -> list[Said]:
 
 def _one(e: Experiment, beside: Record | None, compare: bool, say: Callable[[str], None]) -> Said:
     start = time.perf_counter()
-    found = _record(e)
+    record = _record(e)
     seconds = time.perf_counter() - start
-    if isinstance(found, Record):
-        failure = (
-            strange(found.table) or (compare and difference(found.table, beside.table if beside else None)) or None
-        )
+    if isinstance(record, Record):
+        there = beside.table if beside else None
+        failure = strange(record.table) or (difference(record.table, there) if compare else None)
     else:
-        failure = f"{type(found).__name__}: {found}"
+        failure = f"{type(record).__name__}: {record}"
     training = e.training()
     precision = f" in {training.recipe.precision}" if training and training.recipe.precision != "float32" else ""
     words = f"{'FAILED' if failure else 'ok':6} {seconds:6.2f} s  {type(e).__name__} {e.key}{precision}"

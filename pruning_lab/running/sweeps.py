@@ -18,7 +18,7 @@ from ..records.store import find
 from . import cluster
 from .cluster import ClusterError
 from .parameters import PROFILES, check_notebook
-from .workers import Elsewhere, Here, pool, task
+from .workers import Elsewhere, Here, Unguarded, pool, task
 
 __all__ = ["PROFILES", "Executor", "SweepError", "duration", "makers", "missing", "pool", "price", "sweep"]
 
@@ -140,12 +140,18 @@ def told(question: Callable[[], Any], otherwise: Any) -> Any:
 
 def makers(levels: Iterable[Iterable[Experiment]]) -> dict[Experiment, list[list[Experiment]]]:
     """For each missing experiment, in their order, those it waits for: for each missing parent, all that store it."""
-    found: dict[Experiment, list[list[Experiment]]] = {e: [] for level in levels for e in level}
-    store: dict[Experiment, list[Experiment]] = {}
-    for e in found:
+    waiting = [e for level in levels for e in level]
+    by = stored_by(waiting)
+    return {e: [by[p] for p in told(e.needs, []) if p in by] for e in waiting}
+
+
+def stored_by(runs: Iterable[Experiment]) -> dict[Experiment, list[Experiment]]:
+    """For each experiment whose record some runs store, those runs."""
+    by: dict[Experiment, list[Experiment]] = {}
+    for e in runs:
         for made in (e, *told(e.also_stores, [])):
-            store.setdefault(made, []).append(e)
-    return {e: [store[p] for p in told(e.needs, []) if p in store] for e in found}
+            by.setdefault(made, []).append(e)
+    return by
 
 
 def duration(seconds: float) -> str:
@@ -180,6 +186,8 @@ class _Sweep:
                 self.submit()
         except OutOfTime:
             self.place.stop()
+        except Unguarded as error:
+            raise SweepError(str(error)) from None
         except (KeyboardInterrupt, DiskFull, ClusterError, CancelledError) as error:
             self.place.stop()
             stored = len(self.stored)
@@ -213,7 +221,7 @@ class _Sweep:
         """Count an experiment as stored or failed, and say so."""
         try:
             seconds = self.place.result(e)
-        except (DiskFull, ClusterError, CancelledError):
+        except (DiskFull, ClusterError, CancelledError, Unguarded):
             raise
         except Exception as error:  # whatever an experiment may raise: the others are none the worse
             self.failed[e] = error

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing import connection, current_process, get_context, parent_process, resource_tracker
 from queue import Empty, SimpleQueue
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +23,8 @@ from tqdm import tqdm
 from .. import environment
 from ..records.disk import DiskFull
 from ..records.experiment import Experiment
-from ..records.store import THREADS, run
+from ..records.provenance import THREADS
+from ..records.store import run
 
 
 def task(e: Experiment) -> float:
@@ -90,12 +93,28 @@ class Elsewhere(Here):
         """A future of the executor."""
         return self.executor.submit(task, e)
 
+    def result(self, e: Experiment) -> float:
+        """As in this process. Unguarded: no worker could be started for want of a guard in the script."""
+        try:
+            return super().result(e)
+        except BrokenProcessPool:
+            if isinstance(self.executor, Pool):
+                self.executor.see_guard()
+            raise
+
     def stop(self) -> None:
         """End our own workers; take back from others what they would first finish."""
         if isinstance(self.executor, Pool):
             self.executor.stop()
         else:
             super().stop()
+
+
+UNGUARDED = 3  # exit code of a worker that was about to start workers itself
+
+
+class Unguarded(RuntimeError):
+    """The script that sweeps would sweep anew in each worker, which reads the script to know what it defines."""
 
 
 class Pool(ProcessPoolExecutor):
@@ -120,6 +139,14 @@ class Pool(ProcessPoolExecutor):
         for process in list((self._processes or {}).values()):
             process.terminate()
 
+    def see_guard(self) -> None:
+        """Unguarded: that is why a worker of this pool ended, if it is broken."""
+        if self._broken:
+            self._executor_manager_thread.join()  # it waits for all workers before it ends
+        if any(process.exitcode == UNGUARDED for process in (self._processes or {}).values()):
+            how = 'put what sweeps under `if __name__ == "__main__":`'
+            raise Unguarded(f"{sys.argv[0]} is read by every worker process, and would sweep in each: {how}")
+
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> bool | None:
         if kind is not None and issubclass(kind, KeyboardInterrupt | DiskFull):
             self.stop()  # to wait for them would take as long as their trainings
@@ -128,20 +155,11 @@ class Pool(ProcessPoolExecutor):
 
 def pool(workers: int) -> Pool:
     """Worker processes of one CPU thread each: small nets run fastest one a core."""
+    if getattr(current_process(), "_inheriting", False):  # a worker that starts, and reads the script that sweeps
+        raise SystemExit(UNGUARDED)
     # the tracker lets Ctrl-C through when it starts, which must not be in the middle of `submit`
     resource_tracker.ensure_running()
     return Pool(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Inside, this process computes as a worker does; afterwards with as many threads as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
