@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab import gradients
-from pruning_lab.gradients import broadcast, calls, fallback, kept, parts, passes, plan, remembered, sums, verify
+from pruning_lab.gradients import broadcast, calls, fallback, kept, parts, passes, plan, sums, verify
 from pruning_lab.gradients.silent import heard_rows
 from pruning_lab.nets import models
 
