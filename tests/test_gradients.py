@@ -1269,7 +1269,7 @@ def test_rows_for_each_sample_are_tried_before_they_are_trusted():
     here = kept.Kept(model)
     (own,) = calls.run(model, test.images[:3], [model], here)[1][model]
     first = [calls.Place(0, 1)]
-    assert broadcast.row_shape(model, model.p, [own], [(first, first)], here) is None
+    assert broadcast.row_shape(model, model.p, [own], [(first, first)]) is None
     assert_exact(gradients.statistics(model, test), naive(model, test))
 
 

@@ -35,15 +35,13 @@ def replaced(model: nn.Module, rows: Mapping[Tensor, Tensor]) -> Iterator[None]:
             held[name] = p
 
 
-def row_shape(
-    owner: nn.Module, p: Tensor, calls: list[Call], where: list[tuple[list, list]], kept: Kept
-) -> tuple[int, ...] | None:
+def row_shape(owner: nn.Module, p: Tensor, calls: list[Call], where: list[tuple[list, list]]) -> tuple[int, ...] | None:
     """The shape of one sample's row with which a parameter broadcasts over the samples, or None.
 
     Tried on what the module has read that alone depends on it, for three samples. Each is given noise of its own on the
     parameter: together they must give what each gives alone.
     """
-    trials = [_Trial(owner, p, call, *place, kept) for call, place in zip(calls, where, strict=True)]
+    trials = [_Trial(owner, p, call, *place) for call, place in zip(calls, where, strict=True)]
     if not all(trial.tells() for trial in trials):
         return None
     return next((shape for shape in _shapes(p) if all(trial.fits(shape) for trial in trials)), None)
@@ -57,8 +55,15 @@ def _shapes(p: Tensor) -> list[tuple[int, ...]]:
 class _Trial:
     """One call of a module, for three samples, with other tensors in a parameter's place."""
 
-    def __init__(self, owner: nn.Module, p: Tensor, call: Call, read: list, gave: list, kept: Kept):
-        self.owner, self.p, self.call, self.read, self.gave, self.kept = owner, p.detach(), call, read, gave, kept
+    def __init__(self, owner: nn.Module, p: Tensor, call: Call, read: list, gave: list):
+        self.owner, self.p, self.call, self.read, self.gave, self.kept = (
+            owner,
+            p.detach(),
+            call,
+            read,
+            gave,
+            Kept(owner),
+        )
         scale, generator = 0.1 * self.p.abs().mean() + 0.01, torch.Generator().manual_seed(0)
         noise = torch.randn(SAMPLES, *p.shape, generator=generator, dtype=p.dtype)
         self.noise, self.parameter = noise.to(p.device) * scale, p

@@ -100,7 +100,7 @@ class _Work:
         if (how := recall(self.model, mark)) is None:
             return None
         try:
-            return self._sums(Task(self.model, self.loss, self.kept, how), thorough=True), how
+            return self._sums(Task(self.model, self.loss, self.kept, how), recalled=True), how
         except ValueError:  # what changed a fingerprint does not show; a fault of the samples shows again
             forget(self.model)
             return None
@@ -112,7 +112,7 @@ class _Work:
             how = plan(self.model, *first, self._first_losses, self.kept, mixed)
             task = verified(Task(self.model, self.loss, self.kept, how), *first)
             try:
-                return self._sums(task, thorough=False), how
+                return self._sums(task, recalled=False), how
             except NotTold as error:
                 if self.model in error.modules or mixed.issuperset(error.modules):
                     raise
@@ -121,8 +121,8 @@ class _Work:
     def _first_losses(self, out: object, y: Tensor) -> Tensor:
         return losses(self.loss, out, y, "the first images")
 
-    def _sums(self, task: Task, thorough: bool) -> dict[str, Sums]:
-        how, watch = task.how, Watch(task, len(self.images), thorough)
+    def _sums(self, task: Task, recalled: bool) -> dict[str, Sums]:
+        how, watch = task.how, Watch(task, len(self.images), recalled)
         sums = {
             name: Sums(p, self.want, len(self.blocks), self.silent)
             for name, p in how.parameters.items()
@@ -133,7 +133,9 @@ class _Work:
                 own.block = block
             places = watch.chosen(stop - start)
             seen = task.add(*self._samples(slice(start, stop)), sums, f"samples {start} to {stop - 1}", places)
-            watch.check(seen, (self._samples([start + i, watch.partner(start + i)]) for i in places))
+            for i, one in zip(places, seen, strict=True):
+                pair = watch.company(start + i)
+                watch.check(one, *self._samples(pair), pair.index(start + i), i == places[0])
         return sums
 
     def _samples(self, which: slice | list[int]) -> list[Tensor]:

@@ -23,7 +23,7 @@ class Kept:
             (value, value.copy())
             for _, before in self.attributes
             for name, own in before.items()
-            if name != "_parameters"  # other tensors may stand there for a while
+            if name not in PLAIN or name in ("_buffers", "_modules")  # for parameters others may stand for a while
             for value in _containers(own)
         ]
         self.buffers = [(b, b._version, b.detach().clone()) for b in module.buffers()]

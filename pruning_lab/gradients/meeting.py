@@ -42,8 +42,10 @@ def _unlike(leaves: list, places: list[Place | None], n: int) -> int | None:
     return None
 
 
-def entangled(model: nn.Module, where: dict, calls: dict[nn.Module, list[Call]], each: Tensor) -> list[nn.Module]:
-    """Modules that give something for another sample on which the first one's loss or output depends.
+def entangled(
+    model: nn.Module, where: dict, calls: dict[nn.Module, list[Call]], each: Tensor, at: int
+) -> list[nn.Module]:
+    """Modules that give something for another sample on which the loss or output of the one at a place depends.
 
     Outputs and losses `each` [n] may be the same in any company, and yet samples meet, in something that is equal for
     all of them: a mean over a batch of ones. ValueError where it is the loss itself in which they meet.
@@ -54,30 +56,33 @@ def entangled(model: nn.Module, where: dict, calls: dict[nn.Module, list[Call]],
             for edge, place in zip(call.edges, gave, strict=True):
                 if edge is not None and place is not None:
                     given.setdefault((edge, place), []).append(m)
-    total, edges = _of_the_first(model, where, calls, each), list(dict.fromkeys(edge for edge, _ in given))
+    total, edges = _of_one(model, where, calls, each, at), list(dict.fromkeys(edge for edge, _ in given))
     deltas = dict(zip(edges, torch.autograd.grad(total, edges, allow_unused=True, retain_graph=True), strict=True))
-    met = [m for (edge, place), own in given.items() if _others_have_some(deltas[edge], place) for m in own]
+    met = [m for (edge, place), own in given.items() if _others_have_some(deltas[edge], place, at) for m in own]
     if model in met:
         raise ValueError(DEPENDS)
     return list(dict.fromkeys(met))
 
 
-def _of_the_first(model, where, calls, each):
-    """The loss of the first sample, and its outputs in a direction drawn at random: a sure answer has no loss."""
-    generator, total = torch.Generator().manual_seed(0), each[0]
+def _of_one(model, where, calls, each, at):
+    """The loss of a sample, and its outputs in a direction drawn at random: a sure answer has no loss."""
+    generator, total = torch.Generator().manual_seed(0), each[at]
     call, (_, gave) = calls[model][0], where[model][0]
     for leaf, place in zip(call.gave, gave, strict=True):
         if place is not None and leaf.requires_grad:
-            own = place.samples(leaf, slice(0, 1))
+            own = place.samples(leaf, slice(at, at + 1))
             total = total + (own * torch.randn(own.shape, generator=generator, dtype=own.dtype).to(own.device)).sum()
     return total
 
 
-def _others_have_some(delta: Tensor | None, place: Place) -> bool:
+def _others_have_some(delta: Tensor | None, place: Place, at: int) -> bool:
     if delta is None or not delta.numel():
         return False
     rows = place.first(delta).abs()
-    return bool(rows[1:].amax() > torch.finfo(delta.dtype).eps * rows[0].amax())
+    largest = rows.reshape(len(rows), -1).amax(1)
+    own = largest[at].clone()
+    largest[at] = 0
+    return bool((largest > torch.finfo(delta.dtype).eps * own).any())
 
 
 class Seen:

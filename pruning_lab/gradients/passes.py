@@ -132,7 +132,7 @@ def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
         for start in range(0, n, step):
             here = slice(start, min(start + step, n))
             rows = sum(part.form(here) for part in parts)
-            listens = sums.silent and all(isinstance(part, Formed) for part in parts)
+            listens = sums.silent and all(isinstance(part, Formed) and not part.weights for part in parts)
             terms = sum(part.sizes(here) for part in parts) if listens else None
             sums.add(rows, heard=partial(heard, rows, terms) if listens else None)
 

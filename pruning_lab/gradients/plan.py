@@ -76,10 +76,10 @@ def plan(
     out, two = run(model, images[:2].clone(), model.modules(), kept)
     where = _where(two, three)
     _check_alone(model, where, three, loss(out, labels[:2]), each)
-    mixed = {*mixed, *entangled(model, where, three, each)}
+    mixed = {*mixed, *entangled(model, where, three, each, at=1)}
     where = {m: own for m, own in where.items() if m not in mixed}
     how = Plan({name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}, where)
-    _divide(how, model, three, each.sum(), kept)
+    _divide(how, model, three, each.sum())
     how.chunk = _chunk(how, images, three)
     return how
 
@@ -120,14 +120,14 @@ def _where(two, three):
     return where
 
 
-def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor, kept: Kept) -> None:
+def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor) -> None:
     names = {p: name for name, p in how.parameters.items()}
     how.formulas = {m: by for m in calls if m in how.where and (by := formula(m, how.where[m], calls[m]))}
     read: dict[Tensor, list[tuple[nn.Module, str]]] = {}
     for m in how.formulas:
         for own, p in m.named_parameters(recurse=False):
             read.setdefault(p, []).append((m, own))
-    graph, readers = reached(total, []) & names.keys(), None
+    graph, readers, tried = reached(total, []) & names.keys(), None, set()
     loose = reached(total, [c for m in how.formulas for c in calls[m]]) & names.keys()
     for p in [p for p in names if p in graph]:
         if p not in loose:
@@ -137,11 +137,21 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
         own = _owner(how, model, names[p], p, calls, readers)
         # layers whose work would be done again for the sake of p
         inside = any(m is not own and m in how.formulas for m in own.modules())
-        shape = broadcast.row_shape(own, p, calls[own], how.where[own], kept) if inside else None
+        kind = type(own), next(name for name, q in own.named_parameters() if q is p)
+        shape = broadcast.row_shape(own, p, calls[own], how.where[own]) if inside and kind not in tried else None
         if shape is not None:
             how.rows[names[p]] = shape
-        else:
+        else:  # what fails in one block would fail in the next
+            tried.add(kind)
             how.fallback.setdefault(own, []).append(names[p])
+
+
+def divided_alike(how: Plan, calls: dict[nn.Module, list[Call]], total: Tensor) -> bool:
+    """Whether the loss reads the parameters that it read when a plan was made, each through the same layers or not."""
+    names = {p: name for name, p in how.parameters.items()}
+    graph = {names[p] for p in reached(total, []) & names.keys()}
+    loose = {names[p] for p in reached(total, [c for m in how.formulas for c in calls[m]]) & names.keys()}
+    return graph == how.used and loose.isdisjoint(how.sites)
 
 
 def _owner(how, model, name, p, calls, readers):
