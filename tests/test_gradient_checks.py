@@ -16,12 +16,17 @@ def split(images, classes=3):
     return SimpleNamespace(images=images, labels=torch.arange(len(images)) % classes)
 
 
-def naive(model, test, loss=gradients.cross_entropy):
-    """Every sample's gradient in float64, by parameter; each goes twice, as a batch of one is wrong in BatchNorm."""
+def naive(model, test, loss=gradients.cross_entropy, again=False):
+    """Every sample's gradient in float64, by parameter; each goes twice, as a batch of one is wrong in BatchNorm.
+
+    `again`: what evaluation mode has made ready is made again for each.
+    """
     model = copy.deepcopy(model).double()
     rows = {name: [] for name, _ in model.named_parameters()}
     for image, label in zip(test.images, test.labels, strict=True):
         image = image.double() if image.is_floating_point() else image
+        if again:
+            model.train().eval()
         one = loss(model(torch.stack([image, image])), torch.stack([label, label]))[0]
         found = torch.autograd.grad(one, list(model.parameters()), allow_unused=True)
         for (name, p), g in zip(model.named_parameters(), found, strict=True):
