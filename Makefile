@@ -11,6 +11,7 @@ WORKERS ?= -n 3 --dist loadfile --no-loadscope-reorder
 VENV    := .venv
 PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.complete
+PEERS   := $(VENV)/.peers
 
 .PHONY: help env book test soak serve bench clean distclean
 
@@ -53,7 +54,8 @@ serve: $(STAMP)
 
 bench: $(STAMP)
 	@$(PY) -m pip install --quiet --disable-pip-version-check opacus==1.6.0 || echo "no Opacus: the comparison with it is left out"
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
+	@$(PY) -m pip install --quiet --disable-pip-version-check --target $(PEERS) --no-deps timm==1.0.31 huggingface_hub==2.4.0 fsspec backpack-for-pytorch==1.7.1 einops unfoldNd || echo "no timm, no BackPACK: their nets and the comparison are left out"
+	@set -e; export PYTHONPATH="$(PEERS)$${PYTHONPATH:+:$$PYTHONPATH}"; for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
 
 # The environment, the user's cache folder and the local records stay.
 clean:

@@ -1,9 +1,11 @@
-"""Coherence and diffs against one plain forward and backward pass over the same images, `vmap(grad)`, and Opacus where
-it is installed.
+"""Coherence and diffs against one plain forward and backward pass over the same images, `vmap(grad)`, Opacus and
+BackPACK where they are installed; vit_tiny, swin_tiny and convnext_atto where timm is.
 
 Run `python benchmarks/bench_gradients.py`; names of nets after it choose some of them. Pairs alternate, and the ratio
-of each pair counts. Nets are untrained and images are seeded noise: speed hardly depends on either. All give the same
-answer, which is checked. On a GPU (`PRUNING_LAB_DEVICE`) the deep nets see as many images as CIFAR-10 has.
+of each pair counts, least and median: other work on the machine only adds to a time. Nets are untrained and images are
+seeded noise: speed hardly depends on either. All give the same answer, which is checked. On a GPU
+(`PRUNING_LAB_DEVICE`) the deep nets see as many images as CIFAR-10 has. What a first call takes longer is the plan,
+which is kept.
 """
 
 import copy
@@ -15,6 +17,7 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.func import functional_call, grad, vmap
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -27,22 +30,64 @@ PAIRS = 5
 BATCH = 128  # of the plain pass
 
 
+def encoder(shape):
+    """PyTorch's own transformer over patches of 4 x 4 pixels."""
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(128, 4, 256, dropout=0, batch_first=True)
+            self.patches, self.out = nn.Conv2d(shape[0], 128, 4, 4), nn.Linear(128, 10)
+            self.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+
+        def forward(self, x):
+            return self.out(self.encoder(self.patches(x).flatten(2).mT).mean(1))
+
+    return Encoder()
+
+
+def of_timm(name, **kinds):
+    """A function that builds a net of timm; None where the package is not installed."""
+
+    def build(shape):
+        try:
+            environment.import_torchvision()
+            import timm
+        except ImportError:
+            return None
+        return timm.create_model(name, num_classes=10, **kinds)
+
+    return build
+
+
+OTHERS = {  # nets that are not the library's own, and the side of their images
+    "resnet18": (lambda shape: environment.import_torchvision().models.resnet18(num_classes=10), 32),
+    "encoder": (encoder, 32),
+    "vit_tiny": (of_timm("vit_tiny_patch16_224", img_size=112), 112),
+    "swin_tiny": (of_timm("swin_tiny_patch4_window7_224", img_size=112), 112),
+    "convnext_atto": (of_timm("convnext_atto"), 96),
+}
 NETS = {  # images, images for vmap(grad), at most so many plain passes, at least so many times faster than vmap(grad)
     "mlp": (2_000, 20, 2, 30),
     "conv_2": (256, 16, 2, 5),
-    "vit": (64, 8, 3.5, None),
-    "resnet50_cifar": (32, None, 3.5, None),
-    "resnet50": (128, None, 3.5, None),
+    "vit": (64, 8, 1.6, 1),
+    "resnet50_cifar": (32, None, 2.5, None),
+    "resnet50": (128, None, 2.5, None),
+    "resnet18": (64, 8, 2, 1),
+    "encoder": (32, 32, 3, 1),
+    "vit_tiny": (32, 32, 2, 1),
+    "swin_tiny": (32, 32, 2.5, 1),
+    "convnext_atto": (32, 32, 3, 1),
 }
 ON_GPU = {"mlp": (50_000, 200, 2, 30), "conv_2": (50_000, 64, 2, 5), "vit": (50_000, 16, 5, None),
           "resnet50": (50_000, None, 5, None), "resnet50_cifar": (5_000, None, 5, None)}  # fmt: skip
 DEVICE = environment.device()
 
 
-def split(n):
+def split(n, side=32):
     """Noise images and labels in the form of a `Split`."""
     generator = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(n, 3, 32, 32, generator=generator), torch.randint(10, (n,), generator=generator)
+    images, labels = torch.randn(n, 3, side, side, generator=generator), torch.randint(10, (n,), generator=generator)
     return SimpleNamespace(images=images.to(DEVICE), labels=labels.to(DEVICE))
 
 
@@ -89,6 +134,27 @@ def by_opacus(model, test, chunk=8):
     found = _summed(rows(), len(test.labels))
     wrapped.to_standard_module().eval()
     return found
+
+
+def by_backpack(model, test, chunk=8):
+    """BackPACK's, likewise; None where it is not installed or does not know the net's modules."""
+    try:
+        from backpack import backpack, extend
+        from backpack.extensions import BatchGrad
+    except ImportError:
+        return None
+    extended, loss = extend(copy.deepcopy(model), use_converter=False), extend(nn.CrossEntropyLoss(reduction="sum"))
+
+    def rows():
+        for x, y in zip(test.images.split(chunk), test.labels.split(chunk), strict=True):
+            with backpack(BatchGrad()):
+                loss(extended(x), y).backward()
+            yield {name: p.grad_batch for name, p in extended.named_parameters()}
+
+    try:
+        return _summed(rows(), len(test.labels))
+    except (AttributeError, NotImplementedError):
+        return None
 
 
 def _summed(chunks, n):
@@ -150,17 +216,31 @@ def check(model, test):
     assert abs(found.coherence() / slow.coherence() - 1) < 1e-9
 
 
+def built(name):
+    """A net and the side of its images; None where its package is not installed."""
+    torch.manual_seed(0)
+    if name not in OTHERS:
+        return models.build(name, (3, 32, 32)), 32
+    build, side = OTHERS[name]
+    return build((3, side, side)), side
+
+
 def measure(name):
     """All ratios of one net."""
     n, few, most, faster = (ON_GPU if DEVICE.type == "cuda" else NETS)[name]
-    torch.manual_seed(0)
-    model, test = models.build(name, (3, 32, 32)).to(DEVICE).eval(), split(n)
+    model, side = built(name)
+    if model is None:
+        print(f"{name}: not installed", flush=True)
+        return
+    model, test = model.to(DEVICE).eval(), split(n, side)
     print(
         f"{name}: {n} images, {sum(p.numel() for p in model.parameters()):,} parameters, "
         f"{torch.get_num_threads()} threads",
         flush=True,
     )
-    check(model, split(3))
+    check(model, split(3, side))
+    first, again = (seconds(ours, model, test)[0] for _ in range(2))
+    print(f"  the first call takes {first - again:.2f} s more than the next, {again:.2f} s", flush=True)
     for want in ({"diffs", "coherence"}, {"diffs"}, {"coherence"}):
         ratios = [seconds(ours, model, test, want)[0] / seconds(plain, model, test)[0] for _ in range(PAIRS + 1)][1:]
         report(
@@ -168,13 +248,24 @@ def measure(name):
             ratios,
             f"at most {most} is wanted" if len(want) == 2 else "for comparison",
         )
-    half = SimpleNamespace(images=test.images[: n // 2], labels=test.labels[: n // 2])
-    ratios = [seconds(ours, model, test)[0] / seconds(ours, model, half)[0] for _ in range(PAIRS)]
-    report("all images over half of them", ratios, "about 2: linear in samples")
+    marginal(model, test)
     if few is not None:
         bound = f"at least {faster} is wanted" if faster else "for comparison"
-        report("vmap(grad) over ours", against(by_vmap, model, test, split(few), n / few), bound)
-        report("Opacus over ours", against(by_opacus, model, test, split(few), n / few), "for comparison")
+        some = split(few, side)
+        report("vmap(grad) over ours", against(by_vmap, model, test, some, n / few), bound)
+        report("Opacus over ours", against(by_opacus, model, test, some, n / few), "for comparison")
+        report("BackPACK over ours", against(by_backpack, model, test, some, n / few), "for comparison")
+
+
+def marginal(model, test):
+    """What each further image costs, in plain passes, and what is fixed: best of several runs on all and on half."""
+    n = len(test.labels)
+    half = SimpleNamespace(images=test.images[: n // 2], labels=test.labels[: n // 2])
+    times = {(way, part): min(seconds(way, model, part_of)[0] for _ in range(PAIRS))
+             for way in (ours, plain) for part, part_of in (("all", test), ("half", half))}  # fmt: skip
+    more = {way: times[way, "all"] - times[way, "half"] for way in (ours, plain)}
+    fixed = times[ours, "half"] - more[ours] * (n // 2) / (n - n // 2)
+    print(f"  an image more costs {more[ours] / more[plain]:.2f} plain passes; {fixed:.3f} s are fixed", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_lab import gradients
-from pruning_lab.gradients import engine, free, other, parts, plan, sums
+from pruning_lab.gradients import broadcast, calls, fallback, kept, parts, passes, plan, sums, verify
 from pruning_lab.gradients.silent import heard_rows
 from pruning_lab.nets import models
 
@@ -427,7 +427,7 @@ def test_chunks_strips_and_what_else_is_wanted_change_nothing(name, monkeypatch)
     model = model.double()
     whole = gradients.statistics(model, test)
     monkeypatch.setattr(sums, "BYTES", {"cpu": SMALL})
-    monkeypatch.setattr(other, "_MORE", 2)
+    monkeypatch.setattr(fallback, "_MORE", 2)
     for chunk, want in ((4, {"diffs"}), (5, {"coherence"}), (6, {"mean"}), (4, {"diffs", "coherence"})):
         some = gradients.statistics(model, test, chunk=chunk, want=want)
         assert bool(some.mean) == bool(want & {"mean", "coherence"}) and bool(some.diffs) == ("diffs" in want)
@@ -794,10 +794,10 @@ def test_which_way_each_parameter_goes(monkeypatch):
         "weight norm": {"ParametrizedLinear"},
     }.items():
         gradients.statistics(*case(name))
-        assert {type(m).__name__ for m in found[-1].others} == others, name
-        assert set(found[-1].free) == ({"cls", "pos", "scale"} if name.startswith("vit") else set())
+        assert {type(m).__name__ for m in found[-1].fallback} == others, name
+        assert set(found[-1].rows) == ({"cls", "pos", "scale"} if name.startswith("vit") else set())
     gradients.statistics(*case("vit, token repeated"))
-    assert set(found[-1].free) == {"pos", "scale"}
+    assert set(found[-1].rows) == {"pos", "scale"}
 
 
 # What is kept and what it costs
@@ -824,7 +824,7 @@ def test_no_tensor_holds_every_samples_gradient(name, monkeypatch):
     n = 80
     test = part(test, torch.arange(n) % 13)
     monkeypatch.setattr(sums, "BYTES", {"cpu": 2**10})
-    monkeypatch.setattr(other, "_MORE", 1)
+    monkeypatch.setattr(fallback, "_MORE", 1)
     with Largest() as largest:
         gradients.statistics(model, test, chunk=2)
     biggest = max(p.numel() for p in model.parameters())
@@ -848,10 +848,10 @@ def test_a_convolution_used_twice_unfolds_few_samples_at_once(monkeypatch):
 
 
 def test_the_first_images_are_checked_once(monkeypatch):
-    passes, one = [], engine._pass
-    monkeypatch.setattr(engine, "_pass", lambda *args: (passes.append(len(args[1])), one(*args)))
+    seen, add = [], passes.Task.add
+    monkeypatch.setattr(passes.Task, "add", lambda task, x, *rest: (seen.append(len(x)), add(task, x, *rest))[1])
     gradients.statistics(*case("conv_2"))
-    assert passes == [3, 13]
+    assert seen == [3, 13]
 
 
 def flops(call):
@@ -872,9 +872,8 @@ def test_products_cost_what_a_plain_backward_pass_costs(name, want, most, monkey
     plain = flops(
         lambda: torch.autograd.grad(F.cross_entropy(model(test.images), test.labels), list(model.parameters()))
     )
-    how, monkey = plan.plan(model, test.images[:3], test.labels[:3], gradients.cross_entropy), monkeypatch.setattr
-    monkey(engine, "plan", lambda *_: how)
-    monkey(engine, "_verify", lambda *_: None)
+    gradients.statistics(model, test, want=want)  # makes the plan
+    monkeypatch.setattr(verify.Watch, "chosen", lambda *_: [])
     assert flops(lambda: gradients.statistics(model, test, want=want)) <= most * plain
 
 
@@ -1266,9 +1265,11 @@ def test_an_input_that_is_changed_for_some_images_only_is_refused():
 def test_rows_for_each_sample_are_tried_before_they_are_trusted():
     """A row may fit by shape and still be another sample's."""
     wrong = Function(lambda m, x: m.out(x + m.p.flip(0)), p=nn.Parameter(torch.rand(1, 6)), out=nn.Linear(6, CLASSES))
-    images = split((6,)).images[:3]
-    assert free.row_shape(wrong, wrong.p, images) is None
     model, test = wrong.eval(), split((6,))
+    here = kept.Kept(model)
+    (own,) = calls.run(model, test.images[:3], [model], here)[1][model]
+    first = [calls.Place(0, 1)]
+    assert broadcast.row_shape(model, model.p, [own], [(first, first)]) is None
     assert_exact(gradients.statistics(model, test), naive(model, test))
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from .kept import Kept
+
 
 class Place(NamedTuple):
     """Where samples stand in a tensor: along dimension `dim`, `share` entries each, one sample after the other."""
@@ -54,8 +56,11 @@ def _edge(leaf: object) -> GradientEdge | None:
     return get_gradient_edge(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else None
 
 
-def run(model: nn.Module, images: Tensor, modules: Iterable[nn.Module]) -> tuple[object, dict[nn.Module, list[Call]]]:
-    """The model's output and, module by module, the calls in their order."""
+def run(
+    model: nn.Module, images: Tensor, modules: Iterable[nn.Module], kept: Kept
+) -> tuple[object, dict[nn.Module, list[Call]]]:
+    """The model's output, beginning from what it held at first, and, module by module, the calls in their order."""
+    kept.restore()
     calls: dict[nn.Module, list[Call]] = {}
     open_calls: list[Call] = []
 
@@ -85,8 +90,8 @@ def places(two: list, three: list) -> list[Place | None] | None:
     """
     if len(two) != len(three):
         return None
-    found = [_place(a, b) for a, b in zip(two, three, strict=True)]
-    return None if any(place is False for place in found) else found
+    each = [_place(a, b) for a, b in zip(two, three, strict=True)]
+    return None if any(place is False for place in each) else each
 
 
 def _place(a: object, b: object) -> Place | None | bool:
@@ -114,3 +119,8 @@ def _alike(a: Tensor, b: Tensor) -> bool:
         return torch.equal(a, b)
     scale = a.nan_to_num(0, 0, 0).abs().amax() if a.numel() else 0
     return bool(((a == b) | ((a - b).abs() <= 1e-3 * scale)).all())
+
+
+def detached(leaves: list) -> list:
+    """Leaves of arguments, tensors without their graph."""
+    return [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]

@@ -1,23 +1,24 @@
-"""One pass over a split: forward, back to the layers' outputs, and from there each layer's own way to its sums."""
+"""One pass over a split, a few samples at a time, and what is made of the sums."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..precision import tensor_float_32
-from .asked import check_finite, checked, some
-from .calls import Call, run
-from .free import replaced
+from .checks import checked
+from .kept import Kept, as_it_was
 from .loss import Loss, cross_entropy, losses
-from .other import NotAlone, Other
-from .parts import Formed, Part
-from .plan import FORMULAS, Plan, plan
+from .meeting import NotTold
+from .passes import Task
+from .plan import Plan, plan
+from .remembered import fingerprint, forget, recall, remember
 from .result import Statistics
-from .silent import SILENT, heard
-from .sums import Sums, budget
+from .silent import SILENT
+from .sums import Sums
+from .verify import Watch, verified
 
 
 def statistics(
@@ -31,11 +32,11 @@ def statistics(
 ) -> Statistics:
     """Mean, mean sign (diffs) and coherence of the gradients of all samples, exactly; the model stays as it is.
 
-    No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Random
-    layers
-    other than dropout are found only if they change the answer for the first three samples: use `model.eval()`. In
-    float32, PyTorch's backward pass of a norm over positions has lost the gradient itself where inputs lie 1e4 spreads
-    from zero: use float64 there.
+    No sample's gradient is kept, and no layer's gradients are formed for more samples than a byte budget allows. Who
+    gives which gradient is found with the first three samples, and kept for the next call with the same model; a few
+    samples of every chunk are passed once more in other company, and must give the same. Random layers other than
+    dropout are found only if they change the answer for these: use `model.eval()`. In float32, PyTorch's backward pass
+    of a norm over positions has lost the gradient itself where inputs lie 1e4 spreads from zero: use float64 there.
 
     Args:
         split: a `data.Split`, or anything with `images` [N, ...] and `labels` [N, ...].
@@ -58,35 +59,14 @@ def statistics(
             differentiate.
     """
     images, labels = checked(model, split, chunk, want, groups, silent)
-    want = frozenset(want)
-    with _settled(next(model.parameters()).device), _buffers_kept(model):
-        first = [_ready(model, t[:3]) for t in (images, labels)]
-        how = plan(model, *first, lambda out, y: losses(loss, out, y, "the first images"))
-        _verify(model, *first, loss, how)
-        blocks = _blocks(len(images), groups)
-        sums = {name: Sums(p, want, len(blocks), silent) for name, p in how.parameters.items() if name in how.used}
-        others = _others(how)
-        for block, start, stop in _pieces(blocks, chunk or how.chunk):
-            for kept in sums.values():
-                kept.block = block
-            x, y = (_ready(model, t[start:stop]) for t in (images, labels))
-            _pass(model, x, y, loss, how, others, sums, f"samples {start} to {stop - 1}")
-    return _result(model, sums, blocks, want, how.used)
-
-
-# A few samples at a time
-
-
-def _blocks(n, groups):
-    """First and last + 1 of each block of samples, as equal as can be."""
-    g = groups or 1
-    return [(n * b // g, n * (b + 1) // g) for b in range(g)]
-
-
-def _pieces(blocks, chunk) -> Iterator[tuple[int, int, int]]:
-    for block, (first, last) in enumerate(blocks):
-        for start in range(first, last, chunk):
-            yield block, start, min(start + chunk, last)
+    blocks = _blocks(len(images), groups)
+    with _settled(next(model.parameters()).device):
+        mark = fingerprint(model, *(_ready(model, t[:1]) for t in (images, labels)), loss)
+        with as_it_was(model) as kept:
+            work = _Work(model, images, labels, loss, kept, frozenset(want), blocks, chunk, silent)
+            sums, how = work.recalled(mark) or work.planned()
+        remember(model, mark, how)
+    return _result(model, sums, blocks, work.want, how.used)
 
 
 @contextmanager
@@ -101,22 +81,65 @@ def _settled(device):
         yield
 
 
-@contextmanager
-def _buffers_kept(model):
-    """Puts buffers back that a pass changes, such as a spectral norm's in training mode."""
-    before = [
-        (m._buffers, name, b, b._version, b.clone())
-        for m in model.modules()
-        for name, b in m._buffers.items()
-        if b is not None
-    ]
-    try:
-        yield
-    finally:
-        for held, name, buffer, version, value in before:
-            held[name] = buffer
-            if buffer._version != version:
-                buffer.data.copy_(value)
+@dataclass
+class _Work:
+    """What is asked for, and the ways to it: a plan of an earlier call, or one that is made."""
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    loss: Loss
+    kept: Kept
+    want: frozenset[str]
+    blocks: list[tuple[int, int]]
+    chunk: int | None
+    silent: float
+
+    def recalled(self, mark: list) -> tuple[dict[str, Sums], Plan] | None:
+        """Sums by the plan of an earlier call, or None: there is none, or it does not hold any more."""
+        if (how := recall(self.model, mark)) is None:
+            return None
+        try:
+            return self._sums(Task(self.model, self.loss, self.kept, how), recalled=True), how
+        except ValueError:  # what changed a fingerprint does not show; a fault of the samples shows again
+            forget(self.model)
+            return None
+
+    def planned(self) -> tuple[dict[str, Sums], Plan]:
+        """Sums by a plan of today; where a chunk shows that samples cannot be told apart in a module, without it."""
+        first, mixed = [_ready(self.model, t[:3]) for t in (self.images, self.labels)], set()
+        while True:
+            how = plan(self.model, *first, self._first_losses, self.kept, mixed)
+            task = verified(Task(self.model, self.loss, self.kept, how), *first)
+            try:
+                return self._sums(task, recalled=False), how
+            except NotTold as error:
+                if self.model in error.modules or mixed.issuperset(error.modules):
+                    raise
+                mixed |= set(error.modules)
+
+    def _first_losses(self, out: object, y: Tensor) -> Tensor:
+        return losses(self.loss, out, y, "the first images")
+
+    def _sums(self, task: Task, recalled: bool) -> dict[str, Sums]:
+        how, watch = task.how, Watch(task, len(self.images), recalled)
+        sums = {
+            name: Sums(p, self.want, len(self.blocks), self.silent)
+            for name, p in how.parameters.items()
+            if name in how.used
+        }
+        for block, start, stop in _pieces(self.blocks, self.chunk or how.chunk):
+            for own in sums.values():
+                own.block = block
+            places = watch.chosen(stop - start)
+            seen = task.add(*self._samples(slice(start, stop)), sums, f"samples {start} to {stop - 1}", places)
+            for i, one in zip(places, seen, strict=True):
+                pair = watch.company(start + i)
+                watch.check(one, *self._samples(pair), pair.index(start + i), i == places[0])
+        return sums
+
+    def _samples(self, which: slice | list[int]) -> list[Tensor]:
+        return [_ready(self.model, t[which]) for t in (self.images, self.labels)]
 
 
 def _ready(model, t):
@@ -126,150 +149,16 @@ def _ready(model, t):
     return t.to(p.device, p.dtype if t.is_floating_point() else t.dtype)
 
 
-def _verify(model: nn.Module, x: Tensor, y: Tensor, loss: Loss, how: Plan) -> None:
-    """Compares the sum over a few samples with autograd's gradient; one that differs goes to the model as a whole.
-
-    The walk along the graph is exact but for what modules hand to each other behind its back, such as an attribute.
-    """
-    parameters = {name: p for name, p in how.parameters.items() if name in how.used}
-    total = losses(loss, model(x), y, "the first samples").sum()
-    # a sparse embedding's gradient is not dense
-    expected = [g.to_dense() for g in torch.autograd.grad(total, list(parameters.values()))]
-    check_finite(expected, "the first samples")
-    largest = max(float(g.abs().max()) for g in expected)
-    for last in (False, True):
-        sums = {name: Sums(p, frozenset({"mean"}), 1) for name, p in parameters.items()}
-        try:
-            _pass(model, x, y, loss, how, _others(how), sums, "the first samples")
-            wrong = [
-                name
-                for name, g in zip(parameters, expected, strict=True)
-                if not _close(sums[name].total.view_as(g), g, largest)
-            ]
-        except NotAlone as error:
-            if last:
-                raise
-            wrong = list(how.others[error.module])
-        if not wrong:
-            return
-        if last:
-            raise ValueError(
-                f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: the model gives "
-                "another answer each time, its samples depend on each other, the loss reads parameters itself, "
-                "or a hook changes their gradients"
-            )
-        for name in wrong:
-            how.give_to(model, name)
+def _blocks(n, groups):
+    """First and last + 1 of each block of samples, as equal as can be."""
+    g = groups or 1
+    return [(n * b // g, n * (b + 1) // g) for b in range(g)]
 
 
-def _close(found, expected, largest):
-    return bool((found - expected).abs().max() <= 1e-3 * expected.abs().max() + 1e-5 * largest)
-
-
-def _others(how: Plan) -> list[Other]:
-    return [Other(m, _own_names(m, [how.parameters[name] for name in names])) for m, names in how.others.items()]
-
-
-def _pass(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    loss: Loss,
-    how: Plan,
-    others: list[Other],
-    sums: dict[str, Sums],
-    which: str,
-) -> None:
-    n = len(x)
-    rows = {name: _row_for_each(how.parameters[name], n, shape) for name, shape in how.free.items()}
-    with replaced(model, {how.parameters[name]: row for name, row in rows.items()}):
-        out, calls = run(model, x, how.modules)
-    total = losses(loss, out, y, which).sum()
-    _check_calls(how, calls)
-    edges = list(
-        dict.fromkeys(edge for found in calls.values() for call in found for edge in call.edges if edge is not None)
-    )
-    found = torch.autograd.grad(total, [*rows.values(), *edges], allow_unused=True)
-    deltas = dict(zip(edges, found[len(rows) :], strict=True))
-    with torch.no_grad():
-        check_finite(found, which)
-        for name, row in zip(rows, found, strict=False):
-            if row is not None:
-                sums[name].add(row)
-        for name, sites in how.sites.items():
-            _add(
-                sums[name],
-                how.parameters[name],
-                [part for m, own in sites for part in _parts(m, own, how, calls.get(m, []), deltas)],
-                n,
-            )
-    for other in others:
-        _add_other(other, how, calls.get(other.module, []), deltas, sums, n)
-
-
-def _row_for_each(p: Tensor, n: int, shape: tuple[int, ...]) -> Tensor:
-    return p.detach().view(1, *shape).expand(n, *shape).clone().requires_grad_()
-
-
-def _check_calls(how, calls):
-    for m in how.modules:
-        if len(calls.get(m, [])) != len(how.where[m]):
-            raise ValueError(
-                f"{type(m).__name__} was called {len(how.where[m])} times for some images and {len(calls.get(m, []))} "
-                "times for others: a model that branches on what it sees needs one split for each branch"
-            )
-        if not all(call.untouched() for call in calls[m]):
-            raise ValueError(
-                f"what {type(m).__name__} has read was changed in place afterwards: make that operation out of place"
-            )
-
-
-def _parts(module: nn.Module, own: str, how: Plan, calls: list[Call], deltas: dict) -> list[Part]:
-    """What each call of a layer with a formula gives to one of its parameters."""
-    found = []
-    for call, (read, gave) in zip(calls, how.where[module], strict=True):
-        delta = deltas.get(call.edges[0])
-        if delta is not None:
-            formula = FORMULAS[type(module)][0]
-            found.append(formula(module, read[0].first(call.read[0].detach()), gave[0].first(delta))[own]())
-    return found
-
-
-def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
-    """Adds a parameter's gradients; where several calls give to it, one sample's are added first."""
-    if len(parts) == 1:
-        parts[0].add_to(sums)
-    elif parts:
-        step = budget(parameter.device, parameter.numel(), parameter.element_size())
-        for start in range(0, n, step):
-            here = slice(start, min(start + step, n))
-            rows = sum(part.form(here) for part in parts)
-            listens = sums.silent and all(isinstance(part, Formed) for part in parts)
-            terms = sum(part.sizes(here) for part in parts) if listens else None
-            sums.add(rows, heard=partial(heard, rows, terms) if listens else None)
-
-
-def _add_other(other: Other, how: Plan, calls: list[Call], deltas: dict, sums: dict[str, Sums], n: int) -> None:
-    given = []
-    for call, (read, gave) in zip(calls, how.where[other.module], strict=True):
-        arrived = [None if edge is None else deltas[edge] for edge in call.edges]
-        if any(d is not None and place is None for d, place in zip(arrived, gave, strict=True)):
-            raise NotAlone(
-                other.module, "the loss depends on an output that all samples share, such as a penalty on weights"
-            )
-        if any(d is not None for d in arrived):
-            given.append((call, read, gave, arrived))
-    if given:
-        names = {how.parameters[name]: name for name in how.others[other.module]}
-        other.add_to({own: sums[names[p]] for own, p in other.parameters.items()}, given, n)
-
-
-def _own_names(module: nn.Module, parameters: list[Tensor]) -> dict[str, Tensor]:
-    own = {p: name for name, p in reversed(list(module.named_parameters()))}
-    return {own[p]: p for p in parameters}
-
-
-# The answer
+def _pieces(blocks, chunk) -> Iterator[tuple[int, int, int]]:
+    for block, (first, last) in enumerate(blocks):
+        for start in range(first, last, chunk):
+            yield block, start, min(start + chunk, last)
 
 
 def _result(
@@ -307,8 +196,8 @@ def _precision(model):
 
 def _inner(total: Tensor) -> Tensor:
     """Inner products of the blocks' sums, [blocks, blocks] float64, a strip of columns at a time."""
-    found = torch.zeros(len(total), len(total), dtype=torch.float64)
+    inner = torch.zeros(len(total), len(total), dtype=torch.float64)
     for strip in total.split(2**18, dim=1):
         wide = strip.double()
-        found += (wide @ wide.T).cpu()
-    return found
+        inner += (wide @ wide.T).cpu()
+    return inner

@@ -34,11 +34,12 @@ Formula = Callable[..., dict[str, Callable[[], Part]]]
 class Formed:
     """Gradients that are no larger than what the layer passes on: `rows` [n, ...].
 
-    Where they are sums over positions, `terms` gives the sums of the terms' magnitudes, in the same shape.
+    Where they are sums over positions, `terms` gives the sums of the terms' magnitudes, in the same shape. Those of
+    `weights` have their signs as they are.
     """
 
-    def __init__(self, rows: Tensor, terms: Callable[[], Tensor] | None = None):
-        self.rows, self.terms = rows, terms
+    def __init__(self, rows: Tensor, terms: Callable[[], Tensor] | None = None, weights: bool = False):
+        self.rows, self.terms, self.weights = rows, terms, weights
 
     def form(self, here: slice) -> Tensor:
         return self.rows[here].reshape(len(self.rows[here]), -1)
@@ -89,7 +90,7 @@ class Product:
         if groups == positions == 1:
             return _outer_of_token if self.tokens else _outer
         if sums.signs is not None:
-            return _formed
+            return _formed_of_tokens if self.tokens else _formed
         # Norms from two Gram matrices over positions ("ghost" norms, Goodfellow 2015; Li et al. 2022), or from the
         # gradient itself, which is written, and read twice.
         ghost = positions**2 * (outputs + self.inputs) < 4 * outputs * self.inputs
@@ -137,11 +138,16 @@ def _ghost(d: Tensor, u: Tensor, sums: Sums) -> None:
             sums.add_squares(torch.bmm(d_few, u_few.transpose(1, 2)).flatten(1))
 
 
-def _formed(d: Tensor, u: Tensor, sums: Sums) -> None:
+def _formed_of_tokens(d: Tensor, u: Tensor, sums: Sums) -> None:
+    """As `_formed`; strips are lower, as products over tokens are fast, and what is summed has more samples."""
+    _formed(d, u, sums, least=16)
+
+
+def _formed(d: Tensor, u: Tensor, sums: Sums, least: int = 4) -> None:
     """A few outputs of a few samples at a time, so that a product is read again while it is still in the cache."""
     n, groups, outputs, _ = d.shape
     inputs = u.shape[2]
-    for first, few in _strips(groups, outputs, inputs, n, d):
+    for first, few in _strips(groups, outputs, inputs, min(n, least), d):
         start = 0 if first is None else first.start * inputs
         rows = d if first is None else d[:, :, first]
         for d_few, u_few in zip(rows.split(few), u.split(few), strict=True):
@@ -149,11 +155,11 @@ def _formed(d: Tensor, u: Tensor, sums: Sums) -> None:
 
 
 def _strips(groups: int, outputs: int, inputs: int, n: int, like: Tensor) -> Iterator[tuple[slice | None, int]]:
-    """Outputs to take at once (None: all), and samples, at least four: sums are visited less often than products."""
+    """Outputs to take at once (None: all), and samples, at least n: sums are visited less often than products."""
     if groups > 1:
         yield None, budget(like.device, groups * outputs * inputs, like.element_size())
         return
-    height = min(outputs, budget(like.device, inputs * min(n, 4), like.element_size()))
+    height = min(outputs, budget(like.device, inputs * n, like.element_size()))
     for start in range(0, outputs, height):
         yield slice(start, min(start + height, outputs)), budget(like.device, height * inputs, like.element_size())
 

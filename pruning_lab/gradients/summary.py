@@ -17,7 +17,7 @@ def matrices(model: nn.Module) -> dict[str, nn.Parameter]:
     return {n: p for n, p in named.items() if p.requires_grad}
 
 
-def rows(model: nn.Module, found: Statistics, bins: int = 201) -> dict[str, Tensor]:
+def rows(model: nn.Module, statistics: Statistics, bins: int = 201) -> dict[str, Tensor]:
     """A snapshot of L layers (`matrices`), the whole model first: `numbers` [1 + L, 7] float64 and `histograms` [1 + L,
     bins] int64.
 
@@ -27,13 +27,13 @@ def rows(model: nn.Module, found: Statistics, bins: int = 201) -> dict[str, Tens
     """
     alive, numbers, counts = [], [], []
     for layer in matrices(model):
-        diffs, silent = _diffs(found, layer)
+        diffs, silent = _diffs(statistics, layer)
         alive.append(diffs[~silent])
         counts.append(_histogram(alive[-1], bins))
-        numbers.append([*_coherence(found, layer), *_moments(alive[-1]), silent.double().mean().item()])
+        numbers.append([*_coherence(statistics, layer), *_moments(alive[-1]), silent.double().mean().item()])
     total = sum(p.numel() for p in matrices(model).values())
     pooled = torch.cat(alive)
-    numbers.insert(0, [*_coherence(found, None), *_moments(pooled), 1 - len(pooled) / total])
+    numbers.insert(0, [*_coherence(statistics, None), *_moments(pooled), 1 - len(pooled) / total])
     return dict(numbers=torch.tensor(numbers, dtype=torch.float64), histograms=torch.stack([sum(counts), *counts]))
 
 
@@ -43,7 +43,7 @@ def magnitudes(model: nn.Module, kept: float = 0.99, grid: int = 500) -> Tensor:
     return torch.stack([_quantiles(values, kept, grid) for values in (torch.cat(weights), *weights)])
 
 
-def followed(model: nn.Module, found: Statistics, most: int, seed: int = 0) -> dict[str, Tensor]:
+def followed(model: nn.Module, statistics: Statistics, most: int, seed: int = 0) -> dict[str, Tensor]:
     """Some weights of each layer, at most `most`, the same for the same seed: `<layer>.weights` and `<layer>.diffs`
     [weights] float32.
 
@@ -54,20 +54,20 @@ def followed(model: nn.Module, found: Statistics, most: int, seed: int = 0) -> d
         drawn = (
             torch.randperm(p.numel(), generator=torch.Generator().manual_seed(seed))[:most].sort().values.to(p.device)
         )
-        diffs, silent = _diffs(found, layer)
+        diffs, silent = _diffs(statistics, layer)
         out[f"{layer}.weights"] = p.detach().flatten()[drawn].float()
         out[f"{layer}.diffs"] = torch.where(silent, torch.nan, diffs)[drawn].float()
     return out
 
 
-def _diffs(found: Statistics, layer: str) -> tuple[Tensor, Tensor]:
+def _diffs(statistics: Statistics, layer: str) -> tuple[Tensor, Tensor]:
     """Diffs of a layer's weights, flat, and where no sample has a gradient: mean and mean sign are exactly zero."""
-    diffs, mean = (kept[f"{layer}.weight"].flatten() for kept in (found.diffs, found.mean))
+    diffs, mean = (kept[f"{layer}.weight"].flatten() for kept in (statistics.diffs, statistics.mean))
     return diffs, (diffs == 0) & (mean == 0)
 
 
-def _coherence(found: Statistics, layer: str | None) -> list[float]:
-    return [found.coherence(layer), found.coherence(layer, unbiased=True)]
+def _coherence(statistics: Statistics, layer: str | None) -> list[float]:
+    return [statistics.coherence(layer), statistics.coherence(layer, unbiased=True)]
 
 
 def _moments(diffs: Tensor) -> list[float]:

@@ -20,8 +20,28 @@ def checked(model, split, chunk, want, groups, silent):
     if not 0 <= silent < 1e6:
         raise ValueError(f"silent={silent}: expected a number of times the precision's eps, from 0 (every sign counts) "
                          "to below a million")  # fmt: skip
+    _check_kind(model)
     _check_model(model)
     return images, labels
+
+
+def _check_kind(model):
+    """ValueError for what no pass goes through, or only without a look at its layers."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is {type(model).__name__}: expected a torch.nn.Module")
+    scripted = [name or type(m).__name__ for name, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        raise ValueError(
+            f"{some(scripted)}: scripted or traced by torch.jit, which hides its layers: give the model it was made of"
+        )
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    if lazy := [name for name, t in tensors if isinstance(t, nn.parameter.UninitializedTensorMixin)]:
+        raise ValueError(f"{some(lazy)}: not initialised yet: pass one batch through the model first")
+    if empty := [name for name, t in tensors if t.is_meta]:
+        raise ValueError(
+            f"{some(empty)}: on the meta device, which has shapes and no numbers: "
+            "build the model on a device, or load its weights (model.to_empty(device=...), model.load_state_dict(...))"
+        )
 
 
 def _check_model(model):

@@ -1,7 +1,6 @@
 """Any other module: each sample's gradient by `vmap(grad)` through it alone, or one by one where that fails."""
 
 import warnings
-from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -9,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_leaves
 
-from .calls import Call, Place
+from .calls import Call, Place, detached
+from .kept import Kept
 from .silent import heard_rows
 from .sums import Sums, allowed
 
@@ -27,11 +27,13 @@ class NotAlone(ValueError):
         self.module = module
 
 
-class Other:
+class Fallback:
     """A module, and those of its parameters that have no formula: `parameters` by the module's own names."""
 
-    def __init__(self, module: nn.Module, parameters: dict[str, Tensor]):
-        self.module, self.parameters, self.vectorised = module, parameters, True
+    def __init__(self, module: nn.Module, parameters: dict[str, Tensor], vectorised: bool = True):
+        self.module, self.parameters, self.vectorised, self.kept = module, parameters, vectorised, Kept(module)
+        # PyTorch 2.13's BatchNorm has a wrong gradient for a batch of one
+        self.twice = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
     def add_to(self, sums: dict[str, Sums], given: Given, n: int) -> None:
         """Adds the gradients of n samples, summed over the module's calls."""
@@ -66,10 +68,19 @@ class Other:
         return {name: torch.stack([row[name] for row in rows]) for name in self.parameters}
 
     def _gradient(self, call, read, gave, deltas, here) -> dict[str, Tensor]:
+        """One sample's; where batch norms are inside it goes twice, the second time without a gradient."""
         leaves = [
-            place.samples(leaf, here) if place else leaf for leaf, place in zip(_detached(call.read), read, strict=True)
+            place.samples(leaf, here) if place else leaf for leaf, place in zip(detached(call.read), read, strict=True)
         ]
         deltas = [None if d is None else place.samples(d, here) for d, place in zip(deltas, gave, strict=True)]
+        if self.twice:
+            leaves = [
+                torch.cat([leaf, leaf], place.dim) if place else leaf for leaf, place in zip(leaves, read, strict=True)
+            ]
+            deltas = [
+                None if d is None else torch.cat([d, torch.zeros_like(d)], place.dim)
+                for d, place in zip(deltas, gave, strict=True)
+            ]
         parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
         found = torch.autograd.grad(
             self._inner(parameters, call, leaves, deltas), list(parameters.values()), allow_unused=True
@@ -82,7 +93,7 @@ class Other:
     def _all_at_once(self, call, read, gave, deltas, here) -> dict[str, Tensor]:
         leaves = [
             place.first(place.samples(leaf, here)) if place else leaf
-            for leaf, place in zip(_detached(call.read), read, strict=True)
+            for leaf, place in zip(detached(call.read), read, strict=True)
         ]
         deltas = [
             None if d is None else place.first(place.samples(d, here)) for d, place in zip(deltas, gave, strict=True)
@@ -113,9 +124,6 @@ class Other:
     def _inner(self, parameters, call, leaves, deltas) -> Tensor:
         """The inner product of outputs and their gradients: its gradient is the loss's."""
         args, kwargs = call.arguments(leaves)
+        self.kept.restore()
         out = tree_leaves(functional_call(self.module, parameters, args, kwargs))
         return sum((o * d).sum() for o, d in zip(out, deltas, strict=True) if d is not None)
-
-
-def _detached(leaves: list) -> Iterator:
-    return [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]

@@ -1,0 +1,142 @@
+"""A few samples at a time: forward, back to the layers' outputs, and from there each layer's own way to its sums."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from .broadcast import replaced
+from .calls import Call, run
+from .checks import check_finite
+from .fallback import Fallback, NotAlone
+from .kept import Kept
+from .loss import Loss, losses
+from .meeting import Seen, check_sizes
+from .parts import Formed, Part
+from .plan import Plan
+from .silent import heard
+from .sums import Sums, budget
+
+
+@dataclass
+class Task:
+    """A model and its loss, what it holds, and who gives its gradients."""
+
+    model: nn.Module
+    loss: Loss
+    kept: Kept
+    how: Plan
+
+    def __post_init__(self):
+        self.noted = list(dict.fromkeys([*self.how.modules, self.model]))
+        self.names = {m: name for name, m in self.model.named_modules()}
+        self.fallback = [
+            Fallback(m, _own_names(m, [self.how.parameters[name] for name in names]), m not in self.how.one_by_one)
+            for m, names in self.how.fallback.items()
+        ]
+
+    def add(self, x: Tensor, y: Tensor, sums: dict[str, Sums], which: str, watched: Sequence[int] = ()) -> list[Seen]:
+        """Adds the gradients of samples x, y to the sums; what those at some places have given.
+
+        A lone sample goes twice, with one loss: PyTorch 2.13's BatchNorm has a wrong gradient for a batch of one.
+        """
+        n, how = len(x), self.how
+        x, y = (t.repeat(2, *[1] * (t.ndim - 1)) if n == 1 else t for t in (x, y))
+        rows = {name: _row_for_each(how.parameters[name], len(x), shape) for name, shape in how.rows.items()}
+        with replaced(self.model, {how.parameters[name]: row for name, row in rows.items()}):
+            out, calls = run(self.model, x, self.noted, self.kept)
+        each = losses(self.loss, out, y, which)
+        self._check_calls(calls, len(x))
+        deltas = _deltas(each[:n].sum(), rows, [call for m in how.modules for call in calls[m]])
+        with torch.no_grad():
+            check_finite(deltas.values(), which)
+            self._add_all(sums, rows, calls, deltas, len(x))
+        for fallback in self.fallback:
+            self._add_fallback(fallback, calls[fallback.module], deltas, sums, len(x))
+        return [self.seen(calls, each, at) for at in watched]
+
+    def seen(self, calls: dict[nn.Module, list[Call]], each: Tensor, at: int) -> Seen:
+        """What one sample has given."""
+        return Seen(calls[self.model][0].gave, self.how.where[self.model][0][1], each, at)
+
+    def _check_calls(self, calls: dict[nn.Module, list[Call]], n: int) -> None:
+        how = self.how
+        for m in how.modules:
+            if len(calls.get(m, [])) != len(how.where[m]):
+                raise ValueError(
+                    f"{type(m).__name__} was called {len(how.where[m])} times for some images and "
+                    f"{len(calls.get(m, []))} times for others: a model that branches on what it sees needs one split "
+                    "for each branch"
+                )
+            if not all(call.untouched() for call in calls[m]):
+                raise ValueError(
+                    f"what {type(m).__name__} has read was changed in place afterwards: make that operation out of "
+                    "place"
+                )
+        check_sizes({m: how.where[m] for m in self.noted}, calls, self.names, n)
+
+    def _add_all(self, sums, rows, calls, deltas, n) -> None:
+        for name, row in rows.items():
+            if deltas[row] is not None:
+                sums[name].add(deltas[row])
+        for name, sites in self.how.sites.items():
+            parts = [part for m, own in sites for part in self._parts(m, own, calls[m], deltas)]
+            _add(sums[name], self.how.parameters[name], parts, n)
+
+    def _parts(self, module: nn.Module, own: str, calls: list[Call], deltas: dict) -> list[Part]:
+        """What each call of a layer with a formula gives to one of its parameters."""
+        parts = []
+        for call, (read, gave) in zip(calls, self.how.where[module], strict=True):
+            delta = deltas.get(call.edges[0])
+            if delta is not None:
+                formula = self.how.formulas[module]
+                parts.append(formula(module, read[0].first(call.read[0].detach()), gave[0].first(delta))[own]())
+        return parts
+
+    def _add_fallback(self, fallback: Fallback, calls: list[Call], deltas: dict, sums: dict[str, Sums], n: int) -> None:
+        given, module = [], fallback.module
+        for call, (read, gave) in zip(calls, self.how.where[module], strict=True):
+            arrived = [None if edge is None else deltas[edge] for edge in call.edges]
+            if any(d is not None and place is None for d, place in zip(arrived, gave, strict=True)):
+                raise NotAlone(
+                    module, "the loss depends on an output that all samples share, such as a penalty on weights"
+                )
+            if any(d is not None for d in arrived):
+                given.append((call, read, gave, arrived))
+        if given:
+            names = {self.how.parameters[name]: name for name in self.how.fallback[module]}
+            fallback.add_to({own: sums[names[p]] for own, p in fallback.parameters.items()}, given, n)
+            if not fallback.vectorised:
+                self.how.one_by_one.add(module)
+
+
+def _row_for_each(p: Tensor, n: int, shape: tuple[int, ...]) -> Tensor:
+    return p.detach().view(1, *shape).expand(n, *shape).clone().requires_grad_()
+
+
+def _deltas(total: Tensor, rows: dict[str, Tensor], calls: list[Call]) -> dict:
+    """Gradients by what they belong to: rows, and edges behind the calls."""
+    edges = dict.fromkeys(edge for call in calls for edge in call.edges if edge is not None)
+    wanted = [*rows.values(), *edges]
+    return dict(zip(wanted, torch.autograd.grad(total, wanted, allow_unused=True), strict=True))
+
+
+def _add(sums: Sums, parameter: Tensor, parts: list[Part], n: int) -> None:
+    """Adds a parameter's gradients; where several calls give to it, one sample's are added first."""
+    if len(parts) == 1:
+        parts[0].add_to(sums)
+    elif parts:
+        step = budget(parameter.device, parameter.numel(), parameter.element_size())
+        for start in range(0, n, step):
+            here = slice(start, min(start + step, n))
+            rows = sum(part.form(here) for part in parts)
+            listens = sums.silent and all(isinstance(part, Formed) and not part.weights for part in parts)
+            terms = sum(part.sizes(here) for part in parts) if listens else None
+            sums.add(rows, heard=partial(heard, rows, terms) if listens else None)
+
+
+def _own_names(module: nn.Module, parameters: list[Tensor]) -> dict[str, Tensor]:
+    own = {p: name for name, p in reversed(list(module.named_parameters()))}
+    return {own[p]: p for p in parameters}

@@ -1,0 +1,114 @@
+"""What is computed must be autograd's: compared for the first samples, and for a few of every chunk."""
+
+import torch
+from torch import Tensor, nn
+
+from .calls import run
+from .checks import check_finite, some
+from .fallback import NotAlone
+from .loss import losses
+from .meeting import NotTold, Seen, check_sizes, entangled
+from .passes import Task
+from .plan import divided_alike
+from .sums import Sums
+
+FEW = 8  # samples of a chunk at most of which every one is looked at
+
+
+def verified(task: Task, x: Tensor, y: Tensor) -> Task:
+    """A task whose sums over the first samples are autograd's gradient; what differs goes to the model as a whole.
+
+    The walk along the graph is exact but for what modules hand to each other behind its back, such as an attribute.
+    """
+    expected = _expected(task, x, y)
+    for last in (False, True):
+        try:
+            wrong = _wrong(task, x, y, expected)
+        except NotAlone as error:
+            if last:
+                raise
+            wrong = list(task.how.fallback[error.module])
+        if not wrong:
+            return task
+        if last:
+            raise ValueError(_differ(task, wrong))
+        for name in wrong:
+            task.how.give_to(task.model, name)
+        task = Task(task.model, task.loss, task.kept, task.how)
+    return task
+
+
+def _differ(task: Task, wrong: list[str]) -> str:
+    counted = [
+        name
+        for name, m in task.model.named_modules()
+        if isinstance(m, nn.Embedding) and m.scale_grad_by_freq and f"{name}.weight".removeprefix(".") in wrong
+    ]
+    why = (
+        f"{some(counted)} has scale_grad_by_freq=True, which divides by how often a row is read in the whole batch: "
+        "set it to False"
+        if counted
+        else "the model gives another answer each time, its samples depend on each other, the loss reads parameters "
+        "itself, or a hook changes their gradients"
+    )
+    return f"gradients of {some(wrong)}, sample by sample, do not add up to those of the batch: {why}"
+
+
+def _expected(task: Task, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    task.kept.restore()
+    total = losses(task.loss, task.model(x), y, "the first samples").sum()
+    names = [name for name in task.how.parameters if name in task.how.used]
+    found = torch.autograd.grad(total, [task.how.parameters[name] for name in names], allow_unused=True)
+    dense = [  # a sparse embedding's gradient is not dense
+        torch.zeros_like(task.how.parameters[name]) if g is None else g.to_dense()
+        for name, g in zip(names, found, strict=True)
+    ]
+    check_finite(dense, "the first samples")
+    return dict(zip(names, dense, strict=True))
+
+
+def _wrong(task: Task, x: Tensor, y: Tensor, expected: dict[str, Tensor]) -> list[str]:
+    """Parameters whose sum over some samples is not what is expected."""
+    sums = {name: Sums(task.how.parameters[name], frozenset({"mean"}), 1) for name in expected}
+    task.add(x, y, sums, "the first samples")
+    largest = max(float(g.abs().max()) for g in expected.values())
+    return [name for name, g in expected.items() if not _close(sums[name].total.view_as(g), g, largest)]
+
+
+def _close(found: Tensor, expected: Tensor, largest: float) -> bool:
+    return bool((found - expected).abs().max() <= 1e-3 * expected.abs().max() + 1e-5 * largest)
+
+
+class Watch:
+    """Some samples of every chunk, which must give in another company what they gave in their own."""
+
+    def __init__(self, task: Task, n: int, recalled: bool):
+        self.task, self.n, self.recalled = task, n, recalled
+        self.drawn = torch.Generator().manual_seed(0)
+
+    def chosen(self, size: int) -> list[int]:
+        """Places in a chunk of those that are looked at."""
+        if self.n == 1:
+            return []
+        if size <= FEW:
+            return list(range(size))
+        return torch.randperm(size, generator=self.drawn)[: 1 if size < 64 else 2].tolist()
+
+    def company(self, i: int) -> list[int]:
+        """Another sample of the split before i, or after it."""
+        other = (i + 1 + int(torch.randint(self.n - 1, (1,), generator=self.drawn))) % self.n
+        return [other, i] if torch.rand(1, generator=self.drawn) < 0.5 else [i, other]
+
+    def check(self, was: Seen, x: Tensor, y: Tensor, at: int, backward: bool) -> None:
+        """ValueError or NotTold where a sample, one of these two, does not give what was seen of it."""
+        task, noted = self.task, {m: self.task.how.where[m] for m in self.task.noted}
+        out, calls = run(task.model, x, noted, task.kept)
+        each = losses(task.loss, out, y, "a few samples")
+        check_sizes(noted, calls, task.names, len(x))
+        was.check(task.seen(calls, each, at))
+        if not backward:
+            return
+        if met := entangled(task.model, noted, calls, each, at):
+            raise NotTold(met, f"the loss of one sample depends on what {task.names[met[0]]!r} gives for another")
+        if self.recalled and not divided_alike(task.how, calls, each.sum()):
+            raise ValueError("parameters are read elsewhere than when the plan was made")

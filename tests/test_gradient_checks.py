@@ -1,0 +1,378 @@
+"""What `statistics` does where the first samples are not like the others, or a model is not what it seems."""
+
+import copy
+import io
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from pruning_lab import gradients, masks
+
+
+def split(images, classes=3):
+    return SimpleNamespace(images=images, labels=torch.arange(len(images)) % classes)
+
+
+def naive(model, test, loss=gradients.cross_entropy, again=False):
+    """Every sample's gradient in float64, by parameter; each goes twice, as a batch of one is wrong in BatchNorm.
+
+    `again`: what evaluation mode has made ready is made again for each.
+    """
+    model = copy.deepcopy(model).double()
+    rows = {name: [] for name, _ in model.named_parameters()}
+    for image, label in zip(test.images, test.labels, strict=True):
+        image = image.double() if image.is_floating_point() else image
+        if again:
+            model.train().eval()
+        one = loss(model(torch.stack([image, image])), torch.stack([label, label]))[0]
+        found = torch.autograd.grad(one, list(model.parameters()), allow_unused=True)
+        for (name, p), g in zip(model.named_parameters(), found, strict=True):
+            rows[name].append(torch.zeros_like(p) if g is None else g)
+    return {name: torch.stack(g) for name, g in rows.items()}
+
+
+def assert_right(found, rows):
+    largest = max(float(g.abs().max()) for g in rows.values())
+    for name, g in rows.items():
+        torch.testing.assert_close(found.mean[name].double(), g.mean(0), rtol=1e-4, atol=1e-6 * largest)
+        assert found.mean_square[name] == pytest.approx(float(g.square().sum() / len(g)), rel=1e-4, abs=1e-12), name
+
+
+class Bags(nn.Module):
+    """As many rows as there are words: which are whose is told by no shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.enc, self.out = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        keep = x.abs().sum(2) > 0
+        h = x.new_zeros(*x.shape[:2], 6)
+        h[keep] = torch.relu(self.enc(x[keep]))
+        return self.out(h.sum(1))
+
+
+def bags(words):
+    torch.manual_seed(0)
+    model, x = Bags(), torch.randn(len(words), 4, 4)
+    for i, k in enumerate(words):
+        x[i, k:] = 0
+    return model, split(x)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[1, 1, 1, 3, 4, 2, 4], [4, 2, 4, 3, 1, 1, 1], [1, 1, 1, 2, 0, 1, 1], [2, 2, 2, 1, 3, 2], [1] * 9 + [4] * 9],
+)
+@pytest.mark.parametrize("chunk", [None, 3, 1])
+def test_samples_of_unequal_size_have_their_own_gradients_in_any_order(words, chunk):
+    model, test = bags(words)
+    assert_right(gradients.statistics(model, test, chunk=chunk), naive(model, test))
+
+
+def test_the_mean_square_of_the_known_bags_is_the_same_in_two_orders():
+    model, test = bags([1, 1, 1, 3, 4, 2, 4])
+    turned = SimpleNamespace(images=test.images.flip(0), labels=test.labels.flip(0))
+    values = [gradients.statistics(model, t).mean_square["enc.bias"] for t in (test, turned)]
+    assert values == pytest.approx([0.8757, 0.8757], abs=1e-4)
+
+
+class Centred(nn.Module):
+    """Samples meet where there is something to see."""
+
+    def __init__(self, centre=lambda h: h - h.mean(0)):
+        super().__init__()
+        self.enc, self.out, self.centre = nn.Linear(4, 6), nn.Linear(6, 3), centre
+
+    def forward(self, x):
+        return self.out(torch.relu(self.centre(self.enc(x))))
+
+
+MEET = {
+    "mean": lambda h: h - h.mean(0),
+    "largest": lambda h: h / h.abs().amax().clamp(min=1),
+    "first": lambda h: h + (h - h[:1]),
+    "neighbour": lambda h: h + (h - h.roll(1, 0)),
+    "attention over the batch": lambda h: ((h - h[:1]) @ (h - h[:1]).T).softmax(1) @ h,
+}
+
+
+@pytest.mark.parametrize("chunk", [None, 5, 2, 1])
+@pytest.mark.parametrize("how", MEET)
+def test_samples_that_meet_after_blank_ones_are_refused_whatever_the_chunk(how, chunk):
+    torch.manual_seed(0)
+    x = torch.randn(20, 4) * 9
+    x[:3] = 0
+    with pytest.raises(ValueError, match="depends on the other images of its batch"):
+        gradients.statistics(Centred(MEET[how]), split(x), chunk=chunk)
+
+
+def test_samples_that_meet_late_are_refused():
+    torch.manual_seed(0)
+    x = torch.randn(40, 4)
+    x[:35] = 0
+    with pytest.raises(ValueError, match="depends on the other images of its batch"):
+        gradients.statistics(Centred(), split(x), chunk=5)
+
+
+class Mix(nn.Module):
+    """Samples meet in something that is equal for all of them."""
+
+    def __init__(self, among=lambda t: t.mean(0)):
+        super().__init__()
+        self.token, self.among = nn.Linear(4, 16), among
+
+    def forward(self, x):
+        return x + self.among(self.token(x.new_ones(len(x), 4)))
+
+
+EQUAL = {
+    "mean": lambda t: t.mean(0),
+    "first": lambda t: t[:1],
+    "last": lambda t: t[-1:],
+    "turned": lambda t: t.flip(0),
+    "sorted": lambda t: t.sort(0).values,
+    "largest": lambda t: t.amax(0),
+    "attention": lambda t: (t @ t.T).softmax(1) @ t,
+}
+
+
+@pytest.mark.parametrize("how", EQUAL)
+def test_samples_that_meet_in_what_is_equal_for_all_have_what_each_has_alone(how):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), Mix(EQUAL[how]), nn.ReLU(), nn.Linear(16, 5)).eval()
+    test = SimpleNamespace(images=torch.randn(32, 8), labels=torch.randint(5, (32,)))
+    found = gradients.statistics(model, test)
+    assert_right(found, naive(model, test))
+    if how == "mean":
+        assert found.coherence("2.token") == pytest.approx(0.0377, abs=1e-4)
+
+
+class Turned(nn.Module):
+    """A norm whose gradient comes with odd strides."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.out = nn.Conv2d(2, 8, 1), nn.BatchNorm2d(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        tokens = self.norm(self.conv(x)).flatten(2).transpose(1, 2)
+        return self.out(tokens * tokens.sigmoid()).square().mean(1)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_lone_sample_is_never_passed_where_batch_norm_is_wrong(alone):
+    torch.manual_seed(0)
+    model = Turned().double()
+    model.norm.running_var.uniform_(0.5, 2)
+    model.eval()
+    if alone:  # one by one, and no `vmap`
+        model.forward = lambda x: Turned.forward(model, x) if float(x.sum()) < 1e9 else x
+    test = split(torch.randn(7, 2, 4, 4, dtype=torch.float64))
+    rows = naive(_plain(model), test)
+    for chunk in (None, 1, 2, 3, 6):
+        assert_right(gradients.statistics(model, test, chunk=chunk), rows)
+    one = SimpleNamespace(images=test.images[:1], labels=test.labels[:1])
+    assert_right(gradients.statistics(model, one), {name: g[:1] for name, g in rows.items()})
+
+
+def _plain(model):
+    other = Turned().double().eval()
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+# The model is as it was
+
+
+def dumped(model):
+    file = io.BytesIO()
+    torch.save(model, file)
+    return file.getvalue()
+
+
+def masked(model, name="weight"):
+    for m in model.modules():
+        if isinstance(m, nn.Linear):
+            prune.random_unstructured(m, name, 0.5)
+    return model
+
+
+def test_a_masked_net_can_be_saved_afterwards_and_holds_the_same_tensors():
+    torch.manual_seed(0)
+    model, test = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), split(torch.randn(9, 8))
+    masks.to_torch(model, masks.build(masks.scores(model, "magnitude"), 0.5))
+    before = [dict(vars(m)) for m in model.modules()]
+    found = gradients.statistics(model, test)
+    for m, held in zip(model.modules(), before, strict=True):
+        assert vars(m).keys() == held.keys() and all(vars(m)[name] is value for name, value in held.items())
+    assert dumped(model) and not found.mean["0.weight_orig"][model[0].weight_mask == 0].any()
+
+
+def test_a_net_is_as_it_was_where_statistics_raise_midway():
+    torch.manual_seed(0)
+    model, test = masked(nn.Sequential(nn.Linear(8, 3))), split(torch.randn(9, 8))
+    weight, test.images[7] = model[0].weight, torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        gradients.statistics(model, test, chunk=4)
+    assert model[0].weight is weight and len(model[0]._forward_pre_hooks) == 1 and not model._forward_pre_hooks
+
+
+class Notes(nn.Module):
+    """Keeps what it saw, in attributes, lists and dictionaries of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.last, self.seen, self.by = nn.Linear(6, 3), None, [], {"kept": {}, "count": 0}
+        self.register_buffer("running", torch.zeros(3))
+
+    def forward(self, x):
+        out = self.last = self.fc(x)
+        self.seen.append(out)
+        self.by["kept"][len(self.seen)] = out
+        self.by["count"] += 1
+        self.running.add_(out.detach().mean(0))
+        self.made = out
+        return out
+
+
+def test_what_a_module_notes_while_it_runs_is_put_back():
+    model, test = Notes(), split(torch.randn(9, 6))
+    gradients.statistics(model, test, chunk=4)
+    assert model.last is None and model.seen == [] and model.by == {"kept": {}, "count": 0}
+    assert not hasattr(model, "made") and not model.running.any()
+
+
+class Biased(nn.Module):
+    """Attention biases that are looked up once in evaluation mode, as LeViT and TinyViT do."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.biases, self.ready = nn.Linear(6, 6), nn.Parameter(torch.randn(3, 4)), {}
+        self.register_buffer("index", torch.arange(6) % 4)
+
+    def train(self, mode=True):
+        self.ready = {} if mode else self.ready
+        return super().train(mode)
+
+    def forward(self, x):
+        if not self.training and "cpu" not in self.ready:
+            self.ready["cpu"] = self.biases[:, self.index]
+        biases = self.biases[:, self.index] if self.training else self.ready["cpu"]
+        return self.fc(x) * torch.softmax(x @ biases.T, 1).sum(1, keepdim=True) + x @ biases.T @ biases
+
+
+class Early(Biased):
+    """Looked up when evaluation mode begins."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.ready = {} if mode else {"cpu": self.biases[:, self.index]}
+        return self
+
+
+@pytest.mark.parametrize("kind", [Biased, Early])
+@pytest.mark.parametrize("before", ["nothing", "a look", "a pass"])
+def test_a_module_that_caches_in_evaluation_mode_works_before_and_after(kind, before):
+    torch.manual_seed(0)
+    model, test = nn.Sequential(kind(), nn.Linear(6, 3)).eval(), split(torch.randn(9, 6))
+    rows = naive(nn.Sequential(*model).train(), test)
+    model.eval()
+    if before == "a look":
+        with torch.no_grad():
+            model(test.images)
+    elif before == "a pass":
+        model(test.images)
+    held = dict(model[0].ready)
+    for chunk in (None, 4):
+        found = gradients.statistics(model, test, chunk=chunk)
+        assert_right(found, rows)
+        assert found.without_gradient == ()
+    assert model[0].ready.keys() == held.keys() and all(model[0].ready[name] is t for name, t in held.items())
+    model.train()
+    model.eval()(test.images).sum().backward()
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
+
+
+class Itself(nn.Module):
+    """Attention of tokens to themselves."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_masked_attention_has_the_gradients_of_what_is_left(name):
+    """Attention reads its output layer's weight and never calls it, so that torch's mask is not laid on again."""
+    torch.manual_seed(0)
+    model, test = Itself().eval(), split(torch.randn(9, 5, 8))
+    prune.random_unstructured(model.attention.out_proj, name, 0.5)
+    prune.random_unstructured(model.attention, "in_proj_weight", 0.5)
+    mask = getattr(model.attention.out_proj, f"{name}_mask")
+    found = [gradients.statistics(model, test) for _ in range(2)]
+    plain = Itself().eval()
+    with torch.no_grad():
+        for key, p in plain.named_parameters():
+            holder, own = plain.get_submodule(key.rpartition(".")[0]), key.rpartition(".")[2]
+            p.copy_(getattr(model.get_submodule(key.rpartition(".")[0]), own))
+            assert holder is not model
+    rows = naive(plain, test)[f"attention.out_proj.{name}"] * mask
+    for one in found:
+        key = f"attention.out_proj.{name}_orig"
+        torch.testing.assert_close(one.mean[key].double(), rows.mean(0), rtol=1e-4, atol=1e-7)
+        assert not one.diffs[key][mask == 0].any() and one.mean[key].any()
+
+
+def test_masked_attention_is_read_as_it_is_now():
+    torch.manual_seed(0)
+    model, test = Itself().eval(), split(torch.randn(9, 5, 8))
+    prune.random_unstructured(model.attention.out_proj, "weight", 0.5)
+    before = gradients.statistics(model, test).coherence()
+    with torch.no_grad():
+        model.attention.out_proj.weight_orig.mul_(-3)
+    assert gradients.statistics(model, test).coherence() != pytest.approx(before, rel=1e-3)
+
+
+REFUSED = {
+    "meta": (lambda: nn.Sequential(nn.Linear(6, 3, device="meta")), "'0.weight', '0.bias': on the meta device"),
+    "not initialised": (lambda: nn.Sequential(nn.LazyLinear(3)), "'0.weight', '0.bias': not initialised yet"),
+    "no module": (lambda: torch.relu, "model is builtin_function_or_method: expected a torch.nn.Module"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_pass_goes_through_is_refused_in_one_sentence(name):
+    model, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        gradients.statistics(model(), split(torch.randn(9, 6)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_a_scripted_model_is_refused_in_one_sentence(how, inside):
+    layer = nn.Linear(6, 3)
+    jit = torch.jit.script(layer) if how == "script" else torch.jit.trace(layer, torch.randn(2, 6))
+    with pytest.raises(ValueError, match="scripted or traced by torch.jit, which hides its layers: give the model"):
+        gradients.statistics(nn.Sequential(jit) if inside else jit, split(torch.randn(9, 6)))
+
+
+def test_an_embedding_scaled_by_frequency_is_refused_by_its_own_name():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.out = nn.Embedding(5, 6, scale_grad_by_freq=True), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.out(self.embed(x).mean(1))
+
+    test = split(torch.zeros(9, 4, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"'embed' has scale_grad_by_freq=True.*set it to False"):
+        gradients.statistics(Words(), test)
