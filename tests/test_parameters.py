@@ -110,12 +110,12 @@ def test_a_value_that_a_parameter_cannot_have_is_one_line_and_exit_code_2(
 
 
 def test_values_that_a_parameter_can_have_are_taken(toy):
-    from pruning_lab.__main__ import _literal
+    from pruning_lab.running.arguments import literal
 
     defaults = chapters.defaults(toy)
     for name, values in RIGHT.items():
         for value in values:
-            parameters.check("toy", defaults, {name: _literal(value)})
+            parameters.check("toy", defaults, {name: literal(value)})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, FROM_THE_SOURCE, GREY, MEANS_FROM, colour, faint, finish, line_name, summarise
+from ..criteria import whose
+from .style import COLOURS, GREY, MEANS_FROM, colour, faint, finish, line_name, summarise
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -74,7 +75,7 @@ def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
 
     name, hue, seeds = line_name(criterion, remove), colour(criterion), part.groupby("seed")
     dash = "solid" if remove == "lowest" else "dash"
-    common = dict(legendgroup=name, visible=True if criterion in FROM_THE_SOURCE else "legendonly")
+    common = dict(legendgroup=name, visible="legendonly" if whose(criterion) == "ours" else True)
     if seeds.ngroups < MEANS_FROM:
         runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
         title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
