@@ -16,7 +16,8 @@ from pruning_lab import Recipe, Train, metrics
 from pruning_lab.records import store
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import claims, evidence
-from pruning_lab.widgets import still
+from pruning_lab.widgets import graph_still
+from pruning_lab.widgets.still import Still
 
 YES, NO, OPEN = "reproduced", "not reproduced", "undecided"
 
@@ -540,7 +541,7 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     assert board.tags <= {"table", "class", "thead", "tbody", "tr", "th", "td", "p", "colspan"}
     assert sum(text in cell for cell in board.text) == 4
     meta = dict(units=2, nets=[(text, 2)], epochs=[text], time=text, title=text)
-    drawn = still.still(
+    drawn = graph_still.still(
         meta,
         np.ones((1, 2)),
         {0: (np.array([0]), np.array([1]), np.array([0.5]))},
@@ -549,7 +550,7 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
         cutoff=0.1,
         seed=0,
     )
-    for html in (drawn._repr_html_(), still.Still("", text)._repr_html_()):
+    for html in (drawn._repr_html_(), Still("", text)._repr_html_()):
         seen = Words(html)
         assert seen.tags <= {"figure", "class", "figcaption", "svg", "role", "aria-label", "viewbox", "width", "style",
                              "g", "transform", "text", "x", "y", "text-anchor", "font-size", "fill", "path", "d",
