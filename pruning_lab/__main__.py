@@ -20,7 +20,7 @@ from .running.workers import one_thread
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 after an error, which is printed."""
-    args = _parser().parse_args(list(arguments.apart(sys.argv[1:] if words is None else words)))
+    args = _parser().parse_args(words)
     args.began = time.monotonic() - (environment.age() if words is None else 0.0)  # when the command began
     try:
         folders.settle(*args.writes)
@@ -34,8 +34,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pruning_lab", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = arguments.Parser(prog="python -m pruning_lab", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
 
     def command(function: Any, name: str, words: str, writes: str | None = None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words, description=words)

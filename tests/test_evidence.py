@@ -1,6 +1,7 @@
 """Verdicts by the table of the design, which profile a page shows, and the measures, each beside a naive loop."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 
@@ -16,6 +17,7 @@ from pruning_lab import Recipe, Train, metrics
 from pruning_lab.records import store
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import claims, evidence
+from pruning_lab.running import chapters
 from pruning_lab.widgets import graph_still
 from pruning_lab.widgets.still import Still
 
@@ -235,6 +237,16 @@ def test_all_claims_are_there_once():
     assert all(key == row.id for key, row in found.items())
     assert all(row.kind in claims.KINDS for row in found.values())
     assert all(row.margin for row in found.values() if row.kind in ("same", "size", "at_least"))
+
+
+def test_the_landing_page_has_a_row_for_every_claim_of_a_chapter_that_is_written_and_none_for_a_question():
+    written = {path.stem[3:] for path in chapters.chapters()}
+    here = [claim for claim in claims.load().values() if claim.chapter in written]
+    intro = chapters.read(chapters.FOLDER / "intro.ipynb")
+    text = "".join("".join(cell["source"]) for cell in intro["cells"] if cell["cell_type"] == "markdown")
+    rows = re.findall(r"^\| .* \| \{glue:text\}`(\w+)\.ipynb::(\w+):s` \|$", text, re.M)
+    assert [(page[3:], id) for page, id in rows] == [(claim.chapter, claim.id) for claim in here if not claim.asks]
+    assert {claim.id for claim in here if claim.asks} == {"OQ1", "OQ2", "OQ3", "OQ4"}
 
 
 @pytest.mark.parametrize("change", ["kind: bigger", "id: B"], ids=str)
@@ -457,6 +469,14 @@ def test_the_origin_says_profile_device_dates_and_lossy_images(shelves, monkeypa
     store.publish(plan[0])  # as evidence it is shown, and marked; what is local and made on other bytes does not count
     monkeypatch.setattr(Net, "data_read", lambda self: {self.dataset + "/test": dict(digest="1", lossy=0)})
     assert "1 of 1 records made on other data bytes (mnist/test)" in evidence.stored("night", plan[:1]).origin()
+
+
+def test_another_training_of_a_parent_is_explained(shelves, monkeypatch):
+    store.run(Net("a"))
+    notes = [store.Note("parent", "made from another training of its parent than the published one")]
+    monkeypatch.setattr(store, "_notes", lambda *_: notes)
+    said = evidence.stored("night", [Net("a")]).origin()
+    assert "1 of 1 records made from another training of its parent than the published one: a parent's weights" in said
 
 
 def test_a_device_of_any_name_is_no_note_on_data(shelves, monkeypatch):

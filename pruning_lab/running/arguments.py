@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,13 @@ from typing import Any
 from .sweeps import LONGEST
 
 Given = Sequence[tuple[str, str]]  # names and values of parameters, as they were typed
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes `-p NAME=VALUE` for `-p NAME VALUE`."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        return super().parse_known_args(list(apart(sys.argv[1:] if args is None else args)), namespace)
 
 
 def apart(words: Iterable[str]) -> Iterator[str]:
