@@ -712,6 +712,7 @@ def test_only_what_everybody_s_plan_has_is_published(toy, capsys, tmp_path, monk
 
 def test_what_was_published_is_taken_back_but_for_what_others_have(toy, capsys, tmp_path, monkeypatch):
     path, shelf = tmp_path / "08_other.ipynb", tmp_path / "results"
+    toy.write_text(toy.read_text().replace('\\"night\\": 2', '\\"night\\": 2, \\"gpu\\": 0, \\"paper\\": 0'))
     shutil.copy(toy, path)
     words = [str(toy), "--profile", "night"]
     assert main(["sweep", *words]) == main(["publish", *words]) == 0

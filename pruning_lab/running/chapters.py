@@ -58,8 +58,11 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
 
 
 def own(e: Experiment) -> bool:
-    """Whether an experiment rests on a criterion or a model from outside the library."""
-    return any(part.plugin_digests() for part in lineage([e]))
+    """Whether an experiment rests on a criterion or a model from outside the library, or cannot even say so."""
+    try:
+        return any(part.plugin_digests() for part in lineage([e]))
+    except Exception:  # whatever a class of somebody else's may raise
+        return True
 
 
 def defaults(path: Path) -> dict[str, Any]:

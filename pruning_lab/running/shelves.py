@@ -83,8 +83,9 @@ def publish(experiments: Sequence[Experiment], planned: Sequence[Experiment]) ->
 
 
 def _only_planned(wanted: Sequence[Experiment], planned: Sequence[Experiment]) -> None:
-    known = {e for e in lineage(planned) if not chapters.own(e)}
-    if strange := [e for e in wanted if e not in known]:
+    bad = odd(planned)
+    known = set(lineage(e for e in planned if e not in bad))
+    if strange := [e for e in wanted if e not in known or chapters.own(e)]:
         raise ValueError(
             f"nothing was published: {len(strange)} of {len(wanted)} are in no plan that a reader without your -p and "
             f"PRUNING_LAB_PLUGINS has, such as {named(strange[0])}; leave these away, or write them into the chapter's "
