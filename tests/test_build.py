@@ -172,6 +172,16 @@ def test_a_kernel_whose_ports_were_taken_begins_again(write, tmp_path, monkeypat
             executing.execute(path, "smoke", folder=tmp_path)
 
 
+def test_kernels_find_plug_ins_in_the_folder_where_the_command_was_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    assert "PYTHONPATH" not in executing._kernel_environment(1)
+    monkeypatch.setenv("PRUNING_LAB_PLUGINS", "mine")
+    assert executing._kernel_environment(1)["PYTHONPATH"] == f"/somewhere{os.pathsep}{tmp_path}"
+    monkeypatch.delenv("PYTHONPATH")
+    assert executing._kernel_environment(2)["PYTHONPATH"] == str(tmp_path)
+
+
 BUILD = """
 import sys
 from pathlib import Path

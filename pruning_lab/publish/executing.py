@@ -90,7 +90,9 @@ def _kernel_environment(at_once: int) -> dict[str, str]:
         "PRUNING_LAB_WORKERS": str(max(1, processes() // at_once)),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
-    return {"TQDM_DISABLE": "1", "PYTHONWARNINGS": quiet} | (shared if at_once > 1 else {})
+    here = [os.environ.get("PYTHONPATH"), os.getcwd()] if environment.plugins() else []  # kernels run elsewhere
+    found = {"PYTHONPATH": os.pathsep.join(filter(None, here))} if here else {}
+    return {"TQDM_DISABLE": "1", "PYTHONWARNINGS": quiet} | found | (shared if at_once > 1 else {})
 
 
 def _raise(failed: Mapping[Path, BaseException]) -> None:
