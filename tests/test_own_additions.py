@@ -36,17 +36,25 @@ GOOD = {"01": "largest weight", "06": "travelled", "07": "travelled", "08": "tra
 BAD = {"01": "wrong_shape", "06": "broken", "07": "broken", "08": "broken"}
 
 
-def run(folder, chapter, *words, **more):
-    """A chapter at smoke as a reader runs it: what was printed, and the executed notebook."""
-    out = folder / "out.ipynb"
-    own = dict(
-        PYTHONPATH=str(ROOT), PRUNING_LAB_STORE=str(folder / "store"), PRUNING_LAB_DEVICE="cpu", TQDM_DISABLE="1"
-    )
-    command = [sys.executable, "-m", "pruning_lab", "run", str(next((ROOT / "book").glob(f"{chapter}_*.ipynb")))]
-    command += ["--profile", "smoke", "-o", str(out), *words]
-    done = subprocess.run(command, env=os.environ | own | more, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout, nbformat.read(out, as_version=4)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One store for all: chapters share nets."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """A function: a chapter at smoke as a reader runs it -> what was printed, and the executed notebook."""
+
+    def made(chapter, *words, **more):
+        out, path = tmp_path / "out.ipynb", next((ROOT / "book").glob(f"{chapter}_*.ipynb"))
+        own = dict(PYTHONPATH=str(ROOT), PRUNING_LAB_STORE=str(store), PRUNING_LAB_DEVICE="cpu")
+        command = [sys.executable, "-m", "pruning_lab", "run", str(path), "--profile", "smoke", "-o", str(out), *words]
+        done = subprocess.run(command, env=os.environ | own | more, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout, nbformat.read(out, as_version=4)
+
+    return made
 
 
 def prose(book):
@@ -59,10 +67,10 @@ def figures(book):
 
 
 @pytest.mark.parametrize("chapter", GOOD)
-def test_a_chapter_draws_criteria_of_one_s_own_and_names_the_one_that_fails(tmp_path, chapter):
+def test_a_chapter_draws_criteria_of_one_s_own_and_names_the_one_that_fails(tmp_path, run, chapter):
     (tmp_path / "mine.py").write_text(MINE)
     words = ["-p", "ours", "True"] if chapter in ("06", "07") else []
-    said, book = run(tmp_path, chapter, *words, PRUNING_LAB_PLUGINS="mine")
+    said, book = run(chapter, *words, PRUNING_LAB_PLUGINS="mine")
     assert said.startswith("Answer. ") and "{glue" not in prose(book) and "{cite" not in prose(book)
     [where] = [line for line in prose(book).splitlines() if "numbers come from" in line]
     assert f"-{BAD[chapter]}" in where.partition("Left out: ")[2]
@@ -82,8 +90,8 @@ def odd(tmp_path_factory):
 
 
 @pytest.mark.parametrize("chapter", ["03", "04", "05", "08"])
-def test_images_that_the_transformer_does_not_take_leave_it_out_by_name(tmp_path, odd, chapter):
-    said, book = run(tmp_path, chapter, "-p", "dataset", "odd", PRUNING_LAB_DATA=str(odd))
+def test_images_that_the_transformer_does_not_take_leave_it_out_by_name(run, odd, chapter):
+    said, book = run(chapter, "-p", "dataset", "odd", PRUNING_LAB_DATA=str(odd))
     assert said.startswith("Answer. ")
     [where] = [line for line in prose(book).splitlines() if "numbers come from" in line]
     lost = where.partition("Left out: ")[2]
@@ -91,7 +99,7 @@ def test_images_that_the_transformer_does_not_take_leave_it_out_by_name(tmp_path
     assert any(layout["height"] != 230 for layout in figures(book))  # not all say that nothing was run
 
 
-def test_resized_images_fit_the_transformer(tmp_path, odd):
+def test_resized_images_fit_the_transformer(run, odd):
     words = ["-p", "dataset", "odd", "-p", "image_size", "16"]
-    _, book = run(tmp_path, "03", *words, PRUNING_LAB_DATA=str(odd))
+    _, book = run("03", *words, PRUNING_LAB_DATA=str(odd))
     assert "Left out" not in prose(book) and "{glue" not in prose(book)
