@@ -26,6 +26,7 @@ from .nets import models
 from .records.experiment import Experiment, Result
 from .records.store import Record, find, gather, run
 from .running import chapters
+from .running.parameters import watch_notebook as _watch
 from .running.sweeps import PROFILES, pool, sweep
 from .training.recipe import Recipe, snapshot_iterations
 
@@ -39,3 +40,4 @@ __all__ = [
 ]  # fmt: skip
 
 _load(environment.plugins())
+_watch()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, replace, report
-from pruning_lab.report import coherence, evidence
+from pruning_lab.report import coherence, coherence_words, contrast, evidence
 
 REAL = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=64, epochs=4), width=4, limit=100, scale="standardised")
 NAMES = ("fully-connected net", "ViT", "ResNet50 (small stem)")
@@ -51,16 +51,16 @@ def found(nets, profile="laptop"):
 
 @pytest.mark.parametrize("kind", ["real", "noise", "again"])
 def test_the_arm_of_a_net_is_read_off_its_images_and_its_start(kind):
-    assert coherence.arm(history(kind).snapshots.net) == kind
+    assert contrast.arm(history(kind).snapshots.net) == kind
 
 
 def test_histories_are_of_one_model_arm_and_scale_by_seed(put):
     nets = [put(history(kind, seed), 0, 1, 2) for seed in (1, 0) for kind in ("real", "noise", "again")]
     nets += [put(history(model="vit"), 0, 1, 2), put(history(scale="unit"), 0, 1, 2)]
-    assert list(coherence.histories(found(nets), "mlp", "again")) == [1, 0]
-    assert coherence.histories(found(nets), "mlp", "again")[1] == history("again", 1)
-    assert coherence.histories(found(nets), "mlp", "real", scale="unit") == {0: history(scale="unit")}
-    assert coherence.histories(found(nets), "vit", "noise") == {}
+    assert list(contrast.histories(found(nets), "mlp", "again")) == [1, 0]
+    assert contrast.histories(found(nets), "mlp", "again")[1] == history("again", 1)
+    assert contrast.histories(found(nets), "mlp", "real", scale="unit") == {0: history(scale="unit")}
+    assert contrast.histories(found(nets), "vit", "noise") == {}
 
 
 def test_a_part_is_the_log_of_the_ratio_of_peaks_after_epoch_0_of_nets_in_both_arms(put):
@@ -80,9 +80,9 @@ def test_the_end_is_the_last_tenth_of_the_epochs_that_both_arms_have(put):
 
 def test_the_first_and_the_last_tenth_are_means_without_epoch_0(put):
     e = put(history(epochs=20), 7.0, 0.1, 0.3, *[0.5] * 16, 0.2, 0.6)
-    assert (coherence.first(e), coherence.last(e)) == (pytest.approx(0.2), pytest.approx(0.4))
+    assert (contrast.first(e), contrast.last(e)) == (pytest.approx(0.2), pytest.approx(0.4))
     short = put(history(epochs=4), 7.0, 0.1, 0.3, 0.2, 0.25)
-    assert (coherence.first(short), coherence.last(short)) == (0.1, 0.25)
+    assert (contrast.first(short), contrast.last(short)) == (0.1, 0.25)
 
 
 def test_a_peak_is_early_before_half_of_the_way_to_the_accuracy(put):
@@ -199,18 +199,18 @@ def test_what_the_source_leaves_open_has_a_row_each(put):
 def test_the_larger_run_that_has_a_net_is_shown_and_origins_are_told_apart(put):
     mlp, vit = put(history(model="mlp"), 0, 1), put(history(model="vit"), 0, 1)
     two = report.Page("03", lambda name: dict(laptop=[mlp], night=[vit]).get(name, []), "laptop")
-    assert coherence.home(two, "mlp").profile == "laptop" and coherence.deep(two).profile == "night"
-    assert coherence.resnets(two) == ["resnet50_cifar"]
-    pieces = coherence.origin(two).split("; ")
+    assert contrast.home(two, "mlp").profile == "laptop" and contrast.deep(two).profile == "night"
+    assert contrast.resnets(two) == ["resnet50_cifar"]
+    pieces = contrast.origin(two).split("; ")
     assert [piece for piece in pieces if ":" in piece and "profile" in piece] == [
         "fully-connected net: profile laptop", "ResNet50: profile laptop", "ViT: profile night"
     ]  # fmt: skip
-    assert coherence.origin(page([mlp])).startswith("profile laptop")
+    assert contrast.origin(page([mlp])).startswith("profile laptop")
 
 
 def test_both_kinds_of_resnet_are_named_where_both_were_run(put):
     nets = [put(history(model=model), 0, 1) for model in ("resnet50_cifar", "resnet50")]
-    assert coherence.resnets(page(nets)) == ["resnet50", "resnet50_cifar"]
+    assert contrast.resnets(page(nets)) == ["resnet50", "resnet50_cifar"]
 
 
 @pytest.mark.parametrize(
@@ -222,13 +222,14 @@ def test_which_is_ahead_with_pixels_from_0_to_1_is_said_by_the_interval(put, fac
     nets += [put(history("noise", s, scale="unit"), 0, 1) for s in range(len(factors))]
     unit = np.exp(np.mean(np.log(factors)))
     assert (
-        coherence.sentences(page(nets))["choices_read"] == coherence.SCALE[side].format(standardised=1, unit=unit) + " "
+        coherence_words.sentences(page(nets))["choices_read"]
+        == coherence_words.SCALE[side].format(standardised=1, unit=unit) + " "
     )
 
 
 def test_every_side_has_its_sentence():
     sides = {report.side(values, least=1) for values in ([], [1], [1, 1, 1], [-1, -1, -1], [-1, 0, 1])}
-    assert sides == set(coherence.SCALE)
+    assert sides == set(coherence_words.SCALE)
 
 
 def test_sentences_have_the_numbers_of_the_records(put):
@@ -237,7 +238,7 @@ def test_sentences_have_the_numbers_of_the_records(put):
     nets += [
         put(history(kind, model="resnet50_cifar"), 9, 0.3, 0.1, 0.1, 0.1, refreshed=2) for kind in ("real", "noise")
     ]
-    told = coherence.sentences(page(nets))
+    told = coherence_words.sentences(page(nets))
     begin = "Peak coherence on real images over that on Gaussian ones: "
     both = "1.0 times on a ResNet50 (small stem) (digits, 1 net), 4.0 times on a fully-connected net (digits, 2 nets)"
     assert told["answer_co1"] == begin + both
@@ -255,12 +256,12 @@ def test_sentences_have_the_numbers_of_the_records(put):
 
 def test_the_likeness_of_weights_is_told_as_measured(put):
     parts = {"all weights": [0.15, 0.05], "median layer": [-0.25]}
-    told = coherence._magnitudes(parts)
+    told = coherence_words._magnitudes(parts)
     assert told.endswith("the start: 0.15 (all weights) and 0.50 (median layer); the claim needs less than 0.25.")
 
 
 def test_without_any_net_sentences_say_so(store_folder):
-    told = coherence.sentences(page([]))
+    told = coherence_words.sentences(page([]))
     assert told["answer_co1"] == told["answer_co2"] == "Not run yet"
     assert told["magnitudes_read"] == "Not run at this size yet."
     assert told["answer_co6"] == "Whether it peaks early is not known at this size yet"

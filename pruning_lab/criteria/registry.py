@@ -48,6 +48,21 @@ UNIT, WEIGHT = Registry(), Registry()
 unit_criterion, weight_criterion = UNIT.register, WEIGHT.register
 
 
+def _built_in(function) -> bool:
+    """Whether a function is of this library, not of a user's module or cell."""
+    return str(function.__module__).startswith(__name__.split(".")[0] + ".")
+
+
+def whose(name) -> str:
+    """Whose idea a criterion is: "source" (a document's), "ours" (this library's), "yours" (a user's, or unknown)."""
+    found = [registry[name] for registry in (UNIT, WEIGHT) if name in registry]
+    return "source" if any(map(_a_source, found)) else "ours" if any(map(_built_in, found)) else "yours"
+
+
+def _a_source(function) -> bool:
+    return _built_in(function) and not function.ours
+
+
 def find(criterion, registry=UNIT) -> Callable:
     """The function behind a registry name; a function is its own answer; ValueError for an unknown name."""
     if callable(criterion):

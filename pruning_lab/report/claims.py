@@ -31,6 +31,11 @@ class Claim:
     margin: str = ""
     note: str = ""
 
+    @property
+    def asks(self) -> bool:
+        """Whether the source only asks, so that there is no verdict."""
+        return self.expect == "open" or self.kind == "none"
+
 
 @dataclass(frozen=True)
 class Verdict:
