@@ -105,6 +105,9 @@ def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], sh
     together = [layers] if scope == "global" else [{name: s} for name, s in layers.items()]
     layers = {name: s for some in together for name, s in _comparable(some).items()}
     for name, s in layers.items():
+        if s.is_meta:
+            raise ValueError(f"scores of {name!r} lie on the meta device, which holds no values: score a model that has "
+                             "some")  # fmt: skip
         if not torch.stack(s.aminmax()).isfinite().all():  # which a NaN passes on to
             raise ValueError(f"scores of {name!r} are not finite: check what the criterion read")
     if len({s.device for s in layers.values()} if scope == "global" else [0]) > 1:
