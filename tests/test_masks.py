@@ -376,6 +376,8 @@ def test_scores_that_are_not_finite_or_hold_no_values_are_refused():
         for kind in (torch.float16, torch.float32, torch.float64):
             with pytest.raises(ValueError, match="scores of 'b' are not finite: check what the criterion read"):
                 masks.build({"a": torch.rand(3), "b": torch.tensor([1.0, value, 2.0], dtype=kind)}, 0.5)
+    with pytest.raises(ValueError, match="scores of 'a' are a list: expected tensors by the weights' names"):
+        masks.build({"a": [1, 2]}, 0.5)
     with pytest.raises(ValueError, match="scores of 'a' lie on the meta device, which holds no values"):
         masks.build({"a": torch.rand(3, device="meta")}, 0.5)
 
