@@ -371,6 +371,17 @@ def test_the_warning_of_an_empty_layer_points_at_the_callers_line():
         assert told[0].filename == __file__ and told[0].lineno == call.__code__.co_firstlineno
 
 
+def test_scores_that_are_not_finite_or_hold_no_values_are_refused():
+    for value in (math.nan, math.inf, -math.inf):
+        for kind in (torch.float16, torch.float32, torch.float64):
+            with pytest.raises(ValueError, match="scores of 'b' are not finite: check what the criterion read"):
+                masks.build({"a": torch.rand(3), "b": torch.tensor([1.0, value, 2.0], dtype=kind)}, 0.5)
+    with pytest.raises(ValueError, match="scores of 'a' are a list: expected tensors by the weights' names"):
+        masks.build({"a": [1, 2]}, 0.5)
+    with pytest.raises(ValueError, match="scores of 'a' lie on the meta device, which holds no values"):
+        masks.build({"a": torch.rand(3, device="meta")}, 0.5)
+
+
 def test_the_floor_holds_a_layer_that_ranks_last():
     scores = {"a": torch.arange(100.0).view(10, 10) + 1000, "b": torch.arange(150.0).view(15, 10)}
     with pytest.warns(masks.EmptyLayer, match="density 0.1 no weight is left in b"):

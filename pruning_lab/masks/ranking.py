@@ -99,12 +99,19 @@ def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], sh
         )
     if isinstance(skip, str) or set(skip) - scores.keys():
         raise ValueError(f"skip={skip!r}: expected some of the names {list(scores)}")
+    if strange := [name for name, s in scores.items() if not isinstance(s, Tensor)]:
+        kind = type(scores[strange[0]]).__name__
+        raise ValueError(f"scores of {strange[0]!r} are a {kind}: expected tensors by the weights' names")
     layers = {name: s.detach() for name, s in scores.items() if name not in skip and s.numel()}
     if not layers:
         raise ValueError(f"no scores to rank: {len(scores)} layers were given and {len(set(skip))} skipped")
     together = [layers] if scope == "global" else [{name: s} for name, s in layers.items()]
     layers = {name: s for some in together for name, s in _comparable(some).items()}
     for name, s in layers.items():
+        if s.is_meta:
+            raise ValueError(
+                f"scores of {name!r} lie on the meta device, which holds no values: score a model with some"
+            )
         if not torch.stack(s.aminmax()).isfinite().all():  # which a NaN passes on to
             raise ValueError(f"scores of {name!r} are not finite: check what the criterion read")
     if len({s.device for s in layers.values()} if scope == "global" else [0]) > 1:
