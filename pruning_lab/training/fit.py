@@ -28,7 +28,10 @@ __all__ = ["EACH_EPOCH", "Hook", "When", "evaluate", "fit"]
 
 
 def evaluate(model: nn.Module, split: Split, batch: int = 1000) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy in [0, 1], in evaluation mode; the model's mode is put back."""
+    """Mean cross-entropy and accuracy in [0, 1], in evaluation mode; the model's mode is put back.
+
+    The loss is plain cross-entropy, by whatever recipe the model trains.
+    """
     was_training, loss, right = model.training, 0.0, 0
     model.eval()
     with torch.inference_mode():
