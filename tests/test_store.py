@@ -693,6 +693,19 @@ def test_put_waits_for_the_process_that_computes_it_and_then_leaves_its_record()
     assert not putting.is_alive() and store.find(toy).meta["seconds"] == 2
 
 
+def test_a_run_that_waited_for_another_takes_its_record():
+    toy, taken = Toy("a"), []
+    waiting = threading.Thread(target=lambda: taken.append(store.run(toy)))
+    with store.lock(toy):
+        waiting.start()
+        waiting.join(0.15)
+        assert waiting.is_alive()
+        made = provenance.here() | store.used(toy, toy.code()) | dict(seconds=2.0)
+        store.write(toy, toy.compute(), made)
+    waiting.join(60)
+    assert not waiting.is_alive() and taken[0].meta["seconds"] == 2 and computed() == 1
+
+
 def test_memory_is_counted_from_the_start_of_a_run_and_not_from_a_put(monkeypatch):
     calls = []
     monkeypatch.setattr(provenance, "count_memory", lambda: calls.append(1))

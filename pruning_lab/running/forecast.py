@@ -87,11 +87,7 @@ def _load(before: tuple[float, float], after: tuple[float, float]) -> float:
 @lru_cache(maxsize=10_000)
 def kind(e: Experiment) -> tuple:
     """What two runs share whose times go together: the class, and the nets that they train or are made of."""
-    return type(e).__name__, *told(lambda: _nets(e), [e])
-
-
-def _nets(e: Experiment) -> list[tuple]:
-    return list(dict.fromkeys(map(estimate.signature, trainings(e))))
+    return type(e).__name__, *told(lambda: dict.fromkeys(map(estimate.signature, trainings(e))), [e])
 
 
 def done(e: Experiment) -> float:

@@ -51,8 +51,5 @@ def _why(name: str, error: BaseException) -> str:
             "PYTHONPATH, or unset PRUNING_LAB_PLUGINS"
         )
     last = traceback.extract_tb(error.__traceback__)[-1]
-    words = " ".join(str(error).split())
-    return (
-        f"{type(error).__name__}: {words} ({Path(last.filename).name}, line {last.lineno}); "
-        "mend it, or unset PRUNING_LAB_PLUGINS"
-    )
+    words, where = " ".join(str(error).split()), f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{type(error).__name__}: {words} ({where}); mend it, or unset PRUNING_LAB_PLUGINS"

@@ -70,13 +70,11 @@ def experiments() -> list[Experiment]:
 def _nets() -> list[Experiment]:
     plain = [net(model) for model in WIDTHS]
     precise = [net(model, precision=p) for model in ("conv_2", "vit") for p in ("tf32", "bfloat16")]
-    other = [
-        net("conv_2", augmentation="crop_flip", drops=(3,)),
-        net("mlp", holdout=10, keep="lowest_validation_loss", shuffle=False),
-    ]
+    flipped = net("conv_2", augmentation="crop_flip", drops=(3,))
+    best = net("mlp", holdout=10, keep="lowest_validation_loss", shuffle=False)
     on_noise = dict(scale="standardised", init="glorot", start=net("mlp"))
     noise = Train("gaussian:digits", "mlp", net("mlp").recipe, width=8, limit=IMAGES, **on_noise)
-    return [*plain, *precise, *other, noise]
+    return [*plain, *precise, flipped, best, noise]
 
 
 def _units() -> list[Experiment]:
