@@ -320,3 +320,60 @@ def test_watching_costs_less_than_a_twentieth(monkeypatch):
             gradients.statistics(model, test)
         counts.append(counter.get_total_flops())
     assert counts[1] < counts[0] <= 1.05 * counts[1]
+
+
+class Slots:
+    """Nothing can refer to it weakly."""
+
+    __slots__ = ("shown",)
+
+    def __init__(self, shown):
+        self.shown = shown
+
+    def __repr__(self):
+        return f"Slots({self.shown})"
+
+
+def test_settings_are_the_same_by_content_or_by_being_the_same(planned):
+    model, test = net()
+    model.plain = [1, (2.0, "a"), {"b": None, "c": torch.float32}, {3}, torch.zeros(2), Slots(1), torch.relu]
+    gradients.statistics(model, test)
+    model.plain = [1, (2.0, "a"), {"b": None, "c": torch.float32}, {3}, torch.ones(2), Slots(1), torch.relu]
+    gradients.statistics(model, test)
+    assert len(planned) == 1
+    for changed in (Slots(2), lambda x: x, torch.zeros(3), 1.0):
+        model.plain = [changed]
+        gradients.statistics(model, test)
+    assert len(planned) == 5
+
+
+class Parts(nn.Module):
+    """Gives more pieces where it sees large numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.rand(6))
+
+    def forward(self, x):
+        out = x * self.w
+        return (out, out) if x.abs().amax() > 100 else (out,)
+
+
+def test_a_module_that_gives_more_pieces_later_has_each_samples_own_gradient():
+    torch.manual_seed(0)
+    model, test = nn.Sequential(), split(torch.randn(9, 6))
+    model.a, model.parts, model.out = nn.Linear(6, 6), Parts(), nn.Linear(6, 3)
+    model.forward = lambda x: model.out(model.parts(model.a(x))[0])
+    test.images[7] *= 1e4
+    assert_right(gradients.statistics(model, test, chunk=3), naive_of(model, test))
+
+
+def test_what_is_mixed_up_to_the_model_itself_is_refused_by_name():
+    """Sizes that change with what is seen, in the model's own output."""
+    model = nn.Linear(6, 3)
+    plain = model.forward
+    model.forward = lambda x: plain(x) if x.abs().amax() < 100 else plain(x)[:-1]
+    test = split(torch.randn(9, 6))
+    test.images[7] *= 1e4
+    with pytest.raises(ValueError, match=r"'model' \(Linear\) has . entries for . samples"):
+        gradients.statistics(model, test, lambda out, y: F.pad(out.sum(1), (0, len(y) - len(out))), chunk=3)

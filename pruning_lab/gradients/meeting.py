@@ -26,8 +26,10 @@ def check_sizes(where: dict, calls: dict[nn.Module, list[Call]], names: dict[nn.
         for call, places in zip(calls.get(m, []), own, strict=True):
             for leaves, leaf_places in zip((call.read, call.gave), places, strict=True):
                 if (got := _unlike(leaves, leaf_places, n)) is not None:
-                    raise NotTold([m], f"{names[m]!r} ({type(m).__name__}) has {got} entries for {n} samples, which is "
-                                  "not as many for each as the first ones have")  # fmt: skip
+                    who = f"{names[m] or 'model'!r} ({type(m).__name__})"
+                    raise NotTold(
+                        [m], f"{who} has {got} entries for {n} samples, which is not as many for each as at first"
+                    )
 
 
 def _unlike(leaves: list, places: list[Place | None], n: int) -> int | None:
