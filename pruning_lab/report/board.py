@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims, strips
-from .verdicts import FEWEST, OPEN
+from .verdicts import FEWEST, OPEN, said
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -48,9 +48,9 @@ def by_chance(judged: pd.DataFrame) -> str:
 
 def _claim(claim: claims.Claim, parts: pd.DataFrame, hours: float | None) -> str:
     """One claim: a group of rows."""
-    on, needs = parts.on.iloc[0], f" Needs: {claim.needs}." if claim.needs else ""
+    needs = f" Needs: {claim.needs}." if claim.needs else ""
     told = escape(f"{claim.id}: {claim.claim}{needs}") + _amended(claim)
-    word = escape(parts.overall.iloc[0] + (f" ({on})" if on else ""))
+    word = escape(said(parts)[claim.id])
     head = f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="5">{told}</th><th>{word}</th></tr>'
     return f"<tbody>{head}{''.join(_part(row, hours) for row in parts.to_dict('records'))}</tbody>"
 

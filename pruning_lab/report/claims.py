@@ -48,7 +48,10 @@ class Amendment:
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of `book/claims.yml`. `of`: what its parts are, for a tally. `needs`: the regime that it speaks about."""
+    """One row of `book/claims.yml`.
+
+    short: the claim in about ten words. of: what its parts are, for a tally. needs: the regime that it speaks about.
+    """
 
     id: str
     chapter: str
@@ -57,6 +60,7 @@ class Claim:
     claim: str
     measure: str
     expect: str
+    short: str = ""
     kind: str = "differs"
     margin: str | float = 0.0
     unit: str = "points"

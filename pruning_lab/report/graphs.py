@@ -10,7 +10,7 @@ import pandas as pd
 from ..experiments import LayerGraph, LayerStructure, Train, UnitCurve
 from ..records.store import find, run
 from ..widgets import ForceGraph
-from . import claims
+from . import verdicts
 from .evidence import Evidence
 from .numbers import counted, side, spelled, spoken
 from .page import Page
@@ -224,7 +224,7 @@ def clustered(found: Evidence, model: str, layer: str) -> tuple[str, str]:
         f"In {NAMES[model]}'s last convolution, modularity goes from {start.modularity.mean():.2f} to "
         f"{end.modularity.mean():.2f} (permuted: {null.modularity.mean():.2f})"
     )
-    agreement = spelled(*claims.interval(end.agreement.dropna()), 2)
+    agreement = spelled(*verdicts.interval(end.agreement.dropna()), 2)
     return told, (
         f"Do the communities follow the classes? Agreement is {agreement} at the end, "
         f"{start.agreement.mean():+.2f} at the start; 0 is chance, 1 is one community a class."

@@ -185,13 +185,20 @@ def judge(
     return table.assign(overall=tally(theirs.tolist(), claim.of), on=on)
 
 
+def said(judged: pd.DataFrame) -> dict[str, str]:
+    """Each claim's word, with what sets its run apart from the source's own."""
+    first = judged.groupby("claim", sort=False)[["overall", "on"]].first()
+    return {row.Index: row.overall + (f" ({row.on})" if row.on else "") for row in first.itertuples()}
+
+
 def _row(claim: claims.Claim, part: Part, values: Sequence[float], short: int) -> dict[str, object]:
     counted = [part.counts(seed) for seed in values.index] if isinstance(values, pd.Series) else [True] * len(values)
     numbers = [float(value) for value in values]
     decides = [value for value, yes in zip(numbers, counted, strict=True) if yes]
     found = verdict(decides, part.kind, part.margin, short)
+    old = "no net was trained since the part was amended" if found.word == NOT_RUN and numbers else ""
     return dict(
         claim=claim.id, part=part.name, label=f"{claim.id}  {part.name}", by=part.by, kind=part.kind,
         margin=part.margin, unit=part.unit, n=found.n, mean=found.mean, low=found.low, high=found.high,
-        verdict=found.word, reason=found.reason, needed=found.needed, counted=counted, values=numbers,
+        verdict=found.word, reason=found.reason or old, needed=found.needed, counted=counted, values=numbers,
     )  # fmt: skip
