@@ -18,6 +18,7 @@ from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import board, claims, evidence
 from pruning_lab.widgets import still
 
+
 def test_all_claims_are_there_once():
     found = claims.load()
     assert len(found) == 88, "a row of book/claims.yml is new or gone: count them here"

@@ -103,9 +103,7 @@ def drawn(name):
         ),
         "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
         "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
-        "parts": lambda: figures.parts(
-            pd.concat([judged(), ranks([0.1, 0.2])]), **SAYS
-        ),
+        "parts": lambda: figures.parts(pd.concat([judged(), ranks([0.1, 0.2])]), **SAYS),
         "no parts": lambda: figures.parts(ranks([]), **SAYS),
         "levels": lambda: figures.levels(nets_of_masks(), axis="accuracy, %", chance=10, **SAYS),
         "no levels": lambda: figures.levels(pd.DataFrame(), axis="accuracy, %", **SAYS),
@@ -360,10 +358,7 @@ def test_rows_of_curves_are_the_numbers_drawn():
 
 
 def test_parts_have_a_panel_a_unit_and_every_net():
-    table, figure = (
-        pd.concat([judged(), ranks([0.1, 0.2])]),
-        drawn("parts"),
-    )
+    table, figure = (pd.concat([judged(), ranks([0.1, 0.2])]), drawn("parts"))
     assert [figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text] == ["points", "rank correlation"] and len(
         figure.layout.shapes
     ) == 2

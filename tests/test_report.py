@@ -85,7 +85,10 @@ def test_a_page_tells_its_verdicts_its_origin_and_its_sentences(made_up, monkeyp
         made_up(e, [END])
     heard, found = told(monkeypatch), page()
     verdicts = pd.concat(
-        [found.judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}), found.judge("FP2", {"LeNet fc1": [-1.0, -1.1, -1.2]}, on="digits")]
+        [
+            found.judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}),
+            found.judge("FP2", {"LeNet fc1": [-1.0, -1.1, -1.2]}, on="digits"),
+        ]
     )
     found.tell(verdicts, answer="so it is")
     assert heard["FP1"] == "reproduced in 1 of 3 layers, not run in 2"

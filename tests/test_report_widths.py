@@ -169,7 +169,9 @@ def test_deep_nets_stand_over_the_widest_of_their_own_seed(nets, put):
 
 def test_the_source_s_stem_comes_before_the_small_one(nets, put):
     wide = 0.001 * 2**5
-    deep = [put(history(2, 0, model), 1, 1, 1, [0, k * wide, 0, 0]) for k, model in ((3, "resnet50_cifar"), (2, "resnet50"))]
+    deep = [
+        put(history(2, 0, model), 1, 1, 1, [0, k * wide, 0, 0]) for k, model in ((3, "resnet50_cifar"), (2, "resnet50"))
+    ]
     both = evidence.stored("laptop", [*nets.experiments, *deep])
     assert widths.deeper(both)["ResNet50 over the widest"].tolist() == pytest.approx([math.log(2)])
 

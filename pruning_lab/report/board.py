@@ -32,8 +32,7 @@ def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
     body = "".join(rows)
     return HTML(
-        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead>{body}</table>'
-        f"<p>{by_chance(judged)}</p>"
+        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead>{body}</table><p>{by_chance(judged)}</p>'
     )
 
 
@@ -51,7 +50,9 @@ def _claim(claim: claims.Claim, parts: pd.DataFrame, hours: float | None) -> str
     needs = f" Needs: {claim.needs}." if claim.needs else ""
     told = escape(f"{claim.id}: {claim.claim}{needs}") + _amended(claim)
     word = escape(said(parts)[claim.id])
-    head = f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="5">{told}</th><th>{word}</th></tr>'
+    head = (
+        f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="5">{told}</th><th>{word}</th></tr>'
+    )
     return f"<tbody>{head}{''.join(_part(row, hours) for row in parts.to_dict('records'))}</tbody>"
 
 

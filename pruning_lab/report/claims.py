@@ -113,8 +113,9 @@ def _part(claim: Claim, row: Mapping[str, Any]) -> Part:
     if told["kind"] == "differs" and "margin" not in row:
         told["margin"] = 0.0
     if not isinstance(told["margin"], int | float) or told["kind"] not in KINDS or told["by"] not in BY:
-        raise ValueError(f"{FILE.name}: {claim.id}, part {row['name']!r}: expected a margin in numbers, a kind of "
-                         f"{KINDS} and by of {BY}, got {told['margin']!r}, {told['kind']!r}, {told['by']!r}")  # fmt: skip
+        got = f"{told['margin']!r}, {told['kind']!r}, {told['by']!r}"
+        asked = f"expected a margin in numbers, a kind of {KINDS} and by of {BY}"
+        raise ValueError(f"{FILE.name}: {claim.id}, part {row['name']!r}: {asked}, got {got}")
     if told["unit"].startswith("log ratio") and told["margin"] and told["kind"] != "size":
         told["margin"] = math.log(told["margin"])  # written as a factor
     return Part(**told)

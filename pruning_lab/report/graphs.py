@@ -266,7 +266,7 @@ def without_norms(found: Evidence) -> str:
 
 def tally(verdicts: pd.DataFrame, is_source: bool) -> str:
     """How many parts hold on each net, such as "reproduced: 5 of 5 parts on LeNet fc1 (5 nets)"."""
-    nets = verdicts.assign(net=verdicts.part.str.split(":").str[0]).groupby("net", sort=False)
+    nets = verdicts[verdicts.n > 0].assign(net=verdicts.part.str.split(":").str[0]).groupby("net", sort=False)
     held = {net: rows.verdict.str.contains("^reproduced|^holds").sum() for net, rows in nets}
     said = [f"{held[net]} of {len(rows)} parts on {net} ({counted(rows.n.min(), 'net')})" for net, rows in nets]
     return f"{'reproduced' if is_source else 'holds'}: {', '.join(said)}"

@@ -84,7 +84,13 @@ def statement(where: str, says: str, values: Sequence[float], margin: float | No
     found = verdicts.verdict(numbers, kind, margin or 0)
     measured = spelled(found.mean, found.low, found.high) if found.n else "none"
     says += f" (−{margin})" if margin else ""
-    return {"where": where, "says": says, "measured": measured, "nets": found.n, "borne out": BORNE_OUT.get(found.word, found.word)}
+    return {
+        "where": where,
+        "says": says,
+        "measured": measured,
+        "nets": found.n,
+        "borne out": BORNE_OUT.get(found.word, found.word),
+    }
 
 
 def resnet_statements(nets: DataFrame, layers: DataFrame, m: str) -> DataFrame:

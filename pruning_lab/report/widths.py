@@ -45,9 +45,9 @@ def by_width(found: Evidence) -> pd.DataFrame:
     """The fully-connected nets, a row each, by width and seed.
 
     fit, test: accuracy at the end in per cent, fit that of all training images, a running mean over the last epoch.
-    gap: their difference in points. test_loss, lowest: the loss at the end, and the lowest of any epoch. peak, when: the highest coherence from epoch 1 on, and its epoch. first: the mean
-    coherence over the first tenth of the training. fc1 to out: the spread of a layer's diffs at the peak over that of
-    coin tossing.
+    gap: their difference in points. test_loss, lowest: the loss at the end, and the lowest of any epoch. peak, when:
+    the highest coherence from epoch 1 on, and its epoch. first: the mean coherence over the first tenth of the training.
+    fc1 to out: the spread of a layer's diffs at the peak over that of coin tossing.
     """
     rows = [_row(e) for e in found.of(GradientHistory, model=MLP)]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(["width", "seed"])
