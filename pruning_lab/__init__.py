@@ -18,6 +18,7 @@ from .nets import models
 from .records.experiment import Experiment, Result
 from .records.store import Record, find, gather, run
 from .running import chapters
+from .running.parameters import watch_notebook as _watch
 from .running.sweeps import PROFILES, pool, sweep
 from .training.recipe import Recipe, snapshot_iterations
 
@@ -31,3 +32,4 @@ __all__ = [
 ]  # fmt: skip
 
 _load(environment.plugins())
+_watch()

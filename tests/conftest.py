@@ -117,13 +117,13 @@ def store_folder(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def executed(tmp_path_factory):
     """A function chapter -> its copy in the folder of the book, executed once at the smoke profile."""
-    from pruning_lab.publish import build
+    from pruning_lab.publish import executing
 
     folder, copies = tmp_path_factory.mktemp("book"), {}
 
     def copy(path):
         if path not in copies:
-            copies[path] = build.execute(path, "smoke", force=True, folder=folder)
+            copies[path] = executing.execute(path, "smoke", force=True, folder=folder)
         return copies[path]
 
     copy.folder, copy.copies = folder, copies
@@ -135,10 +135,10 @@ def book(executed):
     """The folder of the book, built once at the smoke profile, from the chapters that tests executed and from the
     others.
     """
-    from pruning_lab.publish import build
+    from pruning_lab.publish import build, executing
 
     for path, copy in executed.copies.items():  # other tests stored records since
-        executed.copies[path] = copy.replace(build.executed(path, "smoke", folder=executed.folder))
+        executed.copies[path] = copy.replace(executing.executed(path, "smoke", folder=executed.folder))
     return build.build("smoke", folder=executed.folder)
 
 

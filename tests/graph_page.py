@@ -7,7 +7,7 @@ import nbformat
 import numpy as np
 import yaml
 
-from pruning_lab.publish import build
+from pruning_lab.publish import executing, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,9 +65,9 @@ def make(folder: Path, cells=(FIRST, SECOND, THIRD, FOURTH)) -> Path:
         nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Graphs"), *code], metadata=spec), source
     )
     shutil.copytree(ROOT / "book" / "_static", folder / "src" / "book" / "_static")
-    nbformat.write(build._papermill(source, folder / "part.ipynb", {}, 120), done)
+    nbformat.write(executing.run_by_papermill(source, folder / "part.ipynb", {}, 120), done)
     (folder / "src" / "book" / "references.bib").write_text("")
     (folder / "src" / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "book/graphs"}))
-    config = build.configuration((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config = pages.configuration((ROOT / "_config.yml").read_text(encoding="utf-8"))
     (folder / "src" / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return build._html(folder)
+    return pages.render(folder)

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 from pruning_lab import Recipe, Train
-from pruning_lab.publish import beside, build, kernels, tied
+from pruning_lab.publish import beside, build, executing, inputs, kernels, pages, tied
 from pruning_lab.records import disk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def write(tmp_path, store_folder, monkeypatch):
 
 
 def execute(paths, folder):
-    return build.execute_all(paths, "smoke", False, None, folder)
+    return executing.execute_all(paths, "smoke", False, None, folder)
 
 
 def comes(true, what):
@@ -74,7 +74,7 @@ print(os.environ["PRUNING_LAB_WORKERS"], os.environ["OMP_NUM_THREADS"], os.getcw
 def test_chapters_execute_side_by_side_and_share_the_workers(write, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNING_LAB_WORKERS", "2")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setitem(build.CELL_SECONDS, "smoke", 60 * MINUTES)
+    monkeypatch.setitem(executing.CELL_SECONDS, "smoke", 60 * MINUTES)
     places = [str(tmp_path / name) for name in "ab"]
     paths = [
         write("01_a", MEETS.format(own=places[0], other=places[1])),
@@ -93,7 +93,7 @@ def test_one_that_fails_names_itself_and_the_others_stay(write, tmp_path, monkey
     paths = [write("01_a", "1 / 0"), write("02_b", "1"), write("03_c", store), write("extra", "2")]
     with pytest.raises(build.BuildError, match="(?s)^01_a.ipynb, cell 3.*ZeroDivisionError"):
         execute(paths, tmp_path)
-    kept = {build.executed(path, "smoke", folder=tmp_path) for path in paths[1:]}
+    kept = {executing.executed(path, "smoke", folder=tmp_path) for path in paths[1:]}
     assert set((tmp_path / "executed").iterdir()) == kept
     write("01_a", "1")
     capsys.readouterr()
@@ -149,7 +149,7 @@ def test_as_many_at_a_time_as_cores_or_as_the_environment_says(monkeypatch, said
     if said:
         monkeypatch.setenv("PRUNING_LAB_WORKERS", said)
     monkeypatch.setattr(build.os, "cpu_count", lambda: cores)
-    assert build.processes() == count
+    assert executing.processes() == count
 
 
 # Kernels
@@ -166,10 +166,10 @@ def test_a_kernel_whose_ports_were_taken_begins_again(write, tmp_path, monkeypat
     monkeypatch.setattr(tied, "command", command)
     path = write("01_a", "print(6 * 7)")
     if works:
-        assert "42" in build.execute(path, "smoke", folder=tmp_path).read_text()
+        assert "42" in executing.execute(path, "smoke", folder=tmp_path).read_text()
     else:
         with pytest.raises(build.BuildError, match="01_a.ipynb: RuntimeError: Kernel died"):
-            build.execute(path, "smoke", folder=tmp_path)
+            executing.execute(path, "smoke", folder=tmp_path)
 
 
 BUILD = """
@@ -229,7 +229,7 @@ with open(sys.argv[1] + ".part", "w") as file:
     file.write(str(os.getpid()))
 os.rename(file.name, sys.argv[1])
 time.sleep(10_000)"""
-HERE = "from pruning_lab.publish import build; import sys; build._run([sys.executable, '-c', sys.argv[2], sys.argv[1]])"
+HERE = "from pruning_lab.publish import pages; import sys; pages._run([sys.executable, '-c', sys.argv[2], sys.argv[1]])"
 ELSEWHERE = """
 import runpy, subprocess, sys
 text = open(sys.argv[3]).read().replace("return sys.platform", "return False and sys.platform")
@@ -253,7 +253,7 @@ def test_what_makes_the_pages_does_not_outlive_a_build_that_is_killed(tmp_path, 
 
 
 def test_the_exit_code_and_the_output_of_a_command_come_through():
-    code, said = build._run(
+    code, said = pages._run(
         [sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"]
     )
     assert code == 3 and sorted(said.split()) == ["err", "out"]
@@ -263,7 +263,7 @@ def test_the_exit_code_and_the_output_of_a_command_come_through():
 
 
 @pytest.fixture
-def pages(tmp_path, monkeypatch):
+def rendered(tmp_path, monkeypatch):
     """A build folder whose pages are copies of the sources: how often they were made."""
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.md").write_text("a")
@@ -274,11 +274,11 @@ def pages(tmp_path, monkeypatch):
         (folder / "html" / "book").mkdir(parents=True, exist_ok=True)
         (folder / "html" / "book" / "a.html").write_text((folder / "src" / "a.md").read_text())
 
-    monkeypatch.setattr(build, "_html", html)
+    monkeypatch.setattr(pages, "render", html)
     return made
 
 
-def test_pages_are_made_again_only_where_something_is_new(pages, tmp_path, monkeypatch):
+def test_pages_are_made_again_only_where_something_is_new(rendered, tmp_path, monkeypatch):
     page = tmp_path / "html" / "book" / "a.html"
     changes = [
         lambda: None,
@@ -291,26 +291,26 @@ def test_pages_are_made_again_only_where_something_is_new(pages, tmp_path, monke
         page.unlink,
         (tmp_path / "pages.json").unlink,
         lambda: (tmp_path / "pages.json").write_text('{"from": "'),
-        lambda: monkeypatch.setattr(build.metadata, "distributions", lambda: []),
+        lambda: monkeypatch.setattr(inputs.metadata, "distributions", lambda: []),
     ]
     for count, change in enumerate(changes):
         if count:
             change()
-        assert build._pages(tmp_path) == tmp_path / "html" and len(pages) == count + 1
-        assert build._pages(tmp_path) == tmp_path / "html" and len(pages) == count + 1, "nothing was new"
+        assert pages.built(tmp_path) == tmp_path / "html" and len(rendered) == count + 1
+        assert pages.built(tmp_path) == tmp_path / "html" and len(rendered) == count + 1, "nothing was new"
         assert page.read_text() == (tmp_path / "src" / "a.md").read_text()
 
 
-def test_pages_that_could_not_be_made_are_tried_again(pages, tmp_path, monkeypatch):
-    build._pages(tmp_path)
+def test_pages_that_could_not_be_made_are_tried_again(rendered, tmp_path, monkeypatch):
+    pages.built(tmp_path)
     (tmp_path / "src" / "a.md").write_text("b")
     with monkeypatch.context() as patch:
-        patch.setattr(build, "_html", lambda folder: (_ for _ in ()).throw(build.BuildError("no")))
+        patch.setattr(pages, "render", lambda folder: (_ for _ in ()).throw(build.BuildError("no")))
         with pytest.raises(build.BuildError):
-            build._pages(tmp_path)
+            pages.built(tmp_path)
     (tmp_path / "src" / "a.md").write_text("a")
-    build._pages(tmp_path)
-    assert len(pages) == 2
+    pages.built(tmp_path)
+    assert len(rendered) == 2
 
 
 # A full disk
@@ -356,7 +356,7 @@ def test_what_the_store_says_of_a_full_disk_is_said_as_it_is(built, capsys):
 def test_a_disk_that_is_full_while_the_build_writes_is_said_in_a_sentence(built, tmp_path, capsys, monkeypatch, where):
     if where != "mkdir":
         monkeypatch.setattr(
-            build, "_run", lambda command: ((tmp_path / "out/work/_build/html").mkdir(parents=True), (0, ""))[1]
+            pages, "_run", lambda command: ((tmp_path / "out/work/_build/html").mkdir(parents=True), (0, ""))[1]
         )
     owner = build.Path
 
@@ -378,7 +378,7 @@ def test_a_disk_that_is_full_while_the_build_writes_is_said_in_a_sentence(built,
 
 def test_a_disk_that_is_full_for_jupyter_book_is_said_in_a_sentence(built, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        build, "_run", lambda command: (2, "Traceback ...\nOSError: [Errno 28] No space left on device: 'x'\n")
+        pages, "_run", lambda command: (2, "Traceback ...\nOSError: [Errno 28] No space left on device: 'x'\n")
     )
     code, err = built("1", capsys)
     assert is_said(code, err, tmp_path / "out")
@@ -410,13 +410,13 @@ def dangling(path):
 
 
 def test_a_file_that_goes_while_one_looks_is_not_there(write, tmp_path):
-    path, before = write("01_a", "1"), build.surroundings()
+    path, before = write("01_a", "1"), inputs.surroundings()
     for place in ("store/Train/a", "results/Train/a"):
         dangling(tmp_path / place / "record.json")
     dangling(tmp_path / "data" / "mnist" / "train.npz")
-    assert build.surroundings() == before and build.key(path, {})
-    assert build._bytes_of([tmp_path / "results/Train/a/record.json"]) == build._bytes_of([])
-    assert list(build._dated([tmp_path / "nowhere", path / "below a file"])) == []
+    assert inputs.surroundings() == before and inputs.key(path, {})
+    assert inputs.bytes_of([tmp_path / "results/Train/a/record.json"]) == inputs.bytes_of([])
+    assert list(inputs.dated([tmp_path / "nowhere", path / "below a file"])) == []
 
 
 def test_what_cannot_be_read_for_another_reason_is_an_error(tmp_path, monkeypatch):
@@ -424,12 +424,12 @@ def test_what_cannot_be_read_for_another_reason_is_an_error(tmp_path, monkeypatc
     file.write_text("a")
     monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
     with pytest.raises(PermissionError):
-        build._bytes_of([file])
+        inputs.bytes_of([file])
 
 
 def test_records_that_are_written_and_removed_meanwhile_do_no_harm(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "ROOT", tmp_path)  # else most of the time goes into what does not move
-    monkeypatch.setattr(build.metadata, "distributions", lambda: [])
+    monkeypatch.setattr(inputs, "ROOT", tmp_path)  # else most of the time goes into what does not move
+    monkeypatch.setattr(inputs.metadata, "distributions", lambda: [])
     done = threading.Event()
 
     def churn():
@@ -447,7 +447,7 @@ def test_records_that_are_written_and_removed_meanwhile_do_no_harm(write, tmp_pa
     thread.start()
     try:
         for _ in range(300):
-            build.surroundings()
+            inputs.surroundings()
     finally:
         done.set()
         thread.join()
@@ -455,12 +455,12 @@ def test_records_that_are_written_and_removed_meanwhile_do_no_harm(write, tmp_pa
 
 def test_a_record_that_is_only_being_written_changes_no_key(write, tmp_path):
     path = write("01_a", "1")
-    before = build.key(path, {})
+    before = inputs.key(path, {})
     for name in (".part-x", "key"):
         folder = tmp_path / "store" / "Train" / name
         folder.mkdir(parents=True)
         (folder / "record.json").write_text("{}")
-        assert (build.key(path, {}) == before) == (name == ".part-x")
+        assert (inputs.key(path, {}) == before) == (name == ".part-x")
 
 
 # Paths of this machine
@@ -494,28 +494,28 @@ def test_a_record_that_is_only_being_written_changes_no_key(write, tmp_path):
     ],
 )
 def test_only_whole_paths_are_paths_of_this_machine(tmp_path, monkeypatch, root, text, found):
-    monkeypatch.setattr(build, "ROOT", Path(root))
+    monkeypatch.setattr(inputs, "ROOT", Path(root))
     monkeypatch.setattr(build.sys, "prefix", root)
     monkeypatch.setattr(build.Path, "home", lambda: Path("/home/somebody"))
     (tmp_path / "page.html").write_text(text)
-    assert build.machine_paths(tmp_path) == ([f"page.html: {root}"] if found else [])
+    assert pages.machine_paths(tmp_path) == ([f"page.html: {root}"] if found else [])
 
 
 def test_the_user_s_folder_and_the_environment_are_found_and_a_system_s_python_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "ROOT", Path("/a/lab"))
+    monkeypatch.setattr(inputs, "ROOT", Path("/a/lab"))
     monkeypatch.setattr(build.Path, "home", lambda: Path("/home/me"))
     (tmp_path / "page.json").write_text(
         json.dumps("at /home/me/x and /home/meter/x, #!/usr/bin/env python, /a/venv/bin")
     )
     for prefix, more in (("/usr", []), ("/a/venv", ["/a/venv"])):
         monkeypatch.setattr(build.sys, "prefix", prefix)
-        assert build.machine_paths(tmp_path) == [f"page.json: {folder}" for folder in [*more, "/home/me/"]]
+        assert pages.machine_paths(tmp_path) == [f"page.json: {folder}" for folder in [*more, "/home/me/"]]
 
 
 def test_full_is_what_the_library_calls_full():
     """So that no cause that one knows is a traceback for the other."""
     for code in disk.FULL:
         with pytest.raises(OSError) as caught:
-            build._raise_full("OSError", f"[Errno {code}] x")
+            executing.raise_full("OSError", f"[Errno {code}] x")
         assert disk.reason(caught.value) == disk.FULL[code]
-    build._raise_full("ValueError", "28 of 122")
+    executing.raise_full("ValueError", "28 of 122")

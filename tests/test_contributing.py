@@ -98,6 +98,26 @@ print(set(curve.table.criterion), len(child.table) > 0, list(norms.table.layer),
     assert done.stdout.endswith("{'largest_weight'} True ['fc1.weight', 'out.weight'] 2\n"), done.stdout
 
 
+def test_the_readme_s_loop_of_one_s_own_keeps_what_a_layer_was():
+    import torch
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [code] = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if code.startswith("taken = ")]
+    torch.manual_seed(0)
+    model = torch.nn.Sequential()
+    model.fc1 = torch.nn.Linear(5, 4)
+
+    def train_an_epoch(model):
+        with torch.no_grad():
+            model.fc1.weight.add_(1)  # as an optimiser does, in the same memory
+
+    from pruning_lab.widgets import ForceGraph
+
+    names = dict(model=model, train_an_epoch=train_an_epoch, ForceGraph=ForceGraph)
+    exec(code, names)
+    assert len({float(weight.sum().round(decimals=3)) for weight in names["taken"]}) == 11
+
+
 def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatch):
     """The lines of the page, at a size for tests."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))

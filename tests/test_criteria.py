@@ -157,6 +157,24 @@ def test_ours_are_marked():
     assert all(function.__doc__ for function in (*criteria.UNIT.values(), *criteria.WEIGHT.values()))
 
 
+@pytest.mark.usefixtures("registries")
+def test_a_criterion_is_a_source_s_ours_or_the_reader_s():
+    by = {name: criteria.whose(name) for name in (*criteria.UNIT, *criteria.WEIGHT)}
+    assert {name for name, one in by.items() if one == "source"} == {
+        "norm", "frame_potential", "random", "magnitude", "diff",
+    }  # fmt: skip
+    assert set(by.values()) == {"source", "ours"} and criteria.whose("nosuch") == "yours"
+    for ours in (False, True):
+
+        @criteria.unit_criterion(ours=ours)
+        def mine(weight):
+            return weight.flatten(1).sum(1)
+
+        assert criteria.whose("mine") == "yours"
+    mine.__module__ = "pruning_lab.criteria.unit"  # one that the library gains
+    assert criteria.whose("mine") == "ours"
+
+
 def test_needs_follows_the_parameters():
     assert criteria.needs("norm") == ("weight",)
     assert criteria.needs(criteria.taylor) == ("activation", "activation_gradient")

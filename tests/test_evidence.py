@@ -1,6 +1,7 @@
 """Verdicts by the table of the design, which profile a page shows, and the measures, each beside a naive loop."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 
@@ -16,7 +17,9 @@ from pruning_lab import Recipe, Train, metrics
 from pruning_lab.records import store
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import board, claims, evidence
-from pruning_lab.widgets import still
+from pruning_lab.running import chapters
+from pruning_lab.widgets import graph_still
+from pruning_lab.widgets.still import Still
 
 
 def test_all_claims_are_there_once():
@@ -24,6 +27,16 @@ def test_all_claims_are_there_once():
     assert len(found) == 88, "a row of book/claims.yml is new or gone: count them here"
     assert all(key == row.id for key, row in found.items())
     assert all(row.margin for row in found.values() if row.kind in ("same", "size"))
+
+
+def test_the_landing_page_has_a_row_for_every_claim_of_a_chapter_that_is_written_and_none_for_a_question():
+    written = {path.stem[3:] for path in chapters.chapters()}
+    here = [claim for claim in claims.load().values() if claim.chapter in written]
+    intro = chapters.read(chapters.FOLDER / "intro.ipynb")
+    text = "".join("".join(cell["source"]) for cell in intro["cells"] if cell["cell_type"] == "markdown")
+    rows = re.findall(r"^\| .* \| \{glue:text\}`(\w+)\.ipynb::(\w+):s` \|$", text, re.M)
+    assert [(page[3:], id) for page, id in rows] == [(claim.chapter, claim.id) for claim in here if not claim.asks]
+    assert {claim.id for claim in here if claim.asks} == {"OQ1", "OQ2", "OQ3", "OQ4"}
 
 
 # which profile a page shows
@@ -238,6 +251,14 @@ def test_the_origin_says_profile_device_dates_and_lossy_images(shelves, monkeypa
     assert "1 of 1 records made on other data bytes (mnist/test)" in evidence.stored("night", plan[:1]).origin()
 
 
+def test_another_training_of_a_parent_is_explained(shelves, monkeypatch):
+    store.run(Net("a"))
+    notes = [store.Note("parent", "made from another training of its parent than the published one")]
+    monkeypatch.setattr(store, "_notes", lambda *_: notes)
+    said = evidence.stored("night", [Net("a")]).origin()
+    assert "1 of 1 records made from another training of its parent than the published one: a parent's weights" in said
+
+
 def test_a_device_of_any_name_is_no_note_on_data(shelves, monkeypatch):
     with monkeypatch.context() as there:
         there.setattr(store.provenance, "device", lambda: dict(name="data bytes", type="cpu", threads=1))
@@ -321,7 +342,7 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     assert words.tags <= {"table", "class", "thead", "tbody", "tr", "th", "td", "p", "colspan", "id", "scope", *drawn}
     assert sum(text in cell for cell in words.text) == 4
     meta = dict(units=2, nets=[(text, 2)], epochs=[text], time=text, title=text)
-    drawn = still.still(
+    drawn = graph_still.still(
         meta,
         np.ones((1, 2)),
         {0: (np.array([0]), np.array([1]), np.array([0.5]))},
@@ -330,7 +351,7 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
         cutoff=0.1,
         seed=0,
     )
-    for html in (drawn._repr_html_(), still.Still("", text)._repr_html_()):
+    for html in (drawn._repr_html_(), Still("", text)._repr_html_()):
         seen = Words(html)
         assert seen.tags <= {"figure", "class", "figcaption", "svg", "role", "aria-label", "viewbox", "width", "style",
                              "g", "transform", "text", "x", "y", "text-anchor", "font-size", "fill", "path", "d",

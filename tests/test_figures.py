@@ -302,11 +302,29 @@ def test_fewer_than_three_nets_are_thin_lines_of_their_own_without_mean_or_band(
 
 def test_what_no_source_has_is_marked_as_ours():
     for criterion in criteria.UNIT:
-        assert figures.line_name(criterion, "lowest").endswith("(ours)") == (criterion not in figures.FROM_THE_SOURCE)
-    assert figures.line_name("my_own", "highest") == "my own, highest first (ours)"
+        assert figures.line_name(criterion, "lowest").endswith("(ours)") == criteria.UNIT[criterion].ours
     assert figures.line_name("random", "lowest") == "random order"
     (line,) = (t for t in named(drawn("curves"), "taylor") if t.showlegend)
     assert line.name == "taylor, lowest first (ours) (± sd, 3 nets)"
+
+
+def test_what_a_reader_registers_is_marked_as_theirs_and_is_drawn_at_once(monkeypatch):
+    """Neither as the library's nor as a source's; a new criterion of the library is not taken for a reader's."""
+    for names, module, mark, visible in [
+        ("my_own", "mine", "yours", True),
+        ("my_marked", "__main__", "yours", True),
+        ("added", "pruning_lab.criteria.unit", "ours", "legendonly"),
+    ]:
+
+        def function(weight):
+            return weight.flatten(1).sum(1)
+
+        function.__module__, function.ours = module, names != "my_own"
+        monkeypatch.setitem(criteria.UNIT, names, function)
+        assert figures.line_name(names, "highest") == f"{figures.words(names)}, highest first ({mark})"
+        table = curves(3).query("criterion == 'norm'").assign(criterion=names)
+        assert {t.visible for t in figures.unit_curves({"fc1": table}, **SAYS).data} == {visible}
+    assert figures.line_name("not_loaded", "lowest") == "not loaded, lowest first (yours)"
 
 
 def notes(figure):

@@ -1,6 +1,7 @@
 """What a chapter may be given: checked before anything runs, by the same rules whichever way it is called."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,13 +110,36 @@ def test_a_value_that_a_parameter_cannot_have_is_one_line_and_exit_code_2(
     assert not shelves.exists() and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["plan", "sweep", "run", "publish", "pack"])
+def test_a_parameter_is_a_name_and_a_value_or_both_in_one_word(toy, tmp_path, capsys, command):
+    out = [str(tmp_path / "out")] * (command == "pack")
+    for words in (["-p", "seeds", "two"], ["-p", "seeds=two"], ["-p", "name=a=b", "-p", "seeds=two"]):
+        profile = ["--profile", "night"] if command == "publish" else []
+        assert main([command, *words, *out, *profile, str(toy)]) == 2
+        assert "07_toy: seeds='two': expected a whole number" in capsys.readouterr().err
+
+
+def test_a_value_may_have_an_equals_sign_and_a_chapter_one_digit(toy, capsys):
+    from pruning_lab.running.arguments import apart
+
+    assert list(apart(["sweep", "-p", "name=a=b", "-p", "name", "c=d", "--since", "a=b"])) == [
+        "sweep", "-p", "name", "a=b", "-p", "name", "c=d", "--since", "a=b",
+    ]  # fmt: skip
+    assert main(["plan", str(toy), "--profile", "smoke", "-p", "seeds=2"]) == 0
+    assert "0 of 2 experiments" in capsys.readouterr().out
+    for name in ("1", "01"):
+        assert chapters.chapter(name).stem == "01_frame_potential"
+    with pytest.raises(ValueError, match="no chapter '0'; there are 01_frame_potential"):
+        chapters.chapter("0")
+
+
 def test_values_that_a_parameter_can_have_are_taken(toy):
-    from pruning_lab.__main__ import _literal
+    from pruning_lab.running.arguments import literal
 
     defaults = chapters.defaults(toy)
     for name, values in RIGHT.items():
         for value in values:
-            parameters.check("toy", defaults, {name: _literal(value)})
+            parameters.check("toy", defaults, {name: literal(value)})
 
 
 @pytest.mark.parametrize(
@@ -193,7 +217,12 @@ def test_a_page_without_parameters_is_run_without_any_and_has_none(tmp_path, cap
     import papermill
 
     path, got = notebook(tmp_path, ("", "1 + 1")), []
-    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, parameters, **__: got.append(parameters))
+
+    def execute(path, output, *, parameters, **_):
+        got.append(parameters)
+        shutil.copy(path, output)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
     assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb")]) == 0 and got == [{}]
     assert main(["run", str(path), "-p", "seeds", "3"]) == 2
     assert "07_toy has no parameter ['seeds']; it has []" in capsys.readouterr().err
@@ -242,10 +271,51 @@ def test_notebooks_and_programs_of_other_kinds_are_left_alone():
     sweeps.sweep([])
 
 
-def test_papermill_s_own_command_ends_at_the_first_sweep(toy, tmp_path, shelves):
-    given = ["-p", "profile", "smoke", "-p", "sedes", "3"]
-    command = [sys.executable, "-m", "papermill", str(toy), str(tmp_path / "out.ipynb"), *given, "--no-progress-bar"]
+FIRST = "import pruning_lab"  # as all chapters do, for the toy of their idea
+
+
+@pytest.mark.parametrize(
+    "given, says, before",
+    [
+        (["sedes", "3"], "this notebook has no parameter ['sedes']; it has [", [("", FIRST)]),
+        (["profile", "smokey"], "profile='smokey': expected one of smoke, laptop,", [("", FIRST)]),
+        (["seeds", "two"], "seeds='two': expected a whole number from 1 to 1,000", []),
+        (["seeds", "2.5"], "seeds=2.5: expected a whole number", [("", FIRST)]),
+    ],
+    ids=str,
+)
+def test_papermill_s_own_command_ends_before_the_plan_in_one_sentence(tmp_path, shelves, given, says, before):
+    """Whether the library is first imported before the parameters or by the plan itself, which would fail in its own
+    words.
+    """
+    path, out = notebook(tmp_path, *before, ("parameters", CELL), ("plan", PLAN)), tmp_path / "out.ipynb"
+    words = ["-p", "profile", "smoke", "-p", *given]
+    command = [sys.executable, "-m", "papermill", str(path), str(out), *words, "--no-progress-bar"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0 and "this notebook has no parameter ['sedes']; it has [" in done.stderr
-    ended = [cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells if cell.cell_type == "code"][-1]
-    assert [output.ename for output in ended.outputs] == ["ValueError"] and not list(shelves.glob("*/*/record.json"))
+    assert done.returncode != 0 and says in done.stderr
+    failed = [
+        output
+        for cell in nbformat.read(out, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    ]
+    assert [output.ename for output in failed] == ["ParameterError" if before else "ValueError"]
+    assert says in failed[0].evalue and not list(shelves.glob("*/*/record.json"))
+
+
+def test_every_cell_is_refused_until_the_parameters_are_right(monkeypatch):
+    """In IPython itself, as JupyterLab has it; each import of the library leaves one watcher."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    monkeypatch.setattr(parameters, "_shell", lambda: shell)
+    shell.run_cell(CELL, store_history=True)
+    parameters.watch_notebook()
+    parameters.watch_notebook()
+    assert len(shell.ast_transformers) == 1
+    assert shell.run_cell("before = 1", store_history=True).success
+    wrong = shell.run_cell(injected(seeds='"two"'), store_history=True)
+    assert "this notebook: seeds='two': expected a whole number" in str(wrong.error_before_exec)
+    assert not shell.run_cell("after = 1", store_history=True).success and "after" not in shell.user_ns
+    assert shell.run_cell(injected(seeds="2"), store_history=True).success
+    assert shell.run_cell("after = 1", store_history=True).success and len(shell.ast_transformers) == 1

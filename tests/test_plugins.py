@@ -46,7 +46,7 @@ def test_a_broken_plug_in_is_named_with_its_line(modules, name):
 @pytest.mark.parametrize("name", ["nosuch_plugin", "nosuch_plugin.deep", "pruning_lab.nosuch"])
 def test_a_missing_plug_in_is_named_with_what_to_do(name):
     with pytest.raises(
-        plugins.PluginError, match=f"names '{name}', .*: there is no such module; add its folder to PYTHONPATH"
+        plugins.PluginError, match=f"names '{name}', .*: there is no such module, .*; add its folder to PYTHONPATH"
     ):
         plugins.load([name])
 
@@ -71,6 +71,24 @@ def test_a_command_with_a_plug_in_that_is_missing_or_broken_says_one_line_and_en
             done.stderr.startswith(f"pruning_lab: PRUNING_LAB_PLUGINS names '{name}', ")
             and done.stderr.count("\n") == 1
         )
+
+
+def test_the_installed_script_finds_a_module_in_the_current_folder_and_says_one_line_where_there_is_none(tmp_path):
+    """Its path begins with the folder of the script, where `python -m` has the current one."""
+    script = tmp_path / "bin" / "pruning-lab"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom pruning_lab.__main__ import main\nsys.exit(main())\n")
+    code = "from pruning_lab import unit_criterion\n\n@unit_criterion\ndef mine(weight):\n    return weight.sum(1)\n"
+    for folder, expected in (("with", 0), ("without", 2)):
+        (tmp_path / folder).mkdir()
+        if folder == "with":
+            (tmp_path / folder / "mine_here.py").write_text(code)
+        more = dict(PRUNING_LAB_PLUGINS="mine_here", PYTHONPATH=str(ROOT), PRUNING_LAB_STORE=str(tmp_path / "store"))
+        words = [sys.executable, str(script), "plan", "01", "--profile", "smoke"]
+        done = subprocess.run(words, env=os.environ | more, cwd=tmp_path / folder, capture_output=True, text=True)
+        assert done.returncode == expected, done.stderr
+        if expected:
+            assert "PRUNING_LAB_PLUGINS names 'mine_here'" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_program_of_one_s_own_gets_an_error_that_it_can_catch(modules):

@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, figure_rows
+from pruning_lab.publish import build, executing, figure_rows, inputs, pages
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 from pruning_lab.report import claims, evidence
 
@@ -314,9 +314,9 @@ def notebook(tmp_path):
 
 def test_an_executed_chapter_is_found_again_and_holds_no_paths(notebook, tmp_path):
     path = notebook("import os\nprint(profile, os.environ['TQDM_DISABLE'])")
-    first = build.execute(path, "smoke", folder=tmp_path)
+    first = executing.execute(path, "smoke", folder=tmp_path)
     stamp = first.stat().st_mtime_ns
-    assert build.execute(path, "smoke", folder=tmp_path) == first and first.stat().st_mtime_ns == stamp
+    assert executing.execute(path, "smoke", folder=tmp_path) == first and first.stat().st_mtime_ns == stamp
     text = first.read_text(encoding="utf-8")
     assert "smoke 1" in text and str(tmp_path) not in text and str(ROOT) not in text
     assert "hide-input" in nbformat.read(first, as_version=4).cells[1].metadata.tags
@@ -328,14 +328,14 @@ def test_what_a_chapter_stores_does_not_make_it_stale(notebook, tmp_path, store_
         f"from pathlib import Path\nfile = Path({str(record)!r})\n"
         "file.parent.mkdir(parents=True)\nfile.write_text('{}');"
     )
-    first = build.execute(path, "smoke", folder=tmp_path)
-    assert build.execute(path, "smoke", folder=tmp_path) == first
+    first = executing.execute(path, "smoke", folder=tmp_path)
+    assert executing.execute(path, "smoke", folder=tmp_path) == first
 
 
 def test_a_failing_cell_is_named_and_nothing_stays(notebook, tmp_path):
     path = notebook("answer = 41\nraise ValueError('not 42')")
     with pytest.raises(build.BuildError, match="(?s)01_try.ipynb, cell 3.*answer = 41.*ValueError: not 42"):
-        build.execute(path, "smoke", folder=tmp_path)
+        executing.execute(path, "smoke", folder=tmp_path)
     assert list((tmp_path / "executed").iterdir()) == []
 
 
@@ -346,12 +346,12 @@ def test_the_key_hangs_on_what_the_chapter_reads(notebook, tmp_path, monkeypatch
     path, keys = notebook("1"), []
 
     def note():
-        keys.append(build.key(path, {"profile": "smoke"}))
+        keys.append(inputs.key(path, {"profile": "smoke"}))
 
     note()
     note()
     assert keys[0] == keys[1]
-    keys.append(build.key(path, {"profile": "paper"}))
+    keys.append(inputs.key(path, {"profile": "paper"}))
     for file in ("results/Train/key/record.json", "store/Train/key/record.json", "data/mnist/train.npz"):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text("{}")
@@ -360,7 +360,7 @@ def test_the_key_hangs_on_what_the_chapter_reads(notebook, tmp_path, monkeypatch
     note()
     monkeypatch.setenv("PRUNING_LAB_DEVICE", "cpu")
     note()
-    monkeypatch.setattr(build, "_bytes_of", lambda paths: "another library")
+    monkeypatch.setattr(inputs, "bytes_of", lambda paths: "another library")
     note()
     assert len(set(keys)) == len(keys) - 1
 
@@ -370,7 +370,7 @@ def test_a_build_that_fails_leaves_the_last_book(tmp_path):
     (tmp_path / "html" / "index.html").write_text("the last good book")
     (tmp_path / "src").mkdir()
     with pytest.raises(build.BuildError, match="jupyter-book failed"):
-        build._html(tmp_path)
+        pages.render(tmp_path)
     assert (tmp_path / "html" / "index.html").read_text() == "the last good book"
 
 
@@ -394,7 +394,7 @@ def test_workers_are_set_while_the_book_is_built_and_not_after(monkeypatch):
 def test_paths_of_this_machine_are_found(tmp_path):
     (tmp_path / "page.html").write_text(f"see {ROOT}/book")
     (tmp_path / "other.html").write_text("see book/")
-    assert build.machine_paths(tmp_path) == [f"page.html: {ROOT}"]
+    assert pages.machine_paths(tmp_path) == [f"page.html: {ROOT}"]
 
 
 # Settings
@@ -403,16 +403,16 @@ def test_paths_of_this_machine_are_found(tmp_path):
 def test_buttons_appear_only_with_a_repository(monkeypatch):
     monkeypatch.delenv("PRUNING_LAB_REPOSITORY", raising=False)
     text = (ROOT / "_config.yml").read_text(encoding="utf-8")
-    assert build.configuration(text)["execute"]["execute_notebooks"] == "off"
-    without = build.configuration(re.sub(r'url: ".*"', 'url: ""', text))
+    assert pages.configuration(text)["execute"]["execute_notebooks"] == "off"
+    without = pages.configuration(re.sub(r'url: ".*"', 'url: ""', text))
     assert "repository" not in without and "launch_buttons" not in without
     assert not without["html"]["use_repository_button"]
     monkeypatch.setenv("PRUNING_LAB_REPOSITORY", "https://github.com/owner/name.git")
-    config = build.configuration(text)
+    config = pages.configuration(text)
     assert config["repository"]["url"] == "https://github.com/owner/name"
     assert config["html"]["use_repository_button"] and {"binderhub_url", "colab_url"} <= set(config["launch_buttons"])
     monkeypatch.setenv("PRUNING_LAB_REPOSITORY", "https://example.org/name")
-    assert "colab_url" not in build.configuration(text)["launch_buttons"]
+    assert "colab_url" not in pages.configuration(text)["launch_buttons"]
 
 
 def test_contents_names_what_is_there():

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from pruning_lab import Recipe, Train, replace, report
+from pruning_lab import Recipe, Train, UnitCurve, replace, report
 from pruning_lab.report import evidence, numbers
 from pruning_lab.running.sweeps import SweepError
 
@@ -114,6 +114,57 @@ def test_a_sweep_leaves_out_what_may_be_lost_and_raises_anything_else(store_fold
         lost.sweep()
     with pytest.raises(SweepError):
         lost.sweep(lost=ValueError)
+
+
+SMALL = replace(NET, recipe=Recipe(lr=0.1, batch=64, iterations=2), width=4, limit=64)
+
+
+def some(*experiments):
+    return lambda profile: list(experiments)
+
+
+def fail(error):
+    def compute(self):
+        raise error
+
+    return compute
+
+
+def test_what_fails_by_a_reader_s_own_code_is_named_and_the_page_goes_on(store_folder, monkeypatch):
+    own, heard = UnitCurve(SMALL, "fc1", ("norm",), repeats=1, test_images=20), told(monkeypatch)
+    monkeypatch.setattr(UnitCurve, "compute", fail(RuntimeError("no such thing")))
+    with pytest.raises(SweepError):
+        report.Page("mine", some(SMALL, own), "laptop").sweep()
+    monkeypatch.setattr(UnitCurve, "plugin_digests", lambda self: {"mine": "0123456789ab"})
+    found = report.Page("mine", some(SMALL, own, replace(own, layer="fc2")), "laptop")
+    found.sweep()
+    assert found.own.experiments == (SMALL,)
+    found.tell()
+    assert heard["missing"].endswith(f" Left out: UnitCurve {own.label()} and 1 more (RuntimeError: no such thing).")
+    monkeypatch.setattr(Train, "compute", fail(RuntimeError("and this is ours")))
+    with pytest.raises(SweepError):
+        report.Page("mine", some(replace(SMALL, seed=1), own), "laptop").sweep()
+
+
+def test_a_net_that_does_not_take_a_reader_s_images_is_named_unless_it_is_all_there_is(store_folder, monkeypatch):
+    wrong = replace(SMALL, model="vit")  # of four units: its eight heads cannot share them
+    with pytest.raises(SweepError):
+        report.Page("mine", some(SMALL, wrong), "laptop").sweep()  # on the chapter's own data it is a fault
+    found = report.Page("mine", some(SMALL, wrong), "laptop", dataset="digits")
+    found.sweep()
+    assert f"Left out: Train {wrong.label()} (ValueError: vit: width 4 must be" in found.left_out
+    with pytest.raises(SweepError):
+        report.Page("mine", some(wrong), "laptop", dataset="digits").sweep()
+    monkeypatch.setattr(Train, "compute", fail(RuntimeError("no memory")))
+    with pytest.raises(SweepError):
+        report.Page("mine", some(SMALL, replace(SMALL, seed=1)), "laptop", dataset="digits").sweep()
+
+
+def test_resized_images_are_not_those_of_the_sources(made_up):
+    for e in plan("night"):
+        made_up(e, [END])
+    assert page().is_source and not page(image_size=32).is_source
+    assert "-p image_size 32" in page(image_size=32).command()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import LayerGraph, LayerStructure, Recipe, Snapshots, Train, UnitCurve, replace, report
-from pruning_lab.report import evidence, graphs
+from pruning_lab.report import evidence, graphs, graphs_words
 
 RECIPE = Recipe(lr=0.1, iterations=4)
 NET = Train("digits", "lenet_300_100", RECIPE, width=4)
@@ -82,18 +82,19 @@ def test_crowding_has_a_row_a_layer_that_was_run(three):
 def test_whether_large_units_crowd_is_said_by_the_interval(made_up, shift, word):
     nets = [made_up(structure(seed), rows(shift + (seed - 1) / 100)) for seed in range(3)]
     assert (
-        graphs.crowded(evidence.stored("laptop", nets), [LENET, VGG]) == f"In LeNet fc1, large units {word} at the end."
+        graphs_words.crowded(evidence.stored("laptop", nets), [LENET, VGG])
+        == f"In LeNet fc1, large units {word} at the end."
     )
 
 
 def test_few_nets_do_not_tell_whether_units_crowd(made_up):
     found = evidence.stored("laptop", [made_up(structure(0), rows())])
-    assert graphs.crowded(found, [LENET]) == "LeNet fc1 has too few nets to tell."
+    assert graphs_words.crowded(found, [LENET]) == "LeNet fc1 has too few nets to tell."
 
 
 def test_every_side_has_its_sentence():
     sides = {report.side(values) for values in ([], [1], [1, 1, 1], [-1, -1, -1], [-1, 0, 1])}
-    assert sides == set(graphs.CROWDING)
+    assert sides == set(graphs_words.CROWDING)
 
 
 def test_choices_have_a_row_for_each_that_was_run(made_up):
@@ -127,14 +128,14 @@ def test_a_film_shows_one_net_and_the_accuracy_along_its_orders(made_up):
     found = evidence.stored("laptop", [put_graph(made_up, e), made_up(curve, line + other)])
     drawn = graphs.film(found, *LENET, "film")
     assert drawn.meta["title"] == "LeNet fc1, digits: weight vectors of one net"
-    assert graphs.introduced(found, *LENET) == "LeNet fc1, digits: 4 units; the picture is one net, seed 0."
+    assert graphs_words.introduced(found, *LENET) == "LeNet fc1, digits: 4 units; the picture is one net, seed 0."
     assert [o["accuracy"] for o in drawn.meta["orders"]] == [pytest.approx([1, 0.875, 0.75, 0.625, 0.5])]
     assert graphs.film(found, *VGG, "none") is None
-    assert graphs.introduced(found, *VGG) == "VGG19 conv16; it has not been run at this size."
+    assert graphs_words.introduced(found, *VGG) == "VGG19 conv16; it has not been run at this size."
 
 
 def test_two_nets_in_one_graph_need_weights_of_this_machine(three, store_folder):
-    assert graphs.merged(three, *LENET) is None and "needs the weights" in graphs.mixed(None)
+    assert graphs.merged(three, *LENET) is None and "needs the weights" in graphs_words.mixed(None)
 
 
 def test_edges_of_two_nets_are_counted_by_whom_they_join(store_folder):
@@ -154,7 +155,7 @@ def test_sentences_have_the_numbers_of_the_records(three):
     gained["LeNet fc1: growth of the mean norm"] = [-1.0, 0.0, 1.0]
     verdicts = page(three).judge("FG1", gained, on="digits")
     drawn = dict(conv_2=("conv_2", "fc1"), lenet=LENET, vgg19=VGG)
-    told = graphs.sentences(page(three), drawn, verdicts, None)
+    told = graphs_words.sentences(page(three), drawn, verdicts, None)
     pairs = "1.00 % of all pairs are nearer than chance at the start and 21.0 % at the end (permuted: 11.00 %)"
     assert told["answer_fg1"] == f"In LeNet fc1 on digits, {pairs}; the mean norm changes by +50 %"
     assert told["lenet_read"] == told["answer_fg1"] + "."
@@ -176,7 +177,7 @@ def test_sentences_have_the_numbers_of_the_records(three):
 
 def test_class_agreement_stands_beside_modularity(made_up):
     nets = [made_up(structure(seed, "vgg19_bn"), rows()) for seed in range(3)]
-    answer, classes = graphs.clustered(evidence.stored("laptop", nets), *VGG)
+    answer, classes = graphs_words.clustered(evidence.stored("laptop", nets), *VGG)
     assert answer == "In VGG19's last convolution, modularity goes from 0.20 to 0.70 (permuted: 0.20)"
     assert classes.startswith(
         "Do the communities follow the classes? Agreement is +0.40 (+0.40 to +0.40) at the end, +0.10 at the start"
@@ -185,7 +186,7 @@ def test_class_agreement_stands_beside_modularity(made_up):
 
 def test_how_vgg_ends_without_batch_normalisation(made_up):
     plain = replace(NET, model="vgg19", image_size=32)
-    assert graphs.without_norms(evidence.Evidence("laptop", (), ())) == "none was run at this size."
+    assert graphs_words.without_norms(evidence.Evidence("laptop", (), ())) == "none was run at this size."
     made_up(plain, [dict(epoch=k, test_accuracy=a) for k, a in enumerate((0.1, 0.5, 0.25))])
-    said = graphs.without_norms(evidence.stored("laptop", [plain]))
+    said = graphs_words.without_norms(evidence.stored("laptop", [plain]))
     assert said == "one net of the same training on digits ends at 25.0 % of the test images (best epoch 50.0 %)."

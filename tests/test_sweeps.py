@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -674,16 +675,16 @@ def test_list_names_chapters_profiles_and_what_is_stored(capsys):
 
 
 def test_sweep_publish_and_clean(toy, capsys, tmp_path):
-    assert main(["sweep", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert main(["sweep", str(toy), "--profile", "night"]) == 0
     assert "4/4 UnitCurve" in capsys.readouterr().out
-    assert main(["sweep", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert main(["sweep", str(toy), "--profile", "night"]) == 0
     assert capsys.readouterr().out == "all 2 records are stored\n"
-    assert main(["publish", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert main(["publish", str(toy), "--profile", "night"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5 and lines[-1].startswith("4 records published; the shelf holds 0.0 MB")
     assert all((tmp_path / "results" / line).is_dir() for line in lines[:-1])
     assert not list((tmp_path / "results").rglob("*.safetensors"))
-    assert main(["publish", str(toy), "--profile", "night", "-p", "rate", "0.2"]) == 0
+    assert main(["publish", str(toy), "--profile", "night"]) == 0
     assert capsys.readouterr().out.startswith("0 records published")
     assert main(["clean"]) == 0
     assert "emptied" not in capsys.readouterr().out and list((tmp_path / "store").glob("Train/*"))
@@ -691,6 +692,47 @@ def test_sweep_publish_and_clean(toy, capsys, tmp_path):
     assert capsys.readouterr().out.count("emptied") == 2
     assert not [f for f in (tmp_path / "store").rglob("*") if f.is_file()]
     assert len(list((tmp_path / "results").glob("*/*"))) == 4  # what is published stays
+
+
+def test_only_what_everybody_s_plan_has_is_published(toy, capsys, tmp_path, monkeypatch):
+    words = [str(toy), "--profile", "night"]
+    for given in (["-p", "rate", "0.2"], ["-p", "seeds", "3"]):
+        assert main(["sweep", *words, *given]) == 0
+        capsys.readouterr()
+        assert main(["publish", *words, *given]) == 2
+        out, err = capsys.readouterr()
+        assert "are in no plan that a reader without your -p and PRUNING_LAB_PLUGINS has, such as" in err
+        assert out == "" and err.count("\n") == 1 and not (tmp_path / "results").exists()
+    assert main(["publish", *words, "-p", "seeds", "1"]) == 0
+    assert "2 records published" in capsys.readouterr().out
+    monkeypatch.setattr(UnitCurve, "plugin_digests", lambda self: {"mine": "0123456789ab"})
+    assert main(["publish", *words]) == 2
+    assert "2 of 4 are in no plan" in capsys.readouterr().err
+
+
+def test_what_was_published_is_taken_back_but_for_what_others_have(toy, capsys, tmp_path, monkeypatch):
+    path, shelf = tmp_path / "08_other.ipynb", tmp_path / "results"
+    shutil.copy(toy, path)
+    words = [str(toy), "--profile", "night"]
+    assert main(["sweep", *words]) == main(["publish", *words]) == 0
+    monkeypatch.setattr(chapters, "chapters", lambda: [toy, path])
+    capsys.readouterr()
+    assert main(["unpublish", *words]) == 0  # the other chapter has all of it
+    assert capsys.readouterr().out.startswith("0 records taken from the published shelf; the shelf holds ")
+    monkeypatch.setattr(chapters, "chapters", lambda: [toy])
+    assert main(["unpublish", *words, "-p", "seeds", "1"]) == 0  # the chapter itself has it
+    assert len(list(shelf.glob("*/*"))) == 4
+    path.write_text(toy.read_text().replace("lr=rate", "lr=rate / 2"))
+    monkeypatch.setattr(chapters, "chapters", lambda: [path])
+    capsys.readouterr()
+    assert main(["unpublish"]) == 0  # no plan of the book has any
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[-1].startswith("4 records taken from the published shelf")
+    assert not list(shelf.glob("*/*")) and list((tmp_path / "store").glob("Train/*/record.json"))
+    assert main(["publish", *words]) == 0 and len(list(shelf.glob("*/*"))) == 4
+    assert main(["unpublish", *words]) == 0 and not list(shelf.glob("*/*"))
+    assert main(["unpublish", str(toy), "--profile", "laptop"]) == 2
+    assert "never published" in capsys.readouterr().err
 
 
 def test_cleaning_records_takes_nothing_else_from_a_folder_that_is_shared(store_folder, capsys):

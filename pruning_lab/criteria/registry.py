@@ -35,7 +35,7 @@ class Registry(dict[str, Callable]):
         name, reads = function.__name__, needs(function)
         held, same = self.get(name, function), (WEIGHT if self is UNIT else UNIT).get(name, function)
         places = {(f.__module__, f.__qualname__) for f in (held, function)}
-        if held is not function and (len(places) > 1 or str(held.__module__).startswith(__name__.split(".")[0] + ".")):
+        if held is not function and (len(places) > 1 or _built_in(held)):
             by = held.__module__
         elif needs(same) != reads:  # a name says what is read, whichever of the two is meant
             by = f"{same.__module__}, for {'weights' if self is UNIT else 'units'}, and reads {', '.join(needs(same))}"
@@ -47,6 +47,21 @@ class Registry(dict[str, Callable]):
 
 UNIT, WEIGHT = Registry(), Registry()
 unit_criterion, weight_criterion = UNIT.register, WEIGHT.register
+
+
+def _built_in(function) -> bool:
+    """Whether a function is of this library, not of a user's module or cell."""
+    return str(function.__module__).startswith(__name__.split(".")[0] + ".")
+
+
+def whose(name) -> str:
+    """Whose idea a criterion is: "source" (a document's), "ours" (this library's), "yours" (a user's, or unknown)."""
+    found = [registry[name] for registry in (UNIT, WEIGHT) if name in registry]
+    return "source" if any(map(_a_source, found)) else "ours" if any(map(_built_in, found)) else "yours"
+
+
+def _a_source(function) -> bool:
+    return _built_in(function) and not function.ours
 
 
 def find(criterion, registry=UNIT) -> Callable:

@@ -3,11 +3,11 @@
 from .layers import histories
 from .panels import panels, paths
 from .plane import plane
-from .style import COLOURS, FROM_THE_SOURCE, GREY, SPARE, colour, line_name, ramp, summarise, words
+from .style import COLOURS, GREY, SPARE, colour, line_name, ramp, summarise, words
 from .units import importance, turning, unit_curves
 from .verdicts import differences, levels, parts
 
 __all__ = [
-    "COLOURS", "FROM_THE_SOURCE", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels",
+    "COLOURS", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels",
     "line_name", "panels", "parts", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
 ]  # fmt: skip

@@ -40,21 +40,12 @@ def panels(
     """
     figure, places = grid(measures)
     ticks = _ticks(table[x]) if x in log and len(table) else None
+    along = dict(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks])
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
-        for name, part in table.groupby(by, sort=False) if len(table) else ():
-            traces = (
-                lines(part, x, column, name, look(name, colours), name not in named, said)
-                if part[column].notna().any()
-                else []
-            )
-            for trace in traces:
-                figure.add_trace(trace, **place)
-            named |= {name} if traces else set()
+        named |= _draw(figure, table, by, x, column, place, colours, said, named)
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
-        figure.update_xaxes(
-            type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks], **place
-        )
+        figure.update_xaxes(**along, **place)
         figure.update_yaxes(type="log" if column in log else "linear", **place)
         if column in (floor or {}) and len(table):
             figure.add_hline(y=floor[column], line=dict(color=GREY, dash="dot", width=2), **place)
@@ -63,6 +54,27 @@ def panels(
     columns = list(dict.fromkeys([by, x, said or x, *measures]))
     rows = table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns)
     return finish(figure, title, alt, file, command, rows)
+
+
+def _draw(
+    figure: Figure,
+    table: pd.DataFrame,
+    by: str,
+    x: str,
+    column: str,
+    place: Mapping[str, int],
+    colours: Mapping[str, str] | None,
+    said: str | None,
+    named: Collection[object],
+) -> set[object]:
+    """Add the lines of one panel; those that were drawn. `named`: lines that have their entry in the legend already."""
+    drawn = set()
+    for name, part in table.groupby(by, sort=False) if len(table) else ():
+        if part[column].notna().any():
+            for trace in lines(part, x, column, name, look(name, colours), name not in named, said):
+                figure.add_trace(trace, **place)
+            drawn.add(name)
+    return drawn
 
 
 def _ticks(values: pd.Series, most: int = 9) -> list[float] | None:

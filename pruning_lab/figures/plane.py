@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from .panels import nothing_was_run
-from .style import finish, summarise
+from .style import GREY, finish, summarise
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -33,37 +33,22 @@ def plane(
     """
     import plotly.graph_objects as go
 
-    figure = go.Figure()
     rows = summarise(table, [x, y], value) if len(table) else pd.DataFrame(columns=[x, y, "mean", "sd", "nets"])
+    figure = go.Figure(_dots(rows, x, y, value, labels) if len(rows) else None)
     if len(rows):
-        bar = dict(title=dict(text=labels[value], side="right"))
-        marker = dict(
-            size=24,
-            color=rows["mean"].round(2),
-            colorscale="Cividis",
-            colorbar=bar,
-            line=dict(width=1, color="#808080"),
-        )
-        told = (
-            "%{x:,} "
-            + labels[x]
-            + "<br>%{y:,} "
-            + labels[y]
-            + "<br>"
-            + labels[value]
-            + " %{marker.color:.1f}<br>nets: %{customdata}"
-        )
-        dots = go.Scatter(
-            x=rows[x],
-            y=rows[y],
-            customdata=rows.nets,
-            mode="markers",
-            marker=marker,
-            hovertemplate=told + "<extra></extra>",
-        )
-        figure.add_trace(dots)
         figure.update_xaxes(type="log", title=labels[x]).update_yaxes(type="log", title=labels[y])
         figure.update_layout(height=460, showlegend=False)
     else:
         nothing_was_run(figure)
     return finish(figure, title, alt, file, command, rows)
+
+
+def _dots(rows: pd.DataFrame, x: str, y: str, value: str, labels: Mapping[str, str]):
+    import plotly.graph_objects as go
+
+    marker = dict(size=24, color=rows["mean"].round(2), colorscale="Cividis", line=dict(width=1, color=GREY),
+                  colorbar=dict(title=dict(text=labels[value], side="right")))  # fmt: skip
+    places = f"%{{x:,}} {labels[x]}<br>%{{y:,}} {labels[y]}"
+    told = f"{places}<br>{labels[value]} %{{marker.color:.1f}}<br>nets: %{{customdata}}"
+    return go.Scatter(x=rows[x], y=rows[y], customdata=rows.nets, mode="markers", marker=marker,
+                      hovertemplate=told + "<extra></extra>")  # fmt: skip

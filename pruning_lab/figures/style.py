@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ..criteria import whose
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
@@ -21,7 +23,6 @@ COLOURS = {  # Okabe & Ito's palette; what is not in it takes the next of SPARE
 DASHES = {"worst": "dash", "shuffled": "dot", "local": "dashdot", "ERK": "longdash", "first weights": "longdashdot"}
 RAMP = ("#3B528B", "#2C728E", "#21908C", "#27AD81", "#5DC863", "#AADC32")
 SPARE = ("#882255", "#44AA99", "#999933", "#332288")
-FROM_THE_SOURCE = ("norm", "frame_potential", "random")
 MEANS_FROM = 3  # nets; fewer are drawn as single runs
 ENDS = {"lowest": "lowest first", "highest": "highest first"}
 
@@ -43,9 +44,9 @@ def words(name: str) -> str:
 
 
 def line_name(criterion: str, remove: str) -> str:
-    """The legend's name of a line; what is in no source document is marked."""
+    """The legend's name of a line; what is in no source document is marked as this library's or as the reader's."""
     name = "random order" if criterion == "random" else f"{words(criterion)}, {ENDS[remove]}"
-    return name if criterion in FROM_THE_SOURCE else f"{name} (ours)"
+    return name if (by := whose(criterion)) == "source" else f"{name} ({by})"
 
 
 def summarise(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:

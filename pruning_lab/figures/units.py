@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, FROM_THE_SOURCE, GREY, MEANS_FROM, colour, faint, finish, line_name, summarise
+from ..criteria import whose
+from .style import COLOURS, GREY, MEANS_FROM, colour, faint, finish, line_name, summarise
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -39,33 +40,31 @@ def unit_curves(
         shared_yaxes=True,
         horizontal_spacing=0.05,
     )
-    rows, named = [], set()
-    for column, (name, table) in enumerate(tables.items(), 1):
-        lines = table.groupby(["criterion", "remove"], sort=False) if len(table) else ()
-        for (criterion, remove), part in lines:
-            for trace in _line(criterion, remove, part, first=(criterion, remove) not in named):
-                figure.add_trace(trace, row=1, col=column)
-            named.add((criterion, remove))
-        if len(table):
-            rows.append(summarise(table, ["criterion", "remove", "removed"], "accuracy").assign(panel=name))
-        else:
-            figure.add_annotation(
-                text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain", row=1, col=column
-            )
-        figure.update_xaxes(title="units removed", row=1, col=column)
+    named = set()
+    for column, table in enumerate(tables.values(), 1):
+        named |= _panel(figure, column, table, named)
     for key, points in (published or {}).items():
         figure.add_trace(_crosses(key, points, published_name, first=key == next(iter(published))), row=1, col=1)
     figure.update_yaxes(range=[100 * chance - 5, 101])
     figure.update_yaxes(title="test accuracy, %", row=1, col=1)
     figure.update_layout(height=480 if len(tables) == 1 else 440)
-    return finish(
-        figure,
-        title,
-        alt,
-        file,
-        command,
-        pd.concat(rows) if rows else pd.DataFrame(columns=["criterion", "remove", "removed"]),
-    )
+    by = ["criterion", "remove", "removed"]
+    rows = [summarise(table, by, "accuracy").assign(panel=name) for name, table in tables.items() if len(table)]
+    return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=by))
+
+
+def _panel(figure: Figure, column: int, table: pd.DataFrame, named: Collection[tuple]) -> set[tuple]:
+    """Draw one table; its lines. `named`: those that have their entry in the legend already."""
+    drawn = set()
+    for line, part in table.groupby(["criterion", "remove"], sort=False) if len(table) else ():
+        for trace in _line(*line, part, first=line not in named):
+            figure.add_trace(trace, row=1, col=column)
+        drawn.add(line)
+    if table.empty:
+        words = dict(text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain")
+        figure.add_annotation(**words, row=1, col=column)
+    figure.update_xaxes(title="units removed", row=1, col=column)
+    return drawn
 
 
 def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
@@ -74,7 +73,7 @@ def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
 
     name, hue, seeds = line_name(criterion, remove), colour(criterion), part.groupby("seed")
     dash = "solid" if remove == "lowest" else "dash"
-    common = dict(legendgroup=name, visible=True if criterion in FROM_THE_SOURCE else "legendonly")
+    common = dict(legendgroup=name, visible="legendonly" if whose(criterion) == "ours" else True)
     if seeds.ngroups < MEANS_FROM:
         runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
         title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
@@ -143,43 +142,31 @@ def turning(
     from plotly.subplots import make_subplots
 
     names = [f"w{k + 1}" for k in range(vectors.shape[1])]
-    hues = [COLOURS["frame_potential"]] + [COLOURS["norm"]] * (len(names) - 1)
-
-    def traces(stop: int) -> list:
-        style = dict(mode="lines+markers+text", textposition="top center", hoverinfo="name", xaxis="x", yaxis="y")
-        rays = zip(vectors[stop].round(4), names, hues, strict=True)
-        lines = [go.Scatter(x=[0, v[0]], y=[0, v[1]], text=["", n], line=dict(color=h, width=3),
-                            marker=dict(size=[0, 8]), name=n, **style)
-                 for v, n, h in rays]  # fmt: skip
-        bars = dict(name="share", hovertemplate="%{x}: %{y:.2f}<extra></extra>", xaxis="x2", yaxis="y2")
-        return [*lines, go.Bar(x=names, y=shares[stop].round(4), marker_color=hues, **bars)]
-
     panels = ("Weight vectors, all of length 1", "Share of the frame potential")
     figure = make_subplots(cols=2, subplot_titles=panels, horizontal_spacing=0.12)
-    for trace in traces(0):
+    for trace in _turned(names, vectors[0], shares[0]):
         figure.add_trace(trace)
-    figure.frames = [go.Frame(name=f"{a:g}", data=traces(k)) for k, a in enumerate(angles)]
-    steps = [
-        dict(
-            label=f"{a:g}°",
-            method="animate",
-            args=[[f"{a:g}"], dict(mode="immediate", frame=dict(duration=0), transition=dict(duration=0))],
-        )
-        for a in angles
-    ]
-    figure.update_layout(
-        sliders=[dict(steps=steps, currentvalue=dict(prefix="w1 stands at "), pad=dict(t=45))],
-        showlegend=False,
-        height=470,
-    )
+    stops = list(zip(angles, vectors, shares, strict=True))
+    figure.frames = [go.Frame(name=f"{a:g}", data=_turned(names, v, s)) for a, v, s in stops]
+    how = dict(mode="immediate", frame=dict(duration=0), transition=dict(duration=0))
+    steps = [dict(label=f"{a:g}°", method="animate", args=[[f"{a:g}"], how]) for a in angles]
+    slider = dict(steps=steps, currentvalue=dict(prefix="w1 stands at "), pad=dict(t=45))
+    figure.update_layout(sliders=[slider], showlegend=False, height=470)
     figure.update_xaxes(range=[-1.25, 1.25], row=1, col=1, showticklabels=False, zeroline=True)
     figure.update_yaxes(range=[-0.2, 1.3], row=1, col=1, showticklabels=False, scaleanchor="x")
     figure.update_yaxes(range=[0, float(shares.max()) * 1.05], row=1, col=2)
-    rows = pd.DataFrame(
-        [
-            dict(angle=a, unit=n, share=s)
-            for a, stop in zip(angles, shares, strict=True)
-            for n, s in zip(names, stop, strict=True)
-        ]
-    )
-    return finish(figure, title, alt, file, command, rows)
+    rows = [dict(angle=a, unit=n, share=s) for a, _, stop in stops for n, s in zip(names, stop, strict=True)]
+    return finish(figure, title, alt, file, command, pd.DataFrame(rows))
+
+
+def _turned(names: Sequence[str], vectors: np.ndarray, shares: np.ndarray) -> list:
+    """One stop of the toy: vectors [units, 2] as rays, the first in another colour, and a bar a share."""
+    import plotly.graph_objects as go
+
+    hues = [COLOURS["frame_potential"]] + [COLOURS["norm"]] * (len(names) - 1)
+    style = dict(mode="lines+markers+text", textposition="top center", hoverinfo="name", xaxis="x", yaxis="y")
+    lines = [go.Scatter(x=[0, v[0]], y=[0, v[1]], text=["", n], line=dict(color=h, width=3),
+                        marker=dict(size=[0, 8]), name=n, **style)
+             for v, n, h in zip(vectors.round(4), names, hues, strict=True)]  # fmt: skip
+    bars = dict(name="share", hovertemplate="%{x}: %{y:.2f}<extra></extra>", xaxis="x2", yaxis="y2")
+    return [*lines, go.Bar(x=names, y=shares.round(4), marker_color=hues, **bars)]

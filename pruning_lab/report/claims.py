@@ -70,6 +70,11 @@ class Claim:
     parts: tuple[Part, ...] = ()
     amended: tuple[Amendment, ...] = ()
 
+    @property
+    def asks(self) -> bool:
+        """Whether the source only asks, so that there is no verdict."""
+        return self.expect == "open" or self.kind == "none"
+
 
 def load() -> dict[str, Claim]:
     """All claims by id, in the order of the file.

@@ -1,8 +1,8 @@
-"""Coherence in numbers: gradients of real and of Gaussian images while nets train -> tables, claims, sentences."""
+"""Coherence in numbers: gradients of real and of Gaussian images while nets train -> tables, parts of claims."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +12,29 @@ import pandas as pd
 import torch
 
 from .. import gradients
-from ..experiments import GradientHistory, Train
+from ..experiments import GradientHistory
 from ..records.store import run
-from . import claims
+from . import verdicts
+from .contrast import (
+    ARMS,
+    NAMES,
+    PARTS,
+    first,
+    geometric,
+    histories,
+    home,
+    last,
+    peak,
+    peak_epoch,
+    resnets,
+    rowed,
+    stacked,
+    whole,
+)
 from .evidence import Evidence
-from .numbers import counted, side, spelled, spoken
+from .numbers import spelled, spoken
 from .page import Page
 
-NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT", "mlp": "fully-connected net"}
-RESNETS = ("resnet50", "resnet50_cifar")
-DEEP = (*RESNETS, "vit")  # the nets of the claims; the fully-connected one is ours
-ARMS = {"real": "real images", "noise": "Gaussian images", "again": "Gaussian, from trained weights"}
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
 MEASURES = {
     "coherence": "coherence",
@@ -31,62 +43,10 @@ MEASURES = {
     "train_loss": "loss, training images",
     "test_loss": "loss, test images",
 }
-UNITS = dict.fromkeys(("CO1", "CO2", "CO4"), "log ratio") | {"CO3": "below 0.25", "CO5": "points", "CO6": "below 0.5"}
 COMPARED = {"CO1": "noise", "CO2": "again"}  # the arm that the real one is compared with
 STATISTICS = {"running statistics": "coherence", "the images' own statistics": "refreshed"}  # of batch norms -> column
-BESIDE = {
-    "CO1": "peak, real over Gaussian",
-    "CO2": "peak, real over Gaussian from trained weights",
-    "CO4": "end, Gaussian over real",
-}
-FACTORS = (
-    "Real over Gaussian is a factor of {standardised:.1f} with standardised pixels "
-    "and {unit:.1f} with pixels in [0, 1]: "
-)
-SCALE = {  # side of the interval of the log ratio with pixels in [0, 1] -> what the page says
-    "none": "",
-    "above": FACTORS + "noise does not overtake real images there.",
-    "below": FACTORS + "there noise overtakes real images.",
-    "open": FACTORS + "which of the two is ahead there these nets cannot tell.",
-}
 Measure = Callable[[GradientHistory], float]
-Table = Callable[[GradientHistory], pd.DataFrame]
 Parts = Mapping[str, Mapping[str, Sequence[float]]]  # claim -> part -> one number a net
-
-
-def arm(net: Train) -> str:
-    """What a net trains on: "real" images, "noise" (Gaussian ones), or "again" noise, from weights of real ones."""
-    return "again" if net.start else "noise" if net.dataset.startswith("gaussian:") else "real"
-
-
-def histories(found: Evidence, model: str, kind: str, scale: str = "standardised") -> dict[int, GradientHistory]:
-    """Of one model in one arm, on pixels of one scale: what was measured of each net, by its seed."""
-    nets = {e: e.snapshots.net for e in found.of(GradientHistory)}
-    return {net.seed: e for e, net in nets.items() if (net.model, net.scale, arm(net)) == (model, scale, kind)}
-
-
-def home(page: Page, *models: str) -> Evidence:
-    """The larger run that has one of these models."""
-    return page.home(lambda found: any(histories(found, model, "real") for model in models))
-
-
-def deep(page: Page) -> Evidence:
-    """The larger run that has a net of the claims."""
-    return home(page, *DEEP)
-
-
-def resnets(page: Page) -> list[str]:
-    """Which kinds of ResNet50 that run has; the one with the small stem where it has none."""
-    return [model for model in RESNETS if histories(deep(page), model, "real")] or ["resnet50_cifar"]
-
-
-def origin(page: Page) -> str:
-    """Where the numbers come from, net by net where not all come from one run."""
-    models = {"fully-connected net": "mlp", "ResNet50": resnets(page)[0], "ViT": "vit"}
-    runs = {name: home(page, model) for name, model in models.items()}
-    if len({found.profile for found in runs.values()}) == 1:
-        return deep(page).origin()
-    return "; ".join(f"{name}: {found.origin()}" for name, found in runs.items())
 
 
 def fans() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,58 +72,6 @@ def of_arrows(arrows: np.ndarray) -> float:
     samples = SimpleNamespace(images=images, labels=torch.zeros(len(images)))
     model = torch.nn.Linear(2, 1, bias=False).double()
     return gradients.statistics(model, samples, loss=lambda out, _: out[:, 0]).coherence()
-
-
-def whole(e: GradientHistory) -> pd.DataFrame:
-    """The rows of the net as a whole, one a snapshot."""
-    table = run(e).table
-    return table[table.layer == "whole"]
-
-
-def peak(e: GradientHistory, column: str = "coherence") -> float:
-    """The highest coherence after epoch 0."""
-    table = whole(e)
-    return table[table.epoch > 0][column].max()
-
-
-def peak_epoch(e: GradientHistory) -> int:
-    """The epoch where it is highest."""
-    return whole(e).query("peak").epoch.iloc[0]
-
-
-def first(e: GradientHistory) -> float:
-    """Mean coherence over the first tenth of the epochs, epoch 0 left out; at least over one."""
-    table = whole(e)
-    return table[(table.epoch > 0) & (table.epoch <= max(1, e.snapshots.net.recipe.epochs // 10))].coherence.mean()
-
-
-def last(e: GradientHistory, epochs: int | None = None) -> float:
-    """Mean coherence over the last tenth of so many epochs, or of all."""
-    table, end = whole(e), epochs or e.snapshots.net.recipe.epochs
-    return table[(table.epoch > 0.9 * end) & (table.epoch <= end)].coherence.mean()
-
-
-def geometric(values: Iterable[float]) -> float:
-    """The mean of coherences, as logarithms; NaN of none."""
-    logs = np.log(list(values))
-    return float(np.exp(logs.mean())) if len(logs) else np.nan
-
-
-def stacked(found: Evidence, model: str, kinds: Iterable[str], read: Table, by: str = "images") -> pd.DataFrame:
-    """What is read of every net in these arms, with its seed and, in the column `by`, its arm; empty if not run."""
-    nets = [(ARMS[kind], seed, e) for kind in kinds for seed, e in histories(found, model, kind).items()]
-    return pd.concat([read(e).assign(seed=seed, **{by: name}) for name, seed, e in nets]) if nets else pd.DataFrame()
-
-
-def rowed(page: Page, kinds: Iterable[str], numbers: Callable[[list[GradientHistory]], dict[str, str]]) -> pd.DataFrame:
-    """A table for the page with the numbers of each model and arm that was run, a row each."""
-    rows = []
-    for model, kind in ((model, kind) for model in NAMES for kind in kinds):
-        found = home(page, model)
-        if nets := list(histories(found, model, kind).values()):
-            where = {"net": NAMES[model], "data": found.data(model), "images": ARMS[kind]}
-            rows.append(where | numbers(nets) | {"nets": len(nets)})
-    return pd.DataFrame(rows)
 
 
 def by_epoch(found: Evidence, model: str) -> pd.DataFrame:
@@ -249,34 +157,30 @@ def ratios(found: Evidence, models: Sequence[str]) -> Parts:
     """Parts of the claims that compare coherences. No transformer goes on from trained weights."""
     again = [model for model in models if model != "vit"]
     return {
-        "CO1": {NAMES[model]: compare(found, model, "real", "noise") for model in models},
-        "CO2": {NAMES[model]: compare(found, model, "real", "again") for model in again},
-        "CO4": {NAMES[model]: at_the_end(found, model) for model in models},
+        "CO1": {PARTS[model]: compare(found, model, "real", "noise") for model in models},
+        "CO2": {PARTS[model]: compare(found, model, "real", "again") for model in again},
+        "CO4": {PARTS[model]: at_the_end(found, model) for model in models},
     }
 
 
-def others(found: Evidence, kinds: Sequence[str]) -> Parts:
-    """Parts of the other claims, on these kinds of ResNet50 and the ViT. CO5 needs a training of full length."""
-    models = (*kinds, "vit")
-    full = {model: memorised(found, model) if found.profile == "paper" else [] for model in models}
-    noticed = {f"{NAMES[model]}, above 99 %": [value - 99 for value in full[model]] for model in kinds}
+def others(found: Evidence, resnet: str) -> Parts:
+    """Parts of the other claims, on this kind of ResNet50 and the ViT. CO5 needs a training of full length."""
+    memory = {model: memorised(found, model) if found.profile == "paper" else [] for model in (resnet, "vit")}
+    early_ = {model: [early(e) for e in histories(found, model, "real").values()] for model in memory}
     return {
-        "CO3": {f"{NAMES[model]}, {name}": values for model in kinds for name, values in alike(found, model).items()},
-        "CO5": noticed | {f"{NAMES['vit']}, below 90 %": [90 - value for value in full["vit"]]},
-        "CO6": {NAMES[model]: [early(e) for e in histories(found, model, "real").values()] for model in models},
+        "CO3": {f"ResNet50, {name}": values for name, values in alike(found, resnet).items()},
+        "CO5": {
+            "ResNet50, above 99 %": [value - 99 for value in memory[resnet]],
+            "ViT, below 90 %": [90 - value for value in memory["vit"]],
+        },
+        "CO6": {PARTS[model]: values for model, values in early_.items()},
     }
 
 
-def judged(page: Page, found: Evidence, parts: Parts) -> pd.DataFrame:
-    """The verdicts on a run, claim by claim."""
-    on = found.apart(SIZES)
-    return pd.concat([page.judge(id, parts[id], found, on=on, unit=UNITS[id]) for id in sorted(parts)])
-
-
-def beside(page: Page, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The same measures of the fully-connected net, a row a claim."""
-    name, column, rows = "log ratio of coherences", f"on {home(page, 'mlp').data('mlp')}", verdicts.itertuples()
-    return pd.DataFrame([{name: BESIDE[row.claim], column: measured(row), "nets": row.n} for row in rows])
+def judged(page: Page, found: Evidence, resnet: str) -> pd.DataFrame:
+    """The verdicts on a run, claim by claim, on this kind of ResNet50, the ViT and, as a part of ours, the MLP."""
+    parts, on = ratios(found, [resnet, "vit", "mlp"]) | others(found, resnet), found.apart(SIZES)
+    return pd.concat([page.judge(id, parts[id], found, on=on) for id in sorted(parts)])
 
 
 def measured(row: Any, digits: int = 2, unit: str = "") -> str:
@@ -288,7 +192,7 @@ def scaled(values: Sequence[float]) -> str:
     """Mean and interval of coherences, taken of their logarithms, with three digits; "not run" without any net."""
     if not len(values):
         return "not run"
-    mean, low, high = np.exp(claims.interval(np.log(values)))
+    mean, low, high = np.exp(verdicts.interval(np.log(values)))
     return f"{mean:.3g}" + (f" ({low:.3g} to {high:.3g})" if np.isfinite(high) else "")
 
 
@@ -317,78 +221,3 @@ def statistics(page: Page) -> pd.DataFrame:
         told = {id: spoken(values, 2) for id, values in logs.items() if values}
         rows.append({f"{NAMES[model]}, log ratios": words} | told)
     return pd.DataFrame(rows)
-
-
-def sentences(page: Page) -> dict[str, str]:
-    """What the page says, by the names that its prose has for it."""
-    kinds = resnets(page)
-    return dict(
-        answer_co1=_factors(page, (*kinds, "vit", "mlp")),
-        answer_co2=_factors_again(page, (*kinds, "mlp")),
-        answer_co6=_early(others(deep(page), kinds)["CO6"]),
-        main_read=read(page, kinds[0]),
-        vit_read=read(page, "vit"),
-        mlp_read=read(page, "mlp"),
-        magnitudes_read=_magnitudes(alike(home(page, kinds[0]), kinds[0])),
-        choices_read=f"{_pixels(home(page, 'mlp'))} {_own_statistics(page, kinds[0])}",
-        origin=origin(page),
-    )
-
-
-def read(page: Page, model: str) -> str:
-    """The peaks of a model on both kinds of images, and what it memorised."""
-    found = home(page, model)
-    real, noise = (histories(found, model, kind).values() for kind in ("real", "noise"))
-    if not real or not noise:
-        return f"The {NAMES[model]} has not been run at this size."
-    peaks = [f"{geometric(map(peak, nets)):.3g}" for nets in (real, noise)]
-    when = np.mean([peak_epoch(e) for e in real])
-    return (
-        f"On the {NAMES[model]}, coherence peaks at {peaks[0]} on real images (epoch {when:.0f}) and at {peaks[1]} on "
-        f"Gaussian ones, of which it gets {np.mean(memorised(found, model)):.0f} % right in the end."
-    )
-
-
-def _factors(page: Page, models: Iterable[str]) -> str:
-    pieces = [f"{factor:.1f} times on a {place}" for factor, place in _ratios(page, models, "noise")]
-    return f"Peak coherence on real images over that on Gaussian ones: {', '.join(pieces)}" if pieces else "Not run yet"
-
-
-def _factors_again(page: Page, models: Iterable[str]) -> str:
-    pieces = [f"{1 / factor:.2f} on a {place}" for factor, place in _ratios(page, models, "again")]
-    begin = "Peak coherence on noise from trained weights, over that on real images from fresh ones"
-    return f"{begin}: {', '.join(pieces)}" if pieces else "Not run yet"
-
-
-def _ratios(page: Page, models: Iterable[str], kind: str) -> Iterator[tuple[float, str]]:
-    """Of each model that was run in both: the factor of peaks, real over another arm; net, data and number of nets."""
-    for model in models:
-        found = home(page, model)
-        if logs := compare(found, model, "real", kind):
-            nets = counted(len(histories(found, model, "real")), "net")
-            yield float(np.exp(np.mean(logs))), f"{NAMES[model]} ({found.data(model)}, {nets})"
-
-
-def _early(parts: Mapping[str, Sequence[float]]) -> str:
-    begin = "Counted in the epochs to 99 % of the final accuracy, the peak on real images comes after"
-    ran = [(0.5 - np.mean(values), name, counted(len(values), "net")) for name, values in parts.items() if values]
-    pieces = [f"{share:.2f} of them on a {name} ({nets})" for share, name, nets in ran]
-    return f"{begin} {', '.join(pieces)}" if pieces else "Whether it peaks early is not known at this size yet"
-
-
-def _magnitudes(parts: Mapping[str, Sequence[float]]) -> str:
-    begin = "The distance between the two trained distributions, over that between the real one and the start"
-    pieces = " and ".join(f"{0.25 - np.mean(values):.2f} ({name})" for name, values in parts.items() if values)
-    return f"{begin}: {pieces}; the claim needs less than 0.25." if pieces else "Not run at this size yet."
-
-
-def _pixels(found: Evidence) -> str:
-    logs = {scale: compare(found, "mlp", "real", "noise", scale=scale) for scale in ("standardised", "unit")}
-    word = side(logs["unit"], least=1) if all(logs.values()) else "none"
-    return SCALE[word].format(**{scale: np.exp(np.mean(values)) for scale, values in logs.items() if values})
-
-
-def _own_statistics(page: Page, model: str) -> str:
-    nets = histories(home(page, model), model, "real").values()
-    moved = geometric(peak(e, "refreshed") / peak(e) for e in nets)
-    return f"The images' own statistics move ResNet50's peak by a factor of {moved:.2f}." if nets else ""

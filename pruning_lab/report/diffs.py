@@ -1,8 +1,8 @@
-"""Diffs in numbers: the votes of images on every weight while nets train -> tidy tables, parts of claims, sentences."""
+"""Diffs in numbers: the votes of images on every weight while nets train -> tidy tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +13,12 @@ from .. import gradients
 from ..experiments import GradientHistory
 from ..records.store import run
 from ..widgets import Explorer
-from . import claims, coherence
-from .coherence import NAMES, RESNETS, SIZES, geometric, histories, home, measured, peak_epoch, rowed, stacked, whole
+from . import contrast
+from .contrast import NAMES, geometric, histories, home, peak_epoch, rowed, stacked, whole
 from .evidence import Evidence
 from .page import Page
 
-ARMS = {kind: coherence.ARMS[kind] for kind in ("real", "noise")}
+ARMS = {kind: contrast.ARMS[kind] for kind in ("real", "noise")}
 SPREAD = {"spread": "spread over the null's", "kurtosis": "excess kurtosis"}
 TRAVEL = {
     "travel": "way of the highest over the lowest tenth",
@@ -40,16 +40,6 @@ AGREEING = {  # number -> its column in the table of spikes, and how it is writt
     "top": ("in its top layer", "{:.2%}"),
     "dead": ("no gradient", "{:.1%}"),
 }
-WIDER, WAYS = "log of the spread over the null's", "ratio of ways"
-FACTOR = 1.25  # DI4's margin on the ratio of ways
-MARGINS = {"DI1": 1, "DI3": -np.log(0.9), "DI4": 1}
-UNITS = dict(DI1="margins", DI2="log ratio", DI3="log ratio", DI4="margins", DI5="points")
-AGREED = {  # whether DI5 was run, and whether any weight was seen on which all images agree -> what the page says
-    (False, False): "Not run yet",
-    (True, False): "In a {nets} no weight was seen on which all images agree, on noise or on real images",
-    (True, True): "Gaussian images give this many more weights on which all images agree: {pieces}",
-}
-Numbers = Callable[[GradientHistory], Mapping[str, float]]
 
 
 def votes() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -218,198 +208,3 @@ def _agreeing(nets: list[GradientHistory]) -> dict[str, str]:
     means["coherence"] = geometric(peaks(nets).coherence)
     means["top"] = np.mean([layers(e).agree.max() for e in nets])
     return {words: form.format(means[column]) for column, (words, form) in AGREEING.items()}
-
-
-def centred(table: pd.DataFrame) -> pd.Series:
-    """|mean| / sd of the diffs, layer by layer."""
-    return table["mean"].abs() / table.sd
-
-
-def normality(e: GradientHistory) -> dict[str, float]:
-    """DI1 in the median layer at the peak: how far diffs are off centre and normal, in margins; log of their spread."""
-    table = layers(e)
-    off, tails = centred(table).median() / 0.1, table["kurtosis"].abs().median()
-    wider = np.log(table.sd.median() * np.sqrt(e.snapshots.images))
-    return {"|mean| / sd": off, "excess kurtosis": tails, WIDER: wider}
-
-
-def travels(e: GradientHistory) -> dict[str, float]:
-    """DI4 in the median layer, in margins: how far the ways of both tenths differ, and how |diff| goes with |w|."""
-    log, rho = np.nanmedian(np.abs(run(e).arrays["travel"]), axis=0)
-    return {WAYS: log / np.log(FACTOR), "rank correlation with |w|": rho / 0.1}
-
-
-def widened(e: GradientHistory) -> dict[str, float]:
-    """DI2: log ratio of spreads at the peak and at the low."""
-    return {"peak over low": log_ratio(layers(e), layers(e, "the low"))}
-
-
-def log_ratio(a: pd.DataFrame, b: pd.DataFrame) -> float:
-    """Of spreads, layer by layer, averaged; layers without any spread are left out."""
-    return float(np.log(a.sd / b.sd).replace([np.inf, -np.inf], np.nan).mean())
-
-
-def agreed(e: GradientHistory) -> float:
-    """Share of weights on which all images agree at the peak, %."""
-    return 100 * peaks([e]).agree.iloc[0]
-
-
-def both(found: Evidence, model: str, minus: Callable[[GradientHistory, GradientHistory], float]) -> list[float]:
-    """A number of the net on Gaussian images and the one on real ones, one a seed that is in both arms."""
-    real, noise = (histories(found, model, kind) for kind in ARMS)
-    return [minus(noise[seed], real[seed]) for seed in real if seed in noise]
-
-
-def parts(found: Evidence, models: Sequence[str]) -> pd.DataFrame:
-    """Parts of the claims on these models, a row each: claim, part, net, measure, unit, kind ("": the claim's), values.
-
-    Values are one number a net, in the unit; those that are not finite are left out. DI5 is not about ResNet50.
-    """
-    wider = {model: both(found, model, lambda a, b: log_ratio(layers(a), layers(b))) for model in models}
-    spikes = {model: both(found, model, lambda a, b: agreed(a) - agreed(b)) for model in models if model not in RESNETS}
-    rows = [
-        *_by_arm("DI1", found, models, ARMS, normality),
-        *_by_arm("DI2", found, models, ARMS, widened),
-        *(_part("DI3", NAMES[model], values) for model, values in wider.items()),
-        *_by_arm("DI4", found, models, ["real"], travels),
-        *(_part("DI5", NAMES[model], values) for model, values in spikes.items()),
-    ]
-    return pd.DataFrame(rows)
-
-
-def _by_arm(id: str, found: Evidence, models: Sequence[str], kinds: Iterable[str], measure: Numbers) -> Iterator[dict]:
-    for model, kind in ((model, kind) for model in models for kind in kinds):
-        numbers = [measure(e) for e in histories(found, model, kind).values()]
-        for name in numbers[0] if numbers else ["not run"]:
-            yield _part(id, NAMES[model], [n[name] for n in numbers], name, f"{NAMES[model]}, {ARMS[kind]}: {name}")
-
-
-def _part(id: str, net: str, values: list[float], measure: str = "", part: str = "") -> dict[str, object]:
-    unit, kind = ("log ratio", "differs") if measure == WIDER else (UNITS[id], "")
-    finite = [value for value in values if np.isfinite(value)]
-    return dict(claim=id, part=part or net, net=net, measure=measure, unit=unit, kind=kind, values=finite)
-
-
-def judged(page: Page, found: Evidence, tested: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts on the `parts` of a run, claim by claim."""
-    verdicts, on = [], found.apart(SIZES)
-    for id, rows in tested.set_index("part").groupby("claim", sort=False):
-        how = dict(margin=MARGINS.get(id, 0), kinds=rows.kind[rows.kind != ""].to_dict(), unit=rows.unit.to_dict())
-        verdicts.append(page.judge(id, rows["values"].to_dict(), found, on=on, **how))
-    return pd.concat(verdicts)
-
-
-def beside(page: Page, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The same measures of the fully-connected net, a row a part."""
-    told = [(row.claim, row.part, measured(row, 2, row.unit), row.n) for row in verdicts.itertuples()]
-    columns = ["claim", f"part, on {home(page, 'mlp').data('mlp')}", "measured", "nets"]
-    return pd.DataFrame(told, columns=columns)
-
-
-def sentences(page: Page, theirs: pd.DataFrame, ours: pd.DataFrame) -> dict[str, str]:
-    """What the page says, by the names of its prose; `parts` of the claims on the nets of the source and on ours."""
-    kinds = coherence.resnets(page)
-    at = {model: home(page, model) for model in NAMES}
-    nets = [e for model in (*kinds, "vit") for kind in ARMS for e in histories(at[model], model, kind).values()]
-    ways, agree = _ways(of_claim("DI4", theirs, ours)), _agree(of_claim("DI5", theirs, ours))
-    return dict(
-        answer_di1=_normal(of_claim("DI1", theirs, ours)),
-        answer_di4=ways,
-        answer_di5=agree,
-        travel_read=f"{ways}.",
-        agree_read=f"{agree}.",
-        main_words=f"a {NAMES[kinds[0]]}",
-        main_read=read(at[kinds[0]], kinds[0]),
-        vit_read=read(at["vit"], "vit"),
-        mlp_read=read(at["mlp"], "mlp"),
-        histogram_words=f"Nets: {len(histories(at['vit'], 'vit', 'real'))} on each kind of images.",
-        spikes_read=" ".join(_spike(at[model], model) for model in ("vit", "mlp")),
-        oq4_read=" ".join(_with_loss(at[model], model) for model in ("vit", "mlp")),
-        strict_read=_strict(nets),
-        origin=coherence.origin(page),
-    )
-
-
-def of_claim(id: str, *tables: pd.DataFrame) -> pd.DataFrame:
-    """The parts of a claim that were run, from the first of the tables that has any."""
-    every = [table[(table.claim == id) & (table["values"].map(len) > 0)] for table in tables]
-    return next((rows for rows in every if len(rows)), every[-1])
-
-
-def read(found: Evidence, model: str) -> str:
-    """Between what the spread and the excess kurtosis of the layers lie, on both kinds of images."""
-    table = by_layer(found, model)
-    if table.empty:
-        return f"The {NAMES[model]} has not been run at this size."
-    means = table.groupby(["images", "layer"])[["spread", "kurtosis"]].mean()
-    low, high = means.groupby("images").min(), means.groupby("images").max()
-    pieces = [
-        f"on {name} the spread is {low.spread[name]:.1f} to {high.spread[name]:.1f} times that of coin tossing and the "
-        f"excess kurtosis {low['kurtosis'][name]:.1f} to {high['kurtosis'][name]:.1f}"
-        for name in low.index
-    ]
-    return f"The {NAMES[model]}, by layer: {', '.join(pieces)}."
-
-
-def _nets(rows: pd.DataFrame) -> str:
-    return " and a ".join(rows.net.unique())
-
-
-def _normal(rows: pd.DataFrame) -> str:
-    rows = rows[rows.measure != WIDER]
-    found = [claims.verdict(values, "same", MARGINS["DI1"]) for values in rows["values"]]
-    inside = sum(verdict.low > -1 and verdict.high < 1 for verdict in found)
-    begin = f"Of {len(rows)} tests whether diffs of a {_nets(rows)} are centred and normal,"
-    return f"{begin} {inside} stay inside their margin" if len(rows) else "Not run yet"
-
-
-def _ways(rows: pd.DataFrame) -> str:
-    rows = rows[rows.measure == WAYS]
-    pieces = [f"{FACTOR ** np.mean(values):.2f} ({net})" for net, values in zip(rows.net, rows["values"], strict=True)]
-    begin = "In the median layer, the ways of the tenth with the highest and of the tenth with the lowest diffs differ"
-    return f"{begin} by a factor of {', '.join(pieces)}" if pieces else "Not run yet"
-
-
-def _agree(rows: pd.DataFrame) -> str:
-    pieces = [f"{np.mean(values):+.3f} points on a {net}" for net, values in zip(rows.net, rows["values"], strict=True)]
-    seen = any(any(values) for values in rows["values"])
-    return AGREED[len(rows) > 0, seen].format(nets=_nets(rows), pieces=", ".join(pieces))
-
-
-def _spike(found: Evidence, model: str) -> str:
-    nets = {name: histories(found, model, kind).values() for kind, name in ARMS.items()}
-    pieces = [f"{np.mean([at_spike(e) for e in es]):.0f} % on {name}" for name, es in nets.items() if es]
-    begin = f"In the last layer of a {NAMES[model]}, at the peak, this part of the weights has a |diff| from 0.75 to"
-    return f"{begin} 0.85: {', '.join(pieces)}." if pieces else f"The {NAMES[model]} has not been run at this size."
-
-
-def at_spike(e: GradientHistory) -> float:
-    """Share of the last layer's weights with |diff| from 0.75 to 0.85 at the peak, %."""
-    near = (np.abs(PLACES) > 0.75) & (np.abs(PLACES) < 0.85)
-    return 100 * at_ends(e)["last_the peak"][near].sum()
-
-
-def _with_loss(found: Evidence, model: str) -> str:
-    arms = [histories(found, model, kind).values() for kind in ARMS]
-    if not all(arms):
-        return f"The {NAMES[model]} has not been run at this size."
-    (real, noise), rho = (peaks(nets).mean() for nets in arms), [np.mean([with_loss(e) for e in nets]) for nets in arms]
-    return (
-        f"{NAMES[model][0].upper() + NAMES[model][1:]}: on Gaussian images diffs are spread {noise.sd / real.sd:.2f} "
-        f"times as wide as on real ones, each at its peak, where the loss is {noise.loss:.2f} against {real.loss:.2f} "
-        f"and {100 * noise.dead:.0f} % against {100 * real.dead:.0f} % of the weights have no gradient. "
-        f"Rank correlation of spread and loss from epoch to epoch: {rho[1]:+.2f} on Gaussian and {rho[0]:+.2f} on real "
-        "images."
-    )
-
-
-def with_loss(e: GradientHistory) -> float:
-    """Rank correlation of the whole net's spread and its loss from epoch to epoch, epoch 0 left out."""
-    return whole(e).query("epoch > 0")[["sd", "loss"]].corr("spearman").iloc[0, 1]
-
-
-def _strict(nets: Sequence[GradientHistory]) -> str:
-    tables = [layers(e) for e in nets]
-    inside = sum(int(((centred(table) < 0.1) & (table["kurtosis"].abs() < 1)).sum()) for table in tables)
-    begin = f"Of {sum(map(len, tables))} layers of all these nets"
-    return f"{begin} {inside} have diffs within both margins of DI1." if tables else "Not run at this size yet."

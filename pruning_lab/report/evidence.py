@@ -16,11 +16,14 @@ import pandas as pd
 from ..records.experiment import Experiment, flat, lineage
 from ..records.store import Record, find, gather
 from ..running.lines import ENOUGH, line
+from ..running.prose import HANDED
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
 SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 SMALLEST_FIRST = ("night", "gpu", "paper")
-GLUED = "application/papermill.record/"  # before the kind of what is handed to the prose
+EXPLAINED = {  # kind of a note -> what a reader may make of it
+    "parent": ": a parent's weights are not published, so that another machine trains it again, and rounds otherwise"
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class Evidence:
             " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "",
         ]
         parts += [f"{name}: {n} images are JPEG copies" for name, n in sorted(lossy.items())]
-        notes = Counter(note.words for r in records for note in r.notes if note.kind in ("code", "parent", "data"))
+        marks = [note for r in records for note in r.notes if note.kind in ("code", "parent", "data")]
+        notes = Counter(note.words + EXPLAINED.get(note.kind, "") for note in marks)
         parts += [f"{n} of {len(records)} records {words}" for words, n in sorted(notes.items())]
         return "; ".join(p for p in parts if p)
 
@@ -171,8 +175,8 @@ def glue(**numbers: Any) -> None:
 
     for name, value in numbers.items():
         said, more = format_display_data(value.item() if hasattr(value, "item") else value)
-        handed = {"scrapbook": {"name": name, "mime_prefix": GLUED}}
-        display({GLUED + kind: text for kind, text in said.items()}, raw=True, metadata=more | handed)
+        handed = {"scrapbook": {"name": name, "mime_prefix": HANDED}}
+        display({HANDED + kind: text for kind, text in said.items()}, raw=True, metadata=more | handed)
 
 
 def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..records.experiment import Experiment
+from ..running import chapters, prose
 from ..running.sweeps import PROFILES, SweepError, sweep
 from . import evidence, verdicts
 from .evidence import SMALLEST_FIRST, Evidence
@@ -39,14 +40,23 @@ class Page:
         self.chapter, self.plan, self.profile, self.counts = chapter, plan, profile, counts
         self.given = {name: value for name, value in given.items() if value is not None and value is not False}
         self._kept: dict[str, Evidence] = {}
+        self.left_out = ""  # what the sweep could not compute, and why, in sentences
 
     def sweep(self, lost: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
-        """Compute what is missing of this profile's plan. A net with an error of kind `lost` is left out."""
+        """Compute what is missing of this profile's plan; name and leave out what fails by an error of kind `lost`, by
+        a criterion or model of the reader's own, or on a data set that a net does not take.
+        """
         try:
             sweep(self.plan(self.profile))
         except SweepError as error:
-            if not isinstance(error.__cause__, lost):
+            failed = {e: why for e, why in error.failed.items() if why is not None}
+            if not failed or not all(self._may_lack(e, why, lost) for e, why in failed.items()):
                 raise
+            self.left_out = _left_out(failed)
+
+    def _may_lack(self, e: Experiment, why: Exception, lost: type[Exception] | tuple[type[Exception], ...]) -> bool:
+        theirs = chapters.own(e) or ("dataset" in self.given and isinstance(why, ValueError))
+        return isinstance(why, lost) or (theirs and bool(self.own))  # where nothing is stored there is no page
 
     @property
     def own(self) -> Evidence:
@@ -69,7 +79,7 @@ class Page:
     @property
     def is_source(self) -> bool:
         """Whether what is shown was trained on the data of the sources."""
-        return "dataset" not in self.given and self.shown.profile in SMALLEST_FIRST
+        return not {"dataset", "image_size"} & self.given.keys() and self.shown.profile in SMALLEST_FIRST
 
     def home(self, has: Callable[[Evidence], Any]) -> Evidence:
         """The larger of both runs that has something; this build's own where neither has."""
@@ -105,7 +115,20 @@ class Page:
         """
         words = {} if judged is None else verdicts.said(judged)
         origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.counted.few())
-        evidence.glue(**words | origins | sentences)
+        told = words | origins | sentences
+        told["missing"] = " ".join(filter(None, (told["missing"], self.left_out)))
+        evidence.glue(**told)
+        self._read(told)
+
+    def _read(self, told: Mapping[str, Any]) -> None:
+        """Show the page's sentences with what was told in them: in a notebook its text still has their names."""
+        from IPython.display import Markdown, display
+
+        try:
+            notebook = chapters.read(chapters.chapter(self.chapter))
+        except ValueError:  # it is not in the book
+            return
+        display(Markdown(prose.paragraphs(notebook, {name: str(words) for name, words in told.items()})))
 
     def _of(self, found: Evidence | None) -> Evidence:
         return self.shown if found is None else found  # of nothing stored an evidence is false, and says its profile
@@ -118,6 +141,18 @@ class Page:
         if name not in self._kept:
             self._kept[name] = make()
         return self._kept[name]
+
+
+def _left_out(failed: Mapping[Experiment, Exception]) -> str:
+    """What failed and why, a sentence a reason."""
+    reasons: dict[str, list[Experiment]] = {}
+    for e, why in failed.items():
+        reasons.setdefault(f"{type(why).__name__}: {why}", []).append(e)
+    told = []
+    for why, alike in reasons.items():
+        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        told.append(f"Left out: {type(alike[0]).__name__} {alike[0].label()}{more} ({why}).")
+    return " ".join(told)
 
 
 def show(drawn: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..records.experiment import Experiment
+from ..records.experiment import Experiment, lineage
 from .parameters import check as check_parameters
 
 FOLDER = Path(__file__).parents[2] / "book"
@@ -26,7 +26,7 @@ def chapter(name: str) -> Path:
     """
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return Path(name)
-    stem = Path(name).stem
+    stem = Path(name).stem.zfill(2)
     for path in chapters():
         if stem in (path.stem, path.stem[:2], path.stem[3:]):
             return path
@@ -57,6 +57,11 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
     return list(dict.fromkeys(found))
 
 
+def own(e: Experiment) -> bool:
+    """Whether an experiment rests on a criterion or a model from outside the library."""
+    return any(part.plugin_digests() for part in lineage([e]))
+
+
 def defaults(path: Path) -> dict[str, Any]:
     """What a chapter's `parameters` cell leaves behind, name -> value; of a notebook without one no parameter."""
     names: dict[str, Any] = {"__name__": f"plan of {path.stem}"}
@@ -69,14 +74,23 @@ def _execute(path: Path, tag: str, names: dict[str, Any]) -> None:
         exec(compile(source, f"{path.name}, cell {number}", "exec"), names)
 
 
+def read(path: Path) -> dict[str, Any]:
+    """A notebook as it is stored. ValueError: it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no notebook ({type(error).__name__}: {error})") from error
+
+
 def _cells(path: Path, tag: str) -> list[tuple[int, str]]:
     """Number, from 1, and source of the code cells with a tag. ValueError: it is no notebook."""
+    notebook = read(path)
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cells = notebook["cells"]
         return [
             (number, "".join(cell["source"]))
             for number, cell in enumerate(cells, 1)
             if cell["cell_type"] == "code" and tag in cell["metadata"].get("tags", [])
         ]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no notebook ({type(error).__name__}: {error})") from error

@@ -1,7 +1,7 @@
 """Parameters of a chapter: which values they may have, told by those that its `parameters` cell gives them.
 
 Whoever calls a chapter, the same function checks what it is given: `run`, `sweep`, `plan` and `pack` before anything
-runs; in a notebook that papermill or a reader executes, the first sweep.
+runs; in a notebook that papermill or a reader executes, the import of the library, and every cell after it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
 PRIVATE = PROFILES[:2]  # whose records are never published
 MOST_SEEDS = 1000
+LARGEST = 1024  # pixels of a side
 # what a parameter is; else a cell's name is a function, a module
 PLAIN = (type(None), bool, int, float, str, tuple, list, dict)
 SHOWN = 60  # characters of a value that an error shows
@@ -46,8 +47,46 @@ def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> 
 def check_notebook() -> None:
     """The same for the notebook whose kernel this is, by its cells that begin with `# parameters` and, from papermill,
     `# Parameters`; nothing outside a notebook. ValueError: as `check`."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    check_cells(shell.user_ns.get("In", ()) if shell else ())
+    if shell := _shell():
+        check_cells(shell.user_ns.get("In", ()))
+
+
+def watch_notebook() -> None:
+    """Refuse what the notebook whose kernel this is was given, now and before each of its cells; nothing outside one.
+
+    A cell runs again once the cell that gives the parameters is right. ValueError: as `check`.
+    """
+    shell = _shell()
+    if shell is None:
+        return
+    check_notebook()
+    watching = [t for t in shell.ast_transformers if type(t).__name__ == "ParametersChecked"]  # of an earlier import
+    for old in watching:
+        shell.ast_transformers.remove(old)
+    shell.ast_transformers.append(_watcher())
+
+
+def _watcher() -> Any:
+    """What IPython shows the syntax tree of each cell before it runs; one that raises InputRejected is not run."""
+    from IPython.core.error import InputRejected
+
+    class ParameterError(InputRejected, ValueError):
+        """A notebook was given a parameter that it does not have, or of another kind or range."""
+
+    class ParametersChecked:
+        def visit(self, tree: ast.AST) -> ast.AST:
+            try:
+                check_notebook()
+            except ValueError as error:
+                raise ParameterError(str(error)) from None
+            return tree
+
+    return ParametersChecked()
+
+
+def _shell() -> Any:
+    """IPython's shell, where this process has one."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
 def check_cells(sources: Sequence[str]) -> None:
@@ -136,6 +175,7 @@ _OF_ALL: dict[str, Rule] = {
     "profile": (f"one of {', '.join(PROFILES)}", lambda value: isinstance(value, str) and value in PROFILES),
     "dataset": ("the name of a data set", _named),
     "seeds": (f"a whole number from 1 to {MOST_SEEDS:,}", lambda value: _whole(value) and 1 <= value <= MOST_SEEDS),
+    "image_size": (f"a whole number from 1 to {LARGEST:,}", lambda value: _whole(value) and 1 <= value <= LARGEST),
 }
 _OF_KIND: dict[type, Callable[[Any], Rule]] = {
     bool: lambda _: ("True or False", lambda value: isinstance(value, bool)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ..records import source
@@ -15,27 +17,39 @@ class PluginError(ImportError):
 
 
 def load(names: Iterable[str]) -> None:
-    """Import modules by name.
+    """Import modules by name, from the current folder too, whichever way the command is called.
 
     Raises:
-        PluginError: one is missing or broken. Where the library is imported to be a command (`python -m`), that is said
-        in one line instead, and the process ends with code 2.
+        PluginError: one is missing or broken. Where the library is imported to be a command (`python -m`, or its script
+        `pruning-lab`), that is said in one line instead, and the process ends with code 2.
     """
     for name in names:
+        _see_current_folder()
         try:
             source.load(name)
         except (Exception, SystemExit) as error:  # whatever stands in it
             said = f"PRUNING_LAB_PLUGINS names {name!r}, which cannot be imported: {_why(name, error)}"
-            if sys.argv[:1] == ["-m"]:  # what Python puts there until it has found the module
+            # "-m" is what Python puts there until it has found the module
+            if sys.argv and Path(sys.argv[0]).name in ("-m", "pruning-lab"):
                 print(f"pruning_lab: {said}", file=sys.stderr)
                 raise SystemExit(2) from None
             raise PluginError(said) from error
 
 
+def _see_current_folder() -> None:
+    """Modules are looked for there last; an installed script's path begins with its own folder instead."""
+    with suppress(OSError):  # somebody took it away
+        if not {"", os.getcwd()} & set(sys.path):
+            sys.path.append(os.getcwd())
+
+
 def _why(name: str, error: BaseException) -> str:
     """What is wrong with a module, in one line, and what to do."""
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-        return "there is no such module; add its folder to PYTHONPATH, or unset PRUNING_LAB_PLUGINS"
+        return (
+            "there is no such module, neither in the current folder nor where Python looks; add its folder to "
+            "PYTHONPATH, or unset PRUNING_LAB_PLUGINS"
+        )
     last = traceback.extract_tb(error.__traceback__)[-1]
     words = " ".join(str(error).split())
     return (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from .. import environment
@@ -33,7 +34,11 @@ class Executor(Protocol):
 
 
 class SweepError(RuntimeError):
-    """Some experiments of a sweep failed; the others are stored."""
+    """Some experiments of a sweep failed; the others are stored. `failed` has their errors, None for what was left out
+    with its parent.
+    """
+
+    failed: Mapping[Experiment, Exception | None] = MappingProxyType({})
 
 
 class OutOfTime(BaseException):
@@ -191,7 +196,9 @@ class _Sweep:
         if self.failed:
             first = next(error for error in self.failed.values() if error is not None)
             said = f"{len(self.failed)} of {len(self.costs)} failed, {len(self.stored)} are stored; the first: {first}"
-            raise SweepError(said) from first
+            error = SweepError(said)
+            error.failed = dict(self.failed)
+            raise error from first
 
     def submit(self) -> None:
         """Leave out what has lost a parent; start what the limit lets begin."""

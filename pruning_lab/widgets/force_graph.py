@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 
 import anywidget
@@ -15,14 +13,13 @@ import numpy as np
 import traitlets as t
 
 from ..units import structure
-from . import encoding
-from .still import Still, still
+from . import encoding, graph_state
+from .graph_state import KERNELS, SPEEDS
+from .graph_still import still
+from .still import Still
 
 STATIC = Path(__file__).parent / "static"
 LIMIT = {300: 500_000, encoding.MOST_UNITS: 1_000_000}  # bytes of state in the page, by number of units
-EDGES_A_UNIT = 6  # at most, roughly, in the busiest snapshot, where the cut-off starts
-KERNELS = ("report", "code")
-SPEEDS = (0.5, 1, 2, 4)  # snapshots a second while it plays
 
 
 class ForceGraph(anywidget.AnyWidget):
@@ -126,43 +123,21 @@ class ForceGraph(anywidget.AnyWidget):
         limit: int | None = None,
         **start,
     ) -> ForceGraph:
-        units, epochs = len(parts[0]), [e.item() if hasattr(e, "item") else e for e in epochs]
-        if len(epochs) != len(parts):
-            raise ValueError(f"{len(parts)} snapshots need as many epochs, not {len(epochs)}")
-        nets = dict(nets or {"": units})
-        if sum(nets.values()) != units:
-            raise ValueError(f"the nets have {sum(nets.values())} units, the snapshots {units}")
-        if not re.fullmatch(r"\w+", name):
-            raise ValueError(f"the name {name!r} stands in the page's address: letters, digits and _ only")
-        groups, colour_meta = _groups(colours or {}, nets, units, len(parts))
-        image, shape = encoding.pictures(pictures, units) if pictures is not None else (b"", [])
-        meta = {"title": title, "name": name, "time": time, "units": units, "epochs": epochs,
-                "nets": list(nets.items()), "speeds": SPEEDS, "colours": colour_meta,
-                "orders": _orders(orders or {}, units), "picture": shape}  # fmt: skip
-        limit = limit or next(size for most, size in LIMIT.items() if units <= most)
+        drawn = dict(colours=colours or {}, orders=orders or {}, pictures=pictures, nets=nets)
+        told = dict(title=title, name=name, time=time)
+        meta, groups, image = graph_state.described(len(parts[0]), len(parts), epochs, **drawn, **told)
+        limit = limit or next(size for most, size in LIMIT.items() if meta["units"] <= most)
         fixed = len(cls._esm) + len(cls._css) + len(json.dumps(meta)) + 150 * len(parts) + 2_000
-        free = int(0.75 * (limit - fixed)) - 4 * units * len(parts) - len(groups)  # base64: three bytes in four
-        kept, norms, share = [], [], []
-        for number, part in enumerate(parts):
-            norm, cosines = measure(part, f"snapshot {number}")
-            kept.append(encoding.strongest(cosines, norm > 0, free // len(parts)))
-            norms.append(norm)
-            share.append(encoding.shares(cosines, list(nets.values())))
+        free = int(0.75 * (limit - fixed)) - 4 * meta["units"] * len(parts) - len(groups)  # base64: 3 bytes in 4
+        kept, norms, shares = graph_state.measured(parts, measure, meta["nets"], free // len(parts))
         pairs = encoding.pack(kept)
         meta |= {"offsets": pairs.offsets, "counts": pairs.counts, "low": pairs.low, "high": pairs.high,
                  "floors": [round(floor, 6) for floor in pairs.floors]}  # fmt: skip
-        norm_bytes, meta["norm"] = _sixteen(np.stack(norms))
-        share_bytes, meta["share"] = _sixteen(np.stack(share))
-        meta["start"] = _start(start, meta, kept)
-        return cls(
-            meta=meta,
-            pairs=pairs.data,
-            norms=norm_bytes,
-            shares=share_bytes,
-            groups=groups,
-            pictures=image,
-            **meta["start"],
-        )
+        norm_bytes, meta["norm"] = graph_state.sixteen(norms)
+        share_bytes, meta["share"] = graph_state.sixteen(shares)
+        meta["start"] = graph_state.started(start, meta, kept)
+        binary = dict(pairs=pairs.data, norms=norm_bytes, shares=share_bytes, groups=groups, pictures=image)
+        return cls(meta=meta, **binary, **meta["start"])
 
     @property
     def floors(self) -> list[float]:
@@ -244,66 +219,3 @@ def _menu(graph, trait: str, names: list[str], label: str):
     import ipywidgets as w
 
     return _linked(w.Dropdown(options=names, index=getattr(graph, trait), description=label), graph, trait, "index")
-
-
-def _sixteen(values: np.ndarray) -> tuple[bytes, float]:
-    """Non-negative numbers as 16-bit parts of the largest, and the largest."""
-    peak = float(values.max(initial=0.0))
-    return np.rint(values * (65535 / peak if peak > 0 else 0)).astype("<u2").tobytes(), peak
-
-
-def _groups(colours: Mapping, nets: Mapping[str, int], units: int, times: int) -> tuple[bytes, list[dict]]:
-    """The label bytes of all colours, and what each is called; norm and share need no bytes of their own."""
-    colours = dict(colours)
-    if len(nets) > 1:
-        colours = {"net": np.repeat(list(nets), list(nets.values())), **colours}
-    data, found = b"", []
-    for name, values in colours.items():
-        codes, names, moving = encoding.labels(values, units, times)
-        found.append({"name": name, "labels": names, "moving": moving, "offset": len(data)})
-        data += codes
-    return data, [*found, *({"name": name} for name in ("share of frame potential", "norm", "none"))]
-
-
-def _orders(orders: Mapping, units: int) -> list[dict]:
-    """Removal orders as JSON; raises ValueError where a unit comes twice, is none, or the curve has another length."""
-    found = []
-    for name, (order, accuracy) in orders.items():
-        order = [int(unit) for unit in order]
-        if len(set(order)) != len(order) or not all(0 <= unit < units for unit in order):
-            raise ValueError(f"order {name!r} must name each of the units 0 to {units - 1} at most once")
-        if accuracy is not None:
-            accuracy = [round(float(value), 4) for value in accuracy]
-            if len(accuracy) != len(order) + 1 or not all(0 <= value <= 1 for value in accuracy):
-                raise ValueError(f"order {name!r} needs {len(order) + 1} accuracies in [0, 1]: after 0, 1, ... units")
-        found.append({"name": name, "units": order, "accuracy": accuracy})
-    return found
-
-
-def _start(given: Mapping, meta: dict, kept: list) -> dict:
-    """Where the controls start; raises ValueError for a setting or a name that is not there."""
-    names = {"order": [o["name"] for o in meta["orders"]], "colour": [c["name"] for c in meta["colours"]],
-             "kernel": list(KERNELS), "speed": list(SPEEDS)}  # fmt: skip
-    start = {"snapshot": 0, "cutoff": _cutoff(kept, meta["units"]), "sigma": 0.7, "charge": 30.0, "distance": 30.0,
-             "removed": 0, "order": 0, "colour": 0, "kernel": 0, "speed": SPEEDS.index(1)}  # fmt: skip
-    for key, value in given.items():
-        if key not in start:
-            raise ValueError(f"there is no setting {key!r}: it is one of {', '.join(start)}")
-        if key in names and value not in names[key]:
-            raise ValueError(f"no {key} {value!r} here: it is one of {', '.join(map(str, names[key])) or 'none'}")
-        if key not in names and (
-            not isinstance(value, Real) or not math.isfinite(value) or (key == "sigma" and value <= 0)
-        ):
-            raise ValueError(f"{key} is {value!r}: expected a number{' above 0' * (key == 'sigma')}")
-        start[key] = names[key].index(value) if key in names else value
-    last = len(meta["epochs"]) - 1
-    if not -last - 1 <= start["snapshot"] <= last:
-        raise ValueError(f"snapshot {start['snapshot']} is none of 0 to {last}")
-    start["snapshot"] %= last + 1
-    return start
-
-
-def _cutoff(kept: list, units: int) -> float:
-    """A cut-off at which even the busiest snapshot shows about EDGES_A_UNIT edges a unit, in hundredths."""
-    weakest = [np.sort(values)[::-1][: EDGES_A_UNIT * units][-1] for _, values, _ in kept if len(values)]
-    return math.floor(100 * max(weakest, default=0)) / 100

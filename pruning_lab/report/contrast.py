@@ -1,0 +1,107 @@
+"""Gradients of nets while they train, by what they train on: real images, noise, or noise from trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from ..experiments import GradientHistory, Train
+from ..records.store import run
+from .evidence import Evidence
+from .page import Page
+
+NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT", "mlp": "fully-connected net"}
+PARTS = {model: name.removesuffix(" (small stem)") for model, name in NAMES.items()}  # what parts of claims say
+RESNETS = ("resnet50", "resnet50_cifar")
+DEEP = (*RESNETS, "vit")  # the nets of the claims; the fully-connected one is ours
+ARMS = {"real": "real images", "noise": "Gaussian images", "again": "Gaussian, from trained weights"}
+Table = Callable[[GradientHistory], pd.DataFrame]
+
+
+def arm(net: Train) -> str:
+    """What a net trains on: "real" images, "noise" (Gaussian ones), or "again" noise, from weights of real ones."""
+    return "again" if net.start else "noise" if net.dataset.startswith("gaussian:") else "real"
+
+
+def histories(found: Evidence, model: str, kind: str, scale: str = "standardised") -> dict[int, GradientHistory]:
+    """Of one model in one arm, on pixels of one scale: what was measured of each net, by its seed."""
+    nets = {e: e.snapshots.net for e in found.of(GradientHistory)}
+    return {net.seed: e for e, net in nets.items() if (net.model, net.scale, arm(net)) == (model, scale, kind)}
+
+
+def home(page: Page, *models: str) -> Evidence:
+    """The larger run that has one of these models."""
+    return page.home(lambda found: any(histories(found, model, "real") for model in models))
+
+
+def deep(page: Page) -> Evidence:
+    """The larger run that has a net of the claims."""
+    return home(page, *DEEP)
+
+
+def resnets(page: Page) -> list[str]:
+    """Which kinds of ResNet50 that run has; the one with the small stem where it has none."""
+    return [model for model in RESNETS if histories(deep(page), model, "real")] or ["resnet50_cifar"]
+
+
+def origin(page: Page) -> str:
+    """Where the numbers come from, net by net where not all come from one run."""
+    models = {"fully-connected net": "mlp", "ResNet50": resnets(page)[0], "ViT": "vit"}
+    runs = {name: home(page, model) for name, model in models.items()}
+    if len({found.profile for found in runs.values()}) == 1:
+        return deep(page).origin()
+    return "; ".join(f"{name}: {found.origin()}" for name, found in runs.items())
+
+
+def whole(e: GradientHistory) -> pd.DataFrame:
+    """The rows of the net as a whole, one a snapshot."""
+    table = run(e).table
+    return table[table.layer == "whole"]
+
+
+def peak(e: GradientHistory, column: str = "coherence") -> float:
+    """The highest coherence after epoch 0."""
+    table = whole(e)
+    return table[table.epoch > 0][column].max()
+
+
+def peak_epoch(e: GradientHistory) -> int:
+    """The epoch where it is highest."""
+    return whole(e).query("peak").epoch.iloc[0]
+
+
+def first(e: GradientHistory) -> float:
+    """Mean coherence over the first tenth of the epochs, epoch 0 left out; at least over one."""
+    table = whole(e)
+    return table[(table.epoch > 0) & (table.epoch <= max(1, e.snapshots.net.recipe.epochs // 10))].coherence.mean()
+
+
+def last(e: GradientHistory, epochs: int | None = None) -> float:
+    """Mean coherence over the last tenth of so many epochs, or of all."""
+    table, end = whole(e), epochs or e.snapshots.net.recipe.epochs
+    return table[(table.epoch > 0.9 * end) & (table.epoch <= end)].coherence.mean()
+
+
+def geometric(values: Iterable[float]) -> float:
+    """The mean of coherences, as logarithms; NaN of none."""
+    logs = np.log(list(values))
+    return float(np.exp(logs.mean())) if len(logs) else np.nan
+
+
+def stacked(found: Evidence, model: str, kinds: Iterable[str], read: Table, by: str = "images") -> pd.DataFrame:
+    """What is read of every net in these arms, with its seed and, in the column `by`, its arm; empty if not run."""
+    nets = [(ARMS[kind], seed, e) for kind in kinds for seed, e in histories(found, model, kind).items()]
+    return pd.concat([read(e).assign(seed=seed, **{by: name}) for name, seed, e in nets]) if nets else pd.DataFrame()
+
+
+def rowed(page: Page, kinds: Iterable[str], numbers: Callable[[list[GradientHistory]], dict[str, str]]) -> pd.DataFrame:
+    """A table for the page with the numbers of each model and arm that was run, a row each."""
+    rows = []
+    for model, kind in ((model, kind) for model in NAMES for kind in kinds):
+        found = home(page, model)
+        if nets := list(histories(found, model, kind).values()):
+            where = {"net": NAMES[model], "data": found.data(model), "images": ARMS[kind]}
+            rows.append(where | numbers(nets) | {"nets": len(nets)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,133 @@
+"""What the page on diffs says of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..experiments import GradientHistory
+from . import contrast, verdicts
+from .contrast import NAMES, histories, home, whole
+from .diffs import ARMS, PLACES, at_ends, by_layer, layers, peaks
+from .diffs_claims import FACTOR, WAYS, WIDER, centred
+from .evidence import Evidence
+from .page import Page
+
+AGREED = {  # whether DI5 was run, and whether any weight was seen on which all images agree -> what the page says
+    (False, False): "Not run yet",
+    (True, False): "In a {nets} no weight was seen on which all images agree, on noise or on real images",
+    (True, True): "Gaussian images give this many more weights on which all images agree: {pieces}",
+}
+
+
+def sentences(page: Page, tested: pd.DataFrame) -> dict[str, str]:
+    """What the page says, by the names of its prose; tested: `parts` of the claims on the source's nets and on ours."""
+    is_ours = tested.net == NAMES["mlp"]
+    theirs, ours = tested[~is_ours], tested[is_ours]
+    kinds = contrast.resnets(page)
+    at = {model: home(page, model) for model in NAMES}
+    nets = [e for model in (*kinds, "vit") for kind in ARMS for e in histories(at[model], model, kind).values()]
+    ways, agree = _ways(of_claim("DI4", theirs, ours)), _agree(of_claim("DI5", theirs, ours))
+    return dict(
+        answer_di1=_normal(of_claim("DI1", theirs, ours)),
+        answer_di4=ways,
+        answer_di5=agree,
+        travel_read=f"{ways}.",
+        agree_read=f"{agree}.",
+        main_words=f"a {NAMES[kinds[0]]}",
+        main_read=read(at[kinds[0]], kinds[0]),
+        vit_read=read(at["vit"], "vit"),
+        mlp_read=read(at["mlp"], "mlp"),
+        histogram_words=f"Nets: {len(histories(at['vit'], 'vit', 'real'))} on each kind of images.",
+        spikes_read=" ".join(_spike(at[model], model) for model in ("vit", "mlp")),
+        oq4_read=" ".join(_with_loss(at[model], model) for model in ("vit", "mlp")),
+        strict_read=_strict(nets),
+        origin=contrast.origin(page),
+    )
+
+
+def of_claim(id: str, *tables: pd.DataFrame) -> pd.DataFrame:
+    """The parts of a claim that were run, from the first of the tables that has any."""
+    every = [table[(table.claim == id) & (table["values"].map(len) > 0)] for table in tables]
+    return next((rows for rows in every if len(rows)), every[-1])
+
+
+def read(found: Evidence, model: str) -> str:
+    """Between what the spread and the excess kurtosis of the layers lie, on both kinds of images."""
+    table = by_layer(found, model)
+    if table.empty:
+        return f"The {NAMES[model]} has not been run at this size."
+    means = table.groupby(["images", "layer"])[["spread", "kurtosis"]].mean()
+    low, high = means.groupby("images").min(), means.groupby("images").max()
+    pieces = [
+        f"on {name} the spread is {low.spread[name]:.1f} to {high.spread[name]:.1f} times that of coin tossing and the "
+        f"excess kurtosis {low['kurtosis'][name]:.1f} to {high['kurtosis'][name]:.1f}"
+        for name in low.index
+    ]
+    return f"The {NAMES[model]}, by layer: {', '.join(pieces)}."
+
+
+def _nets(rows: pd.DataFrame) -> str:
+    return " and a ".join(rows.net.unique())
+
+
+def _normal(rows: pd.DataFrame) -> str:
+    rows = rows[rows.measure != WIDER]
+    found = [verdicts.verdict(values, "same", 1) for values in rows["values"]]
+    inside = sum(verdict.low > -1 and verdict.high < 1 for verdict in found)
+    begin = f"Of {len(rows)} tests whether diffs of a {_nets(rows)} are centred and normal,"
+    return f"{begin} {inside} stay inside their margin" if len(rows) else "Not run yet"
+
+
+def _ways(rows: pd.DataFrame) -> str:
+    rows = rows[rows.measure == WAYS]
+    pieces = [f"{FACTOR ** np.mean(values):.2f} ({net})" for net, values in zip(rows.net, rows["values"], strict=True)]
+    begin = "In the median layer, the ways of the tenth with the highest and of the tenth with the lowest diffs differ"
+    return f"{begin} by a factor of {', '.join(pieces)}" if pieces else "Not run yet"
+
+
+def _agree(rows: pd.DataFrame) -> str:
+    pieces = [f"{np.mean(values):+.3f} points on a {net}" for net, values in zip(rows.net, rows["values"], strict=True)]
+    seen = any(any(values) for values in rows["values"])
+    return AGREED[len(rows) > 0, seen].format(nets=_nets(rows), pieces=", ".join(pieces))
+
+
+def _spike(found: Evidence, model: str) -> str:
+    nets = {name: histories(found, model, kind).values() for kind, name in ARMS.items()}
+    pieces = [f"{np.mean([at_spike(e) for e in es]):.0f} % on {name}" for name, es in nets.items() if es]
+    begin = f"In the last layer of a {NAMES[model]}, at the peak, this part of the weights has a |diff| from 0.75 to"
+    return f"{begin} 0.85: {', '.join(pieces)}." if pieces else f"The {NAMES[model]} has not been run at this size."
+
+
+def at_spike(e: GradientHistory) -> float:
+    """Share of the last layer's weights with |diff| from 0.75 to 0.85 at the peak, %."""
+    near = (np.abs(PLACES) > 0.75) & (np.abs(PLACES) < 0.85)
+    return 100 * at_ends(e)["last_the peak"][near].sum()
+
+
+def _with_loss(found: Evidence, model: str) -> str:
+    arms = [histories(found, model, kind).values() for kind in ARMS]
+    if not all(arms):
+        return f"The {NAMES[model]} has not been run at this size."
+    (real, noise), rho = (peaks(nets).mean() for nets in arms), [np.mean([with_loss(e) for e in nets]) for nets in arms]
+    return (
+        f"{NAMES[model][0].upper() + NAMES[model][1:]}: on Gaussian images diffs are spread {noise.sd / real.sd:.2f} "
+        f"times as wide as on real ones, each at its peak, where the loss is {noise.loss:.2f} against {real.loss:.2f} "
+        f"and {100 * noise.dead:.0f} % against {100 * real.dead:.0f} % of the weights have no gradient. "
+        f"Rank correlation of spread and loss from epoch to epoch: {rho[1]:+.2f} on Gaussian and {rho[0]:+.2f} on real "
+        "images."
+    )
+
+
+def with_loss(e: GradientHistory) -> float:
+    """Rank correlation of the whole net's spread and its loss from epoch to epoch, epoch 0 left out."""
+    return whole(e).query("epoch > 0")[["sd", "loss"]].corr("spearman").iloc[0, 1]
+
+
+def _strict(nets: Sequence[GradientHistory]) -> str:
+    tables = [layers(e) for e in nets]
+    inside = sum(int(((centred(table) < 0.1) & (table["kurtosis"].abs() < 1)).sum()) for table in tables)
+    begin = f"Of {sum(map(len, tables))} layers of all these nets"
+    return f"{begin} {inside} have diffs within both margins of DI1." if tables else "Not run at this size yet."

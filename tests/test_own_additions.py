@@ -1,0 +1,97 @@
+"""What a reader adds, in whole chapters: criteria of their own, one of which fails; images that a net does not take."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MINE = """from pruning_lab import unit_criterion, weight_criterion
+
+
+@unit_criterion
+def largest_weight(weight):
+    return weight.flatten(1).abs().amax(1)
+
+
+@unit_criterion
+def wrong_shape(weight):
+    return weight.sum()
+
+
+@weight_criterion
+def travelled(weight, init):
+    return (weight - init).abs()
+
+
+@weight_criterion
+def broken(weight):
+    raise RuntimeError("broken on purpose")
+"""
+GOOD = {"01": "largest weight", "06": "travelled", "07": "travelled", "08": "travelled"}
+BAD = {"01": "wrong_shape", "06": "broken", "07": "broken", "08": "broken"}
+
+
+def run(folder, chapter, *words, **more):
+    """A chapter at smoke as a reader runs it: what was printed, and the executed notebook."""
+    out = folder / "out.ipynb"
+    own = dict(
+        PYTHONPATH=str(ROOT), PRUNING_LAB_STORE=str(folder / "store"), PRUNING_LAB_DEVICE="cpu", TQDM_DISABLE="1"
+    )
+    command = [sys.executable, "-m", "pruning_lab", "run", str(next((ROOT / "book").glob(f"{chapter}_*.ipynb")))]
+    command += ["--profile", "smoke", "-o", str(out), *words]
+    done = subprocess.run(command, env=os.environ | own | more, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout, nbformat.read(out, as_version=4)
+
+
+def prose(book):
+    return "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+
+def figures(book):
+    outputs = [output for cell in book.cells for output in cell.get("outputs", []) if "data" in output]
+    return [data["layout"] for output in outputs if (data := output.data.get("application/vnd.plotly.v1+json"))]
+
+
+@pytest.mark.parametrize("chapter", GOOD)
+def test_a_chapter_draws_criteria_of_one_s_own_and_names_the_one_that_fails(tmp_path, chapter):
+    (tmp_path / "mine.py").write_text(MINE)
+    words = ["-p", "ours", "True"] if chapter in ("06", "07") else []
+    said, book = run(tmp_path, chapter, *words, PRUNING_LAB_PLUGINS="mine")
+    assert said.startswith("Answer. ") and "{glue" not in prose(book) and "{cite" not in prose(book)
+    [where] = [line for line in prose(book).splitlines() if "numbers come from" in line]
+    assert f"-{BAD[chapter]}" in where.partition("Left out: ")[2]
+    drawn = [layout for layout in figures(book) if GOOD[chapter].replace(" ", "_") in str(layout["meta"]["rows"])]
+    assert drawn and not any(BAD[chapter] in str(layout["meta"]["rows"]) for layout in drawn)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A folder with a set of images of 17 x 23 pixels."""
+    folder, draw = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    (folder / "odd").mkdir()
+    for half, n in (("train", 300), ("test", 80)):
+        images = draw.integers(0, 256, (n, 17, 23, 3)).astype(np.uint8)
+        np.savez(folder / "odd" / f"{half}.npz", images=images, labels=np.arange(n) % 10)
+    return folder
+
+
+@pytest.mark.parametrize("chapter", ["03", "04", "05", "08"])
+def test_images_that_the_transformer_does_not_take_leave_it_out_by_name(tmp_path, odd, chapter):
+    said, book = run(tmp_path, chapter, "-p", "dataset", "odd", PRUNING_LAB_DATA=str(odd))
+    assert said.startswith("Answer. ")
+    [where] = [line for line in prose(book).splitlines() if "numbers come from" in line]
+    lost = where.partition("Left out: ")[2]
+    assert "vit-odd" in lost and "17 x 23 pixels of patches of 4" in lost and "resnet" not in lost and "mlp" not in lost
+    assert any(layout["height"] != 230 for layout in figures(book))  # not all say that nothing was run
+
+
+def test_resized_images_fit_the_transformer(tmp_path, odd):
+    words = ["-p", "dataset", "odd", "-p", "image_size", "16"]
+    _, book = run(tmp_path, "03", *words, PRUNING_LAB_DATA=str(odd))
+    assert "Left out" not in prose(book) and "{glue" not in prose(book)
