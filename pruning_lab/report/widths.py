@@ -46,7 +46,7 @@ def by_width(found: Evidence) -> pd.DataFrame:
 
     fit, test: accuracy at the end in per cent, fit that of all training images, a running mean over the last epoch.
     gap: their difference in points. test_loss, lowest: the loss at the end, and the lowest of any epoch. peak, when:
-    the highest coherence from epoch 1 on, and its epoch. first: the mean coherence over the first tenth of the training.
+    the highest coherence from epoch 1 on, and its epoch. first: mean coherence over the first tenth of the training.
     fc1 to out: the spread of a layer's diffs at the peak over that of coin tossing.
     """
     rows = [_row(e) for e in found.of(GradientHistory, model=MLP)]
