@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import criteria, figures
-from pruning_lab.report import claims
+from pruning_lab.report import verdicts
 
 SAYS = dict(
     title="What is drawn", alt="A picture in words.", file="rows.csv", command="papermill chapter.ipynb out.ipynb"
@@ -31,10 +31,13 @@ def curves(seeds=3, repeats=2, units=4):
 
 def judged():
     second = {"FP1": [0.5], "FP2": [1.0, 1.0, 1.0]}
-    rows = pd.concat(
-        [claims.judge(c, {"fc1": [1.0, 2.0, 4.0], "conv2": v}, profile="paper") for c, v in second.items()]
-    )
+    parts = {claim: {"LeNet fc1": [1.0, 2.0, 4.0], "Conv-2 fc1": values} for claim, values in second.items()}
+    rows = pd.concat([verdicts.judge(claim, values, profile="paper").iloc[:2] for claim, values in parts.items()])
     return rows.assign(group=rows.claim)
+
+
+def ranks(values):
+    return verdicts.judge("FP4", {"LeNet fc1": values})
 
 
 def units():
@@ -100,10 +103,8 @@ def drawn(name):
         ),
         "differences": lambda: figures.differences(judged(), axis="difference, points", **SAYS),
         "no differences": lambda: figures.differences(pd.DataFrame([]), axis="difference, points", **SAYS),
-        "parts": lambda: figures.parts(
-            pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2]}, unit="ranks")]), **SAYS
-        ),
-        "no parts": lambda: figures.parts(claims.judge("FP4", {"rank": []}), **SAYS),
+        "parts": lambda: figures.parts(pd.concat([judged(), ranks([0.1, 0.2])]), **SAYS),
+        "no parts": lambda: figures.parts(ranks([]), **SAYS),
         "levels": lambda: figures.levels(nets_of_masks(), axis="accuracy, %", chance=10, **SAYS),
         "no levels": lambda: figures.levels(pd.DataFrame(), axis="accuracy, %", **SAYS),
         "importance": lambda: figures.importance(units(), **SAYS),
@@ -375,11 +376,8 @@ def test_rows_of_curves_are_the_numbers_drawn():
 
 
 def test_parts_have_a_panel_a_unit_and_every_net():
-    table, figure = (
-        pd.concat([judged(), claims.judge("FP4", {"rank": [0.1, 0.2], "other": []}, unit="ranks")]),
-        drawn("parts"),
-    )
-    assert [figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text] == ["points", "ranks"] and len(
+    table, figure = (pd.concat([judged(), ranks([0.1, 0.2])]), drawn("parts"))
+    assert [figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text] == ["points", "rank correlation"] and len(
         figure.layout.shapes
     ) == 2
     dots = {t.y[0]: (list(t.x), t.xaxis) for t in figure.data if t.name == "one net"}

@@ -85,16 +85,22 @@ def test_a_page_tells_its_verdicts_its_origin_and_its_sentences(made_up, monkeyp
         made_up(e, [END])
     heard, found = told(monkeypatch), page()
     verdicts = pd.concat(
-        [found.judge("FP1", {"a": [1.0, 1.1, 1.2]}), found.judge("FP2", {"a": [-1.0, -1.1, -1.2]}, on="digits")]
+        [
+            found.judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}),
+            found.judge("FP2", {"LeNet fc1": [-1.0, -1.1, -1.2]}, on="digits"),
+        ]
     )
     found.tell(verdicts, answer="so it is")
-    assert (heard["FP1"], heard["FP2"], heard["answer"]) == ("reproduced", "does not hold on digits", "so it is")
+    assert heard["FP1"] == "reproduced in 1 of 3 layers, not run in 2"
+    assert heard["FP2"] == "fails in 1 of 3 layers, not run in 2 (digits)"
+    assert heard["answer"] == "so it is"
     assert heard["origin"].startswith("profile night") and heard["own_origin"].startswith("profile laptop")
 
 
 def test_at_smoke_a_page_gives_no_verdict(made_up):
     made_up(plan("smoke")[0], [END])
-    assert set(page("smoke").judge("FP1", {"a": [1.0, 1.1, 1.2]}).verdict) == {"no verdict at this size"}
+    words = page("smoke").judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}).verdict
+    assert words.tolist() == ["no verdict at this size", "not run", "not run"]
 
 
 def test_a_sweep_leaves_out_what_may_be_lost_and_raises_anything_else(store_folder):

@@ -151,7 +151,8 @@ def test_edges_of_two_nets_are_counted_by_whom_they_join(store_folder):
 
 
 def test_sentences_have_the_numbers_of_the_records(three):
-    gained = {f"LeNet fc1: {k}": [1.0, 1.1, 1.2] for k in "abcd"} | {"LeNet fc1: e": [-1.0, 0.0, 1.0]}
+    gained = {f"LeNet fc1: {name}": [1.0, 1.1, 1.2] for name in graphs.GAINS.values()}
+    gained["LeNet fc1: growth of the mean norm"] = [-1.0, 0.0, 1.0]
     verdicts = page(three).judge("FG1", gained, on="digits")
     drawn = dict(conv_2=("conv_2", "fc1"), lenet=LENET, vgg19=VGG)
     told = graphs_words.sentences(page(three), drawn, verdicts, None)

@@ -165,9 +165,9 @@ def test_gaps_name_every_published_order(three, monkeypatch):
 
 
 def verdicts(found, **given):
-    judge, held = page(found, **given).judge, {"a": [-0.25, -0.25], "b": [0.5], "c": []}
+    judge, held = page(found, **given).judge, {"LeNet fc1": [-0.25, -0.25], "Conv-2 fc1": [0.5]}
     each = [judge(claim, units.parts(found, WHERE, claim)) for claim in units.CLAIMS]
-    return pd.concat([*each, judge("FP4", held, unit="rank correlation")])
+    return pd.concat([*each, judge("FP4", held)])
 
 
 def test_sentences_have_the_ends_of_the_claims_and_the_numbers_of_the_records(three):

@@ -14,10 +14,11 @@ import torch
 from .. import gradients
 from ..experiments import GradientHistory
 from ..records.store import run
-from . import claims
+from . import verdicts
 from .contrast import (
     ARMS,
     NAMES,
+    PARTS,
     first,
     geometric,
     histories,
@@ -42,14 +43,8 @@ MEASURES = {
     "train_loss": "loss, training images",
     "test_loss": "loss, test images",
 }
-UNITS = dict.fromkeys(("CO1", "CO2", "CO4"), "log ratio") | {"CO3": "below 0.25", "CO5": "points", "CO6": "below 0.5"}
 COMPARED = {"CO1": "noise", "CO2": "again"}  # the arm that the real one is compared with
 STATISTICS = {"running statistics": "coherence", "the images' own statistics": "refreshed"}  # of batch norms -> column
-BESIDE = {
-    "CO1": "peak, real over Gaussian",
-    "CO2": "peak, real over Gaussian from trained weights",
-    "CO4": "end, Gaussian over real",
-}
 Measure = Callable[[GradientHistory], float]
 Parts = Mapping[str, Mapping[str, Sequence[float]]]  # claim -> part -> one number a net
 
@@ -162,34 +157,30 @@ def ratios(found: Evidence, models: Sequence[str]) -> Parts:
     """Parts of the claims that compare coherences. No transformer goes on from trained weights."""
     again = [model for model in models if model != "vit"]
     return {
-        "CO1": {NAMES[model]: compare(found, model, "real", "noise") for model in models},
-        "CO2": {NAMES[model]: compare(found, model, "real", "again") for model in again},
-        "CO4": {NAMES[model]: at_the_end(found, model) for model in models},
+        "CO1": {PARTS[model]: compare(found, model, "real", "noise") for model in models},
+        "CO2": {PARTS[model]: compare(found, model, "real", "again") for model in again},
+        "CO4": {PARTS[model]: at_the_end(found, model) for model in models},
     }
 
 
-def others(found: Evidence, kinds: Sequence[str]) -> Parts:
-    """Parts of the other claims, on these kinds of ResNet50 and the ViT. CO5 needs a training of full length."""
-    models = (*kinds, "vit")
-    full = {model: memorised(found, model) if found.profile == "paper" else [] for model in models}
-    noticed = {f"{NAMES[model]}, above 99 %": [value - 99 for value in full[model]] for model in kinds}
+def others(found: Evidence, resnet: str) -> Parts:
+    """Parts of the other claims, on this kind of ResNet50 and the ViT. CO5 needs a training of full length."""
+    memory = {model: memorised(found, model) if found.profile == "paper" else [] for model in (resnet, "vit")}
+    early_ = {model: [early(e) for e in histories(found, model, "real").values()] for model in memory}
     return {
-        "CO3": {f"{NAMES[model]}, {name}": values for model in kinds for name, values in alike(found, model).items()},
-        "CO5": noticed | {f"{NAMES['vit']}, below 90 %": [90 - value for value in full["vit"]]},
-        "CO6": {NAMES[model]: [early(e) for e in histories(found, model, "real").values()] for model in models},
+        "CO3": {f"ResNet50, {name}": values for name, values in alike(found, resnet).items()},
+        "CO5": {
+            "ResNet50, above 99 %": [value - 99 for value in memory[resnet]],
+            "ViT, below 90 %": [90 - value for value in memory["vit"]],
+        },
+        "CO6": {PARTS[model]: values for model, values in early_.items()},
     }
 
 
-def judged(page: Page, found: Evidence, parts: Parts) -> pd.DataFrame:
-    """The verdicts on a run, claim by claim."""
-    on = found.apart(SIZES)
-    return pd.concat([page.judge(id, parts[id], found, on=on, unit=UNITS[id]) for id in sorted(parts)])
-
-
-def beside(page: Page, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The same measures of the fully-connected net, a row a claim."""
-    name, column, rows = "log ratio of coherences", f"on {home(page, 'mlp').data('mlp')}", verdicts.itertuples()
-    return pd.DataFrame([{name: BESIDE[row.claim], column: measured(row), "nets": row.n} for row in rows])
+def judged(page: Page, found: Evidence, resnet: str) -> pd.DataFrame:
+    """The verdicts on a run, claim by claim, on this kind of ResNet50, the ViT and, as a part of ours, the MLP."""
+    parts, on = ratios(found, [resnet, "vit", "mlp"]) | others(found, resnet), found.apart(SIZES)
+    return pd.concat([page.judge(id, parts[id], found, on=on) for id in sorted(parts)])
 
 
 def measured(row: Any, digits: int = 2, unit: str = "") -> str:
@@ -201,7 +192,7 @@ def scaled(values: Sequence[float]) -> str:
     """Mean and interval of coherences, taken of their logarithms, with three digits; "not run" without any net."""
     if not len(values):
         return "not run"
-    mean, low, high = np.exp(claims.interval(np.log(values)))
+    mean, low, high = np.exp(verdicts.interval(np.log(values)))
     return f"{mean:.3g}" + (f" ({low:.3g} to {high:.3g})" if np.isfinite(high) else "")
 
 

@@ -30,7 +30,7 @@ def sentences(page: Page) -> dict[str, str]:
     return dict(
         answer_co1=_factors(page, (*kinds, "vit", "mlp")),
         answer_co2=_factors_again(page, (*kinds, "mlp")),
-        answer_co6=_early(others(deep(page), kinds)["CO6"]),
+        answer_co6=_early(others(deep(page), kinds[0])["CO6"]),
         main_read=read(page, kinds[0]),
         vit_read=read(page, "vit"),
         mlp_read=read(page, "mlp"),

@@ -13,6 +13,7 @@ from .evidence import Evidence
 from .page import Page
 
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT", "mlp": "fully-connected net"}
+PARTS = {model: name.removesuffix(" (small stem)") for model, name in NAMES.items()}  # what parts of claims say
 RESNETS = ("resnet50", "resnet50_cifar")
 DEEP = (*RESNETS, "vit")  # the nets of the claims; the fully-connected one is ours
 ARMS = {"real": "real images", "noise": "Gaussian images", "again": "Gaussian, from trained weights"}

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 
-def slopes(curves: pd.DataFrame) -> list[float]:
+def slopes(curves: pd.DataFrame) -> pd.Series:
     """Of a straight line through each row, per doubling of the size; rows that lack a size are left out."""
-    whole = curves.dropna()
+    whole = curves.dropna() if len(curves.columns) > 1 else curves.iloc[:0]
     doublings = np.log2(curves.columns.to_numpy(float))
-    return [float(np.polyfit(doublings, row, 1)[0]) for row in whole.to_numpy(float)] if len(doublings) > 1 else []
+    values = [float(np.polyfit(doublings, row, 1)[0]) for row in whole.to_numpy(float)]
+    return pd.Series(values, index=whole.index, dtype=float)
 
 
 def sufficient(curves: pd.DataFrame, share: float = 0.99) -> pd.Series:

@@ -9,16 +9,14 @@ import pandas as pd
 
 from ..experiments import GradientHistory
 from ..records.store import run
-from .coherence import SIZES, measured
-from .contrast import NAMES, RESNETS, histories, home
+from .coherence import SIZES
+from .contrast import NAMES, PARTS, RESNETS, histories
 from .diffs import ARMS, layers, peaks
 from .evidence import Evidence
 from .page import Page
 
 WIDER, WAYS = "log of the spread over the null's", "ratio of ways"
 FACTOR = 1.25  # DI4's margin on the ratio of ways
-MARGINS = {"DI1": 1, "DI3": -np.log(0.9), "DI4": 1}
-UNITS = dict(DI1="margins", DI2="log ratio", DI3="log ratio", DI4="margins", DI5="points")
 Numbers = Callable[[GradientHistory], Mapping[str, float]]
 
 
@@ -63,46 +61,38 @@ def both(found: Evidence, model: str, minus: Callable[[GradientHistory, Gradient
 
 
 def parts(found: Evidence, models: Sequence[str]) -> pd.DataFrame:
-    """Parts of the claims on these models, a row each: claim, part, net, measure, unit, kind ("": the claim's), values.
+    """Parts of the claims on these models, a row each that was run: claim, part, net, measure, values.
 
-    Values are one number a net, in the unit; those that are not finite are left out. DI5 is not about ResNet50.
+    Values are one number a net; those that are not finite are left out. DI5 is not about ResNet50.
     """
     wider = {model: both(found, model, lambda a, b: log_ratio(layers(a), layers(b))) for model in models}
     spikes = {model: both(found, model, lambda a, b: agreed(a) - agreed(b)) for model in models if model not in RESNETS}
     rows = [
         *_by_arm("DI1", found, models, ARMS, normality),
         *_by_arm("DI2", found, models, ARMS, widened),
-        *(_part("DI3", NAMES[model], values) for model, values in wider.items()),
+        *(_part("DI3", model, values) for model, values in wider.items()),
         *_by_arm("DI4", found, models, ["real"], travels),
-        *(_part("DI5", NAMES[model], values) for model, values in spikes.items()),
+        *(_part("DI5", model, values) for model, values in spikes.items()),
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["claim", "part", "net", "measure", "values"])
 
 
 def _by_arm(id: str, found: Evidence, models: Sequence[str], kinds: Iterable[str], measure: Numbers) -> Iterator[dict]:
     for model, kind in ((model, kind) for model in models for kind in kinds):
         numbers = [measure(e) for e in histories(found, model, kind).values()]
-        for name in numbers[0] if numbers else ["not run"]:
-            yield _part(id, NAMES[model], [n[name] for n in numbers], name, f"{NAMES[model]}, {ARMS[kind]}: {name}")
+        for name in numbers[0] if numbers else []:
+            yield _part(id, model, [n[name] for n in numbers], name, f"{PARTS[model]}, {ARMS[kind]}: {name}")
 
 
-def _part(id: str, net: str, values: list[float], measure: str = "", part: str = "") -> dict[str, object]:
-    unit, kind = ("log ratio", "differs") if measure == WIDER else (UNITS[id], "")
+def _part(id: str, model: str, values: list[float], measure: str = "", part: str = "") -> dict[str, object]:
     finite = [value for value in values if np.isfinite(value)]
-    return dict(claim=id, part=part or net, net=net, measure=measure, unit=unit, kind=kind, values=finite)
+    return dict(claim=id, part=part or PARTS[model], net=NAMES[model], measure=measure, values=finite)
 
 
 def judged(page: Page, found: Evidence, tested: pd.DataFrame) -> pd.DataFrame:
     """The verdicts on the `parts` of a run, claim by claim."""
-    verdicts, on = [], found.apart(SIZES)
-    for id, rows in tested.set_index("part").groupby("claim", sort=False):
-        how = dict(margin=MARGINS.get(id, 0), kinds=rows.kind[rows.kind != ""].to_dict(), unit=rows.unit.to_dict())
-        verdicts.append(page.judge(id, rows["values"].to_dict(), found, on=on, **how))
-    return pd.concat(verdicts)
-
-
-def beside(page: Page, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The same measures of the fully-connected net, a row a part."""
-    told = [(row.claim, row.part, measured(row, 2, row.unit), row.n) for row in verdicts.itertuples()]
-    columns = ["claim", f"part, on {home(page, 'mlp').data('mlp')}", "measured", "nets"]
-    return pd.DataFrame(told, columns=columns)
+    values, on = (
+        {id: rows.set_index("part")["values"].to_dict() for id, rows in tested.groupby("claim")},
+        found.apart(SIZES),
+    )
+    return pd.concat([page.judge(id, values.get(id, {}), found, on=on) for id in ("DI1", "DI2", "DI3", "DI4", "DI5")])

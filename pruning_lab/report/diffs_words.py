@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from . import claims, contrast
+from . import contrast, verdicts
 from .contrast import NAMES, histories, home, whole
 from .diffs import ARMS, PLACES, at_ends, by_layer, layers, peaks
-from .diffs_claims import FACTOR, MARGINS, WAYS, WIDER, centred
+from .diffs_claims import FACTOR, WAYS, WIDER, centred
 from .evidence import Evidence
 from .page import Page
 
@@ -22,8 +22,10 @@ AGREED = {  # whether DI5 was run, and whether any weight was seen on which all 
 }
 
 
-def sentences(page: Page, theirs: pd.DataFrame, ours: pd.DataFrame) -> dict[str, str]:
-    """What the page says, by the names of its prose; `parts` of the claims on the nets of the source and on ours."""
+def sentences(page: Page, tested: pd.DataFrame) -> dict[str, str]:
+    """What the page says, by the names of its prose; tested: `parts` of the claims on the source's nets and on ours."""
+    is_ours = tested.net == NAMES["mlp"]
+    theirs, ours = tested[~is_ours], tested[is_ours]
     kinds = contrast.resnets(page)
     at = {model: home(page, model) for model in NAMES}
     nets = [e for model in (*kinds, "vit") for kind in ARMS for e in histories(at[model], model, kind).values()]
@@ -73,7 +75,7 @@ def _nets(rows: pd.DataFrame) -> str:
 
 def _normal(rows: pd.DataFrame) -> str:
     rows = rows[rows.measure != WIDER]
-    found = [claims.verdict(values, "same", MARGINS["DI1"]) for values in rows["values"]]
+    found = [verdicts.verdict(values, "same", 1) for values in rows["values"]]
     inside = sum(verdict.low > -1 and verdict.high < 1 for verdict in found)
     begin = f"Of {len(rows)} tests whether diffs of a {_nets(rows)} are centred and normal,"
     return f"{begin} {inside} stay inside their margin" if len(rows) else "Not run yet"

@@ -194,6 +194,13 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def hours(found: Evidence) -> float | None:
+    """What a run took, shared out over its seeds; None of nothing."""
+    records = [r for e in lineage(found.experiments) if e.published and (r := find(e)) is not None]
+    seeds = {e.seed for e in lineage(found.experiments) if e.is_net}
+    return sum(r.meta["seconds"] for r in records) / 3600 / len(seeds) if records and seeds else None
+
+
 def reference(name: str) -> dict[str, Any]:
     """Numbers that somebody else published, from `book/reference_numbers.yml`."""
     import yaml

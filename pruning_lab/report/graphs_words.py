@@ -10,7 +10,7 @@ import pandas as pd
 from ..experiments import LayerGraph, Train
 from ..records.store import run
 from ..widgets import ForceGraph
-from . import claims
+from . import verdicts
 from .evidence import Evidence
 from .graphs import across, ends, growth, history
 from .numbers import counted, side, spelled
@@ -89,7 +89,7 @@ def clustered(found: Evidence, model: str, layer: str) -> tuple[str, str]:
         f"In {NAMES[model]}'s last convolution, modularity goes from {start.modularity.mean():.2f} to "
         f"{end.modularity.mean():.2f} (permuted: {null.modularity.mean():.2f})"
     )
-    agreement = spelled(*claims.interval(end.agreement.dropna()), 2)
+    agreement = spelled(*verdicts.interval(end.agreement.dropna()), 2)
     return told, (
         f"Do the communities follow the classes? Agreement is {agreement} at the end, "
         f"{start.agreement.mean():+.2f} at the start; 0 is chance, 1 is one community a class."
@@ -131,7 +131,7 @@ def without_norms(found: Evidence) -> str:
 
 def tally(verdicts: pd.DataFrame, is_source: bool) -> str:
     """How many parts hold on each net, such as "reproduced: 5 of 5 parts on LeNet fc1 (5 nets)"."""
-    nets = verdicts.assign(net=verdicts.part.str.split(":").str[0]).groupby("net", sort=False)
+    nets = verdicts[verdicts.n > 0].assign(net=verdicts.part.str.split(":").str[0]).groupby("net", sort=False)
     held = {net: rows.verdict.str.contains("^reproduced|^holds").sum() for net, rows in nets}
     said = [f"{held[net]} of {len(rows)} parts on {net} ({counted(rows.n.min(), 'net')})" for net, rows in nets]
     return f"{'reproduced' if is_source else 'holds'}: {', '.join(said)}"

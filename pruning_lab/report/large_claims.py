@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
-from . import claims
+from . import verdicts
 from .evidence import reference
-from .large import DENSE, GLOBAL, LOCAL, NAMES, RANKINGS, level, masked, minus, named, of_kind, thirds
+from .large import DENSE, GLOBAL, LOCAL, RANKINGS, level, masked, minus, named, of_kind, thirds
 from .numbers import spelled
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, few epochs"}
 BEST_DIFF = GLOBAL[3]
 CLOSE = (GLOBAL[1], GLOBAL[0])  # best magnitude and random, that stay close to dense, says the claim
 THEIRS = ("none", "random_10", "magnitude_best", "magnitude_worst", "coherence_best", "coherence_worst")
-BORNE_OUT = {"reproduced": "yes", "not reproduced": "no", "undecided": "not decided", "not run": "not run"}
+BORNE_OUT = {"reproduced": "yes", "not reproduced": "no"}  # else the word itself
 Parts = dict[str, list[float]]
 
 
-def starved(nets: DataFrame, models: Iterable[str]) -> tuple[Parts, dict[str, str]]:
-    """Parts of LN1, and the kinds of those that allow a margin."""
-    parts, kinds = {}, {}
-    for m in models:
-        close = {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in CLOSE}
-        parts |= {f"{NAMES[m]}: 50 % minus the best starved mask": (50 - starving(nets, m)).tolist()} | close
-        kinds |= dict.fromkeys(close, "at_least")
-    return parts, kinds
+def starved(nets: DataFrame, m: str) -> Parts:
+    """Parts of LN1, on one kind of ResNet50."""
+    close = {f"ResNet50: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in CLOSE}
+    return {"ResNet50: 50 % minus the best starved mask": (50 - starving(nets, m)).tolist()} | close
 
 
 def starving(nets: DataFrame, model: str) -> pd.Series:
@@ -38,10 +34,9 @@ def starving(nets: DataFrame, model: str) -> pd.Series:
     return pd.concat([test[floored > 0] for test, floored in found]).groupby(level=0).max()
 
 
-def local(nets: DataFrame, models: Iterable[str]) -> Parts:
-    """Parts of LN2: each local mask minus dense."""
-    pairs = [(m, kind) for m in models for kind in LOCAL]
-    return {f"{NAMES[m]}: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for m, kind in pairs}
+def local(nets: DataFrame, m: str) -> Parts:
+    """Parts of LN2: each local mask minus dense, on one kind of ResNet50."""
+    return {f"ResNet50: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in LOCAL}
 
 
 def against_diff(nets: DataFrame) -> Parts:
@@ -52,13 +47,13 @@ def against_diff(nets: DataFrame) -> Parts:
     return parts
 
 
-def evenness(layers: DataFrame, models: Iterable[str]) -> Parts:
-    """Parts of LN4, of the layers under the best-diff mask, as logarithms."""
-    parts = {}
-    for model in models:
-        wider = np.log(uneven(layers, model) / uneven(layers, "vit")).dropna()
-        parts[f"{NAMES[model]}: late over early"] = thirds(layers, model, BEST_DIFF).tolist()
-        parts[f"{NAMES[model]}: spread over ViT's"] = wider.tolist()
+def evenness(layers: DataFrame, model: str) -> Parts:
+    """Parts of LN4, of the layers under the best-diff mask of one kind of ResNet50 and of the ViT, as logarithms."""
+    wider = np.log(uneven(layers, model) / uneven(layers, "vit")).dropna()
+    parts = {
+        "ResNet50: late over early": thirds(layers, model, BEST_DIFF).tolist(),
+        "ResNet50: spread over ViT's": wider.tolist(),
+    }
     blocks = of_kind(layers, "vit", BEST_DIFF)
     thinnest = blocks[blocks.layers.str.startswith("block")].groupby("seed").density.min()
     return parts | {"ViT: thinnest block layer over 5 %": np.log(thinnest.astype(float) / 5).tolist()}
@@ -86,10 +81,16 @@ def beside(nets: DataFrame, model: str, name: str) -> DataFrame:
 def statement(where: str, says: str, values: Sequence[float], margin: float | None = None) -> dict[str, str | int]:
     """A row of one statement of the source: one number a net, above zero if it is true, or above minus the margin."""
     numbers, kind = pd.Series(values, dtype=float).dropna().tolist(), "differs" if margin is None else "at_least"
-    found = claims.verdict(numbers, kind, margin or 0)
+    found = verdicts.verdict(numbers, kind, margin or 0)
     measured = spelled(found.mean, found.low, found.high) if found.n else "none"
     says += f" (−{margin})" if margin else ""
-    return {"where": where, "says": says, "measured": measured, "nets": found.n, "borne out": BORNE_OUT[found.word]}
+    return {
+        "where": where,
+        "says": says,
+        "measured": measured,
+        "nets": found.n,
+        "borne out": BORNE_OUT.get(found.word, found.word),
+    }
 
 
 def resnet_statements(nets: DataFrame, layers: DataFrame, m: str) -> DataFrame:

@@ -53,7 +53,7 @@ def answer_starved(nets: DataFrame, model: str) -> str:
 
 def answer_local(nets: DataFrame, model: str) -> str:
     """How far from dense the local masks of a ResNet50 end, and how many of their nets never learnt."""
-    means = sorted(np.mean(gap) for gap in local(nets, [model]).values() if gap)
+    means = sorted(np.mean(gap) for gap in local(nets, model).values() if gap)
     if not means:
         return NOT_YET
     failed, span = (lost(nets, model).ranking == "local").sum(), f"{means[0]:+.1f} to {means[-1]:+.1f} points"
@@ -73,7 +73,7 @@ def answer_diff(nets: DataFrame) -> str:
 
 def answer_even(layers: DataFrame, model: str) -> str:
     """How densities under the best-diff mask go with depth, and how wide they are spread."""
-    late, spread, _ = (np.exp(np.mean(logs)) if logs else np.nan for logs in evenness(layers, [model]).values())
+    late, spread, _ = (np.exp(np.mean(logs)) if logs else np.nan for logs in evenness(layers, model).values())
     if np.isnan(late + spread):
         return NOT_YET
     return (

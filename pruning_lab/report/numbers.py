@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .claims import interval
+from .verdicts import interval
 
 
 def spoken(values: Sequence[float], digits: int = 1, unit: str = "") -> str:

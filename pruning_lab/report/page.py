@@ -10,7 +10,7 @@ import pandas as pd
 from ..records.experiment import Experiment
 from ..running import chapters, prose
 from ..running.sweeps import PROFILES, SweepError, sweep
-from . import claims, evidence
+from . import evidence, verdicts
 from .evidence import SMALLEST_FIRST, Evidence
 
 Plan = Callable[[str], Sequence[Experiment]]
@@ -98,17 +98,22 @@ class Page:
         """What each profile takes, as a table for the page."""
         return evidence.plain(evidence.costs({name: self.plan(name) for name in PROFILES}))
 
+    @property
+    def hours(self) -> float | None:
+        """What one more seed of all that is shown takes, in hours of the device that it ran on; None of nothing."""
+        return evidence.hours(self.counted)
+
     def judge(
         self, id: str, parts: Mapping[str, Sequence[float]], found: Evidence | None = None, **how: Any
     ) -> pd.DataFrame:
-        """The verdicts of one claim on what is shown, or on some other run; `how` as `claims.judge` has it."""
-        return claims.judge(id, parts, profile=self._of(found).profile, **how)
+        """The verdicts of one claim on what is shown, or on some other run; `how` as `verdicts.judge` has it."""
+        return verdicts.judge(id, parts, profile=self._of(found).profile, **how)
 
-    def tell(self, verdicts: pd.DataFrame | None = None, **sentences: Any) -> None:
+    def tell(self, judged: pd.DataFrame | None = None, **sentences: Any) -> None:
         """Hand the page's prose its verdicts by id, where its numbers come from (`origin`, `own_origin`), what is
         `missing`, and more.
         """
-        words = {} if verdicts is None else verdicts.groupby("claim", sort=False).overall.first().to_dict()
+        words = {} if judged is None else verdicts.said(judged)
         origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.counted.few())
         told = words | origins | sentences
         told["missing"] = " ".join(filter(None, (told["missing"], self.left_out)))

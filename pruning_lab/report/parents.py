@@ -86,7 +86,7 @@ def whole(table: pd.DataFrame, mask: str, along: str) -> pd.DataFrame:
 def rises(table: pd.DataFrame, mask: str) -> list[float]:
     """Slope of test accuracy per doubling of the parent, one number a seed; none below three parents."""
     found = whole(table, mask, "ratio")
-    return curves.slopes(found) if found.shape[1] > 2 else []
+    return curves.slopes(found).tolist() if found.shape[1] > 2 else []
 
 
 def extreme(table: pd.DataFrame, pair: tuple[str, str], ratios: Iterable[float]) -> list[float]:
@@ -109,12 +109,12 @@ def larger(table: pd.DataFrame, tenths: pd.DataFrame, mask: str) -> list[float]:
 def verdicts(page: Page, table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iterable[float]) -> pd.DataFrame:
     """The verdicts of PP1 to PP3 on what is shown."""
     parts = {
-        ("PP1", "points per doubling"): {f"{m}, per doubling of the parent": rises(table, m) for m in SOURCE},
-        ("PP2", "points"): {f"{name}, largest parents": extreme(table, pair, ratios) for name, pair in PAIRS.items()},
-        ("PP3", "doublings"): {f"{m}: parent, fixed size over a tenth": larger(table, tenths, m) for m in SOURCE},
+        "PP1": {f"{m}, per doubling of the parent": rises(table, m) for m in SOURCE},
+        "PP2": {f"{name}, largest parents": extreme(table, pair, ratios) for name, pair in PAIRS.items()},
+        "PP3": {f"{m}: parent, fixed size over a tenth": larger(table, tenths, m) for m in SOURCE},
     }
     on = page.shown.apart(SIZES, "mlp")
-    return pd.concat([page.judge(id, of, on=on, unit=unit) for (id, unit), of in parts.items()])
+    return pd.concat([page.judge(id, of, on=on) for id, of in parts.items()])
 
 
 def sentences(

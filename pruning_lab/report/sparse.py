@@ -29,7 +29,7 @@ def wide(table: pd.DataFrame, pair: Pair) -> tuple[pd.DataFrame, ...]:
 def slopes(table: pd.DataFrame, pair: Pair) -> list[float]:
     """How much the first gains on the second per doubling of the width, one number a seed."""
     both = wide(table, pair)
-    return curves.slopes(both[0] - both[1]) if both else []
+    return curves.slopes(both[0] - both[1]).tolist() if both else []
 
 
 def wider(table: pd.DataFrame, pair: Pair) -> list[float]:
@@ -38,41 +38,38 @@ def wider(table: pd.DataFrame, pair: Pair) -> list[float]:
     return (both[0] - both[1]).tolist() if both else []
 
 
-def catching(table: pd.DataFrame, rung: str = "") -> dict[str, dict[str, list[float]]]:
-    """Parts of PW2 by their unit: random masks catch up, end highest, and need more width."""
+def catching(table: pd.DataFrame, rung: str = "") -> dict[str, list[float]]:
+    """Parts of PW2: random masks catch up, end highest, and need more width."""
     pairs = {m: (named("random", rung), named(m, rung)) for m in ("magnitude", "diff")}
-    at = {m: max(complete(table, pair), default="not run") for m, pair in pairs.items()}
-    return {
-        "points per doubling": {f"random over {m}, per doubling": slopes(table, pair) for m, pair in pairs.items()},
-        "points": {f"random over {m}, width {at[m]}": per_seed(table, pair, widest=True) for m, pair in pairs.items()},
-        "doublings": {f"random needs more width than {m}, doublings": wider(table, pair) for m, pair in pairs.items()},
-    }
+    return (
+        {f"random over {m}, per doubling": slopes(table, pair) for m, pair in pairs.items()}
+        | {f"random over {m}, widest": per_seed(table, pair, widest=True) for m, pair in pairs.items()}
+        | {f"random needs more width than {m}, doublings": wider(table, pair) for m, pair in pairs.items()}
+    )
 
 
 def gaps(table: pd.DataFrame, rung: str = "") -> dict[str, list[float]]:
     """Parts of PW4: differences in gap over the widths, the last over the lower half of the planned ones."""
-    m, d, r = (named(criterion, rung) for criterion in SOURCE)
-    widths = sorted(table.width.unique())
+    arms, widths = {criterion: named(criterion, rung) for criterion in SOURCE}, sorted(table.width.unique())
+    m, d, r = arms.values()
     return (
-        {f"dense over {arm}": per_seed(table, ("dense", arm), "gap") for arm in (m, d, r)}
-        | {f"{arm} over random": per_seed(table, (arm, r), "gap") for arm in (m, d)}
+        {f"dense over {criterion}": per_seed(table, ("dense", arm), "gap") for criterion, arm in arms.items()}
+        | {"magnitude over random": per_seed(table, (m, r), "gap"), "diff over random": per_seed(table, (d, r), "gap")}
         | {"magnitude over diff, narrow": per_seed(table, (m, d), "gap", widths[: len(widths) // 2])}
     )
 
 
 def verdicts(page: Page, table: pd.DataFrame, rung: str = "") -> pd.DataFrame:
     """The verdicts of PW1 to PW4 on what is shown, for masks of one rung."""
-    m, d, r = (named(criterion, rung) for criterion in SOURCE)
-    caught = catching(table, rung)
-    units = {name: unit for unit, parts in caught.items() for name in parts}
+    arms = {criterion: named(criterion, rung) for criterion in SOURCE}
     parts = {
-        "PW1": {f"{arm} over dense": per_seed(table, (arm, "dense")) for arm in (m, d, r)},
-        "PW2": {name: values for parts in caught.values() for name, values in parts.items()},
-        "PW3": {f"{m} over {d}": per_seed(table, (m, d))},
+        "PW1": {f"{criterion} over dense": per_seed(table, (arm, "dense")) for criterion, arm in arms.items()},
+        "PW2": catching(table, rung),
+        "PW3": {"magnitude over diff": per_seed(table, (arms["magnitude"], arms["diff"]))},
         "PW4": gaps(table, rung),
     }
     on = page.shown.apart(masks.SIZES, "mlp")
-    return pd.concat([page.judge(id, of, on=on, unit=units if id == "PW2" else "points") for id, of in parts.items()])
+    return pd.concat([page.judge(id, of, on=on) for id, of in parts.items()])
 
 
 def speeds(record: Record) -> pd.DataFrame:

@@ -25,7 +25,8 @@ GRADIENTS = {
     "out": "spread of diffs over the null's, out",
 }
 LEVEL = 0.5  # points per doubling: a gap that moves less is level
-RISING = f"gap per doubling above {LEVEL}, narrowest third"
+LEVELS = 1_500  # units a layer where the source sees the gap level off
+FITS = 99  # per cent of the training images
 PUZZLE = {  # column -> how it is headed and written
     "peak": ("coherence at its peak", "{:.3g}"),
     "when": ("epoch of the peak", "{:.0f}"),
@@ -34,17 +35,19 @@ PUZZLE = {  # column -> how it is headed and written
     "test": ("test accuracy, %", "{:.1f}"),
     "fit": ("training accuracy, %", "{:.1f}"),
 }
-COLUMNS = ("net", "width", "seed", "fit", "test", "gap", "test_loss", "peak", "when", "first", *LAYERS)
-Parts = dict[str, list[float]]
+COLUMNS = ("net", "width", "seed", "fit", "test", "gap", "test_loss", "lowest", "peak", "when", "first", *LAYERS)
+LINE = "by a straight line through all widths"
+LOSSES = (f"narrowest over widest, {LINE}", "narrowest that fits over widest", f"lowest loss of any epoch, {LINE}")
+Parts = dict[str, pd.Series]
 
 
 def by_width(found: Evidence) -> pd.DataFrame:
     """The fully-connected nets, a row each, by width and seed.
 
     fit, test: accuracy at the end in per cent, fit that of all training images, a running mean over the last epoch.
-    gap: their difference in points. peak, when: the highest coherence from epoch 1 on, and its epoch. first: the mean
-    coherence over the first tenth of the training. fc1 to out: the spread of a layer's diffs at the peak over that of
-    coin tossing.
+    gap: their difference in points. test_loss, lowest: the loss at the end, and the lowest of any epoch. peak, when:
+    the highest coherence from epoch 1 on, and its epoch. first: mean coherence over the first tenth of the training.
+    fc1 to out: the spread of a layer's diffs at the peak over that of coin tossing.
     """
     rows = [_row(e) for e in found.of(GradientHistory, model=MLP)]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(["width", "seed"])
@@ -52,12 +55,13 @@ def by_width(found: Evidence) -> pd.DataFrame:
 
 def _row(e: GradientHistory) -> dict[str, object]:
     net, table = e.snapshots.net, run(e).table
-    last = run(net).table.iloc[-1]
+    trained = run(net).table
+    last = trained.iloc[-1]
     seen = table[(table.layer == "whole") & (table.epoch > 0)]
     first = seen[seen.epoch <= max(1, net.recipe.epochs // 10)].coherence.mean()
     fit, test = 100 * last.train_accuracy, 100 * last.test_accuracy
     named = dict(net="fully-connected nets", width=net.width, seed=net.seed)
-    ends = dict(fit=fit, test=test, gap=fit - test, test_loss=last.test_loss)
+    ends = dict(fit=fit, test=test, gap=fit - test, test_loss=last.test_loss, lowest=trained.test_loss.min())
     coherent = dict(peak=seen.coherence.max(), when=seen.epoch[seen.coherence.idxmax()], first=first)
     spread = table[table.peak].set_index("layer").sd * np.sqrt(e.snapshots.images)
     return named | ends | coherent | {layer: spread[layer] for layer in LAYERS}
@@ -85,10 +89,14 @@ def puzzle(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"width": means.index.map("{:.0f}".format)} | told | {"nets": table.groupby("width").size()})
 
 
-def slope(table: pd.DataFrame, column: str, log: bool = False) -> list[float]:
+def slope(table: pd.DataFrame, column: str, log: bool = False) -> pd.Series:
     """Of a measure, or of its logarithm, per doubling of the width; one a seed that has every width of the table."""
-    wide = table.pivot(index="seed", columns="width", values=column)
+    wide = _wide(table, column)
     return slopes(np.log(wide) if log else wide)
+
+
+def _wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    return table.pivot(index="seed", columns="width", values=column)
 
 
 def third(table: pd.DataFrame, widest: bool) -> pd.DataFrame:
@@ -99,65 +107,107 @@ def third(table: pd.DataFrame, widest: bool) -> pd.DataFrame:
 
 
 def losses(table: pd.DataFrame) -> Parts:
-    """WI1: log of the test loss of the narrowest width whose nets all fit (99 %) over that of the widest."""
-    fits, values = table.groupby("width").fit.min(), []
-    narrow, wide = fits[fits >= 99].index.min(), table.width.max()
+    """WI1: logs of the narrowest net's test loss over the widest's, by a straight line and of those that fit alone.
+
+    On the line are only seeds of which every net fits its images.
+    """
+    fits, part = table.groupby("width").fit.min(), pd.Series(dtype=float)
+    narrow, wide = fits[fits >= FITS].index.min(), table.width.max()
     if narrow < wide:
-        loss = table.pivot(index="seed", columns="width", values="test_loss")
-        values = np.log(loss[narrow] / loss[wide]).dropna().tolist()
-    return {"loss, narrowest that fits over widest": values}
+        loss = _wide(table, "test_loss")
+        part = np.log(loss[narrow] / loss[wide]).dropna()
+    end, lowest = (-over_all(table[~table.seed.isin(unfitted(table))], column) for column in ("test_loss", "lowest"))
+    return dict(zip(LOSSES, (end, part, lowest), strict=True))
+
+
+def unfitted(table: pd.DataFrame) -> list[int]:
+    """The seeds of which a net does not fit its images."""
+    return sorted(set(table.seed[table.fit < FITS]))
+
+
+def over_all(table: pd.DataFrame, column: str) -> pd.Series:
+    """Log of the widest net's value over the narrowest's, both on a straight line through all widths; one a seed."""
+    return slope(table, column, log=True) * np.log2(table.width.max() / table.width.min())
 
 
 def gaps(table: pd.DataFrame) -> Parts:
     """WI2: the gap's slope over the widest third, and by how much that over the narrowest is more than level."""
-    narrow = [value - LEVEL for value in slope(third(table, widest=False), "gap")]
-    return {"gap per doubling, widest third": slope(third(table, widest=True), "gap"), RISING: narrow}
+    return {
+        "level over the widest third": slope(third(table, widest=True), "gap"),
+        f"above {LEVEL} over the narrowest third": slope(third(table, widest=False), "gap") - LEVEL,
+    }
 
 
 def peaks(table: pd.DataFrame) -> Parts:
-    """WI3: slope of the log of the peak."""
-    return {"log peak per doubling": slope(table, "peak", log=True)}
+    """WI3: slopes of the logs of the peak and of the mean over the first tenth."""
+    return {
+        "peak": slope(table, "peak", log=True),
+        "mean of the first tenth of the training": slope(table, "first", log=True),
+    }
 
 
 def spreads(table: pd.DataFrame) -> Parts:
     """WI4: slope of the log of the spread of the diffs in each layer, down being above zero."""
-    rising = {layer: slope(table, layer, log=True) for layer in LAYERS}
-    return {f"{layer}: spread of diffs, falling": [-value for value in values] for layer, values in rising.items()}
+    return {layer: -slope(table, layer, log=True) for layer in LAYERS}
 
 
-def over_widest(found: Evidence, model: str) -> list[float]:
+def accuracies(table: pd.DataFrame) -> Parts:
+    """WI7: slope of the test accuracy."""
+    return {"test accuracy at the end of training": slope(table, "test")}
+
+
+def judged(page: Page, table: pd.DataFrame, deep: Evidence) -> pd.DataFrame:
+    """The verdicts of the chapter's claims on `whole`, and on a run that has deep nets beside the widest."""
+    on, level, slopes_of = page.shown.apart(SIZES), "level over the widest third", gaps(table)
+    narrow = len(slopes_of.pop(level)) if table.width.max() < LEVELS else 0
+    return pd.concat([
+        page.judge("WI1", losses(table), short=dict.fromkeys(LOSSES[::2], len(unfitted(table))), on=on),
+        page.judge("WI2", slopes_of, short={level: narrow}, on=on),
+        page.judge("WI3", peaks(table), on=on),
+        page.judge("WI4", spreads(table), on=on),
+        page.judge("WI5", deeper(deep), deep, on=deep.apart(SIZES)),
+        page.judge("WI7", accuracies(table), on=on),
+    ])  # fmt: skip
+
+
+def over_widest(found: Evidence, model: str) -> pd.Series:
     """Log of a deep net's peak over that of the widest fully-connected net, one a seed that has both."""
     table = whole(found)
     wide = table[table.width == table.width.max()].set_index("seed").peak
     nets = {e.snapshots.net.seed: run(e).table for e in found.of(GradientHistory, model=model)}
     tops = {seed: t[(t.layer == "whole") & (t.epoch > 0)].coherence.max() for seed, t in nets.items()}
-    return [float(np.log(top / wide[seed])) for seed, top in tops.items() if seed in wide]
+    return np.log((pd.Series(tops, dtype=float) / wide).astype(float)).dropna()
 
 
 def has_deep(found: Evidence) -> bool:
     """Whether a deep net can be compared with the widest fully-connected net."""
-    return any(over_widest(found, model) for model in DEEP)
+    return any(len(over_widest(found, model)) for model in DEEP)
 
 
 def deeper(found: Evidence) -> Parts:
-    """WI5: the deep nets over the widest; a ResNet50 with the source's stem is named only where there is one."""
-    *stems, vit = DEEP
-    resnets = [model for model in stems if over_widest(found, model)] or stems[1:]
-    return {f"{NAMES[model]} over the widest": over_widest(found, model) for model in [*resnets, vit]}
+    """WI5: the deep nets over the widest; of ResNet50 the one with the source's stem, where there is one."""
+    *stems, vit = (over_widest(found, model) for model in DEEP)
+    resnet = next((values for values in stems if len(values)), stems[0])
+    return {"ResNet50 over the widest": resnet, "ViT over the widest": vit}
 
 
-def sentences(table: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str, str]:
-    """What the page says of `by_width` and the verdicts, by the names that its prose has for it."""
-    first = verdicts[verdicts.n > 0].groupby("claim")["mean"].first()  # of a claim's parts that were run
+def sentences(table: pd.DataFrame) -> dict[str, str]:
+    """What the page says of `by_width`, by the names that its prose has for it."""
     return dict(
-        answer_wi1=_loss_rise(first.get("WI1")),
-        answer_wi2=moved(table, "gap", "the gap, in points,") + _level(first.get("WI2")),
-        answer_wi3=moved(table, "peak", "peak coherence", 4) + _factors(table, first.get("WI3")),
         ends_read=moved(table, "test", "test accuracy") + " %.",
+        loss_read=moved(table, "test_loss", "the test loss at the end") + lowest(table),
         gradients_read=moved(table, "fc1", "the spread of the first layer's diffs") + " times that of coin tossing.",
         when_read=moved(table, "when", "the epoch of the peak", 0) + ".",
         puzzle_read=same_way(table),
     )
+
+
+def numbers(table: pd.DataFrame) -> dict[str, str]:
+    """What the answer's sentences ask for: changes per doubling of the width, and of the loss over all widths."""
+    grown, lost = (np.exp(float(np.mean(values))) if len(values) else np.nan
+                   for values in (slope(table, "peak", log=True), over_all(table, "test_loss")))  # fmt: skip
+    points = slope(table, "test").mean()
+    return dict(peak=f"{100 * abs(grown - 1):.0f}", loss=f"{lost:.1f}", points=f"{abs(points):.1f}")
 
 
 def moved(table: pd.DataFrame, column: str, words: str, digits: int = 1) -> str:
@@ -185,21 +235,6 @@ def _means(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=["net", "seed"]).groupby("width").mean()
 
 
-def _loss_rise(ratio: float | None) -> str:
-    if ratio is None:
-        return "At this size too few widths fit their images to say whether the test loss rises"
-    return f"The widest net's test loss is {np.exp(-ratio):.2f} times that of the narrowest that fits"
-
-
-def _level(change: float | None) -> str:
-    return "" if change is None else f"; over the widest third it changes by {change:+.1f} points per doubling"
-
-
-def _factors(table: pd.DataFrame, change: float | None) -> str:
-    first = slope(table, "first", log=True)
-    if change is None or not first:
-        return ""
-    return (
-        f"; a straight line through all widths changes by a factor of {np.exp(change):.2f} per doubling, one through "
-        f"the means of the first tenth of the training by {np.exp(np.mean(first)):.2f}"
-    )
+def lowest(table: pd.DataFrame) -> str:
+    """How the lowest loss of any epoch goes, after a sentence about the last."""
+    return "; " + moved(table, "lowest", "the lowest of any epoch").partition(", ")[2] + "." if len(table) else "."

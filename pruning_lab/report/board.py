@@ -1,0 +1,88 @@
+"""The claims of a page in one table: what was claimed, the nets, the interval, the word and why it is open."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import claims, strips
+from .verdicts import FEWEST, OPEN, said
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+HEAD = ("part", "nets", "measured", "interval", "n", "came out")
+
+
+def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
+    """A row a claim with its word, under it a row a part, and what was amended in a fold; last, what chance decides.
+
+    Args:
+        judged: rows of `verdicts.judge`, of one claim or several. hours: what one more net of all that the page shows
+            takes, in core-hours; None where it is not known.
+    """
+    from IPython.display import HTML
+
+    if judged.empty:
+        return HTML("<p>No part of these claims has been run yet.</p>")
+    rows = [_claim(claims.load()[id], parts, hours) for id, parts in judged.groupby("claim", sort=False)]
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    body = "".join(rows)
+    return HTML(
+        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead>{body}</table><p>{by_chance(judged)}</p>'
+    )
+
+
+def by_chance(judged: pd.DataFrame) -> str:
+    """How many of the parts that claim a difference chance alone would decide."""
+    tried = int(((judged.n >= FEWEST) & (judged.kind == "differs")).sum())
+    return (
+        f"Of {tried} parts that claim a difference and have at least three nets, "
+        f"chance alone would decide about {0.05 * tried:.1f}."
+    )
+
+
+def _claim(claim: claims.Claim, parts: pd.DataFrame, hours: float | None) -> str:
+    """One claim: a group of rows."""
+    needs = f" Needs: {claim.needs}." if claim.needs else ""
+    told = escape(f"{claim.id}: {claim.claim}{needs}") + _amended(claim)
+    word = escape(said(parts)[claim.id])
+    head = (
+        f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="5">{told}</th><th>{word}</th></tr>'
+    )
+    return f"<tbody>{head}{''.join(_part(row, hours) for row in parts.to_dict('records'))}</tbody>"
+
+
+def _amended(claim: claims.Claim) -> str:
+    """What was changed after the first run, in a fold."""
+    told = [f"{a.date}: {a.what} Why: {a.why} Under the rule before: {a.before}." for a in claim.amended]
+    folds = "".join(f"<p>{escape(one)}</p>" for one in told)
+    return f'<details class="lab-amended"><summary>Amended</summary>{folds}</details>' if told else ""
+
+
+def _part(row: dict[str, Any], hours: float | None) -> str:
+    """One part: a row."""
+    name = row["part"] + (" (our question)" if row["by"] == "ours" else "")
+    mean = f"{row['mean']:+.2f} {row['unit']}" if row["n"] else "none"
+    ends = f"{row['low']:+.2f} to {row['high']:+.2f}" if np.isfinite(row["low"]) else "none"
+    cells = [escape(name), strips.of_nets(row), escape(mean), ends, str(row["n"]), escape(came_out(row, hours))]
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def came_out(row: dict[str, Any], hours: float | None = None) -> str:
+    """The word of a part; where it is open the reason, how many nets would decide it and what they cost."""
+    told = row["verdict"] + (f": {row['reason']}" if row["reason"] else "")
+    return told + (f"; {deciding(row, hours)}" if row["verdict"] == OPEN else "")
+
+
+def deciding(row: dict[str, Any], hours: float | None = None) -> str:
+    """How many nets would decide an open part if further ones come out alike, and what the missing ones cost."""
+    count = row["needed"]
+    if count is None or np.isnan(count):
+        return "more than 1,000 nets would be needed" if len(set(row["values"])) > 1 else "the spread is not known"
+    missing = max(int(count) - row["n"], 0)
+    cost = f", {missing * hours:.1f} core-hours more" if hours and missing else ""
+    return f"about {int(count)} nets would decide it{cost}"

@@ -1,0 +1,90 @@
+"""Small pictures of numbers beside their rows in a table: an interval with a dot a net, a claim with a dot a part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+WIDTH, HEIGHT, EDGE = 240, 18, 8  # of a picture, in pixels, and the room at its sides
+MOST = 4.0  # half-intervals: what lies further away is drawn there
+
+
+def of_nets(row: Mapping[str, Any]) -> str:
+    """The nets of one part: a dot each, hollow where it does not count, the interval, zero, and dashed the margin.
+
+    row: as `verdicts.judge` gives it. "" without any net.
+    """
+    values = np.asarray(row["values"], dtype=float)
+    if not len(values):
+        return ""
+    ends = [end for end in (row["low"], row["high"]) if np.isfinite(end)]
+    bounds = _bounds(row["kind"], row["margin"])
+    reach = 1.05 * np.abs([*values, *ends, *bounds]).max() or 1.0
+    marks = [_line(0, reach, "lab-zero"), *(_line(bound, reach, "lab-margin") for bound in bounds)]
+    if len(ends) == 2:
+        low, high = (_place(end, reach) for end in ends)
+        marks.append(f'<path class="lab-interval" d="M{low:.1f} 9H{high:.1f}"/>')
+    marks += [_dot(value, reach, counts) for value, counts in zip(values, row["counted"], strict=True)]
+    return _picture(marks, f"{row['part']}: {_told(row)}")
+
+
+def of_claim(parts: pd.DataFrame, name: str) -> str:
+    """A dot a part: how many half-intervals its mean lies on the claimed side of what decides, from -4 to +4.
+
+    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part of fewer than three nets is
+    hollow. Parts without an interval have no dot; "" where none has.
+    """
+    table = pd.DataFrame([row for row in parts.to_dict("records") if np.isfinite(row["high"])])
+    if table.empty:
+        return ""
+    places = [distance(row) for row in table.to_dict("records")]
+    open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} 9H{_place(1, MOST):.1f}"/>'
+    dots = [_dot(place, MOST, n >= 3) for place, n in zip(places, table.n, strict=True)]
+    told = "; ".join(f"{part} {place:+.1f}" for part, place in zip(table.part, places, strict=True))
+    return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
+
+
+def distance(row: Mapping[str, Any]) -> float:
+    """How far a part's mean lies on the claimed side of the nearest boundary, in halves of its interval; within +-4.
+
+    One number for points, log ratios and margins: above 1 is reproduced, below -1 is not.
+    """
+    half = (row["high"] - row["low"]) / 2
+    bound = max(map(abs, _bounds(row["kind"], row["margin"])), default=0.0)
+    side = bound - abs(row["mean"]) if row["kind"] in ("same", "size") else row["mean"] + bound
+    return float(np.clip(side / half, -MOST, MOST)) if half else float(MOST * np.sign(side))
+
+
+def _bounds(kind: str, margin: float) -> list[float]:
+    """Where the boundary lies beside zero, in the unit of the numbers."""
+    ends = {"at_least": [-margin], "same": [-margin, margin]}
+    ends["size"] = [-np.log(margin), np.log(margin)] if margin > 0 else []
+    return [float(end) for end in ends.get(kind, []) if end]
+
+
+def _place(value: float, reach: float) -> float:
+    """Pixels from the left, zero being in the middle."""
+    return WIDTH / 2 + (WIDTH / 2 - EDGE) * float(np.clip(value / reach, -1, 1))
+
+
+def _line(value: float, reach: float, kind: str) -> str:
+    return f'<path class="{kind}" d="M{_place(value, reach):.1f} 2V{HEIGHT - 2}"/>'
+
+
+def _dot(value: float, reach: float, counts: bool) -> str:
+    kind = "lab-net" if counts else "lab-net lab-hollow"
+    return f'<circle class="{kind}" cx="{_place(value, reach):.1f}" cy="{HEIGHT // 2}" r="3.5"/>'
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    ends = f", {row['low']:+.2f} to {row['high']:+.2f}" if np.isfinite(row["high"]) else ""
+    return f"mean {row['mean']:+.2f} {row['unit']}{ends}"
+
+
+def _picture(marks: Iterable[str], told: str) -> str:
+    size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
+    return f'<svg class="lab-strip" role="img" aria-label="{escape(told)}" {size}>{"".join(marks)}</svg>'

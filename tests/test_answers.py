@@ -1,0 +1,87 @@
+"""The sentences at the head of chapters: every outcome has one, and whatever comes out is short."""
+
+import itertools
+import re
+
+import pytest
+
+from pruning_lab.report import answers, claims, verdicts
+from pruning_lab.running import chapters
+
+AT = [0.9, 1.0, 1.1]
+TOLD = {
+    "FP1: LeNet fc1": dict(yes="Yes, by {points} points.", no="No.", open="Open.", none="Not run."),
+    "FP1: Conv-2 fc1": dict(yes="Here too.", no="Not here.", open="Here open.", none=""),
+}
+
+
+def judged(first, second=(), **how):
+    return verdicts.judge("FP1", {"LeNet fc1": first, "Conv-2 fc1": second}, **how)
+
+
+def no(values):
+    return [-value for value in values]
+
+
+@pytest.mark.parametrize(
+    "first, second, said",
+    [
+        (AT, AT, "Yes, by 3.1 points. Here too."),
+        (no(AT), [1.0], "No. Here open."),
+        ([-1.0, 0.0, 1.0], no(AT), "Open. Not here."),
+        ([], [], "Not run."),
+    ],
+)
+@pytest.mark.parametrize("on", ["", "narrow nets"])
+def test_the_verdicts_choose_the_sentences(first, second, said, on):
+    assert answers.answer(TOLD, judged(first, second, on=on), points="3.1") == said
+
+
+def test_a_run_too_small_for_a_verdict_says_what_was_not_run():
+    assert answers.answer(TOLD, judged(AT, AT, profile="smoke"), points="3.1") == "Not run."
+
+
+def test_a_part_that_is_no_part_and_a_number_that_lacks_are_errors():
+    with pytest.raises(KeyError, match="FP1: fc9"):
+        answers.answer({"FP1: fc9": TOLD["FP1: LeNet fc1"]}, judged(AT))
+    with pytest.raises(KeyError, match="points"):
+        answers.answer(TOLD, judged(AT, AT))
+
+
+def test_the_strip_has_a_line_a_claim_with_its_word_and_a_link_to_its_row():
+    html = answers.strip(judged(AT, no(AT), on="<narrow>")).data
+    assert html.count("<tr>") == 1
+    assert 'href="#claim-FP1"' in html
+    assert claims.load()["FP1"].short in html
+    assert "holds in 1 of 3 layers, fails in 1, not run in 1 (&lt;narrow&gt;)" in html
+    assert html.count("<circle") == 2
+
+
+def sentences(path):
+    """The table of answers of a chapter; {} where it has none."""
+    cells = [c for c in chapters.read(path)["cells"] if "".join(c["source"]).startswith("ANSWER = {")]
+    names = {}
+    for cell in cells:
+        exec("".join(cell["source"]), names)
+    return names.get("ANSWER", {})
+
+
+TABLES = {path.stem: table for path in chapters.chapters() if (table := sentences(path))}
+
+
+def test_a_chapter_has_a_table_of_answers():
+    assert "05_width" in TABLES
+
+
+@pytest.mark.parametrize("chapter", TABLES)
+def test_every_outcome_has_a_sentence_and_every_answer_is_short(chapter):
+    table, outcomes = TABLES[chapter], [*answers.OUTCOMES.values(), answers.NONE]
+    parts = {f"{claim.id}: {part.name}" for claim in claims.load().values() for part in claim.parts}
+    assert set(table) <= parts
+    assert all(set(told) == set(outcomes) for told in table.values())
+    for chosen in itertools.product(*(told.values() for told in table.values())):
+        text = re.sub(r"{\w+}", "12.3", " ".join(filter(None, chosen)))
+        assert text
+        assert len(text.split()) <= 45, text
+        assert len(re.findall(r"\d+(?:\.\d+)?", text)) <= 3, text
+        assert not re.search(r"\b[A-Z]{2}\d\b", text), text
