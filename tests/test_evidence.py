@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pruning_lab import Recipe, Train, metrics
-from pruning_lab.records import store
+from pruning_lab.records import finding, store
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import board, claims, evidence
 from pruning_lab.running import chapters
@@ -254,7 +254,7 @@ def test_the_origin_says_profile_device_dates_and_lossy_images(shelves, monkeypa
 def test_another_training_of_a_parent_is_explained(shelves, monkeypatch):
     store.run(Net("a"))
     notes = [store.Note("parent", "made from another training of its parent than the published one")]
-    monkeypatch.setattr(store, "_notes", lambda *_: notes)
+    monkeypatch.setattr(finding, "_notes", lambda *_: notes)
     said = evidence.stored("night", [Net("a")]).origin()
     assert "1 of 1 records made from another training of its parent than the published one: a parent's weights" in said
 

@@ -36,7 +36,7 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
 
 
 def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
-    """The parts of claims as `claims.judge` gives them: a row each, a panel a unit, a colour a claim, a dot a net.
+    """The parts of claims as `verdicts.judge` gives them: a row each, a panel a unit, a colour a claim, a dot a net.
 
     Parts that were not run are left out. Right of zero is what a claim of a difference says; one with a margin allows
     for it on the left of zero, one of no difference on both sides; margins are not drawn.
