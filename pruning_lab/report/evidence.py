@@ -55,8 +55,9 @@ class Evidence:
         return " and ".join(sorted(SPELLED.get(name, name) for name in names))
 
     def apart(self, sizes: Mapping[str, str], model: str | None = None, source: str = "CIFAR-10") -> str:
-        """What sets this run apart from the source's own, for `verdicts.judge(on=...)`: other data, a smaller size; empty
-        if nothing does.
+        """What sets this run apart from the source's own, for `verdicts.judge(on=...)`: other data, a smaller size.
+
+        Empty if nothing does.
 
         sizes: profile -> the words for its size, "" for the source's; a profile that is not named is "small nets".
         """
