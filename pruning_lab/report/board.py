@@ -75,7 +75,7 @@ def _part(row: dict[str, Any], hours: float | None) -> str:
 def came_out(row: dict[str, Any], hours: float | None = None) -> str:
     """The word of a part; where it is open the reason, how many nets would decide it and what they cost."""
     told = row["verdict"] + (f": {row['reason']}" if row["reason"] else "")
-    return told + (f"; {deciding(row, hours)}" if row["verdict"] == OPEN else "")
+    return told + (f"; {deciding(row, hours)}" if row["verdict"] == OPEN and "so far" not in row["reason"] else "")
 
 
 def deciding(row: dict[str, Any], hours: float | None = None) -> str:

@@ -51,6 +51,7 @@ class Claim:
     """One row of `book/claims.yml`.
 
     short: the claim in about ten words. of: what its parts are, for a tally. needs: the regime that it speaks about.
+    nets: how many were fixed before the first run; with fewer nothing is decided yet.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Claim:
     note: str = ""
     of: str = "parts"
     needs: str = ""
+    nets: int = 3
     parts: tuple[Part, ...] = ()
     amended: tuple[Amendment, ...] = ()
 

@@ -55,14 +55,16 @@ def confidence(kind: str) -> float:
     return 0.90 if kind == "same" else 0.95
 
 
-def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0, short: int = 0) -> Verdict:
+def verdict(
+    values: Sequence[float], kind: str = "differs", margin: float = 0.0, short: int = 0, nets: int = FEWEST
+) -> Verdict:
     """The verdict of one part from one number a net, signed so that the claim says "above zero".
 
     differs: the interval above zero. at_least: above -margin. same: the 90 % interval (two one-sided tests) inside
     +-margin. size: `values` are logs of measured over claimed and the interval lies inside +-log(margin), the margin
     being the tolerance factor. Wholly on the other side: not reproduced. Otherwise open, as with fewer than three
     nets, or (differs) where all have one number. `short`: nets that did not reach the regime of the claim; where they
-    leave fewer than three, it is not in reach.
+    leave fewer than three, it is not in reach. `nets`: how many were fixed before; with fewer it is open.
 
     Raises:
         ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
@@ -81,7 +83,7 @@ def verdict(values: Sequence[float], kind: str = "differs", margin: float = 0.0,
         yes, no = low > -bound, high < -bound
     else:
         yes, no = -bound < low and high < bound, high < -bound or low > bound
-    if reason := _undecided(x, kind, yes or no):
+    if reason := _undecided(x, kind, yes or no, nets - short):
         return Verdict(OPEN, **numbers, reason=reason, needed=needed(x, kind, margin))
     return Verdict(YES if yes else NO, **numbers)
 
@@ -96,10 +98,12 @@ def _bound(kind: str, margin: float) -> float:
     return {"differs": 0.0, "size": math.log(margin) if kind == "size" else 0.0}.get(kind, margin)
 
 
-def _undecided(x: np.ndarray, kind: str, told: bool) -> str:
+def _undecided(x: np.ndarray, kind: str, told: bool, nets: int) -> str:
     """Why these numbers decide nothing; "" where they do."""
     if len(x) < FEWEST:
         return "fewer than three nets"
+    if len(x) < nets:
+        return f"{len(x)} of {nets} nets so far"
     if kind == "differs" and np.ptp(x) == 0:  # all on one point of a grid: the spread is not known
         return "all nets gave one number"
     edge = "zero" if kind == "differs" else "the margin"
@@ -195,7 +199,7 @@ def _row(claim: claims.Claim, part: Part, values: Sequence[float], short: int) -
     counted = [part.counts(seed) for seed in values.index] if isinstance(values, pd.Series) else [True] * len(values)
     numbers = [float(value) for value in values]
     decides = [value for value, yes in zip(numbers, counted, strict=True) if yes]
-    found = verdict(decides, part.kind, part.margin, short)
+    found = verdict(decides, part.kind, part.margin, short, claim.nets)
     old = "no net was trained since the part was amended" if found.word == NOT_RUN and numbers else ""
     return dict(
         claim=claim.id, part=part.name, label=f"{claim.id}  {part.name}", by=part.by, kind=part.kind,
