@@ -194,7 +194,9 @@ def test_a_sequential_with_a_forward_of_its_own_is_one_module():
         units.order(tail, "0", "norm")
 
 
-@pytest.mark.parametrize("wrong", ["ab", [0.0], [9], [-1], [True, False], [1j], object()], ids=lambda wrong: str(wrong).split(" at ")[0])
+@pytest.mark.parametrize(
+    "wrong", ["ab", [0.0], [9], [-1], [True, False], [1j], object()], ids=lambda wrong: str(wrong).split(" at ")[0]
+)
 def test_what_names_no_units_is_refused_before_anything_is_copied(wrong, monkeypatch):
     monkeypatch.setattr(surgery.copy, "deepcopy", lambda _: pytest.fail("copied"))
     for call in (units.remove, units.zeroed):

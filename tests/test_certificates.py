@@ -218,15 +218,15 @@ def test_a_training_goes_on_after_a_certified_change_of_code_and_gives_the_same(
     monkeypatch.setitem(train.fit.__kwdefaults__, "save_every", 0.0)
     epochs, one_epoch = [], train._Run.one_epoch
 
-    def counted(run, hook, stop=None):
+    def counted(run, stop=None):
         if run.state.epoch == stop:
             raise KeyboardInterrupt
         epochs.append(run.state.epoch)
-        one_epoch(run, hook)
+        one_epoch(run)
 
     with monkeypatch.context() as patch:
         patch.setattr(source, "code_of", lambda *kinds: real(*kinds) | {"train": "000000000000"})
-        patch.setattr(train._Run, "one_epoch", lambda run, hook: counted(run, hook, stop=2))
+        patch.setattr(train._Run, "one_epoch", lambda run: counted(run, stop=2))
         old = net.code()
         with pytest.raises(KeyboardInterrupt):
             store.run(net)

@@ -12,7 +12,7 @@ import pytest
 
 from pruning_lab import environment
 from pruning_lab.__main__ import main
-from pruning_lab.publish import build
+from pruning_lab.publish import build, pages
 from pruning_lab.running import folders
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +136,7 @@ def test_a_user_without_a_home_is_told_which_settings_to_make(monkeypatch, capsy
     folders.settle("PRUNING_LAB_STORE")
     assert main(["clean"]) == 0 and "data                0.0 MB" in capsys.readouterr().out
     (tmp_path / "page.html").write_text("no path of any machine")
-    assert build.machine_paths(tmp_path) == []
+    assert pages.machine_paths(tmp_path) == []
 
 
 @pytest.mark.parametrize(

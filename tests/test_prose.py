@@ -57,6 +57,15 @@ def test_what_a_page_glues_is_what_is_read_back(monkeypatch):
     assert prose.said(dict(cells=cells)) == dict(words="two\nlines, 'quoted'", number="0.5", count="3")
 
 
+def test_a_table_stands_in_the_text_as_html():
+    data = {f"{prose.HANDED}text/html": ["<table>", "</table>"], f"{prose.HANDED}text/plain": "<HTML object>"}
+    shown = dict(metadata=dict(scrapbook=dict(name="strip")), data=data)
+    book = dict(cells=[dict(cell_type="markdown", source="See:\n\n{glue:}`strip`"),
+                       dict(cell_type="code", outputs=[shown])])  # fmt: skip
+    prose.fill(book)
+    assert book["cells"][0]["source"] == "See:\n\n<table></table>"
+
+
 def test_the_answer_is_plain_text():
     text = "**Answer.** It is {glue:text}`gain` (FP1: **{glue:text}`FP1`**), see [2](b.ipynb)."
     book = notebook(f"# Title\n\n**Question.** Is it?\n\n{text}", gain="'+1.2'", FP1="'holds'")
@@ -70,7 +79,12 @@ def test_every_page_s_roles_are_known_and_its_citations_are_works(path):
     text = "\n".join(
         "".join(cell["source"]) for cell in chapters.read(path)["cells"] if cell["cell_type"] == "markdown"
     )
-    assert set(re.findall(r"\{([a-z:]+)\}`", text)) <= {"glue:text", "cite:p", "cite:t"}  # no role that nobody fills
+    assert set(re.findall(r"\{([a-z:]+)\}`", text)) <= {
+        "glue:text",
+        "glue:",
+        "cite:p",
+        "cite:t",
+    }  # no role that nobody fills
     for _, keys in prose.CITED.findall(text):
         assert {key.strip() for key in keys.split(",")} <= prose._bibliography().keys()
 

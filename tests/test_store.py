@@ -772,7 +772,7 @@ def test_the_code_of_a_record_is_what_its_class_and_its_parents_import():
         "records.store",
     }
     assert rooms <= code.keys()
-    assert not {"sweeps", "figures", "experiments.gradients", "gradients"} & code.keys()
+    assert not {"sweeps", "figures", "experiments.gradients"} & code.keys()
     assert code == dict(sorted(code.items())) and NET.code().items() < code.items()
 
 

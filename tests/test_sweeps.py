@@ -658,7 +658,8 @@ def test_every_chapter_has_a_plan_at_every_profile(path, profile):
     plan = chapters.plan(path, profile)
     assert plan and len({(type(e), e.key) for e in plan}) == len(plan)
     if profile == "smoke":  # the same nets whatever else is said: seeds are asked for
-        assert {e.seed for e in lineage(chapters.plan(path, profile, dict(seeds=1))) if type(e) is Train} == {0}
+        seeds = {e.seed for e in lineage(chapters.plan(path, profile, dict(seeds=1))) if type(e) is Train}
+        assert seeds <= {0, 10}  # from 10 on where measures were amended
 
 
 # the command line

@@ -45,7 +45,7 @@ def _file(name: str, root: Path) -> Path | None:
     """Where the digests of a set are kept, one file for each folder of data; None: there is no cache folder here."""
     try:
         folder = environment.cache_folder() / "digests"
-    except RuntimeError:  # a user without a home
+    except ValueError:  # a user without a home
         return None
     return folder / f"{name}-{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:12]}.json"
 

@@ -12,6 +12,7 @@ from .chapters import FOLDER
 
 HANDED = "application/papermill.record/"  # before the kind of what a cell hands to the prose, in its output
 SAID = re.compile(r"\{glue:text\}`([^`]+)`")
+SHOWN = re.compile(r"\{glue:\}`([^`]+)`")  # a table
 CITED = re.compile(r"\{cite:([pt])\}`([^`]+)`")
 ENTRY = re.compile(r"@\w+\{(\w+),(.*?)\n\}", re.S)  # of a bibliography: its key, its fields
 FIELD = re.compile(r"^\s*(author|year)\s*=\s*\{(.*)\}", re.M)
@@ -26,10 +27,11 @@ def fill(notebook: Mapping[str, Any]) -> None:
 
 
 def said(notebook: Mapping[str, Any]) -> dict[str, str]:
-    """Name -> the words that a cell of an executed notebook handed to the prose."""
+    """Name -> the words, or the table as HTML, that a cell of an executed notebook handed to the prose."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
     handed = [(output.get("metadata", {}).get("scrapbook"), output["data"]) for output in outputs if "data" in output]
-    return {about["name"]: _words(data[f"{HANDED}text/plain"]) for about, data in handed if about}
+    kinds = [f"{HANDED}text/{kind}" for kind in ("html", "plain")]  # a table is there in both
+    return {about["name"]: _words(next(data[k] for k in kinds if k in data)) for about, data in handed if about}
 
 
 def _words(text: str | list[str]) -> str:
@@ -46,7 +48,8 @@ def filled(text: str, told: Mapping[str, str]) -> str:
         name = name.partition(":")[0] if page else found[1].partition(":")[0]
         return f"(see {page.removesuffix('.ipynb')})" if page else told.get(name, found[0])
 
-    return CITED.sub(lambda found: _cited(found[1], found[2].split(",")), SAID.sub(named, text))
+    shown = SHOWN.sub(lambda found: told.get(found[1], found[0]), SAID.sub(named, text))
+    return CITED.sub(lambda found: _cited(found[1], found[2].split(",")), shown)
 
 
 def _cited(how: str, keys: Iterable[str]) -> str:
