@@ -13,7 +13,7 @@ PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.complete
 PEERS   := $(VENV)/.peers
 
-.PHONY: help env book test soak serve bench clean distclean
+.PHONY: help env peers book test soak serve bench clean distclean
 
 help:
 	@echo "make book    the HTML book, in _build/html (PROFILE=smoke|laptop|night|gpu|paper)"
@@ -44,17 +44,20 @@ test: $(STAMP)
 	$(PY) -m pytest $(WORKERS) $(ARGS)
 
 # The last -m counts: pyproject.toml leaves these out.
-soak: $(STAMP)
-	$(PY) -m pytest $(WORKERS) -m soak $(ARGS)
+soak: peers
+	PYTHONPATH="$(PEERS)$${PYTHONPATH:+:$$PYTHONPATH}" $(PY) -m pytest $(WORKERS) -m soak $(ARGS)
 
 serve: $(STAMP)
 	@test -f _build/html/index.html || { echo "There is no book yet: make book"; exit 1; }
 	@echo "http://127.0.0.1:$(PORT)   (Ctrl+C stops)"
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-bench: $(STAMP)
+# Other people's networks and methods, for `bench` and `soak` alone; what cannot be had is left out.
+peers: $(STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --target $(PEERS) --upgrade --no-deps timm==1.0.31 huggingface_hub==2.4.0 fsspec backpack-for-pytorch==1.7.1 einops unfoldNd || echo "no timm, no BackPACK: their nets and the comparison are left out"
+
+bench: peers
 	@$(PY) -m pip install --quiet --disable-pip-version-check opacus==1.6.0 || echo "no Opacus: the comparison with it is left out"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --target $(PEERS) --no-deps timm==1.0.31 huggingface_hub==2.4.0 fsspec backpack-for-pytorch==1.7.1 einops unfoldNd || echo "no timm, no BackPACK: their nets and the comparison are left out"
 	@set -e; export PYTHONPATH="$(PEERS)$${PYTHONPATH:+:$$PYTHONPATH}"; for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script; done
 
 # The environment, the user's cache folder and the local records stay.
