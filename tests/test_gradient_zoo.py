@@ -37,8 +37,9 @@ def small(build, **kinds):
     """A net of few classes on small images, in float64, or None where it cannot be built for them."""
     for side in (32, 64, 96, None):
         try:
-            net = build(**kinds, **({"img_size": side} if side else {}))
-        except Exception:  # it has a size of its own, or no size at all
+            net = build(**kinds, **({"img_size": side} if side else {})).double().eval()
+            images(net, side or 0)
+        except Exception:  # it has a size of its own, or no size at all, or none so small
             continue
         return net, side or 0
     return build(**kinds), 0
