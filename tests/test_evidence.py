@@ -339,7 +339,21 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
                 counted=[True] * 3, values=[1.0] * 3)  # fmt: skip
     words = Words(board.table(pd.DataFrame([head | dict(overall=text)])).data)
     drawn = {"svg", "path", "circle", "role", "aria-label", "width", "height", "viewbox", "d", "cx", "cy", "r"}
-    assert words.tags <= {"table", "class", "thead", "tbody", "tr", "th", "td", "p", "colspan", "id", "scope", *drawn}
+    assert words.tags <= {
+        "table",
+        "class",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "p",
+        "colspan",
+        "id",
+        "scope",
+        "caption",
+        *drawn,
+    }
     assert sum(text in cell for cell in words.text) == 4
     meta = dict(units=2, nets=[(text, 2)], epochs=[text], time=text, title=text)
     drawn = graph_still.still(

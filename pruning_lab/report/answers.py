@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from . import claims, strips
-from .verdicts import ELSEWHERE, NO, OPEN, YES, said
+from . import board, claims, strips
+from .verdicts import ELSEWHERE, NO, OPEN, YES
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -35,11 +35,14 @@ def strip(judged: pd.DataFrame) -> HTML:
     from IPython.display import HTML
 
     rows = [_line(claims.load()[id], parts) for id, parts in judged.groupby("claim", sort=False)]
-    return HTML(f'<table class="lab-claims" aria-label="The claims of this chapter">{"".join(rows)}</table>')
+    on = "; ".join(board.apart(judged))
+    told = f"{on and f'Measured on: {on}. '}A dot is a part: right of the bar it holds, left of it it fails."
+    name = 'aria-label="The claims of this chapter"'
+    return HTML(f'<table class="lab-claims" {name}><caption>{escape(told)}</caption>{"".join(rows)}</table>')
 
 
 def _line(claim: claims.Claim, parts: pd.DataFrame) -> str:
     link = f'<a href="#claim-{claim.id}">{escape(claim.short or claim.claim)}</a>'
     theirs = parts[parts.by == "source"]
-    word = escape(said(parts)[claim.id])
+    word = escape(parts.overall.iloc[0])
     return f"<tr><td>{link}</td><td>{strips.of_claim(theirs, claim.id)}</td><td>{word}</td></tr>"

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from . import claims, strips
-from .verdicts import FEWEST, OPEN, said
+from .verdicts import FEWEST, OPEN
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-HEAD = ("part", "nets", "measured", "interval", "n", "came out")
+HEAD = ("part", "nets", "measured", "n", "came out")
 
 
 def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
@@ -30,10 +30,15 @@ def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
         return HTML("<p>No part of these claims has been run yet.</p>")
     rows = [_claim(claims.load()[id], parts, hours) for id, parts in judged.groupby("claim", sort=False)]
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    body = "".join(rows)
-    return HTML(
-        f'<table class="dataframe lab-verdicts"><thead><tr>{head}</tr></thead>{body}</table><p>{by_chance(judged)}</p>'
-    )
+    on = escape("; ".join(apart(judged)))
+    caption = f"<caption>Measured on: {on}.</caption>" if on else ""
+    table = f'<table class="dataframe lab-verdicts">{caption}<thead><tr>{head}</tr></thead>{"".join(rows)}</table>'
+    return HTML(f"{table}<p>{by_chance(judged)}</p>")
+
+
+def apart(judged: pd.DataFrame) -> list[str]:
+    """What sets the runs of a page apart from the sources' own, said once for all claims."""
+    return [on for on in judged.on.unique() if on]
 
 
 def by_chance(judged: pd.DataFrame) -> str:
@@ -49,9 +54,9 @@ def _claim(claim: claims.Claim, parts: pd.DataFrame, hours: float | None) -> str
     """One claim: a group of rows."""
     needs = f" Needs: {claim.needs}." if claim.needs else ""
     told = escape(f"{claim.id}: {claim.claim}{needs}") + _amended(claim)
-    word = escape(said(parts)[claim.id])
+    word = escape(parts.overall.iloc[0])
     head = (
-        f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="5">{told}</th><th>{word}</th></tr>'
+        f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="4">{told}</th><th>{word}</th></tr>'
     )
     return f"<tbody>{head}{''.join(_part(row, hours) for row in parts.to_dict('records'))}</tbody>"
 
@@ -66,9 +71,9 @@ def _amended(claim: claims.Claim) -> str:
 def _part(row: dict[str, Any], hours: float | None) -> str:
     """One part: a row."""
     name = row["part"] + (" (our question)" if row["by"] == "ours" else "")
-    mean = f"{row['mean']:+.2f} {row['unit']}" if row["n"] else "none"
-    ends = f"{row['low']:+.2f} to {row['high']:+.2f}" if np.isfinite(row["low"]) else "none"
-    cells = [escape(name), strips.of_nets(row), escape(mean), ends, str(row["n"]), escape(came_out(row, hours))]
+    ends = f" ({row['low']:+.2f} to {row['high']:+.2f})" if np.isfinite(row["low"]) else ""
+    mean = f"{row['mean']:+.2f} {row['unit']}{ends}" if row["n"] else "none"
+    cells = [escape(name), strips.of_nets(row), escape(mean), str(row["n"]), escape(came_out(row, hours))]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-WIDTH, HEIGHT, EDGE = 240, 18, 8  # of a picture, in pixels, and the room at its sides
+WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides
 MOST = 4.0  # half-intervals: what lies further away is drawn there
 
 
