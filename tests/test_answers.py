@@ -53,7 +53,7 @@ def test_the_strip_has_a_line_a_claim_with_its_word_and_a_link_to_its_row():
     assert html.count("<tr>") == 1
     assert 'href="#claim-FP1"' in html
     assert claims.load()["FP1"].short in html
-    assert "holds in 1 of 3 layers, fails in 1, not run in 1</td>" in html
+    assert "holds in 1 of 3 layers, fails in 1, not run in 1 (3 nets)</td>" in html
     assert "Measured on: &lt;narrow&gt;." in html
     assert html.count("<circle") == 2
 

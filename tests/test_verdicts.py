@@ -131,8 +131,8 @@ def test_what_allows_no_verdict_is_refused(values, kind, margin, says):
     [
         ([1.0, 2.0], "differs", "fewer than three nets"),
         ([1.0, 1.0, 1.0], "differs", "all nets gave one number"),
-        (around(0.1), "differs", "the interval holds zero"),
-        (around(1.0), "same", "the interval holds the margin"),
+        (around(0.1), "differs", "the interval spans zero"),
+        (around(1.0), "same", "the interval spans the margin"),
     ],
 )
 def test_what_is_open_says_why(values, kind, reason):
@@ -336,13 +336,13 @@ def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(cla
         "b (our question)",
         "holds",
     ]
-    told += ["open: the interval holds zero; about 10 nets would decide it, 3.5 core-hours more"]
+    told += ["open: the interval spans zero; about 10 nets in all would decide it, for 3.5 core-hours more"]
     told += ["Amended", "2026-01-02: No x. Why: It was wrong. Under the rule before: open."]
     for words in told:
         assert words in page
     assert "<a>" not in page
-    assert "Of 2 parts that claim a difference" in page
-    assert "chance alone would decide about 0.1" in page
+    assert "Of the sources' parts, 1 claim a difference" in page
+    assert "by chance alone about 0.1 of them" in page
 
 
 def test_a_page_without_any_claim_says_so():

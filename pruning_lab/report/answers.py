@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import board, claims, strips
+from .numbers import counted
 from .verdicts import ELSEWHERE, NO, OPEN, YES
 
 if TYPE_CHECKING:
@@ -44,5 +45,6 @@ def strip(judged: pd.DataFrame) -> HTML:
 def _line(claim: claims.Claim, parts: pd.DataFrame) -> str:
     link = f'<a href="#claim-{claim.id}">{escape(claim.short or claim.claim)}</a>'
     theirs = parts[parts.by == "source"]
-    word = escape(parts.overall.iloc[0])
+    ran = theirs.n[theirs.n > 0]
+    word = escape(parts.overall.iloc[0] + (f" ({counted(ran.min(), 'net')})" if len(ran) else ""))
     return f"<tr><td>{link}</td><td>{strips.of_claim(theirs, claim.id)}</td><td>{word}</td></tr>"

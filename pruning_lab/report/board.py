@@ -14,6 +14,11 @@ from .verdicts import FEWEST, OPEN
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+KEY = (
+    "Dots are nets, hollow where they do not count; the bar is the 95 % interval over nets (90 % where both sides have "
+    "a margin), the line zero, dashed a margin. Right of zero is as claimed; rows differ in scale. Holds and fails "
+    "stand for reproduced and not reproduced away from the source's own nets and data. Our questions decide nothing."
+)
 HEAD = ("part", "nets", "measured", "n", "came out")
 
 
@@ -30,10 +35,14 @@ def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
         return HTML("<p>No part of these claims has been run yet.</p>")
     rows = [_claim(claims.load()[id], parts, hours) for id, parts in judged.groupby("claim", sort=False)]
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    on = escape("; ".join(apart(judged)))
-    caption = f"<caption>Measured on: {on}.</caption>" if on else ""
+    caption = f"<caption>{escape(' '.join(filter(None, (_on(judged), KEY))))}</caption>"
     table = f'<table class="dataframe lab-verdicts">{caption}<thead><tr>{head}</tr></thead>{"".join(rows)}</table>'
     return HTML(f"{table}<p>{by_chance(judged)}</p>")
+
+
+def _on(judged: pd.DataFrame) -> str:
+    on = apart(judged)
+    return f"Measured on: {'; '.join(on)}." if on else ""
 
 
 def apart(judged: pd.DataFrame) -> list[str]:
@@ -43,10 +52,10 @@ def apart(judged: pd.DataFrame) -> list[str]:
 
 def by_chance(judged: pd.DataFrame) -> str:
     """How many of the parts that claim a difference chance alone would decide."""
-    tried = int(((judged.n >= FEWEST) & (judged.kind == "differs")).sum())
+    tried = int(((judged.n >= FEWEST) & (judged.kind == "differs") & (judged.by == "source")).sum())
     return (
-        f"Of {tried} parts that claim a difference and have at least three nets, "
-        f"chance alone would decide about {0.05 * tried:.1f}."
+        f"Of the sources' parts, {tried} claim a difference and have at least three nets; "
+        f"by chance alone about {0.05 * tried:.1f} of them would look decided."
     )
 
 
@@ -87,7 +96,9 @@ def deciding(row: dict[str, Any], hours: float | None = None) -> str:
     """How many nets would decide an open part if further ones come out alike, and what the missing ones cost."""
     count = row["needed"]
     if count is None or np.isnan(count):
-        return "more than 1,000 nets would be needed" if len(set(row["values"])) > 1 else "the spread is not known"
+        return "more than 1,000 nets would decide it" if len(set(row["values"])) > 1 else "the spread is not known"
     missing = max(int(count) - row["n"], 0)
-    cost = f", {missing * hours:.1f} core-hours more" if hours and missing else ""
-    return f"about {int(count)} nets would decide it{cost}"
+    cost = (
+        f", for {missing * hours:,.{0 if missing * hours >= 10 else 1}f} core-hours more" if hours and missing else ""
+    )
+    return f"about {int(count)} nets in all would decide it{cost}"

@@ -107,7 +107,7 @@ def _undecided(x: np.ndarray, kind: str, told: bool, nets: int) -> str:
     if kind == "differs" and np.ptp(x) == 0:  # all on one point of a grid: the spread is not known
         return "all nets gave one number"
     edge = "zero" if kind == "differs" else "the margin"
-    return "" if told else f"the interval holds {edge}"
+    return "" if told else f"the interval spans {edge}"
 
 
 def needed(values: Sequence[float], kind: str = "differs", margin: float = 0.0) -> int | None:
