@@ -376,3 +376,71 @@ def test_an_embedding_scaled_by_frequency_is_refused_by_its_own_name():
     test = split(torch.zeros(9, 4, dtype=torch.long))
     with pytest.raises(ValueError, match=r"'embed' has scale_grad_by_freq=True.*set it to False"):
         gradients.statistics(Words(), test)
+
+
+class Branch(nn.Module):
+    """A matrix of its own before a batch norm, and a look at a number, which no vectorised call allows."""
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.norm = nn.Parameter(torch.randn(6, 6)), nn.BatchNorm1d(6)
+
+    def forward(self, x):
+        h = self.norm(x @ self.w)
+        return h if float(h.detach().sum()) < 1e9 else 2 * h
+
+
+class Flat(nn.Module):
+    """Gives all samples in one row, so that a sample alone gives something of another shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(6) + 0.5)
+
+    def forward(self, x):
+        return (x * self.scale).flatten()
+
+
+class Doubled(nn.Embedding):
+    """An embedding with a forward of its own."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Rows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.flat, self.out = Flat(), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.flat(x).view(-1, 6)))
+
+
+MODELS = {
+    "a batch norm in what is called sample by sample": (lambda: nn.Sequential(Branch(), nn.Tanh(), nn.Linear(6, 3)), 6),
+    "samples in one row": (Rows, 6),
+    "a layer of words with a forward of its own": (
+        lambda: nn.Sequential(Doubled(9, 6), nn.Flatten(), nn.Linear(12, 3)), 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("chunk", [None, 4, 1])
+def test_modules_that_no_formula_knows_are_right(name, chunk):
+    torch.manual_seed(0)
+    build, width = MODELS[name]
+    test = split(torch.randn(9, width) if width else torch.randint(9, (9, 2)))
+    model = build().eval()
+    assert_right(gradients.statistics(model, test, chunk=chunk), naive(model, test))
+
+
+def test_a_loss_in_which_samples_meet_without_a_trace_in_its_values_is_refused():
+    def met(outputs, labels):
+        mean = outputs.mean(0)
+        return gradients.cross_entropy(outputs - mean + mean.detach(), labels)
+
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="depends on"):
+        gradients.statistics(nn.Sequential(nn.Linear(8, 3)), split(torch.randn(12, 8)), loss=met)

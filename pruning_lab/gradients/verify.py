@@ -35,7 +35,6 @@ def verified(task: Task, x: Tensor, y: Tensor) -> Task:
         for name in wrong:
             task.how.give_to(task.model, name)
         task = Task(task.model, task.loss, task.kept, task.how)
-    return task
 
 
 def _differ(task: Task, wrong: list[str]) -> str:
