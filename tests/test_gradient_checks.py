@@ -390,6 +390,14 @@ class Branch(nn.Module):
         return h if float(h.detach().sum()) < 1e9 else 2 * h
 
 
+class Alone(Branch):
+    """Gives a sample alone without its first dimension."""
+
+    def forward(self, x):
+        h = super().forward(x)
+        return h if len(x) > 1 else h[0]
+
+
 class Flat(nn.Module):
     """Gives all samples in one row, so that a sample alone gives something of another shape."""
 
@@ -408,18 +416,27 @@ class Doubled(nn.Embedding):
         return 2 * super().forward(x)
 
 
-class Rows(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.flat, self.out = Flat(), nn.Linear(6, 3)
+class Squeezed(Flat):
+    """Gives a sample alone without its first dimension."""
 
     def forward(self, x):
-        return self.out(torch.tanh(self.flat(x).view(-1, 6)))
+        return (x * self.scale).squeeze(0)
+
+
+class Rows(nn.Module):
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.out = part, nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.part(x).view(-1, 6)))
 
 
 MODELS = {
     "a batch norm in what is called sample by sample": (lambda: nn.Sequential(Branch(), nn.Tanh(), nn.Linear(6, 3)), 6),
-    "samples in one row": (Rows, 6),
+    "samples in one row": (lambda: Rows(Flat()), 6),
+    "a sample alone without its dimension": (lambda: Rows(Squeezed()), 6),
+    "a matrix, and a sample alone without its dimension": (lambda: Rows(Alone()), 6),
     "a layer of words with a forward of its own": (
         lambda: nn.Sequential(Doubled(9, 6), nn.Flatten(), nn.Linear(12, 3)), 0,
     ),
@@ -444,3 +461,22 @@ def test_a_loss_in_which_samples_meet_without_a_trace_in_its_values_is_refused()
     torch.manual_seed(0)
     with pytest.raises(ValueError, match="depends on"):
         gradients.statistics(nn.Sequential(nn.Linear(8, 3)), split(torch.randn(12, 8)), loss=met)
+
+
+class Pair(nn.Module):
+    """Takes no sample alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(6) + 0.5)
+
+    def forward(self, x):
+        if len(x) < 2:
+            raise RuntimeError("one is not enough")
+        return x * self.scale
+
+
+def test_a_module_that_takes_no_sample_alone_is_right_or_refused_by_name():
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=r"called by itself for one sample, fails: .*one is not enough"):
+        gradients.statistics(nn.Sequential(Pair(), nn.Linear(6, 3)), split(torch.randn(8, 6)))
