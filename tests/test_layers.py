@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from test_between import net, split
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.nn.utils import spectral_norm as old_spectral_norm
@@ -19,19 +20,6 @@ from pruning_lab.masks.weights import weights
 from pruning_lab.nets import layers, models
 
 ONES = torch.ones(6, 8, dtype=torch.bool)
-
-
-def net(seed=0):
-    """8 inputs, 6 hidden units, 3 classes; every other layer plain."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
-
-
-def split(shape=(8,), n=20):
-    generator = torch.Generator().manual_seed(4)
-    images = torch.randn(n, *shape, generator=generator)
-    return SimpleNamespace(images=images, labels=torch.arange(n) % 3, classes=("a", "b", "c"))
 
 
 class Halved(nn.Linear):

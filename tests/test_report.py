@@ -97,6 +97,16 @@ def test_a_page_tells_its_verdicts_its_origin_and_its_sentences(made_up, monkeyp
     assert heard["origin"].startswith("profile night") and heard["own_origin"].startswith("profile laptop")
 
 
+def test_one_more_seed_costs_what_all_records_took_by_seed(made_up):
+    assert page().hours is None
+    for e in plan("night"):
+        made_up(e, [END])
+    found = page()
+    seconds = [record.meta["seconds"] for record in found.shown.records()]
+    assert len(seconds) == 3
+    assert found.hours == pytest.approx(sum(seconds) / 3600 / 3)
+
+
 def test_at_smoke_a_page_gives_no_verdict(made_up):
     made_up(plan("smoke")[0], [END])
     words = page("smoke").judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}).verdict

@@ -4,20 +4,12 @@ import random
 
 import pytest
 import torch
+from test_between import Residual
 from torch import nn
 
 from pruning_lab import environment, masks
 from pruning_lab.masks.weights import weights
 from pruning_lab.nets import models, shortcuts
-
-
-class Residual(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x):
-        return x + self.conv2(self.conv1(x).relu())
 
 
 class Block(nn.Module):

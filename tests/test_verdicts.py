@@ -150,6 +150,7 @@ def test_with_fewer_nets_than_were_fixed_before_nothing_is_decided_yet(claimed):
     found = verdicts.verdict(around(1.0), "differs", nets=5)
     assert (found.word, found.reason) == (OPEN, "3 of 5 nets so far")
     assert verdicts.verdict([*around(1.0), 1.0, 1.0], "differs", nets=5).word == YES
+    assert verdicts.verdict(around(1.0), "differs", short=2, nets=5).word == YES  # all five were trained
     claimed(HEAD + ", nets: 4, parts: [{name: a}]}")
     row = verdicts.judge("AA1", {"a": around(1)}).iloc[0]
     assert board.came_out(row) == "open: 3 of 4 nets so far"

@@ -16,6 +16,7 @@ Stamp = tuple[tuple[int, ...] | None, ...]  # of the files on which a set depend
 
 
 def file_of(name: str, split: str, root: Path) -> Path:
+    """Where a half of a set of the user's own, or a downloaded one, lies; whether it is there is not asked."""
     return root / name / f"{split}.npz"
 
 
@@ -53,6 +54,7 @@ def read_half(name: str, split: str, root: Path, stamp: Stamp) -> Raw:
 
 @lru_cache(maxsize=64)
 def count_images(name: str, split: str, root: Path, stamp: Stamp) -> int:
+    """How many images a half has, from its header alone. ValueError, FileNotFoundError: as `read_half`."""
     if name == "digits":
         return len(read_half(name, split, root, stamp).labels)
     _let_the_clock_tick(stamp)

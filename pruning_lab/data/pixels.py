@@ -25,6 +25,7 @@ def scaled_by(name: str, scale: str) -> str | None:
 
 
 def pixels_of(raw: Raw, size: int | None, rows: slice) -> torch.Tensor:
+    """Some images as float32 in [0, 1], [N, C, H, W], resized to squares of `size` pixels unless None."""
     images = torch.from_numpy(np.ascontiguousarray(raw.images[rows].transpose(0, 3, 1, 2))).float() / raw.white
     if size is not None and tuple(images.shape[-2:]) != (size, size):
         images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)

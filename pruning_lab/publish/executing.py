@@ -115,6 +115,7 @@ def _as_before(path: Path, profile: str, parameters: dict | None, folder: Path, 
 
 
 def say(text: str) -> None:
+    """Print a line of a build's progress."""
     print(f"  {text}\n", end="", flush=True)  # in one piece: other threads write too
 
 

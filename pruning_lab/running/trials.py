@@ -55,6 +55,7 @@ def twins(published: Iterable[Experiment]) -> list[Experiment]:
 
 
 def described(e: Experiment) -> tuple[str, dict[str, Any]]:
+    """An experiment's class by name and its settings as plain data, so that another tree can make it again."""
     return type(e).__name__, {f.name: v for f in fields(e) if (v := _plain(getattr(e, f.name))) is not None}
 
 
