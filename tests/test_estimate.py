@@ -62,6 +62,8 @@ def test_a_training_takes_its_steps_and_an_evaluation_an_epoch(measured):
     assert estimate.estimate([whole]).seconds[whole] == pytest.approx(3 * 43 * 0.01 + 3 * TEST * 1e-4)  # 1352 images
     held = replace(NET, recipe=replace(RECIPE, iterations=None, epochs=3, holdout=50))
     assert estimate.estimate([held]).seconds[held] == pytest.approx(3 * 4 * 0.01 + 3 * (TEST + 50) * 1e-4)
+    few = replace(NET, recipe=replace(RECIPE, tested_on=40))
+    assert estimate.estimate([few]).seconds[few] == pytest.approx(20 * 0.01 + (3 * 40 + TEST) * 1e-4)
 
 
 @pytest.mark.parametrize("length", [dict(iterations=20), dict(iterations=None, epochs=3)], ids=["iterations", "epochs"])

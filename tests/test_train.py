@@ -483,6 +483,42 @@ def test_a_mask_that_keeps_all_changes_nothing():
     assert same(weights(trained(SGD, mask=masks)[0]), weights(trained(SGD)[0]))
 
 
+# test images after each epoch
+
+
+def test_a_recipe_may_look_at_few_test_images_until_the_end():
+    longer = replace(SGD, epochs=4)
+    (model, history), (whole, all_of_them) = trained(replace(longer, tested_on=40)), trained(longer)
+    _, test = halves()
+    assert same(weights(model), weights(whole)) and len(history.rows) == 4
+    assert [row["test_images"] for row in history.rows] == [40] * (len(history.rows) - 1) + [len(test)]
+    last = ("test_loss", "test_accuracy")
+    assert [history.rows[-1][k] for k in last] == [all_of_them.rows[-1][k] for k in last]
+    assert [history.rows[-1][k] for k in last] == pytest.approx(evaluate(model, test))
+    assert history.rows[0]["test_accuracy"] * 40 == pytest.approx(round(history.rows[0]["test_accuracy"] * 40))
+    assert "test_images" not in all_of_them.rows[0]
+
+
+def test_more_test_images_than_there_are_is_all_of_them():
+    _, history = trained(replace(SGD, tested_on=10**9))
+    _, whole = trained(SGD)
+    names = ("epoch", "test_loss", "test_accuracy")
+    assert [[row[k] for k in names] for row in history.rows] == [[row[k] for k in names] for row in whole.rows]
+
+
+def test_what_is_tested_in_all_is_counted():
+    recipe = Recipe(epochs=5, batch=10)
+    assert recipe.tests(95, 1000) == 5000 and replace(recipe, tested_on=200).tests(95, 1000) == 4 * 200 + 1000
+    assert replace(recipe, tested_on=2000).tests(95, 1000) == 5000
+    assert Recipe(iterations=25, batch=10, tested_on=200).tests(95, 1000) == 2 * 200 + 1000
+
+
+@pytest.mark.parametrize("images", [0, -3])
+def test_no_test_images_after_an_epoch_are_refused(images):
+    with pytest.raises(ValueError, match=f"^recipe: tested_on={images}: expected at least 1 image after each epoch"):
+        Recipe(epochs=1, tested_on=images)
+
+
 # holding out, and whose weights are kept
 
 

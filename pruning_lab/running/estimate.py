@@ -168,9 +168,10 @@ def signature(training: Training) -> tuple:
 
 
 def _training_seconds(training: Training, step: Step) -> float:
-    steps, evaluated = iterations(training), len(training.net.split("test")) + training.recipe.holdout
-    epochs = -(-steps // training.recipe.steps_per_epoch(images_of(training)))
-    return steps * step.step + epochs * step.evaluation * evaluated
+    steps, images, recipe = iterations(training), images_of(training), training.recipe
+    epochs = -(-steps // recipe.steps_per_epoch(images))
+    evaluated = recipe.tests(images, len(training.net.split("test"))) + epochs * recipe.holdout
+    return steps * step.step + step.evaluation * evaluated
 
 
 def _look(e: Experiment, training: Training, step: Step, measured: dict) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ class _Run:
         self.model, self.recipe, self.seed = model, recipe, plain(seed)
         self.train, self.validation = hold_out(splits[0], recipe.holdout, seed)
         self.test, self.steps = splits[1], recipe.steps(len(self.train))
+        few = slice(recipe.tested_on)  # of the test images: seen after each epoch but the last
+        self.few = replace(self.test, images=self.test.images[few], labels=self.test.labels[few])
         self.hooks, self.masked = Hooks(hooks, self.steps), _removed(model, mask)
         self.apply_mask()
         own = self.identity() if file else {}
@@ -209,7 +211,10 @@ class _Run:
         self.check_finite(loss, state.epoch)
         self.model.eval()
         row = dict(epoch=state.epoch, iteration=state.iteration, lr=lr, train_loss=loss, train_accuracy=accuracy)
-        row["test_loss"], row["test_accuracy"] = evaluate(self.model, self.test)
+        test = self.test if state.iteration == self.steps else self.few
+        row["test_loss"], row["test_accuracy"] = evaluate(self.model, test)
+        if self.recipe.tested_on is not None:
+            row["test_images"] = len(test)
         self.check_finite(row["test_loss"], state.epoch)
         if self.validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(self.model, self.validation)

@@ -25,7 +25,8 @@ class Recipe:
 
     drops: iterations after which the learning rate is multiplied by `drop_factor`.
     holdout: training images (drawn by seed) set aside for validation. keep: whose weights are reported, the last
-    epoch's or those of the epoch with the lowest loss on the held-out images.
+    epoch's or those of the epoch with the lowest loss on the held-out images. tested_on: the first so many test images
+    are looked at after each epoch but the last, which sees all of them; None: all after each.
     """
 
     optimizer: str = "sgd"
@@ -42,6 +43,7 @@ class Recipe:
     precision: str = "float32"
     holdout: int = 0
     keep: str = "last"
+    tested_on: int | None = None
 
     def __post_init__(self) -> None:
         settle(self)
@@ -54,6 +56,8 @@ class Recipe:
             raise ValueError(f"recipe: give either iterations or epochs, at least 1; got {given}")
         if self.batch < 1 or self.lr <= 0:
             raise ValueError(f"recipe: batch {self.batch} and lr {self.lr} must be positive")
+        if self.tested_on is not None and self.tested_on < 1:
+            raise ValueError(f"recipe: tested_on={self.tested_on}: expected at least 1 image after each epoch, or None")
         if self.keep != "last" and self.holdout < 1:
             raise ValueError("recipe: keep='lowest_validation_loss' needs holdout images to validate on")
 
@@ -68,6 +72,11 @@ class Recipe:
     def steps(self, images: int) -> int:
         """Iterations in all, likewise."""
         return self.iterations or self.epochs * self.steps_per_epoch(images)
+
+    def tests(self, images: int, test_images: int) -> int:
+        """How many test images are looked at in all, of a set of so many, where so many train."""
+        epochs = -(-self.steps(images) // self.steps_per_epoch(images))
+        return (epochs - 1) * min(self.tested_on or test_images, test_images) + test_images
 
     def end(self, epoch: int, images: int) -> int:
         """The iteration at which an epoch, counted from 1, is over, likewise."""

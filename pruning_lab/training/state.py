@@ -54,7 +54,8 @@ class Log:
 class History(Log):
     """What training left behind: one row a finished epoch, the hooks' tensors stacked by epoch, and `snapshots`.
 
-    Columns: those `MEASURED` (in training as running means over the epoch), those `VALIDATED` if any, the hooks'.
+    Columns: those `MEASURED` (in training as running means over the epoch), those `VALIDATED` if any, test_images (how
+    many were looked at) where the recipe says `tested_on`, the hooks'.
     """
 
     snapshots: Log = field(default_factory=Log)
