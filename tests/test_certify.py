@@ -450,6 +450,18 @@ def test_a_measurement_may_move_by_rounding_within_its_bound_and_a_training_neve
 
 
 @pytest.mark.timeout(900)
+def test_a_field_that_was_added_with_its_default_is_no_change_of_settings(tree):
+    file = tree / "pruning_lab" / "training" / "recipe.py"
+    text = file.read_text()
+    added = text.replace("    drop_factor: float", '    pause: str = "none"\n    drop_factor: float')
+    assert added != text
+    file.write_text(added)
+    edit(tree, "a rename")
+    said, code = certified(tree)
+    assert code == 0 and "certified (bits" in said, said
+
+
+@pytest.mark.timeout(900)
 def test_a_default_that_changed_is_named_and_is_not_called_nothing(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace("drop_factor: float = 0.1", "drop_factor: float = 0.2"))

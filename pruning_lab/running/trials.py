@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import experiments
 from ..records import imports, syntax, texts
-from ..records.experiment import Experiment, lineage
+from ..records.experiment import Experiment, changed, lineage
 from ..records.source import state
 from ..training.recipe import Recipe
 from .smoke import SIDES, WIDTHS
@@ -55,12 +55,11 @@ def twins(published: Iterable[Experiment]) -> list[Experiment]:
 
 
 def described(e: Experiment) -> tuple[str, dict[str, Any]]:
-    """An experiment's class by name and its settings as plain data, so that another tree can make it again."""
-    return type(e).__name__, {f.name: v for f in fields(e) if (v := _plain(getattr(e, f.name))) is not None}
+    """An experiment's class by name and its settings as plain data, so that another tree can make it again.
 
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if isinstance(value, Experiment | Recipe) else value
+    Settings at their defaults are left out: a tree from before a field was there does not know it.
+    """
+    return type(e).__name__, changed(e)
 
 
 @dataclass(frozen=True)
