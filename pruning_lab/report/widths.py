@@ -203,9 +203,9 @@ def sentences(table: pd.DataFrame) -> dict[str, str]:
 
 
 def numbers(table: pd.DataFrame) -> dict[str, str]:
-    """What the answer's sentences ask for: changes per doubling of the width, and of the loss among nets that fit."""
-    logs = slope(table, "peak", log=True), -losses(table)[LOSSES[1]]
-    grown, lost = (np.exp(values.mean()) if len(values) else np.nan for values in logs)
+    """What the answer's sentences ask for: changes per doubling of the width, and of the loss over all widths."""
+    grown, lost = (np.exp(float(np.mean(values))) if len(values) else np.nan
+                   for values in (slope(table, "peak", log=True), over_all(table, "test_loss")))  # fmt: skip
     points = slope(table, "test").mean()
     return dict(peak=f"{100 * abs(grown - 1):.0f}", loss=f"{lost:.1f}", points=f"{abs(points):.1f}")
 
