@@ -158,11 +158,12 @@ def accuracies(table: pd.DataFrame) -> Parts:
 
 def judged(page: Page, table: pd.DataFrame, deep: Evidence) -> pd.DataFrame:
     """The verdicts of the chapter's claims on `whole`, and on a run that has deep nets beside the widest."""
-    on, level, slopes_of = page.shown.apart(SIZES), "level over the widest third", gaps(table)
-    narrow = len(slopes_of.pop(level)) if table.width.max() < LEVELS else 0
+    on, slopes_of, narrow = page.shown.apart(SIZES), gaps(table), {}
+    if table.width.max() < LEVELS:
+        slopes_of, narrow = {}, {name: len(values) for name, values in slopes_of.items()}
     return pd.concat([
         page.judge("WI1", losses(table), short=dict.fromkeys(LOSSES[::2], len(unfitted(table))), on=on),
-        page.judge("WI2", slopes_of, short={level: narrow}, on=on),
+        page.judge("WI2", slopes_of, short=narrow, on=on),
         page.judge("WI3", peaks(table), on=on),
         page.judge("WI4", spreads(table), on=on),
         page.judge("WI5", deeper(deep), deep, on=deep.apart(SIZES)),
