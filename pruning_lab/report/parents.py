@@ -12,12 +12,12 @@ from ..experiments import MaskedTraining
 from ..masks import build, mlp_weights
 from ..records.experiment import Experiment
 from ..records.store import find
-from . import curves, regime
+from . import curves, fitting
 from .evidence import Evidence
+from .fitting import Parts
 from .masks import NOT_RUN, SIZES, SOURCE, described, ends, ran, ranks
 from .numbers import spoken
 from .page import Page
-from .regime import Parts
 
 NONE, NOTHING = pd.Series(dtype=float), pd.DataFrame()
 NEEDS, TOPS = "parent, fixed size over a tenth", "fixed size minus a tenth, at the top"
@@ -147,7 +147,7 @@ def parts(table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iterable[float]) ->
 def fitted(table: pd.DataFrame, along: str) -> pd.DataFrame:
     """The children that count: of parents of sizes at which most fit, and of seeds whose parents fit at each."""
     children = table[table.criterion != "dense"]
-    sizes, seeds = regime.fitting(children, along, "parent_fit")
+    sizes, seeds = fitting.counted(children, along, "parent_fit")
     return children[children[along].isin(sizes) & children.seed.isin(seeds)]
 
 
@@ -155,10 +155,10 @@ def verdicts(page: Page, table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iter
     """The verdicts of PP1 to PP4 on what is shown; of parents that fit, and where children of a tenth level off."""
     on, counted = page.shown.apart(SIZES, "mlp"), (fitted(table, "ratio"), fitted(tenths, "weights"))
     every, found = parts(table, tenths, ratios), parts(*counted, ratios)
-    rising = [m for m in SOURCE if not regime.levels_off(shared(*counted, m)[1])]
+    rising = [m for m in SOURCE if not fitting.levels_off(shared(*counted, m)[1])]
     for id, words in (("PP3", NEEDS), ("PP4", TOPS)):
         found[id] |= {f"{m}: {words}": NONE for m in rising}
-    return pd.concat([page.judge(id, of, short=regime.short(every[id], of), on=on) for id, of in found.items()])
+    return pd.concat([page.judge(id, of, short=fitting.short(every[id], of), on=on) for id, of in found.items()])
 
 
 def sentences(

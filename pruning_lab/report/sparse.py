@@ -8,11 +8,11 @@ import pandas as pd
 
 from ..masks import mlp_weights
 from ..records.store import Record
-from . import curves, masks, regime
+from . import curves, fitting, masks
+from .fitting import Parts
 from .masks import NOT_RUN, SOURCE, Pair, complete, named, per_seed, ran, ranks, tenths
 from .numbers import counted, spoken
 from .page import Page
-from .regime import Parts
 
 NONE = pd.Series(dtype=float)
 LOW = 512  # the source's section 5.4 calls this width low
@@ -68,7 +68,7 @@ def too_narrow(table: pd.DataFrame, rung: str = "") -> list[str]:
         pair = (named("random", rung), named(m, rung))
         both = wide(table, pair)
         found += [f"random over {m}, widest"] * (max(complete(table, pair), default=0) <= LOW)
-        found += [f"random needs more width than {m}, doublings"] * (not both or not regime.levels_off(both[1]))
+        found += [f"random needs more width than {m}, doublings"] * (not both or not fitting.levels_off(both[1]))
     return found
 
 
@@ -98,7 +98,7 @@ CLAIMS = {"PW1": over_dense, "PW2": catching, "PW3": better, "PW4": gaps, "PW5":
 
 def fitted(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that count: of widths at which most dense nets fit, and of seeds whose dense nets fit at each."""
-    widths, seeds = regime.fitting(table[table.criterion == "dense"], "width")
+    widths, seeds = fitting.counted(table[table.criterion == "dense"], "width")
     return table[table.width.isin(widths) & table.seed.isin(seeds)]
 
 
@@ -110,7 +110,7 @@ def verdicts(page: Page, table: pd.DataFrame, rung: str = "") -> pd.DataFrame:
         every, parts = measure(table, rung), measure(counted, rung)
         if id == "PW2":
             parts |= {name: parts[name].iloc[:0] for name in too_narrow(counted, rung)}
-        judged.append(page.judge(id, parts, short=regime.short(every, parts), on=on))
+        judged.append(page.judge(id, parts, short=fitting.short(every, parts), on=on))
     return pd.concat(judged)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -42,14 +42,16 @@ Parts = dict[str, pd.Series]
 
 
 def by_width(found: Evidence) -> pd.DataFrame:
-    """The fully-connected nets, a row each, by width and seed.
+    """The fully-connected nets, a row each, by width and seed; those on the images of the widest one.
 
     fit, test: accuracy at the end in per cent, fit that of all training images, a running mean over the last epoch.
     gap: their difference in points. test_loss, lowest: the loss at the end, and the lowest of any epoch. peak, when:
     the highest coherence from epoch 1 on, and its epoch. first: mean coherence over the first tenth of the training.
     fc1 to out: the spread of a layer's diffs at the peak over that of coin tossing.
     """
-    rows = [_row(e) for e in found.of(GradientHistory, model=MLP)]
+    nets = found.of(GradientHistory, model=MLP)
+    widest = max(nets, key=lambda e: e.snapshots.net.width, default=None)
+    rows = [_row(e) for e in nets if e.snapshots.net.limit == widest.snapshots.net.limit]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(["width", "seed"])
 
 
@@ -172,12 +174,20 @@ def judged(page: Page, table: pd.DataFrame, deep: Evidence) -> pd.DataFrame:
 
 
 def over_widest(found: Evidence, model: str) -> pd.Series:
-    """Log of a deep net's peak over that of the widest fully-connected net, one a seed that has both."""
-    table = whole(found)
-    wide = table[table.width == table.width.max()].set_index("seed").peak
-    nets = {e.snapshots.net.seed: run(e).table for e in found.of(GradientHistory, model=model)}
-    tops = {seed: t[(t.layer == "whole") & (t.epoch > 0)].coherence.max() for seed, t in nets.items()}
-    return np.log((pd.Series(tops, dtype=float) / wide).astype(float)).dropna()
+    """Log of a deep net's peak over that of the widest fully-connected net on the same images, one a seed with both."""
+    deep = found.of(GradientHistory, model=model)
+    same = {(e.snapshots.net.limit, e.snapshots.sample) for e in deep}
+    wide = [e for e in found.of(GradientHistory, model=MLP) if (e.snapshots.net.limit, e.snapshots.sample) in same]
+    widest = max((e.snapshots.net.width for e in wide), default=None)
+    wide = [e for e in wide if e.snapshots.net.width == widest]
+    return np.log(_tops(deep) / _tops(wide)).dropna()
+
+
+def _tops(nets: Iterable[GradientHistory]) -> pd.Series:
+    """The highest coherence from epoch 1 on, by seed."""
+    tables = {e.snapshots.net.seed: run(e).table for e in nets}
+    tops = {seed: t[(t.layer == "whole") & (t.epoch > 0)].coherence.max() for seed, t in tables.items()}
+    return pd.Series(tops, dtype=float)
 
 
 def has_deep(found: Evidence) -> bool:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import report
-from pruning_lab.report import claims, evidence, parents, regime, sparse
+from pruning_lab.report import claims, evidence, fitting, parents, sparse
 
 MASKS = ("magnitude", "diff", "random")
 SEEDS = tuple(range(10, 18))  # eight nets that were trained after the amendment
@@ -24,20 +24,20 @@ def nets(fits, sizes=(1, 2, 4)):
 
 def test_sizes_count_at_which_most_nets_fit_and_seeds_that_fit_at_each_of_them():
     fits = {0: (90, 99, 100), 1: (99, 99.5, 100), 2: (90, 100, 98.9)}
-    assert regime.fitting(nets(fits), "size") == ([2, 4], [0, 1])
-    assert regime.fitting(nets({0: (99, 90, 90), 1: (90, 90, 90)}), "size") == ([], [])  # half is not most
+    assert fitting.counted(nets(fits), "size") == ([2, 4], [0, 1])
+    assert fitting.counted(nets({0: (99, 90, 90), 1: (90, 90, 90)}), "size") == ([], [])  # half is not most
 
 
 def test_a_net_that_was_not_run_is_no_net_that_does_not_fit():
     fits = {0: (99, 99, np.nan), 1: (99, 99, 99), 2: (99, np.nan, np.nan)}
-    assert regime.fitting(nets(fits), "size") == ([1, 2, 4], [0, 1, 2])
-    assert regime.fitting(nets({0: (np.nan,) * 3}), "size") == ([], [])
-    assert regime.fitting(nets({}).reindex(columns=["seed", "size", "fit"]), "size") == ([], [])
+    assert fitting.counted(nets(fits), "size") == ([1, 2, 4], [0, 1, 2])
+    assert fitting.counted(nets({0: (np.nan,) * 3}), "size") == ([], [])
+    assert fitting.counted(nets({}).reindex(columns=["seed", "size", "fit"]), "size") == ([], [])
 
 
 def test_nets_that_have_a_number_without_the_regime_alone_did_not_get_there():
     every = {"a": pd.Series(1.0, index=[0, 1, 2]), "b": pd.Series(dtype=float)}
-    assert regime.short(every, {"a": pd.Series(1.0, index=[1]), "b": pd.Series(dtype=float)}) == {"a": 2, "b": 0}
+    assert fitting.short(every, {"a": pd.Series(1.0, index=[1]), "b": pd.Series(dtype=float)}) == {"a": 2, "b": 0}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_nets_that_have_a_number_without_the_regime_alone_did_not_get_there():
 )
 def test_a_curve_levels_off_where_it_has_99_per_cent_of_its_best_before_the_last_size(means, level):
     spread = pd.DataFrame([[m + d for m in means] for d in (-1, 1)], columns=[2**k for k in range(len(means))])
-    assert regime.levels_off(spread) is level
+    assert fitting.levels_off(spread) is level
 
 
 WIDTHS = (64, 128, 256, 512, 1024, 2048)
