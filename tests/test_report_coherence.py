@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, replace, report
-from pruning_lab.report import coherence, coherence_words, contrast, evidence
+from pruning_lab.report import claims, coherence, coherence_claims, coherence_words, contrast, evidence, regime
 
 REAL = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=64, epochs=4), width=4, limit=100, scale="standardised")
 NAMES = ("fully-connected net", "ViT", "ResNet50 (small stem)")
@@ -74,8 +74,7 @@ def test_a_part_is_the_log_of_the_ratio_of_peaks_after_epoch_0_of_nets_in_both_a
 def test_the_end_is_the_last_tenth_of_the_epochs_that_both_arms_have(put):
     real, noise = [0.5] * 9 + [0.8, 0.1], [0.2] * 9 + [0.7, 0.3] + [0.9] * 10
     nets = [put(history("real", epochs=10), *real), put(history("noise", epochs=20), *noise)]
-    assert coherence.at_the_end(found(nets), "mlp") == pytest.approx([np.log(3)])
-    assert coherence.at_the_end(found(nets[:1]), "mlp") == coherence.at_the_end(found([]), "mlp") == []
+    assert coherence_claims.at_the_end(*nets) == pytest.approx(np.log(3))
 
 
 def test_the_first_and_the_last_tenth_are_means_without_epoch_0(put):
@@ -85,22 +84,24 @@ def test_the_first_and_the_last_tenth_are_means_without_epoch_0(put):
     assert (contrast.first(short), contrast.last(short)) == (0.1, 0.25)
 
 
-def test_a_peak_is_early_before_half_of_the_way_to_the_accuracy(put):
-    at = [0.0, 0.3, 0.6, 0.8, 0.8]
-    assert coherence.early(put(history(seed=0), 9, 3, 1, 1, 1, accuracy=at)) == pytest.approx(0.5 - 1 / 3)
-    assert coherence.early(put(history(seed=1), 9, 1, 3, 1, 1, accuracy=at)) == pytest.approx(0.5 - 2 / 3)
+def test_a_peak_is_early_before_half_of_the_epochs_until_the_images_are_fitted(put):
+    at = [0.0, 0.3, 0.6, 0.99, 1.0]
+    assert coherence_claims.early(put(history(seed=0), 9, 3, 1, 1, 1, accuracy=at)) == pytest.approx(0.5 - 1 / 3)
+    assert coherence_claims.early(put(history(seed=1), 9, 1, 3, 1, 1, accuracy=at)) == pytest.approx(0.5 - 2 / 3)
 
 
 def test_weights_are_alike_where_real_and_noise_end_nearer_than_they_began(put):
     steps = np.array([1.0, 2.0, 4.0, 8.0])[:, None] * np.ones((4, 500))
     real, noise = np.stack([0 * steps, steps]), np.stack([0 * steps, steps * [[0.9], [0.5], [1.5], [3.0]]])
-    nets = [put(history("real"), 0, 1, magnitudes=real), put(history("noise"), 0, 1, magnitudes=noise)]
-    assert coherence.likeness(*nets) == (pytest.approx(0.1), pytest.approx(0.5))
-    assert coherence.alike(found(nets), "mlp") == {
-        "all weights": pytest.approx([0.15]),
-        "median layer": pytest.approx([-0.25]),
+    nets = [put(history(kind, model="resnet50"), 0, 1, magnitudes=m) for kind, m in (("real", real), ("noise", noise))]
+    assert coherence_claims.likeness(*nets) == (pytest.approx(0.1), pytest.approx(0.5))
+    parts = coherence_claims.parts(found(nets), ["resnet50"])["CO3"]
+    assert {part: m.values.to_dict() for part, m in parts.items()} == {
+        "ResNet50, all weights": {0: pytest.approx(0.15)},
+        "ResNet50, median layer": {0: pytest.approx(-0.25)},
     }
-    assert coherence.alike(found(nets[:1]), "mlp") == {"all weights": [], "median layer": []}
+    alone = coherence_claims.parts(found(nets[:1]), ["resnet50"])["CO3"]
+    assert all(m.values.empty and not m.short for m in alone.values())
 
 
 def test_magnitudes_shift_from_start_to_end_by_place(put):
@@ -114,31 +115,160 @@ def test_magnitudes_shift_from_start_to_end_by_place(put):
     assert coherence.shifts(found([]), "mlp").empty
 
 
-def test_parts_are_named_by_net_and_only_the_full_length_tells_what_is_memorised(put):
+def test_parts_are_those_of_the_claims_and_only_the_full_length_tells_what_is_memorised(put):
     nets = [put(history(kind, model=m), 0, 2, 1) for m in ("resnet50_cifar", "vit") for kind in ("real", "noise")]
     nets += [put(history("again", model="resnet50_cifar"), 0, 1, 2)]
-    parts = coherence.ratios(found(nets), ["resnet50_cifar", "vit"])
-    assert {id: list(named) for id, named in parts.items()} == {
-        "CO1": ["ResNet50", "ViT"],
-        "CO2": ["ResNet50"],
-        "CO4": ["ResNet50", "ViT"],
+    models = ["resnet50_cifar", "vit", "mlp"]
+    parts = coherence_claims.parts(found(nets), models)
+    assert list(parts) == list(coherence_claims.CLAIMS)
+    for id, named in parts.items():
+        assert set(named) == {part.name for part in claims.load()[id].parts}, id
+    short, full = (coherence_claims.parts(found(nets, p), models)["CO5"] for p in ("night", "paper"))
+    assert {name: (len(m.values), m.short) for name, m in short.items()} == dict.fromkeys(short, (0, 1))
+    assert {name: m.values.tolist() for name, m in full.items()} == {
+        "ResNet50, above 99 %": [1.0],
+        "ViT, below 90 %": [-10.0],
     }
-    short, full = (coherence.others(found(nets, profile), "resnet50_cifar") for profile in ("night", "paper"))
-    assert short["CO5"] == {"ResNet50, above 99 %": [], "ViT, below 90 %": []}
-    assert full["CO5"] == {"ResNet50, above 99 %": [1.0], "ViT, below 90 %": [-10.0]}
-    assert list(short["CO3"]) == ["ResNet50, all weights", "ResNet50, median layer"]
-    assert short["CO6"] == {"ResNet50": [0.0], "ViT": [0.0]}
+    assert parts["CO6"]["ViT"].values.tolist() == [0.0]
+
+
+RISING = [0.0, 0.3, 0.8, 1.0]
+LEVEL = [0.0, 0.5, 0.7, 0.7, 0.7]
+
+
+@pytest.mark.parametrize(
+    "accuracy, fits, settled",
+    [
+        (RISING, True, True),
+        (LEVEL, False, True),
+        ([0.0, 0.1, 0.1, 0.1], False, False),  # level, but it never left chance
+        ([0.0, 0.3, 0.5, 0.7], False, False),  # it still learns
+        ([*[0.1] * 5, *np.linspace(0.5, 0.519, 5)], False, True),
+        ([*[0.1] * 8, 0.5, 0.521], False, False),
+        ([0.0, 0.98, 0.9899], False, True),
+        ([0.7, 0.7], False, True),
+    ],
+)
+def test_a_net_got_there_where_it_fits_or_has_left_chance_and_learns_no_more(put, accuracy, fits, settled):
+    e = put(history("noise", epochs=len(accuracy) - 1), *[0.1] * max(2, len(accuracy)), accuracy=accuracy)
+    assert (regime.fits(e), regime.settled(e)) == (fits, settled)
+
+
+def test_a_plateau_is_read_off_a_straight_line_over_the_last_fifth(put):
+    jumps = [0.1] * 16 + [0.5, 0.6, 0.5, 0.6, 0.5]
+    e = put(history("noise", epochs=20), *[0.1] * 21, accuracy=jumps)
+    assert regime.rise(e) == pytest.approx(0.0)
+    assert regime.settled(e)
+
+
+def test_nets_that_did_not_get_there_have_no_number_and_are_counted(put):
+    far, near = [0, 0.5, 1.0], [0, 0.5, 0.9]
+    nets = [put(history("real", seed), 0, 0.4, 0.1, accuracy=far if seed else near) for seed in range(4)]
+    nets += [put(history("noise", s), 0, 0.1, 0.2, accuracy=[0, 0.5, 0.8] if s == 1 else far) for s in range(3)]
+    parts = coherence_claims.parts(found(nets), ["mlp"])
+    both = parts["CO1"]["fully-connected net"]
+    assert both.values.to_dict() == {2: pytest.approx(np.log(2))}  # 0 does not fit, 1 still learns noise, 3 has no twin
+    assert both.short == 2
+    again = parts["CO2"]["fully-connected net"]
+    assert again.values.empty and not again.short
+
+
+def test_a_coherence_is_read_under_the_images_own_statistics_where_there_are_batch_norms(put, made_up):
+    e = put(history(), 9, 1, 3, 2, refreshed=0.5)
+    assert (contrast.reading(e), contrast.peak(e), contrast.peak(e, "coherence")) == ("refreshed", 1.5, 3)
+    table = pd.DataFrame(dict(epoch=[0, 1, 2], layer="whole", coherence=[9, 1, 3.0], refreshed=[9, 5, 2.0], peak=False))
+    made_up(history(seed=1), table.to_dict("records"))
+    assert contrast.peak_epoch(history(seed=1)) == 1
+    assert contrast.peak_epoch(history(seed=1), "coherence") == 2
+    made_up(history(seed=2), table.drop(columns="refreshed").to_dict("records"))
+    assert (contrast.reading(history(seed=2)), contrast.peak_epoch(history(seed=2))) == ("coherence", 2)
+
+
+# the source's own statements: it has figures here and no numbers
+
+NOISE = dict(accuracy=[0.1, 0.1, 0.1, 0.3, 0.5, 0.8, 0.99, 1.0, 1.0, 1.0, 1.0])
+SPIKE = (0.02, 0.01, 0.01, 0.03, 0.04, 0.03, 0.01, 0.01, 0.01, 0.01, 0.01)
+
+
+def test_while_noise_is_memorised_there_is_a_spike_over_what_is_before_and_after(put):
+    e = put(history("noise", epochs=10), *SPIKE, **NOISE)
+    before, during, after = coherence_claims.phases(e)
+    assert [list(part.index) for part in (before, during, after)] == [[1, 2], [3, 4, 5], [6, 7, 8, 9, 10]]
+    assert coherence_claims.spike(e) == pytest.approx(np.log([3, 4, 3]).mean())
+    flat = put(history("noise", 1, epochs=10), *[0.01] * 11, **NOISE)
+    assert coherence_claims.spike(flat) == pytest.approx(0)
+    at_once = put(history("noise", 2, epochs=10), *SPIKE, accuracy=[0.1, *[1.0] * 10])
+    assert np.isnan(coherence_claims.spike(at_once))  # no snapshot while it memorises
+    from_the_start = put(history("noise", 3, epochs=10), *SPIKE, accuracy=[0.1, *[0.5] * 5, *[1.0] * 5])
+    assert coherence_claims.spike(from_the_start) == pytest.approx(np.log([1, 1, 3, 4, 3]).mean())
+
+
+def test_the_spike_is_small_beside_a_peak_of_more_than_twice_its_height(put):
+    noise = put(history("noise", epochs=10), *SPIKE, **NOISE)
+    for seed, peak in enumerate((0.08, 0.32)):
+        real = put(history("real", seed, epochs=10), 9, peak, *[0.01] * 9)
+        assert coherence_claims.below(real, noise) == pytest.approx(np.log(peak / 0.08))
+
+
+def test_at_equal_loss_coherences_are_read_off_straight_lines(put, made_up):
+    real, noise = history("real", epochs=2), history("noise", epochs=2)
+    for e, losses, values in ((real, (2.5, 1.0), (0.4, 0.4)), (noise, (2.0, 0.1), (0.1, 0.1))):
+        put(e, 9, *values)
+        rows = [dict(epoch=t, train_loss=loss, train_accuracy=1.0) for t, loss in enumerate((9, *losses))]
+        made_up(e.snapshots.net, rows)
+    assert coherence_claims.at_equal_loss(real, noise) == pytest.approx(np.log(4))
+    made_up(noise.snapshots.net, [dict(epoch=t, train_loss=0.01, train_accuracy=1.0) for t in range(3)])
+    assert np.isnan(coherence_claims.at_equal_loss(real, noise))
+
+
+def like_the_source(put):
+    """Figures 1.1, 2.1, 2.2 and 2.4 in words: real images peak early and highest and fall off, noise is memorised late
+    with a small spike, also after trained weights; the transformer learns only some of it.
+    """
+    some = [0.1, 0.1, 0.2, 0.4, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]
+    learnt = [0.1, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0, 1.0, 1.0, 1.0, 1.0]
+    nets = []
+    for seed, model in ((seed, model) for seed in range(10, 15) for model in ("resnet50", "vit")):
+        scale = 1 + 0.01 * (seed - 10)
+        start = np.stack([np.zeros((2, 500)), np.ones((2, 500))])
+        real = [0.01, 0.3, 0.2 * scale, 0.1, 0.05, 0.02, 0.01, 0.006, 0.005, 0.005 / scale, 0.004 / scale]
+        nets.append(put(history("real", seed, model, epochs=10), *real, accuracy=learnt, magnitudes=start))
+        noise = [value * scale for value in SPIKE]
+        accuracy = some if model == "vit" else NOISE["accuracy"]
+        for kind in ("noise", "again")[: 1 + (model != "vit")]:
+            near = start * (1 + 0.05 * scale)
+            nets.append(put(history(kind, seed, model, epochs=10), *noise, accuracy=accuracy, magnitudes=near))
+    return nets
+
+
+def test_what_the_source_says_of_its_own_nets_is_reproduced_by_every_part_that_it_asks_for(put):
+    nets = like_the_source(put)
+    parts = coherence_claims.parts(found(nets, "paper"), ["resnet50", "vit", "mlp"])
+    told = regime.judged(page(nets, "paper"), found(nets, "paper"), parts, coherence_claims.CLAIMS, on="")
+    theirs = told[told.by == "source"].set_index("label")
+    early = [label for label in theirs.index if label.startswith(("CO5", "CO6"))]  # all nets alike: no spread
+    assert set(theirs.verdict.drop(early)) == {"reproduced"}
+    assert set(theirs.verdict[early]) == {"open"}
+    assert (theirs["mean"][early] > 0).all()
 
 
 def test_verdicts_come_claim_by_claim_with_their_units(put):
-    arms = [(kind, seed, 2 + seed if kind == "real" else 1) for seed in range(3) for kind in ("real", "noise")]
+    arms = [(kind, 10 + seed, 2 + seed if kind == "real" else 1) for seed in range(5) for kind in ("real", "noise")]
     nets = [put(history(kind, seed, epochs=1), 0, value) for kind, seed, value in arms]
-    verdicts = coherence.judged(page(nets), found(nets), "resnet50_cifar")
-    assert verdicts.claim.unique().tolist() == ["CO1", "CO2", "CO3", "CO4", "CO5", "CO6"]
+    verdicts = coherence_claims.verdicts(page(nets), found(nets), "resnet50_cifar")
+    assert verdicts.claim.unique().tolist() == list(coherence_claims.CLAIMS)
     ours = verdicts[verdicts.part == "fully-connected net"].set_index("claim")
     assert set(ours.unit) == {"log ratio"}
     assert ours.verdict.to_dict() == {"CO1": "holds", "CO2": "not run", "CO4": "fails"}
     assert set(verdicts.overall) == {"not run"}, "our own net decides nothing"
+
+
+def test_nets_from_before_the_amendment_and_fewer_than_were_fixed_decide_nothing(put):
+    nets = [put(history(kind, s), 0, 1 + s * (kind == "real")) for s in (0, 1, 2, 10, 11) for kind in ("real", "noise")]
+    rows = coherence_claims.verdicts(page(nets), found(nets), "resnet50_cifar")
+    row = rows[rows.label == "CO1  fully-connected net"].iloc[0]
+    assert (row.verdict, row.n, row.reason) == ("open", 2, "fewer than three nets")
+    assert row.counted == [False] * 3 + [True] * 2
 
 
 def test_a_figure_has_every_epoch_of_either_record_and_the_level_of_what_was_differentiated(put):
@@ -146,6 +276,7 @@ def test_a_figure_has_every_epoch_of_either_record_and_the_level_of_what_was_dif
     table = coherence.by_epoch(found([e]), "mlp")
     assert table.epoch.tolist() == [0, 1, 2] and table.coherence.tolist() == [0.5, 0.2, 0.1]
     assert table.test_accuracy.tolist() == [0, 0.25, 0.5] and set(table.arm) == {"real images"}
+    assert table.running.tolist() == table.coherence.tolist()
     told = coherence.about(page([e]), found([e]), "mlp")
     size = len(e.snapshots.net.split("train"))
     assert size < 5000 and told["floor"] == {"coherence": 1 / size}  # the set is smaller than the sample
@@ -183,13 +314,11 @@ def test_what_the_source_leaves_open_has_a_row_each(put):
     ]
     table = coherence.choices(page(nets))
     assert table.choice.tolist() == ["standardised pixels", "pixels in [0, 1]", *coherence.STATISTICS]
-    assert table["peak on real images"].tolist() == ["0.2", "0.8", "0.4", "0.2"]
-    assert table["peak on Gaussian images"].tolist() == ["0.1", "not run", "0.2", "0.1"]
-    ratios = coherence.statistics(page(nets))
-    assert ratios.columns.tolist() == ["ResNet50 (small stem), log ratios", "CO1"] and ratios.CO1.tolist() == [
-        "+0.69",
-        "+0.69",
-    ]
+    assert table["peak on real images"].tolist() == ["0.2", "0.8", "0.2", "0.4"]
+    assert table["peak on Gaussian images"].tolist() == ["0.1", "not run", "0.1", "0.2"]
+    readings = coherence_claims.readings(page(nets))
+    assert readings.CO1.tolist() == ["+0.69", "+0.69"]
+    assert readings.CO2.tolist() == ["not run", "not run"]
 
 
 def test_the_larger_run_that_has_a_net_is_shown_and_origins_are_told_apart(put):
@@ -217,10 +346,8 @@ def test_which_is_ahead_with_pixels_from_0_to_1_is_said_by_the_interval(put, fac
     nets += [put(history("real", s, scale="unit"), 0, factor) for s, factor in enumerate(factors)]
     nets += [put(history("noise", s, scale="unit"), 0, 1) for s in range(len(factors))]
     unit = np.exp(np.mean(np.log(factors)))
-    assert (
-        coherence_words.sentences(page(nets))["choices_read"]
-        == coherence_words.SCALE[side].format(standardised=1, unit=unit) + " "
-    )
+    said = coherence_words.SCALE[side].format(standardised=1, unit=unit)
+    assert told(nets)["choices_read"].startswith(said)
 
 
 def test_every_side_has_its_sentence():
@@ -228,41 +355,45 @@ def test_every_side_has_its_sentence():
     assert sides == set(coherence_words.SCALE)
 
 
+def told(nets):
+    return coherence_words.sentences(page(nets), coherence_claims.verdicts(page(nets), found(nets), "resnet50_cifar"))
+
+
 def test_sentences_have_the_numbers_of_the_records(put):
-    peaks = dict(real=0.4, noise=0.1, again=0.2)
+    peaks = dict(real=0.4, noise=0.1)
     nets = [put(history(kind, seed), 9, 0.01, peak, 0.01, 0.01) for seed in range(2) for kind, peak in peaks.items()]
     nets += [
-        put(history(kind, model="resnet50_cifar"), 9, 0.3, 0.1, 0.1, 0.1, refreshed=2) for kind in ("real", "noise")
+        put(history(kind, model="resnet50_cifar"), 9, 0.3, 0.1, 0.1, 0.1, refreshed=0.5) for kind in ("real", "noise")
     ]
-    told = coherence_words.sentences(page(nets))
-    begin = "Peak coherence on real images over that on Gaussian ones: "
-    both = "1.0 times on a ResNet50 (small stem) (digits, 1 net), 4.0 times on a fully-connected net (digits, 2 nets)"
-    assert told["answer_co1"] == begin + both
-    assert told["answer_co2"].endswith(
-        " on real images from fresh ones: 0.50 on a fully-connected net (digits, 2 nets)"
+    said = told(nets)
+    assert said["mlp_read"] == (
+        "On the fully-connected net, coherence peaks at 0.4 on real images (epoch 2) and at 0.1 on Gaussian ones "
+        "(epoch 2); in the last epoch it gets 100 % and 100 % of them right."
     )
-    assert told["answer_co6"].endswith(" real images comes after 0.25 of them on a ResNet50 (1 net)")
-    assert told["mlp_read"] == (
-        "On the fully-connected net, coherence peaks at 0.4 on real images (epoch 2) and at 0.1 on Gaussian ones, "
-        "of which it gets 100 % right in the end."
+    assert said["vit_read"] == "The ViT has not been run at this size."
+    assert said["choices_read"] == " Running statistics move ResNet50's peak by a factor of 2.00."
+    assert said["regime_read"].startswith(
+        "ResNet50 (small stem): of 1 net 1 fits its real images; 1 memorises the noise, and 0 more"
     )
-    assert told["vit_read"] == "The ViT has not been run at this size."
-    assert told["choices_read"] == " The images' own statistics move ResNet50's peak by a factor of 2.00."
 
 
 def test_the_likeness_of_weights_is_told_as_measured(put):
-    parts = {"all weights": [0.15, 0.05], "median layer": [-0.25]}
-    told = coherence_words._magnitudes(parts)
-    assert told.endswith("the start: 0.15 (all weights) and 0.50 (median layer); the claim needs less than 0.25.")
+    rows = pd.DataFrame(dict(claim="CO3", part=["all weights", "median layer"], n=3, mean=[0.1, -0.25]))
+    said = coherence_words._magnitudes(rows)
+    assert said.endswith("the start: 0.15 (all weights) and 0.50 (median layer); the claim needs less than 0.25.")
+
+
+def test_the_answer_s_numbers_are_those_of_the_verdicts():
+    rows = pd.DataFrame(dict(claim="CO1", part=["ViT", "ResNet50"], n=[5, 3], mean=np.log([4.0, 2.0])))
+    assert coherence_words.numbers(rows) == dict(vit="4.0", resnet="2.0", nets="5")
 
 
 def test_without_any_net_sentences_say_so(store_folder):
-    told = coherence_words.sentences(page([]))
-    assert told["answer_co1"] == told["answer_co2"] == "Not run yet"
-    assert told["magnitudes_read"] == "Not run at this size yet."
-    assert told["answer_co6"] == "Whether it peaks early is not known at this size yet"
-    assert told["choices_read"].strip() == ""
-    reads = {told[f"{name}_read"] for name in ("main", "vit", "mlp")}
+    said = told([])
+    assert said["magnitudes_read"] == "No net got there at this size yet."
+    assert said["regime_read"] == "Nothing has been run at this size yet."
+    assert said["choices_read"].strip() == ""
+    reads = {said[f"{name}_read"] for name in ("main", "vit", "mlp")}
     assert reads == {f"The {name} has not been run at this size." for name in NAMES}
 
 

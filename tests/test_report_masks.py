@@ -187,22 +187,23 @@ def test_a_width_counts_with_three_seeds_of_both():
 
 def test_a_seed_has_one_number_its_mean_over_the_complete_widths(table):
     pair = ("magnitude", "dense")
-    assert masks.per_seed(table, pair) == pytest.approx([10.5, 11, 11.5])
-    assert masks.per_seed(table, pair, widest=True) == pytest.approx([11.5, 12, 12.5])
-    assert masks.per_seed(table, pair, widths=[4, 32]) == pytest.approx([9.5, 10, 10.5])
-    assert masks.per_seed(table, pair, "gap") == pytest.approx([-15, -15, -15])
-    assert masks.per_seed(table, ("magnitude", "taylor")) == masks.per_seed(table, pair, widths=[]) == []
+    assert masks.per_seed(table, pair).tolist() == pytest.approx([10.5, 11, 11.5])
+    assert masks.per_seed(table, pair, widest=True).tolist() == pytest.approx([11.5, 12, 12.5])
+    assert masks.per_seed(table, pair, widths=[4, 32]).tolist() == pytest.approx([9.5, 10, 10.5])
+    assert masks.per_seed(table, pair, "gap").tolist() == pytest.approx([-15, -15, -15])
+    assert masks.per_seed(table, ("magnitude", "taylor")).empty and masks.per_seed(table, pair, widths=[]).empty
+    assert masks.per_seed(table, pair).index.tolist() == [0, 1, 2]
 
 
 def test_a_width_that_is_not_complete_moves_no_mean():
     table = ended(plan(), lambda e, width: None if (width, e.seed) == (16, 2) else level(e, width))
-    assert masks.per_seed(table, ("magnitude", "dense"), widest=True) == pytest.approx([10.5, 11, 11.5])
+    assert masks.per_seed(table, ("magnitude", "dense"), widest=True).tolist() == pytest.approx([10.5, 11, 11.5])
 
 
 def test_a_plan_of_one_seed_asks_for_one():
     table = ended([net(4), child(4)], lambda e, width: (53 if isinstance(e, MaskedTraining) else 50, 10))
     assert masks.complete(table, ("magnitude", "dense")) == [4]
-    assert masks.per_seed(table, ("magnitude", "dense")) == pytest.approx([3])
+    assert masks.per_seed(table, ("magnitude", "dense")).tolist() == pytest.approx([3])
 
 
 def test_a_step_of_the_ladder_is_the_first_mask_minus_the_second(table):
@@ -316,10 +317,10 @@ def test_ranked_together_the_layer_with_larger_weights_keeps_more():
 
 
 def test_what_random_masks_gain_per_doubling_is_a_slope_over_three_widths(table):
-    assert sparse.slopes(table, ("random", "magnitude")) == pytest.approx([2, 2, 2])
-    assert sparse.slopes(table, ("magnitude", "random")) == pytest.approx([-2, -2, -2])
+    assert sparse.slopes(table, ("random", "magnitude")).tolist() == pytest.approx([2, 2, 2])
+    assert sparse.slopes(table, ("magnitude", "random")).tolist() == pytest.approx([-2, -2, -2])
     two = table[table.width < 16]
-    assert sparse.slopes(two, ("random", "magnitude")) == sparse.wider(two, ("random", "magnitude")) == []
+    assert sparse.slopes(two, ("random", "magnitude")).empty and sparse.wider(two, ("random", "magnitude")).empty
 
 
 def test_a_seed_that_lacks_a_width_has_no_slope():
@@ -327,27 +328,27 @@ def test_a_seed_that_lacks_a_width_has_no_slope():
     planned = [e for w in WIDTHS for s in seeds for e in (net(w, s), child(w, s), child(w, s, "random"))]
     table = ended(planned, lambda e, width: None if e == child(16, 3) else (50, 10))
     assert masks.complete(table, ("random", "magnitude")) == list(WIDTHS)
-    assert sparse.slopes(table, ("random", "magnitude")) == pytest.approx([0, 0, 0], abs=1e-9)
-    assert sparse.slopes(table, ("random", "dense")) == pytest.approx([0] * 4, abs=1e-9)
+    assert sparse.slopes(table, ("random", "magnitude")).tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    assert sparse.slopes(table, ("random", "dense")).tolist() == pytest.approx([0] * 4, abs=1e-9)
 
 
 def test_how_much_more_width_a_mask_needs_is_counted_in_doublings():
     planned = [e for w in WIDTHS for s in SEEDS for e in (net(w, s), child(w, s), child(w, s, "random"))]
     scores = {"dense": (50, 50, 50), "magnitude": (80, 80, 80), "random": (0, 0, 100)}
     table = ended(planned, lambda e, width: (scores[masks.described(e)["criterion"]][WIDTHS.index(width)], 10))
-    assert sparse.wider(table, ("random", "magnitude")) == pytest.approx([1.99] * 3)
-    assert sparse.wider(table, ("magnitude", "random")) == pytest.approx([-1.99] * 3)
+    assert sparse.wider(table, ("random", "magnitude")).tolist() == pytest.approx([1.99] * 3)
+    assert sparse.wider(table, ("magnitude", "random")).tolist() == pytest.approx([-1.99] * 3)
 
 
 def test_the_parts_of_catching_up_stand_in_three_units(table):
     parts = sparse.catching(table)
     for m in ("magnitude", "diff"):
-        assert parts[f"random over {m}, per doubling"] == pytest.approx([2] * 3)
+        assert parts[f"random over {m}, per doubling"].tolist() == pytest.approx([2] * 3)
         assert len(parts[f"random needs more width than {m}, doublings"]) == 3
-    assert parts["random over magnitude, widest"] == pytest.approx([-15.5, -16, -16.5])
-    assert parts["random over diff, widest"] == pytest.approx([-12] * 3)
+    assert parts["random over magnitude, widest"].tolist() == pytest.approx([-15.5, -16, -16.5])
+    assert parts["random over diff, widest"].tolist() == pytest.approx([-12] * 3)
     none = sparse.catching(table, "ERK")
-    assert none["random over magnitude, widest"] == none["random over diff, widest"] == []
+    assert none["random over magnitude, widest"].empty and none["random over diff, widest"].empty
 
 
 def test_the_parts_of_the_gap_are_signed_as_the_claim_says(table):
@@ -362,19 +363,18 @@ def test_narrow_is_the_lower_half_of_the_planned_widths():
     widths = (4, 8, 16, 32)
     planned = [e for w in widths for s in SEEDS for e in (net(w, s), child(w, s), child(w, s, "diff"))]
     table = ended(planned, lambda e, width: (50, 10 + width * (masks.described(e)["mask"] == "magnitude")))
-    assert sparse.gaps(table)["magnitude over diff, narrow"] == pytest.approx([6] * 3)  # of 4 and 8
+    assert sparse.gaps(table)["magnitude over diff, narrow"].tolist() == pytest.approx([6] * 3)  # of 4 and 8
 
 
 def test_verdicts_have_every_part_with_its_unit(table, made_up):
     put(made_up, net(4), 50)
     found = sparse.verdicts(page(), table)
-    assert found.groupby("claim").size().to_dict() == dict(PW1=3, PW2=6, PW3=1, PW4=6)
+    assert found.groupby("claim").size().to_dict() == dict(PW1=3, PW2=6, PW3=1, PW4=6, PW5=3)
     units = found[found.claim == "PW2"].groupby("unit", sort=False).size().to_dict()
     assert units == {"points per doubling": 2, "points": 2, "doublings": 2} and set(
         found[found.claim != "PW2"].unit
     ) == {"points"}
-    words = found.set_index("part").verdict
-    assert words["magnitude over dense"] == words["magnitude over diff"] == "holds"
+    assert set(found.verdict) == {"not in reach"}  # at 70 % the dense nets do not fit
     local = sparse.verdicts(page(), table, "local")
     assert local.part.tolist()[:3] == ["magnitude over dense", "diff over dense", "random over dense"]
     assert set(sparse.verdicts(page(), table, "ERK").query("claim == 'PW3'").verdict) == {"not run"}

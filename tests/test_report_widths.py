@@ -147,19 +147,13 @@ def test_the_loss_over_all_widths_is_read_off_a_line_of_seeds_whose_nets_all_fit
 def test_that_the_gap_levels_off_is_out_of_reach_of_nets_narrower_than_the_source_s(nets):
     judged = widths.judged(page(nets), widths.whole(nets), NOTHING)
     rows = judged[judged.claim == "WI2"].set_index("part")
-    assert rows.verdict.tolist() == ["not in reach", "open"]  # all nets gave one number
-    assert rows.reason.tolist() == ["3 of 3 nets did not get there", "all nets gave one number"]
+    assert rows.verdict.tolist() == ["not in reach"] * 2  # a climb alone is not half of a levelling off
+    assert set(rows.overall) == {"not in reach"}
+    assert rows.reason.tolist() == ["3 of 3 nets did not get there"] * 2
     wide = widths.whole(nets).assign(width=lambda table: 16 * table.width)
     rows = widths.judged(page(nets), wide, NOTHING).query("claim == 'WI2'")
-    assert rows.n.tolist() == [3, 3]
-    assert rows.verdict.iloc[0] == "holds"
-
-
-def test_a_claim_that_was_added_later_is_not_decided_by_nets_that_were_there_before(nets):
-    row = widths.judged(page(nets), widths.whole(nets), NOTHING).query("claim == 'WI7'").iloc[0]
-    assert (row.verdict, row.n) == ("not run", 0)
-    assert row.reason == "no net was trained since the part was amended"
-    assert len(row["values"]) == 3
+    assert rows.n.tolist() == [0, 0]
+    assert rows["values"].map(len).tolist() == [3, 3]
 
 
 def test_deep_nets_stand_over_the_widest_of_their_own_seed(nets, put):

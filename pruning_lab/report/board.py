@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims, strips
+from .numbers import amount
 from .verdicts import FEWEST, OPEN
 
 if TYPE_CHECKING:
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 KEY = (
     "Dots are nets, hollow where they do not count; the bar is the 95 % interval over nets (90 % where both sides have "
-    "a margin), the line zero, dashed a margin. Right of zero is as claimed; rows differ in scale. Holds and fails "
-    "stand for reproduced and not reproduced away from the source's own nets and data. Our questions decide nothing."
+    "a margin), the line zero, dashed a margin. Right of zero is as claimed; rows differ in scale. "
+    "A ratio is written as a change in per cent or as so many times: plus, or more than once, is as claimed. "
+    "Holds and fails stand for reproduced and not reproduced away from the source's own nets and data. "
+    "Our questions decide nothing."
 )
 HEAD = ("part", "nets", "measured", "n", "came out")
 
@@ -80,8 +83,7 @@ def _amended(claim: claims.Claim) -> str:
 def _part(row: dict[str, Any], hours: float | None) -> str:
     """One part: a row."""
     name = row["part"] + (" (our question)" if row["by"] == "ours" else "")
-    ends = f" ({row['low']:+.2f} to {row['high']:+.2f})" if np.isfinite(row["low"]) else ""
-    mean = f"{row['mean']:+.2f} {row['unit']}{ends}" if row["n"] else "none"
+    mean = amount(row["mean"], row["low"], row["high"], row["unit"]) if row["n"] else "none"
     cells = [escape(name), strips.of_nets(row), escape(mean), str(row["n"]), escape(came_out(row, hours))]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,6 @@ from . import verdicts
 from .contrast import (
     ARMS,
     NAMES,
-    PARTS,
     first,
     geometric,
     histories,
@@ -26,27 +23,19 @@ from .contrast import (
     last,
     peak,
     peak_epoch,
+    reading,
     resnets,
     rowed,
     stacked,
     whole,
 )
 from .evidence import Evidence
-from .numbers import spelled, spoken
 from .page import Page
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
-MEASURES = {
-    "coherence": "coherence",
-    "train_accuracy": "accuracy, training images",
-    "test_accuracy": "accuracy, test images",
-    "train_loss": "loss, training images",
-    "test_loss": "loss, test images",
-}
-COMPARED = {"CO1": "noise", "CO2": "again"}  # the arm that the real one is compared with
-STATISTICS = {"running statistics": "coherence", "the images' own statistics": "refreshed"}  # of batch norms -> column
-Measure = Callable[[GradientHistory], float]
-Parts = Mapping[str, Mapping[str, Sequence[float]]]  # claim -> part -> one number a net
+MEASURES = {"coherence": "coherence", "train_accuracy": "accuracy, training images"}
+RESNET = MEASURES | {"running": "coherence, running statistics", "test_accuracy": "accuracy, test images"}
+STATISTICS = {"the images' own statistics": "refreshed", "running statistics": "coherence"}  # of batch norms -> column
 
 
 def fans() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -80,8 +69,9 @@ def by_epoch(found: Evidence, model: str) -> pd.DataFrame:
 
 
 def _curves(e: GradientHistory) -> pd.DataFrame:
-    trained = run(e.snapshots.net).table[["epoch", *(column for column in MEASURES if column != "coherence")]]
-    return whole(e)[["epoch", "coherence"]].merge(trained, how="outer", on="epoch")
+    trained = run(e.snapshots.net).table[["epoch", "train_accuracy", "test_accuracy"]]
+    alpha = whole(e).assign(running=whole(e).coherence, coherence=whole(e)[reading(e)])
+    return alpha[["epoch", "coherence", "running"]].merge(trained, how="outer", on="epoch")
 
 
 def about(page: Page, found: Evidence, model: str) -> dict[str, object]:
@@ -114,78 +104,10 @@ def _shift(e: GradientHistory) -> pd.DataFrame:
     return pd.DataFrame({"weights below, %": place.round(2), "shift": end - start})
 
 
-def compare(found: Evidence, model: str, above: str, below: str, measure: Measure = peak, **choice: str) -> list[float]:
-    """The log of the ratio of a measure in two arms, one a net that is in both."""
+def compare(found: Evidence, model: str, above: str, below: str, **choice: str) -> list[float]:
+    """The log of the ratio of peaks in two arms, one a net that is in both, whether or not it got far."""
     high, low = histories(found, model, above, **choice), histories(found, model, below, **choice)
-    return [float(np.log(measure(high[seed]) / measure(low[seed]))) for seed in high if seed in low]
-
-
-def at_the_end(found: Evidence, model: str) -> list[float]:
-    """The log of Gaussian over real in the last tenth of the epochs that both arms have, one a net."""
-    nets = [e for kind in ("real", "noise") for e in histories(found, model, kind).values()]
-    common = min((e.snapshots.net.recipe.epochs for e in nets), default=None)
-    return compare(found, model, "noise", "real", lambda e: last(e, common))
-
-
-def early(e: GradientHistory) -> float:
-    """How much before half of the way to 99 % of the final training accuracy the peak comes, in units of that way."""
-    trained = run(e.snapshots.net).table
-    learnt = trained.epoch[trained.train_accuracy >= 0.99 * trained.train_accuracy.iloc[-1]].min()
-    return 0.5 - peak_epoch(e) / learnt
-
-
-def likeness(real: GradientHistory, noise: GradientHistory) -> tuple[float, float]:
-    """Distance of trained magnitudes, real to noise, over real to its start: of all weights, of the median layer."""
-    (start, trained), other = run(real).arrays["magnitudes"], run(noise).arrays["magnitudes"][1]
-    ratios = np.abs(trained - other).mean(axis=1) / np.abs(trained - start).mean(axis=1)
-    return ratios[0], np.median(ratios[1:])
-
-
-def alike(found: Evidence, model: str) -> dict[str, list[float]]:
-    """How far both likenesses are below a quarter, one a net."""
-    real, noise = histories(found, model, "real"), histories(found, model, "noise")
-    pairs = [likeness(real[seed], noise[seed]) for seed in real if seed in noise]
-    return {name: [0.25 - pair[k] for pair in pairs] for k, name in enumerate(("all weights", "median layer"))}
-
-
-def memorised(found: Evidence, model: str) -> list[float]:
-    """Final training accuracy on Gaussian images in per cent, one a net."""
-    return [100 * run(e.snapshots.net).table.train_accuracy.iloc[-1] for e in histories(found, model, "noise").values()]
-
-
-def ratios(found: Evidence, models: Sequence[str]) -> Parts:
-    """Parts of the claims that compare coherences. No transformer goes on from trained weights."""
-    again = [model for model in models if model != "vit"]
-    return {
-        "CO1": {PARTS[model]: compare(found, model, "real", "noise") for model in models},
-        "CO2": {PARTS[model]: compare(found, model, "real", "again") for model in again},
-        "CO4": {PARTS[model]: at_the_end(found, model) for model in models},
-    }
-
-
-def others(found: Evidence, resnet: str) -> Parts:
-    """Parts of the other claims, on this kind of ResNet50 and the ViT. CO5 needs a training of full length."""
-    memory = {model: memorised(found, model) if found.profile == "paper" else [] for model in (resnet, "vit")}
-    early_ = {model: [early(e) for e in histories(found, model, "real").values()] for model in memory}
-    return {
-        "CO3": {f"ResNet50, {name}": values for name, values in alike(found, resnet).items()},
-        "CO5": {
-            "ResNet50, above 99 %": [value - 99 for value in memory[resnet]],
-            "ViT, below 90 %": [90 - value for value in memory["vit"]],
-        },
-        "CO6": {PARTS[model]: values for model, values in early_.items()},
-    }
-
-
-def judged(page: Page, found: Evidence, resnet: str) -> pd.DataFrame:
-    """The verdicts on a run, claim by claim, on this kind of ResNet50, the ViT and, as a part of ours, the MLP."""
-    parts, on = ratios(found, [resnet, "vit", "mlp"]) | others(found, resnet), found.apart(SIZES)
-    return pd.concat([page.judge(id, parts[id], found, on=on) for id in sorted(parts)])
-
-
-def measured(row: Any, digits: int = 2, unit: str = "") -> str:
-    """Mean and interval of a verdict's row, as its kind of claim has the interval; "not run" without any net."""
-    return spelled(row.mean, row.low, row.high, digits, unit) if row.n else "not run"
+    return [float(np.log(peak(high[seed]) / peak(low[seed]))) for seed in high if seed in low]
 
 
 def scaled(values: Sequence[float]) -> str:
@@ -204,20 +126,8 @@ def choices(page: Page) -> pd.DataFrame:
     return pd.DataFrame(rows + [_choice(page, resnet, words, column) for words, column in STATISTICS.items()])
 
 
-def _choice(page: Page, model: str, words: str, column: str = "coherence", **scale: str) -> dict[str, object]:
+def _choice(page: Page, model: str, words: str, column: str | None = None, **scale: str) -> dict[str, object]:
     found = home(page, model)
     nets = {kind: histories(found, model, kind, **scale).values() for kind in ("real", "noise")}
     peaks = {f"peak on {ARMS[kind]}": scaled([peak(e, column) for e in es]) for kind, es in nets.items()}
     return {"net": NAMES[model], "data": found.data(model), "choice": words} | peaks | {"nets": len(nets["real"])}
-
-
-def statistics(page: Page) -> pd.DataFrame:
-    """Log ratios of ResNet50 under both statistics of its batch norms; a claim that was not run has no column."""
-    model, rows = resnets(page)[0], []
-    found = home(page, model)
-    for words, column in STATISTICS.items():
-        measure = partial(peak, column=column)
-        logs = {id: compare(found, model, "real", other, measure) for id, other in COMPARED.items()}
-        told = {id: spoken(values, 2) for id, values in logs.items() if values}
-        rows.append({f"{NAMES[model]}, log ratios": words} | told)
-    return pd.DataFrame(rows)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
 import numpy as np
+import pandas as pd
 
-from .coherence import alike, compare, memorised, others
-from .contrast import NAMES, deep, geometric, histories, home, origin, peak, peak_epoch, resnets
+from .coherence import compare
+from .contrast import NAMES, geometric, histories, home, origin, peak, peak_epoch, resnets
 from .evidence import Evidence
-from .numbers import counted, side
+from .numbers import side
 from .page import Page
+from .regime import accuracy, reached
 
 FACTORS = (
     "Real over Gaussian is a factor of {standardised:.1f} with standardised pixels "
@@ -24,20 +24,28 @@ SCALE = {  # side of the interval of the log ratio with pixels in [0, 1] -> what
 }
 
 
-def sentences(page: Page) -> dict[str, str]:
-    """What the page says, by the names that its prose has for it."""
+def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
+    """What the page says, by the names that its prose has for it; judged: the verdicts of its claims."""
     kinds = resnets(page)
     return dict(
-        answer_co1=_factors(page, (*kinds, "vit", "mlp")),
-        answer_co2=_factors_again(page, (*kinds, "mlp")),
-        answer_co6=_early(others(deep(page), kinds[0])["CO6"]),
         main_read=read(page, kinds[0]),
         vit_read=read(page, "vit"),
         mlp_read=read(page, "mlp"),
-        magnitudes_read=_magnitudes(alike(home(page, kinds[0]), kinds[0])),
-        choices_read=f"{_pixels(home(page, 'mlp'))} {_own_statistics(page, kinds[0])}",
+        regime_read=reached(page),
+        magnitudes_read=_magnitudes(judged),
+        choices_read=f"{_pixels(home(page, 'mlp'))} {_running_statistics(page, kinds[0])}",
         origin=origin(page),
     )
+
+
+def numbers(judged: pd.DataFrame) -> dict[str, str]:
+    """What the answer's sentences ask for: factors between peaks, how many nets decide, why a part is open."""
+    rows = {name: judged[(judged.claim == "CO1") & (judged.part == part)].iloc[0] for name, part in ANSWERED.items()}
+    factors = {name: f"{np.exp(row['mean']):.1f}" for name, row in rows.items()}
+    return factors | dict(nets=str(max(row.n for row in rows.values())))
+
+
+ANSWERED = {"vit": "ViT", "resnet": "ResNet50"}
 
 
 def read(page: Page, model: str) -> str:
@@ -47,44 +55,19 @@ def read(page: Page, model: str) -> str:
     if not real or not noise:
         return f"The {NAMES[model]} has not been run at this size."
     peaks = [f"{geometric(map(peak, nets)):.3g}" for nets in (real, noise)]
-    when = np.mean([peak_epoch(e) for e in real])
+    when = [f"{np.mean([peak_epoch(e) for e in nets]):.0f}" for nets in (real, noise)]
+    ends = [f"{100 * np.mean([accuracy(e).iloc[-1] for e in nets]):.0f}" for nets in (real, noise)]
     return (
-        f"On the {NAMES[model]}, coherence peaks at {peaks[0]} on real images (epoch {when:.0f}) and at {peaks[1]} on "
-        f"Gaussian ones, of which it gets {np.mean(memorised(found, model)):.0f} % right in the end."
+        f"On the {NAMES[model]}, coherence peaks at {peaks[0]} on real images (epoch {when[0]}) and at {peaks[1]} on "
+        f"Gaussian ones (epoch {when[1]}); in the last epoch it gets {ends[0]} % and {ends[1]} % of them right."
     )
 
 
-def _factors(page: Page, models: Iterable[str]) -> str:
-    pieces = [f"{factor:.1f} times on a {place}" for factor, place in _ratios(page, models, "noise")]
-    return f"Peak coherence on real images over that on Gaussian ones: {', '.join(pieces)}" if pieces else "Not run yet"
-
-
-def _factors_again(page: Page, models: Iterable[str]) -> str:
-    pieces = [f"{1 / factor:.2f} on a {place}" for factor, place in _ratios(page, models, "again")]
-    begin = "Peak coherence on noise from trained weights, over that on real images from fresh ones"
-    return f"{begin}: {', '.join(pieces)}" if pieces else "Not run yet"
-
-
-def _ratios(page: Page, models: Iterable[str], kind: str) -> Iterator[tuple[float, str]]:
-    """Of each model that was run in both: the factor of peaks, real over another arm; net, data and number of nets."""
-    for model in models:
-        found = home(page, model)
-        if logs := compare(found, model, "real", kind):
-            nets = counted(len(histories(found, model, "real")), "net")
-            yield float(np.exp(np.mean(logs))), f"{NAMES[model]} ({found.data(model)}, {nets})"
-
-
-def _early(parts: Mapping[str, Sequence[float]]) -> str:
-    begin = "Counted in the epochs to 99 % of the final accuracy, the peak on real images comes after"
-    ran = [(0.5 - np.mean(values), name, counted(len(values), "net")) for name, values in parts.items() if values]
-    pieces = [f"{share:.2f} of them on a {name} ({nets})" for share, name, nets in ran]
-    return f"{begin} {', '.join(pieces)}" if pieces else "Whether it peaks early is not known at this size yet"
-
-
-def _magnitudes(parts: Mapping[str, Sequence[float]]) -> str:
+def _magnitudes(judged: pd.DataFrame) -> str:
+    rows = judged[(judged.claim == "CO3") & (judged.n > 0)]
     begin = "The distance between the two trained distributions, over that between the real one and the start"
-    pieces = " and ".join(f"{0.25 - np.mean(values):.2f} ({name})" for name, values in parts.items() if values)
-    return f"{begin}: {pieces}; the claim needs less than 0.25." if pieces else "Not run at this size yet."
+    pieces = " and ".join(f"{0.25 - row.mean:.2f} ({row.part})" for row in rows.itertuples())
+    return f"{begin}: {pieces}; the claim needs less than 0.25." if pieces else "No net got there at this size yet."
 
 
 def _pixels(found: Evidence) -> str:
@@ -93,7 +76,7 @@ def _pixels(found: Evidence) -> str:
     return SCALE[word].format(**{scale: np.exp(np.mean(values)) for scale, values in logs.items() if values})
 
 
-def _own_statistics(page: Page, model: str) -> str:
+def _running_statistics(page: Page, model: str) -> str:
     nets = histories(home(page, model), model, "real").values()
-    moved = geometric(peak(e, "refreshed") / peak(e) for e in nets)
-    return f"The images' own statistics move ResNet50's peak by a factor of {moved:.2f}." if nets else ""
+    moved = geometric(peak(e, "coherence") / peak(e) for e in nets)
+    return f"Running statistics move ResNet50's peak by a factor of {moved:.2f}." if nets else ""

@@ -61,27 +61,37 @@ def whole(e: GradientHistory) -> pd.DataFrame:
     return table[table.layer == "whole"]
 
 
-def peak(e: GradientHistory, column: str = "coherence") -> float:
+def reading(e: GradientHistory) -> str:
+    """The column of coherence that decides: of a net with batch norms the one under these images' own statistics."""
+    return "refreshed" if "refreshed" in run(e).table else "coherence"
+
+
+def coherent(e: GradientHistory, column: str | None = None) -> pd.Series:
+    """Coherence of the whole net by epoch, epoch 0 left out, by the reading that decides or by another."""
+    alpha = whole(e).set_index("epoch")[column or reading(e)]
+    return alpha[alpha.index > 0]
+
+
+def peak(e: GradientHistory, column: str | None = None) -> float:
     """The highest coherence after epoch 0."""
-    table = whole(e)
-    return table[table.epoch > 0][column].max()
+    return float(coherent(e, column).max())
 
 
-def peak_epoch(e: GradientHistory) -> int:
+def peak_epoch(e: GradientHistory, column: str | None = None) -> int:
     """The epoch where it is highest."""
-    return whole(e).query("peak").epoch.iloc[0]
+    return int(coherent(e, column).idxmax())
 
 
 def first(e: GradientHistory) -> float:
     """Mean coherence over the first tenth of the epochs, epoch 0 left out; at least over one."""
-    table = whole(e)
-    return table[(table.epoch > 0) & (table.epoch <= max(1, e.snapshots.net.recipe.epochs // 10))].coherence.mean()
+    alpha = coherent(e)
+    return float(alpha[alpha.index <= max(1, e.snapshots.net.recipe.epochs // 10)].mean())
 
 
-def last(e: GradientHistory, epochs: int | None = None) -> float:
+def last(e: GradientHistory, epochs: int | None = None, column: str | None = None) -> float:
     """Mean coherence over the last tenth of so many epochs, or of all."""
-    table, end = whole(e), epochs or e.snapshots.net.recipe.epochs
-    return table[(table.epoch > 0.9 * end) & (table.epoch <= end)].coherence.mean()
+    alpha, end = coherent(e, column), epochs or e.snapshots.net.recipe.epochs
+    return float(alpha[(alpha.index > 0.9 * end) & (alpha.index <= end)].mean())
 
 
 def geometric(values: Iterable[float]) -> float:

@@ -14,7 +14,7 @@ from ..experiments import GradientHistory
 from ..records.store import run
 from ..widgets import Explorer
 from . import contrast
-from .contrast import NAMES, geometric, histories, home, peak_epoch, rowed, stacked, whole
+from .contrast import NAMES, coherent, geometric, histories, home, peak_epoch, rowed, stacked, whole
 from .evidence import Evidence
 from .page import Page
 
@@ -70,8 +70,7 @@ def vote(inputs: np.ndarray, targets: np.ndarray, weight: float) -> float:
 
 def marks(e: GradientHistory) -> dict[str, int]:
     """The epochs, after epoch 0, where the coherence of the whole net is highest and where it is lowest."""
-    table = whole(e).query("epoch > 0")
-    return {"the peak": peak_epoch(e), "the low": table.epoch[table.coherence.idxmin()]}
+    return {"the peak": peak_epoch(e), "the low": int(coherent(e).idxmin())}
 
 
 def layers(e: GradientHistory, mark: str = "the peak") -> pd.DataFrame:
@@ -82,7 +81,8 @@ def layers(e: GradientHistory, mark: str = "the peak") -> pd.DataFrame:
 
 def peaks(nets: Iterable[GradientHistory]) -> pd.DataFrame:
     """The row of all layers together at the peak, one a net."""
-    return pd.concat([whole(e).query("peak") for e in nets]).drop(columns="layer").astype(float)
+    rows = [whole(e)[whole(e).epoch == peak_epoch(e)] for e in nets]
+    return pd.concat(rows).drop(columns="layer").astype(float)
 
 
 def by_layer(found: Evidence, model: str) -> pd.DataFrame:

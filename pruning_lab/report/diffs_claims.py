@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,18 @@ import pandas as pd
 from ..experiments import GradientHistory
 from ..records.store import run
 from .coherence import SIZES
-from .contrast import NAMES, PARTS, RESNETS, histories
+from .contrast import PARTS, RESNETS
 from .diffs import ARMS, layers, peaks
 from .evidence import Evidence
 from .page import Page
+from .regime import Measured, Parts, judged, measured
 
-WIDER, WAYS = "log of the spread over the null's", "ratio of ways"
-FACTOR = 1.25  # DI4's margin on the ratio of ways
+CLAIMS = ("DI1", "DI2", "DI3", "DI4", "DI5")
+OFF, TAILS, WIDER = "|mean| / sd", "excess kurtosis", "log of the spread over the null's"
+WAYS, SIZE, BEYOND = "ratio of ways", "rank correlation with |w|", "share of layers beyond a margin"
+CENTRED, NORMAL = 0.1, 1.0  # DI1's margins on |mean| / sd and on the excess kurtosis
+FACTOR, RANK = 1.25, 0.1  # DI4's margins on the ratio of ways and on the rank correlation
+FEW = 0.1  # of the layers: more that are beyond a margin are not few
 Numbers = Callable[[GradientHistory], Mapping[str, float]]
 
 
@@ -28,15 +34,23 @@ def centred(table: pd.DataFrame) -> pd.Series:
 def normality(e: GradientHistory) -> dict[str, float]:
     """DI1 in the median layer at the peak: how far diffs are off centre and normal, in margins; log of their spread."""
     table = layers(e)
-    off, tails = centred(table).median() / 0.1, table["kurtosis"].abs().median()
-    wider = np.log(table.sd.median() * np.sqrt(e.snapshots.images))
-    return {"|mean| / sd": off, "excess kurtosis": tails, WIDER: wider}
+    off, tails = centred(table).median() / CENTRED, table["kurtosis"].abs().median() / NORMAL
+    return {OFF: off, TAILS: tails, WIDER: np.log(table.sd.median() * np.sqrt(e.snapshots.images))}
 
 
 def travels(e: GradientHistory) -> dict[str, float]:
-    """DI4 in the median layer, in margins: how far the ways of both tenths differ, and how |diff| goes with |w|."""
-    log, rho = np.nanmedian(np.abs(run(e).arrays["travel"]), axis=0)
-    return {WAYS: log / np.log(FACTOR), "rank correlation with |w|": rho / 0.1}
+    """DI4: in the median layer, in margins, how far the ways of both tenths differ and how |diff| goes with |w|; and by
+    how much the share of layers that are beyond either margin is below a tenth.
+    """
+    log, rho = (np.abs(run(e).arrays["travel"]) / (np.log(FACTOR), RANK)).T
+    told = np.isfinite(log) | np.isfinite(rho)
+    beyond = ((log > 1) | (rho > 1))[told].mean() if told.any() else np.nan
+    return {WAYS: _median(log), SIZE: _median(rho), BEYOND: FEW - beyond}
+
+
+def _median(values: np.ndarray) -> float:
+    """The median of what is finite; NaN of nothing."""
+    return float(pd.Series(values).median())
 
 
 def widened(e: GradientHistory) -> dict[str, float]:
@@ -49,50 +63,39 @@ def log_ratio(a: pd.DataFrame, b: pd.DataFrame) -> float:
     return float(np.log(a.sd / b.sd).replace([np.inf, -np.inf], np.nan).mean())
 
 
-def agreed(e: GradientHistory) -> float:
-    """Share of weights on which all images agree at the peak, %."""
-    return 100 * peaks([e]).agree.iloc[0]
+def wider(real: GradientHistory, noise: GradientHistory) -> float:
+    """DI3: log ratio of spreads, Gaussian over real, each at its own peak."""
+    return log_ratio(layers(noise), layers(real))
 
 
-def both(found: Evidence, model: str, minus: Callable[[GradientHistory, GradientHistory], float]) -> list[float]:
-    """A number of the net on Gaussian images and the one on real ones, one a seed that is in both arms."""
-    real, noise = (histories(found, model, kind) for kind in ARMS)
-    return [minus(noise[seed], real[seed]) for seed in real if seed in noise]
+def agreed(real: GradientHistory, noise: GradientHistory) -> float:
+    """DI5: share of weights on which all images agree at the peak, Gaussian minus real, in points."""
+    one, other = peaks([noise, real]).agree
+    return 100 * (one - other)
 
 
-def parts(found: Evidence, models: Sequence[str]) -> pd.DataFrame:
-    """Parts of the claims on these models, a row each that was run: claim, part, net, measure, values.
-
-    Values are one number a net; those that are not finite are left out. DI5 is not about ResNet50.
-    """
-    wider = {model: both(found, model, lambda a, b: log_ratio(layers(a), layers(b))) for model in models}
-    spikes = {model: both(found, model, lambda a, b: agreed(a) - agreed(b)) for model in models if model not in RESNETS}
-    rows = [
-        *_by_arm("DI1", found, models, ARMS, normality),
-        *_by_arm("DI2", found, models, ARMS, widened),
-        *(_part("DI3", model, values) for model, values in wider.items()),
-        *_by_arm("DI4", found, models, ["real"], travels),
-        *(_part("DI5", model, values) for model, values in spikes.items()),
-    ]
-    return pd.DataFrame(rows, columns=["claim", "part", "net", "measure", "values"])
+def parts(found: Evidence, models: Sequence[str]) -> Parts:
+    """Parts of the claims on these models. DI5 is not about ResNet50."""
+    named, both = {PARTS[model]: model for model in models}, tuple(ARMS)
+    return {
+        "DI1": dict(_by_arm(found, named, both, (OFF, TAILS, WIDER), normality)),
+        "DI2": dict(_by_arm(found, named, both, ("peak over low",), widened)),
+        "DI3": {name: measured(found, model, both, wider) for name, model in named.items()},
+        "DI4": dict(_by_arm(found, named, ("real",), (WAYS, SIZE, BEYOND), travels)),
+        "DI5": {n: measured(found, model, both, agreed) for n, model in named.items() if model not in RESNETS},
+    }
 
 
-def _by_arm(id: str, found: Evidence, models: Sequence[str], kinds: Iterable[str], measure: Numbers) -> Iterator[dict]:
-    for model, kind in ((model, kind) for model in models for kind in kinds):
-        numbers = [measure(e) for e in histories(found, model, kind).values()]
-        for name in numbers[0] if numbers else []:
-            yield _part(id, model, [n[name] for n in numbers], name, f"{PARTS[model]}, {ARMS[kind]}: {name}")
+def _by_arm(
+    found: Evidence, named: Mapping[str, str], kinds: Sequence[str], measures: Sequence[str], numbers: Numbers
+) -> Iterator[tuple[str, Measured]]:
+    def one(measure: str, e: GradientHistory) -> float:
+        return numbers(e)[measure]
+
+    for (name, model), kind, measure in ((n, k, m) for n in named.items() for k in kinds for m in measures):
+        yield f"{name}, {ARMS[kind]}: {measure}", measured(found, model, (kind,), partial(one, measure))
 
 
-def _part(id: str, model: str, values: list[float], measure: str = "", part: str = "") -> dict[str, object]:
-    finite = [value for value in values if np.isfinite(value)]
-    return dict(claim=id, part=part or PARTS[model], net=NAMES[model], measure=measure, values=finite)
-
-
-def judged(page: Page, found: Evidence, tested: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts on the `parts` of a run, claim by claim."""
-    values, on = (
-        {id: rows.set_index("part")["values"].to_dict() for id, rows in tested.groupby("claim")},
-        found.apart(SIZES),
-    )
-    return pd.concat([page.judge(id, values.get(id, {}), found, on=on) for id in ("DI1", "DI2", "DI3", "DI4", "DI5")])
+def verdicts(page: Page, found: Evidence, resnet: str) -> pd.DataFrame:
+    """The verdicts on a run, claim by claim, on this kind of ResNet50, the ViT and, as parts of ours, the MLP."""
+    return judged(page, found, parts(found, [resnet, "vit", "mlp"]), CLAIMS, found.apart(SIZES))

@@ -8,34 +8,32 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from . import contrast, verdicts
+from . import contrast
 from .contrast import NAMES, histories, home, whole
 from .diffs import ARMS, PLACES, at_ends, by_layer, layers, peaks
-from .diffs_claims import FACTOR, WAYS, WIDER, centred
+from .diffs_claims import FACTOR, WAYS, centred
 from .evidence import Evidence
 from .page import Page
+from .regime import reached
 
+NOBODY = "No net got there at this size yet."
 AGREED = {  # whether DI5 was run, and whether any weight was seen on which all images agree -> what the page says
-    (False, False): "Not run yet",
-    (True, False): "In a {nets} no weight was seen on which all images agree, on noise or on real images",
-    (True, True): "Gaussian images give this many more weights on which all images agree: {pieces}",
+    (False, False): NOBODY,
+    (True, False): "In a {nets} no more weights were seen on which all images agree on noise than on real images.",
+    (True, True): "Gaussian images give this many more weights on which all images agree: {pieces}.",
 }
 
 
-def sentences(page: Page, tested: pd.DataFrame) -> dict[str, str]:
-    """What the page says, by the names of its prose; tested: `parts` of the claims on the source's nets and on ours."""
-    is_ours = tested.net == NAMES["mlp"]
-    theirs, ours = tested[~is_ours], tested[is_ours]
+def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
+    """What the page says, by the names of its prose; judged: the verdicts of its claims."""
     kinds = contrast.resnets(page)
     at = {model: home(page, model) for model in NAMES}
     nets = [e for model in (*kinds, "vit") for kind in ARMS for e in histories(at[model], model, kind).values()]
-    ways, agree = _ways(of_claim("DI4", theirs, ours)), _agree(of_claim("DI5", theirs, ours))
     return dict(
-        answer_di1=_normal(of_claim("DI1", theirs, ours)),
-        answer_di4=ways,
-        answer_di5=agree,
-        travel_read=f"{ways}.",
-        agree_read=f"{agree}.",
+        normal_read=_normal(decided(judged, "DI1")),
+        travel_read=_ways(decided(judged, "DI4")),
+        agree_read=_agree(decided(judged, "DI5")),
+        regime_read=reached(page),
         main_words=f"a {NAMES[kinds[0]]}",
         main_read=read(at[kinds[0]], kinds[0]),
         vit_read=read(at["vit"], "vit"),
@@ -48,10 +46,11 @@ def sentences(page: Page, tested: pd.DataFrame) -> dict[str, str]:
     )
 
 
-def of_claim(id: str, *tables: pd.DataFrame) -> pd.DataFrame:
-    """The parts of a claim that were run, from the first of the tables that has any."""
-    every = [table[(table.claim == id) & (table["values"].map(len) > 0)] for table in tables]
-    return next((rows for rows in every if len(rows)), every[-1])
+def decided(judged: pd.DataFrame, id: str) -> pd.DataFrame:
+    """The rows of a claim that have a net: of the source's parts, else of ours."""
+    rows = judged[(judged.claim == id) & (judged.n > 0)]
+    theirs = rows[rows.by == "source"]
+    return theirs if len(theirs) else rows
 
 
 def read(found: Evidence, model: str) -> str:
@@ -69,29 +68,28 @@ def read(found: Evidence, model: str) -> str:
     return f"The {NAMES[model]}, by layer: {', '.join(pieces)}."
 
 
-def _nets(rows: pd.DataFrame) -> str:
-    return " and a ".join(rows.net.unique())
-
-
 def _normal(rows: pd.DataFrame) -> str:
-    rows = rows[rows.measure != WIDER]
-    found = [verdicts.verdict(values, "same", 1) for values in rows["values"]]
-    inside = sum(verdict.low > -1 and verdict.high < 1 for verdict in found)
-    begin = f"Of {len(rows)} tests whether diffs of a {_nets(rows)} are centred and normal,"
-    return f"{begin} {inside} stay inside their margin" if len(rows) else "Not run yet"
+    rows = rows[rows.kind == "same"]
+    inside = ((rows.low > -1) & (rows.high < 1)).sum()
+    begin = f"Of {len(rows)} tests whether diffs are centred and normal,"
+    return f"{begin} {inside} stay inside their margin." if len(rows) else NOBODY
 
 
 def _ways(rows: pd.DataFrame) -> str:
-    rows = rows[rows.measure == WAYS]
-    pieces = [f"{FACTOR ** np.mean(values):.2f} ({net})" for net, values in zip(rows.net, rows["values"], strict=True)]
+    rows = rows[rows.part.str.endswith(WAYS)]
+    pieces = [f"{FACTOR**row.mean:.2f} ({_net(row.part)})" for row in rows.itertuples()]
     begin = "In the median layer, the ways of the tenth with the highest and of the tenth with the lowest diffs differ"
-    return f"{begin} by a factor of {', '.join(pieces)}" if pieces else "Not run yet"
+    return f"{begin} by a factor of {', '.join(pieces)}." if pieces else NOBODY
 
 
 def _agree(rows: pd.DataFrame) -> str:
-    pieces = [f"{np.mean(values):+.3f} points on a {net}" for net, values in zip(rows.net, rows["values"], strict=True)]
+    pieces = [f"{row.mean:+.3f} points on a {row.part}" for row in rows.itertuples()]
     seen = any(any(values) for values in rows["values"])
-    return AGREED[len(rows) > 0, seen].format(nets=_nets(rows), pieces=", ".join(pieces))
+    return AGREED[len(rows) > 0, seen].format(nets=" and a ".join(rows.part), pieces=", ".join(pieces))
+
+
+def _net(part: str) -> str:
+    return part.partition(",")[0]
 
 
 def _spike(found: Evidence, model: str) -> str:

@@ -145,12 +145,12 @@ def complete(table: pd.DataFrame, pair: Pair) -> list[int]:
 
 def per_seed(
     table: pd.DataFrame, pair: Pair, column: str = "test", widths: Collection[int] | None = None, widest: bool = False
-) -> list[float]:
+) -> pd.Series:
     """One number a seed: its mean difference over the complete widths, or those among `widths`, or the widest alone."""
     differences, whole = against(table, {"pair": pair}, column), complete(table, pair)
     chosen = whole[-1:] if widest else [w for w in whole if widths is None or w in widths]
     each = differences[differences.width.isin(chosen)].groupby("seed").points.agg(["mean", "size"])
-    return each["mean"][each["size"] == len(chosen)].tolist()
+    return each["mean"][each["size"] == len(chosen)].astype(float)
 
 
 def steps(table: pd.DataFrame) -> dict[str, Pair]:

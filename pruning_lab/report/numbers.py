@@ -22,6 +22,27 @@ def spelled(mean: float, low: float, high: float, digits: int = 1, unit: str = "
     return f"{mean:+.{digits}f}" + (f" {unit}" if unit else "") + ends
 
 
+def amount(mean: float, low: float, high: float, unit: str) -> str:
+    """A measured number in its unit with its interval: "+1.20 points (+0.30 to +2.10)"; infinite ends are left out.
+
+    A log ratio is written as what it means: a change in per cent, "+10.0 % per doubling (+8.1 to +12.0)", or where a
+    number lies beyond double or half as a factor, "5.0 times (3.1 to 8.0)".
+    """
+    if not unit.startswith("log ratio"):
+        return spelled(mean, low, high, 2, unit)
+    numbers = [mean, low, high] if np.isfinite([low, high]).all() else [mean]
+    far = max(map(abs, numbers)) > np.log(2) + 1e-12
+    told = [_times(x) if far else f"{100 * np.expm1(x):+.1f}" for x in numbers]
+    ends = f" ({told[1]} to {told[2]})" if len(told) > 1 else ""
+    return f"{told[0]} {'times' if far else '%'}{unit.removeprefix('log ratio')}{ends}"
+
+
+def _times(log: float) -> str:
+    """A factor of its logarithm: one decimal, below a half one figure."""
+    factor = float(np.exp(log))
+    return f"{factor:.1f}" if factor >= 0.5 else f"{factor:.{-int(np.floor(np.log10(factor)))}f}"
+
+
 def side(values: Sequence[float], least: int = 3) -> str:
     """On which side of zero the interval over nets lies: "above", "below", "open" (neither), "few" nets, "none"."""
     if len(values) < least:

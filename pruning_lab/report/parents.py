@@ -1,4 +1,4 @@
-"""Children by the size of their parent: records of masked children -> tidy tables, parts of PP1 to PP3, sentences."""
+"""Children by the size of their parent: records of masked children -> tidy tables, parts of PP1 to PP4, sentences."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..experiments import MaskedTraining
 from ..masks import build, mlp_weights
 from ..records.experiment import Experiment
-from . import curves
+from ..records.store import find
+from . import curves, fitting
 from .evidence import Evidence
+from .fitting import Parts
 from .masks import NOT_RUN, SIZES, SOURCE, described, ends, ran, ranks
 from .numbers import spoken
 from .page import Page
 
+NONE, NOTHING = pd.Series(dtype=float), pd.DataFrame()
+NEEDS, TOPS = "parent, fixed size over a tenth", "fixed size minus a tenth, at the top"
 PAIRS = {
     "magnitude minus diff": ("magnitude", "diff"),
     "magnitude minus random": ("magnitude", "random"),
@@ -25,10 +30,20 @@ Ratios = Mapping[Experiment, float]  # a planned net -> how many times the weigh
 
 
 def stored(found: Evidence, planned: Iterable[Experiment], inputs: int) -> pd.DataFrame:
-    """The stored rows of `masks.ends`, with the weights of parents and dense nets; `inputs`: numbers of an image."""
+    """The stored rows of `masks.ends`, with the weights of parents and dense nets, and `parent_fit`.
+
+    inputs: numbers of an image.
+    """
     table = ran(ends(found, planned))
     weights = table.parent.map(lambda width: mlp_weights(width, inputs))
-    return table.assign(weights=weights, kept=table.kept.astype(float).fillna(weights).astype(int))
+    table = table.assign(weights=weights, kept=table.kept.astype(float).fillna(weights).astype(int))
+    return table.assign(parent_fit=table.experiment.map(parent_fit).astype(float))
+
+
+def parent_fit(e: Experiment) -> float:
+    """Training accuracy [%] of the net that a child was cut from, or of a dense net its own; nan: not stored."""
+    record = find(e.parent if isinstance(e, MaskedTraining) else e)
+    return np.nan if record is None else 100 * record.table.train_accuracy.iloc[-1]
 
 
 def fixed(found: Evidence, planned: Ratios, inputs: int) -> pd.DataFrame:
@@ -83,38 +98,67 @@ def whole(table: pd.DataFrame, mask: str, along: str) -> pd.DataFrame:
     return found if found.shape[1] == table[along].nunique() else pd.DataFrame()
 
 
-def rises(table: pd.DataFrame, mask: str) -> list[float]:
-    """Slope of test accuracy per doubling of the parent, one number a seed; none below three parents."""
-    found = whole(table, mask, "ratio")
-    return curves.slopes(found).tolist() if found.shape[1] > 2 else []
+def rises(table: pd.DataFrame, mask: str) -> pd.Series:
+    """Slope of children's test accuracy per doubling of the parent, one number a seed; none below three parents."""
+    found = whole(table[table.ratio > 1], mask, "ratio")
+    return curves.slopes(found) if found.shape[1] > 2 else NONE
 
 
-def extreme(table: pd.DataFrame, pair: tuple[str, str], ratios: Iterable[float]) -> list[float]:
+def extreme(table: pd.DataFrame, pair: tuple[str, str], ratios: Iterable[float]) -> pd.Series:
     """The difference of two masks, averaged over the two largest ratios of the plan, one number a seed."""
     largest = sorted(set(ratios))[-2:]
     found = against(table, {"pair": pair})
     each = found[found.ratio.isin(largest)].groupby("seed").points.agg(["mean", "size"])
-    return each["mean"][each["size"] == len(largest)].tolist()
+    return each["mean"][each["size"] == len(largest)].astype(float)
 
 
-def larger(table: pd.DataFrame, tenths: pd.DataFrame, mask: str) -> list[float]:
+def shared(table: pd.DataFrame, tenths: pd.DataFrame, mask: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test accuracy of children of fixed size, and of a tenth, by seed and the parent's weights, where both have it."""
+    one, other = (whole(part, mask, "weights") for part in (table[table.ratio > 1], tenths))
+    both = (part.loc[one.index.intersection(other.index)] for part in (one, other))
+    return (NOTHING, NOTHING) if one.empty or other.empty else curves.shared(*both)
+
+
+def larger(table: pd.DataFrame, tenths: pd.DataFrame, mask: str) -> pd.Series:
     """Doublings of the parent's weights, fixed size over a tenth, each to 99 % of its own best; one number a seed."""
-    one, other = (whole(part, mask, "weights") for part in (table, tenths))
-    if one.empty or other.empty:
-        return []
-    one, other = (curves.sufficient(part) for part in curves.shared(one, other))
-    return (one - other).dropna().tolist()
+    one, other = (curves.sufficient(part) for part in shared(table, tenths, mask))
+    return one - other
+
+
+def tops(table: pd.DataFrame, tenths: pd.DataFrame, mask: str) -> pd.Series:
+    """Test accuracy, fixed size minus a tenth, each at the parent of its highest mean over nets; one number a seed."""
+    both = shared(table, tenths, mask)
+    if both[0].empty:
+        return NONE
+    one, other = (part[part.mean().idxmax()] for part in both)
+    return one - other
+
+
+def parts(table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iterable[float]) -> dict[str, Parts]:
+    """One number a net for each part of PP1 to PP4."""
+    return {
+        "PP1": {f"{m}, per doubling of the parent": rises(table, m) for m in SOURCE},
+        "PP2": {f"{name}, largest parents": extreme(table, pair, ratios) for name, pair in PAIRS.items()},
+        "PP3": {f"{m}: {NEEDS}": larger(table, tenths, m) for m in SOURCE},
+        "PP4": {f"{m}: {TOPS}": tops(table, tenths, m) for m in SOURCE},
+    }
+
+
+def fitted(table: pd.DataFrame, along: str) -> pd.DataFrame:
+    """The children that count: of parents of sizes at which most fit, and of seeds whose parents fit at each."""
+    children = table[table.criterion != "dense"]
+    sizes, seeds = fitting.counted(children, along, "parent_fit")
+    return children[children[along].isin(sizes) & children.seed.isin(seeds)]
 
 
 def verdicts(page: Page, table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iterable[float]) -> pd.DataFrame:
-    """The verdicts of PP1 to PP3 on what is shown."""
-    parts = {
-        "PP1": {f"{m}, per doubling of the parent": rises(table, m) for m in SOURCE},
-        "PP2": {f"{name}, largest parents": extreme(table, pair, ratios) for name, pair in PAIRS.items()},
-        "PP3": {f"{m}: parent, fixed size over a tenth": larger(table, tenths, m) for m in SOURCE},
-    }
-    on = page.shown.apart(SIZES, "mlp")
-    return pd.concat([page.judge(id, of, on=on) for id, of in parts.items()])
+    """The verdicts of PP1 to PP4 on what is shown; of parents that fit, and where children of a tenth level off."""
+    on, counted = page.shown.apart(SIZES, "mlp"), (fitted(table, "ratio"), fitted(tenths, "weights"))
+    every, found = parts(table, tenths, ratios), parts(*counted, ratios)
+    rising = [m for m in SOURCE if not fitting.levels_off(shared(*counted, m)[1])]
+    for id, words in (("PP3", NEEDS), ("PP4", TOPS)):
+        found[id] |= {f"{m}: {words}": NONE for m in rising}
+    return pd.concat([page.judge(id, of, short=fitting.short(every[id], of), on=on) for id, of in found.items()])
 
 
 def sentences(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .numbers import amount
+
 WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides
 MOST = 4.0  # half-intervals: what lies further away is drawn there
 
@@ -56,6 +58,7 @@ def distance(row: Mapping[str, Any]) -> float:
     half = (row["high"] - row["low"]) / 2
     bound = max(map(abs, _bounds(row["kind"], row["margin"])), default=0.0)
     side = bound - abs(row["mean"]) if row["kind"] in ("same", "size") else row["mean"] + bound
+    side = abs(side) if row["kind"] == "either" else side
     return float(np.clip(side / half, -MOST, MOST)) if half else float(MOST * np.sign(side))
 
 
@@ -81,8 +84,7 @@ def _dot(value: float, reach: float, counts: bool) -> str:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    ends = f", {row['low']:+.2f} to {row['high']:+.2f}" if np.isfinite(row["high"]) else ""
-    return f"mean {row['mean']:+.2f} {row['unit']}{ends}"
+    return f"mean {amount(row['mean'], row['low'], row['high'], row['unit'])}"
 
 
 def _picture(marks: Iterable[str], told: str) -> str:

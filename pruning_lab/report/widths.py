@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -42,14 +42,16 @@ Parts = dict[str, pd.Series]
 
 
 def by_width(found: Evidence) -> pd.DataFrame:
-    """The fully-connected nets, a row each, by width and seed.
+    """The fully-connected nets, a row each, by width and seed; those on the images of the widest one.
 
     fit, test: accuracy at the end in per cent, fit that of all training images, a running mean over the last epoch.
     gap: their difference in points. test_loss, lowest: the loss at the end, and the lowest of any epoch. peak, when:
     the highest coherence from epoch 1 on, and its epoch. first: mean coherence over the first tenth of the training.
     fc1 to out: the spread of a layer's diffs at the peak over that of coin tossing.
     """
-    rows = [_row(e) for e in found.of(GradientHistory, model=MLP)]
+    nets = found.of(GradientHistory, model=MLP)
+    widest = max(nets, key=lambda e: e.snapshots.net.width, default=None)
+    rows = [_row(e) for e in nets if e.snapshots.net.limit == widest.snapshots.net.limit]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(["width", "seed"])
 
 
@@ -158,11 +160,12 @@ def accuracies(table: pd.DataFrame) -> Parts:
 
 def judged(page: Page, table: pd.DataFrame, deep: Evidence) -> pd.DataFrame:
     """The verdicts of the chapter's claims on `whole`, and on a run that has deep nets beside the widest."""
-    on, level, slopes_of = page.shown.apart(SIZES), "level over the widest third", gaps(table)
-    narrow = len(slopes_of.pop(level)) if table.width.max() < LEVELS else 0
+    on, slopes_of, narrow = page.shown.apart(SIZES), gaps(table), {}
+    if table.width.max() < LEVELS:
+        slopes_of, narrow = {}, {name: len(values) for name, values in slopes_of.items()}
     return pd.concat([
         page.judge("WI1", losses(table), short=dict.fromkeys(LOSSES[::2], len(unfitted(table))), on=on),
-        page.judge("WI2", slopes_of, short={level: narrow}, on=on),
+        page.judge("WI2", slopes_of, short=narrow, on=on),
         page.judge("WI3", peaks(table), on=on),
         page.judge("WI4", spreads(table), on=on),
         page.judge("WI5", deeper(deep), deep, on=deep.apart(SIZES)),
@@ -171,12 +174,20 @@ def judged(page: Page, table: pd.DataFrame, deep: Evidence) -> pd.DataFrame:
 
 
 def over_widest(found: Evidence, model: str) -> pd.Series:
-    """Log of a deep net's peak over that of the widest fully-connected net, one a seed that has both."""
-    table = whole(found)
-    wide = table[table.width == table.width.max()].set_index("seed").peak
-    nets = {e.snapshots.net.seed: run(e).table for e in found.of(GradientHistory, model=model)}
-    tops = {seed: t[(t.layer == "whole") & (t.epoch > 0)].coherence.max() for seed, t in nets.items()}
-    return np.log((pd.Series(tops, dtype=float) / wide).astype(float)).dropna()
+    """Log of a deep net's peak over that of the widest fully-connected net on the same images, one a seed with both."""
+    deep = found.of(GradientHistory, model=model)
+    same = {(e.snapshots.net.limit, e.snapshots.sample) for e in deep}
+    wide = [e for e in found.of(GradientHistory, model=MLP) if (e.snapshots.net.limit, e.snapshots.sample) in same]
+    widest = max((e.snapshots.net.width for e in wide), default=None)
+    wide = [e for e in wide if e.snapshots.net.width == widest]
+    return np.log(_tops(deep) / _tops(wide)).dropna()
+
+
+def _tops(nets: Iterable[GradientHistory]) -> pd.Series:
+    """The highest coherence from epoch 1 on, by seed."""
+    tables = {e.snapshots.net.seed: run(e).table for e in nets}
+    tops = {seed: t[(t.layer == "whole") & (t.epoch > 0)].coherence.max() for seed, t in tables.items()}
+    return pd.Series(tops, dtype=float)
 
 
 def has_deep(found: Evidence) -> bool:
@@ -203,9 +214,9 @@ def sentences(table: pd.DataFrame) -> dict[str, str]:
 
 
 def numbers(table: pd.DataFrame) -> dict[str, str]:
-    """What the answer's sentences ask for: changes per doubling of the width, and of the loss among nets that fit."""
-    logs = slope(table, "peak", log=True), -losses(table)[LOSSES[1]]
-    grown, lost = (np.exp(values.mean()) if len(values) else np.nan for values in logs)
+    """What the answer's sentences ask for: changes per doubling of the width, and of the loss over all widths."""
+    grown, lost = (np.exp(float(np.mean(values))) if len(values) else np.nan
+                   for values in (slope(table, "peak", log=True), over_all(table, "test_loss")))  # fmt: skip
     points = slope(table, "test").mean()
     return dict(peak=f"{100 * abs(grown - 1):.0f}", loss=f"{lost:.1f}", points=f"{abs(points):.1f}")
 
