@@ -294,6 +294,16 @@ def test_a_figure_has_every_epoch_of_either_record_and_the_level_of_what_was_dif
     assert none["floor"]["coherence"] == 1.0 and coherence.by_epoch(found([e]), "vit").empty
 
 
+def test_the_peaks_of_all_nets_stand_side_by_side(put):
+    nets = [put(history(kind, s), 9, 0.1 * (1 + s)) for s in range(2) for kind in ("real", "noise", "again")]
+    table = coherence.highest(page([*nets, put(history(model="vit"), 9, 0.3)]))
+    assert table.groupby(["label", "arm"], sort=False).peak.apply(list).to_dict() == {
+        ("ViT", "real images"): [0.3],
+        **{("fully-connected net", arm): pytest.approx([0.1, 0.2]) for arm in contrast.ARMS.values()},
+    }
+    assert coherence.highest(page([])).empty
+
+
 def test_spans_have_a_row_a_model_and_arm_averaged_as_logarithms(put):
     nets = [
         put(history("real", seed, epochs=3), 9, *values)

@@ -86,6 +86,19 @@ def about(page: Page, found: Evidence, model: str, read: str = "") -> dict[str, 
     return dict(by="arm", log=tuple(levels), floor=levels) | told
 
 
+def highest(page: Page) -> pd.DataFrame:
+    """The peak of every net in every arm, a row a net, `label` its kind; empty if not run."""
+    models = (resnets(page)[0], "vit", "mlp")
+    tables = [
+        stacked(home(page, model), model, ARMS, _highest, by="arm").assign(label=NAMES[model]) for model in models
+    ]
+    return pd.concat([table for table in tables if "seed" in table] or [pd.DataFrame()])
+
+
+def _highest(e: GradientHistory) -> pd.DataFrame:
+    return pd.DataFrame(dict(peak=[peak(e)]))
+
+
 def spans(page: Page) -> pd.DataFrame:
     """The peak, its epoch, and the first and last tenth of the epochs, a row a model and arm that was run."""
     return rowed(page, ARMS, _span)
