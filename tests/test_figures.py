@@ -79,6 +79,12 @@ MEASURES = {"coherence": "coherence", "accuracy": "accuracy of training images"}
 PANELS = {"pairs": "pairs nearer than chance", "spread": "spread of norms"}
 
 
+def peaks():
+    rows = [dict(label=net, arm=arm, seed=s, peak=peak * 10.0**s) for net in ("ViT", "fully-connected net")
+            for arm, peak in (("real images", 0.4), ("Gaussian images", 0.1)) for s in range(3)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def children(seeds=3):
     rows = [
         dict(seed=s, weights=w, kept=w // cut, test=10.0 * s + w / cut)
@@ -124,15 +130,18 @@ def drawn(name):
         "no paths": lambda: figures.paths(
             pd.DataFrame(columns=["epoch", "images", "end", "weight", "way"]), by="images", **SAYS
         ),
+        "dumbbells": lambda: figures.dumbbells(peaks(), by="arm", value="peak", axis="coherence", **SAYS),
+        "no dumbbells": lambda: figures.dumbbells(pd.DataFrame(), by="arm", value="peak", axis="coherence", **SAYS),
         "plane": lambda: plane(children()),
         "no plane": lambda: plane(pd.DataFrame()),
         "turning": lambda: figures.turning([0, 45, 90], np.ones((3, 2, 2)), toy, **SAYS),
     }[name]()
 
 
-EMPTY = ["no parts", "no curves", "no plane", "no differences", "no levels", "no importance", "no histories"]
+EMPTY = ["no parts", "no curves", "no plane", "no differences", "no levels", "no importance", "no histories",
+         "no dumbbells"]  # fmt: skip
 ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "parts", "levels", "importance",
-       "turning", "histories", "single histories", *EMPTY]  # fmt: skip
+       "turning", "histories", "single histories", "dumbbells", *EMPTY]  # fmt: skip
 
 
 def named(figure, start):
@@ -160,6 +169,18 @@ def test_a_figure_carries_title_alt_rows_file_and_command(name):
 def test_axes_say_what_and_in_which_unit(name, x, y):
     layout = drawn(name).layout
     assert x in layout.xaxis.title.text and (y is None or y in layout.yaxis.title.text)
+
+
+def test_a_dumbbell_has_a_bar_from_mean_to_mean_and_a_dot_a_net():
+    figure = drawn("dumbbells")
+    bars = [t for t in figure.data if t.mode == "lines"]
+    assert [bar.name for bar in bars] == ["ViT", "fully-connected net"]
+    assert list(bars[0].x) == pytest.approx([1.0, 4.0])  # means are of logarithms
+    middles = [t for t in figure.data if t.marker.symbol == "diamond"]
+    assert [t.name for t in middles if t.showlegend] == ["real images", "Gaussian images"]
+    assert len(figure.data) == 2 + 2 * 2 * 2
+    assert figure.layout.xaxis.type == "log"
+    assert list(figure.layout.yaxis.categoryarray) == ["fully-connected net", "ViT"]
 
 
 def test_accuracy_goes_from_chance_to_100_percent():

@@ -4,8 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, replace, report
-from pruning_lab.report import claims, coherence, coherence_claims, coherence_words, contrast, evidence, regime
+from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, figures, replace, report
+from pruning_lab.report import (
+    claims,
+    coherence,
+    coherence_claims,
+    coherence_views,
+    coherence_words,
+    contrast,
+    evidence,
+    regime,
+)
 
 REAL = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=64, epochs=4), width=4, limit=100, scale="standardised")
 NAMES = ("fully-connected net", "ViT", "ResNet50 (small stem)")
@@ -279,10 +288,20 @@ def test_a_figure_has_every_epoch_of_either_record_and_the_level_of_what_was_dif
     assert table.running.tolist() == table.coherence.tolist()
     told = coherence.about(page([e]), found([e]), "mlp")
     size = len(e.snapshots.net.split("train"))
-    assert size < 5000 and told["floor"] == {"coherence": 1 / size}  # the set is smaller than the sample
+    assert size < 5000 and told["floor"]["coherence"] == 1 / size  # the set is smaller than the sample
     assert (told["title"], told["file"]) == ("fully-connected net, digits", "mlp-laptop.csv")
     none = coherence.about(page([e]), found([e]), "vit")
-    assert none["floor"] == {"coherence": 1.0} and coherence.by_epoch(found([e]), "vit").empty
+    assert none["floor"]["coherence"] == 1.0 and coherence.by_epoch(found([e]), "vit").empty
+
+
+def test_the_peaks_of_all_nets_stand_side_by_side(put):
+    nets = [put(history(kind, s), 9, 0.1 * (1 + s)) for s in range(2) for kind in ("real", "noise", "again")]
+    table = coherence.highest(page([*nets, put(history(model="vit"), 9, 0.3)]))
+    assert table.groupby(["label", "arm"], sort=False).peak.apply(list).to_dict() == {
+        ("ViT", "real images"): [0.3],
+        **{("fully-connected net", arm): pytest.approx([0.1, 0.2]) for arm in contrast.ARMS.values()},
+    }
+    assert coherence.highest(page([])).empty
 
 
 def test_spans_have_a_row_a_model_and_arm_averaged_as_logarithms(put):
@@ -316,9 +335,69 @@ def test_what_the_source_leaves_open_has_a_row_each(put):
     assert table.choice.tolist() == ["standardised pixels", "pixels in [0, 1]", *coherence.STATISTICS]
     assert table["peak on real images"].tolist() == ["0.2", "0.8", "0.2", "0.4"]
     assert table["peak on Gaussian images"].tolist() == ["0.1", "not run", "0.1", "0.2"]
-    readings = coherence_claims.readings(page(nets))
+    readings = coherence_views.readings(page(nets))
     assert readings.CO1.tolist() == ["+0.69", "+0.69"]
     assert readings.CO2.tolist() == ["not run", "not run"]
+
+
+def test_coherence_by_loss_has_a_column_a_kind_of_net_at_losses_that_the_net_went_through(put, made_up):
+    real, noise = history("real", epochs=2), history("noise", epochs=2)
+    for e, losses, values in ((real, (2.0, 0.3), (0.4, 0.1)), (noise, (2.3, 2.2), (0.1, 0.1))):
+        put(e, 9, *values)
+        rows = [dict(epoch=t, train_loss=loss, train_accuracy=1.0) for t, loss in enumerate((9, *losses))]
+        made_up(e.snapshots.net, rows)
+    table = coherence_views.by_level(page([real, noise]))
+    assert list(table) == ["training loss", "arm", "seed", "ResNet50", "ViT", "fully-connected net"]
+    seen = table[table.arm == "real images"].set_index("training loss")["fully-connected net"]
+    assert seen.index.tolist() == [2.0, 1.7, 1.4, 1.2, 1.0, 0.8, 0.6, 0.4, 0.3]
+    assert (seen[2.0], seen[0.3]) == (pytest.approx(0.4), pytest.approx(0.1))
+    assert seen[1.2] == pytest.approx(np.exp(np.interp(1.2, [0.3, 2.0], np.log([0.1, 0.4]))))
+    assert table[table.arm == "Gaussian images"]["training loss"].tolist() == [2.3]
+    assert table.ViT.isna().all()
+    assert coherence_views.by_level(page([])).empty
+    drawn = figures.panels(table, coherence_views.MODELS, **coherence_views.about_levels(page([real, noise])))
+    assert len(drawn.data) == 2
+
+
+def test_a_net_that_went_through_none_of_the_losses_has_no_line(put, made_up):
+    e = put(history(), 9, 0.1, 0.2)
+    made_up(e.snapshots.net, [dict(epoch=t, train_loss=0.001, train_accuracy=1.0) for t in range(3)])
+    assert coherence_views.by_level(page([e])).empty
+
+
+def test_how_nets_were_trained_is_read_off_the_nets_that_are_shown(put):
+    nets = [put(history("real", epochs=3), 0, 1), put(history("noise", epochs=5), 0, 1)]
+    nets += [put(history("real", model="vit", epochs=3, width=None, limit=None), 0, 1)]
+    rows = contrast.settings(page(nets)).set_index("net")
+    row = rows.loc["fully-connected net"]
+    assert (row["training images"], row.width, row.optimiser, row.rate) == ("100", "4", "adam", 1e-3)
+    assert (row.epochs, row.differentiated, row.data) == ("3 and 5", 64, "digits")
+    assert rows.loc["ViT", ["training images", "width", "epochs"]].tolist() == ["all", "full", "3"]
+    assert contrast.settings(page([])).empty
+
+
+def test_who_does_not_see_a_figure_is_told_what_is_to_be_seen(put):
+    e = put(history(), 0, 1)
+    assert coherence.about(page([e]), found([e]), "mlp", "It rises.")["alt"].endswith("Gaussian images. It rises.")
+    assert coherence.about(page([e]), found([e]), "mlp")["alt"].endswith("Gaussian images.")
+
+
+def test_what_is_told_of_a_claim_is_told_of_the_source_s_nets_where_one_counts():
+    rows = pd.DataFrame(
+        dict(
+            claim="CO7",
+            part=["ResNet50: spike", "ViT: spike", "ViT: other"],
+            by=["source", "ours", "ours"],
+            n=[0, 3, 3],
+        )
+    ).assign(mean=np.log(2))
+    assert regime.decided(rows, "CO7", "spike").part.tolist() == ["ViT: spike"]
+    assert regime.decided(rows.assign(n=3), "CO7", "spike").part.tolist() == ["ResNet50: spike"]
+    assert regime.decided(rows, "CO1").empty
+    begin = "Coherence while noise is memorised, over that before or after"
+    told_of = coherence_words._factors(rows, "CO7", ": spike", begin)
+    assert told_of == f"{begin}: 2.00 times (ViT, 3 nets)."
+    assert coherence_words._factors(rows.assign(n=0), "CO7", ": spike", begin) == regime.NOBODY
 
 
 def test_the_larger_run_that_has_a_net_is_shown_and_origins_are_told_apart(put):
@@ -347,7 +426,7 @@ def test_which_is_ahead_with_pixels_from_0_to_1_is_said_by_the_interval(put, fac
     nets += [put(history("noise", s, scale="unit"), 0, 1) for s in range(len(factors))]
     unit = np.exp(np.mean(np.log(factors)))
     said = coherence_words.SCALE[side].format(standardised=1, unit=unit)
-    assert told(nets)["choices_read"].startswith(said)
+    assert told(nets)["pixels_read"] == said
 
 
 def test_every_side_has_its_sentence():
@@ -371,7 +450,7 @@ def test_sentences_have_the_numbers_of_the_records(put):
         "(epoch 2); in the last epoch it gets 100 % and 100 % of them right."
     )
     assert said["vit_read"] == "The ViT has not been run at this size."
-    assert said["choices_read"] == " Running statistics move ResNet50's peak by a factor of 2.00."
+    assert said["norms_read"] == "Running statistics move ResNet50's peak by a factor of 2.00."
     assert said["regime_read"].startswith(
         "ResNet50 (small stem): of 1 net 1 fits its real images; 1 memorises the noise, and 0 more"
     )
@@ -390,9 +469,9 @@ def test_the_answer_s_numbers_are_those_of_the_verdicts():
 
 def test_without_any_net_sentences_say_so(store_folder):
     said = told([])
-    assert said["magnitudes_read"] == "No net got there at this size yet."
+    assert {said[name] for name in ("magnitudes_read", "spike_read", "again_read")} == {regime.NOBODY}
     assert said["regime_read"] == "Nothing has been run at this size yet."
-    assert said["choices_read"].strip() == ""
+    assert said["pixels_read"] == said["norms_read"] == ""
     reads = {said[f"{name}_read"] for name in ("main", "vit", "mlp")}
     assert reads == {f"The {name} has not been run at this size." for name in NAMES}
 

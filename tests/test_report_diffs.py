@@ -293,7 +293,8 @@ def test_sentences_have_the_numbers_of_the_records(put):
     nets += [put(history("noise", seed), {(2, "whole"): dict(agree=0.01, sd=0.2, dead=0.25)}) for seed in seeds]
     said = told(nets)
     assert said["normal_read"] == "Of 4 tests whether diffs are centred and normal, 3 stay inside their margin."
-    assert said["travel_read"].endswith("differ by a factor of 1.50 (fully-connected net).")
+    assert "differ by a factor of 1.50 (fully-connected net)." in said["travel_read"]
+    assert said["travel_read"].endswith(" Layers beyond either margin: 100 % (fully-connected net).")
     assert said["agree_read"].endswith("agree: +1.000 points on a fully-connected net.")
     assert said["mlp_read"] == (
         "The fully-connected net, by layer: on Gaussian images the spread is 0.8 to 0.8 times that of coin tossing and "
@@ -311,7 +312,7 @@ def test_sentences_have_the_numbers_of_the_records(put):
 
 def test_the_claims_are_told_of_their_own_nets_where_these_were_run(put):
     said = told([put(history(kind, 10, model)) for model in ("mlp", "vit") for kind in ("real", "noise")])
-    assert said["travel_read"].endswith("differ by a factor of 1.00 (ViT).")
+    assert "differ by a factor of 1.00 (ViT)." in said["travel_read"]
     assert said["strict_read"] == "Of 6 layers of all these nets 6 have diffs within both margins of DI1."
 
 
@@ -325,6 +326,41 @@ def test_spread_and_loss_go_together_from_epoch_to_epoch(put):
     assert diffs_words.with_loss(put(history(), rising)) == pytest.approx(-1)
 
 
+def test_spread_and_coherence_go_together_from_layer_to_layer_and_from_epoch_to_epoch(put):
+    spreads = {(2, layer): dict(sd=0.1 * k, coherence=0.02 / k) for k, layer in enumerate(LAYERS, 1)}
+    spreads |= {(t, "whole"): dict(sd=0.1 + value) for t, value in enumerate(COHERENCE)}
+    e = put(history(), spreads)
+    assert diffs_words.across_layers(e) == pytest.approx(-1)
+    assert diffs_words.over_epochs(e) == pytest.approx(1)
+    both = "-1.00 from layer to layer at the peak and +1.00 from epoch to epoch"
+    said = told([e, put(history("noise"), spreads)])["oq5_read"]
+    assert said.endswith(f"in a fully-connected net: on real images {both}, on Gaussian images {both}.")
+
+
+def test_the_answer_s_numbers_are_those_of_the_verdicts():
+    claim, part = ["DI2", "DI4"], [part for _, part in diffs_words.ANSWERED.values()]
+    rows = pd.DataFrame(dict(claim=claim, part=part, n=[5, 4], mean=[math.log(3), 1.0]))
+    assert diffs_words.numbers(rows) == dict(spread="3.0", ways="1.2", nets="5")
+
+
+def test_a_panel_that_is_zero_everywhere_is_not_drawn(put):
+    table = diffs.by_layer(found([put(history(), {(2, "fc1"): dict(dead=0.1)})]), "mlp")
+    assert list(diffs.seen(table, diffs.TRAVEL)) == ["travel", "dead"]
+    assert list(diffs.seen(diffs.by_layer(found([]), "mlp"), diffs.TRAVEL)) == list(diffs.TRAVEL)
+
+
+def test_the_axis_of_histograms_is_as_high_as_most_of_them():
+    rows = [dict(layer=str(k), curve="diffs", diff=x, share=y) for k in range(20) for x, y in ((0, 0.1), (1, 0.05))]
+    rows[0]["share"] = 0.9  # one histogram is a spike
+    assert diffs.top(pd.DataFrame(rows)) == pytest.approx(0.11)
+
+
+def test_who_does_not_see_a_figure_is_told_what_is_to_be_seen(put):
+    e = put(history())
+    told_of = diffs.about(page([e]), found([e]), "mlp", diffs.SPREAD, "diffs", "Wide.")
+    assert told_of["alt"].endswith("Gaussian images. Wide.")
+
+
 def test_the_spike_is_a_part_of_the_last_layer_at_the_peak(put):
     counts = np.zeros((4, 4, 201), np.int32)
     counts[2, 3, [0, 20, 180, 100]] = 1, 1, 2, 6  # diffs of -1, -0.8, 0.8 and 0
@@ -335,7 +371,7 @@ def test_the_spike_is_a_part_of_the_last_layer_at_the_peak(put):
 
 @pytest.mark.parametrize(
     "ran, agree, words",
-    [(0, 0, "No net got there"), (1, 0, "In a ViT no more weights were seen"), (1, 0.01, "Gaussian images give")],
+    [(0, 0, "No net that counts"), (1, 0, "In a ViT no more weights were seen"), (1, 0.01, "Gaussian images give")],
 )
 def test_whether_all_images_agree_on_a_weight_is_said_by_what_was_seen(put, ran, agree, words):
     nets = [put(history(kind, 10, "vit"), agree=agree * (kind == "noise")) for kind in ("real", "noise")] if ran else []
@@ -350,7 +386,7 @@ def test_every_outcome_has_its_sentence():
 
 def test_without_any_net_sentences_say_so(store_folder):
     said = told([])
-    assert said["normal_read"] == said["travel_read"] == said["agree_read"] == "No net got there at this size yet."
+    assert said["normal_read"] == said["travel_read"] == said["agree_read"] == regime.NOBODY
     assert said["strict_read"] == "Not run at this size yet."
     assert said["vit_read"] == "The ViT has not been run at this size."
     assert said["oq4_read"] == f"{said['vit_read']} The fully-connected net has not been run at this size."

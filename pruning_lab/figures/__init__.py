@@ -1,5 +1,6 @@
 """Tidy tables -> plotly figures."""
 
+from .dumbbells import dumbbells
 from .layers import histories
 from .panels import panels, paths
 from .plane import plane
@@ -8,6 +9,6 @@ from .units import importance, turning, unit_curves
 from .verdicts import differences, levels, parts
 
 __all__ = [
-    "COLOURS", "GREY", "SPARE", "colour", "differences", "histories", "importance", "levels",
+    "COLOURS", "GREY", "SPARE", "colour", "differences", "dumbbells", "histories", "importance", "levels",
     "line_name", "panels", "parts", "paths", "plane", "ramp", "summarise", "turning", "unit_curves", "words",
 ]  # fmt: skip

@@ -74,12 +74,29 @@ def _curves(e: GradientHistory) -> pd.DataFrame:
     return alpha[["epoch", "coherence", "running"]].merge(trained, how="outer", on="epoch")
 
 
-def about(page: Page, found: Evidence, model: str) -> dict[str, object]:
-    """How the figure of one model is drawn: dotted, the level of unrelated gradients; its title, alt text and file."""
+def about(page: Page, found: Evidence, model: str, read: str = "") -> dict[str, object]:
+    """How the figure of one model is drawn: dotted, the level of unrelated gradients; its title, alt text and file.
+
+    read: what is to be seen, for who does not see it.
+    """
     floor = next((1 / e.snapshots.images for e in histories(found, model, "real").values()), 1.0)
-    alt = f"{NAMES[model]}: coherence, accuracy and loss by epoch on real and on Gaussian images."
+    alt = f"{NAMES[model]}: coherence and accuracy by epoch on real and on Gaussian images. {read}".strip()
     told = page.about(f"{model}-{found.profile}", title=f"{NAMES[model]}, {found.data(model)}", alt=alt, found=found)
-    return dict(by="arm", log=("coherence",), floor={"coherence": floor}) | told
+    levels = dict.fromkeys(("coherence", "running"), floor)
+    return dict(by="arm", log=tuple(levels), floor=levels) | told
+
+
+def highest(page: Page) -> pd.DataFrame:
+    """The peak of every net in every arm, a row a net, `label` its kind; empty if not run."""
+    models = (resnets(page)[0], "vit", "mlp")
+    tables = [
+        stacked(home(page, model), model, ARMS, _highest, by="arm").assign(label=NAMES[model]) for model in models
+    ]
+    return pd.concat([table for table in tables if "seed" in table] or [pd.DataFrame()])
+
+
+def _highest(e: GradientHistory) -> pd.DataFrame:
+    return pd.DataFrame(dict(peak=[peak(e)]))
 
 
 def spans(page: Page) -> pd.DataFrame:

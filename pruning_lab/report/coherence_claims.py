@@ -10,10 +10,9 @@ import pandas as pd
 
 from ..experiments import GradientHistory
 from ..records.store import run
-from .coherence import SIZES, STATISTICS
-from .contrast import NAMES, PARTS, RESNETS, coherent, histories, home, last, peak, peak_epoch, resnets
+from .coherence import SIZES
+from .contrast import PARTS, RESNETS, coherent, histories, last, peak, peak_epoch
 from .evidence import Evidence
-from .numbers import spoken
 from .page import Page
 from .regime import FITS, LEFT, MEMORISED, Measured, Parts, accuracy, judged, measured
 
@@ -90,14 +89,14 @@ def parts(found: Evidence, models: Sequence[str]) -> Parts:
     named = {PARTS[model]: model for model in models}
     again = {name: model for name, model in named.items() if model != "vit"}
     resnets = {name: model for name, model in named.items() if model in RESNETS}
-    deep = {name: model for name, model in named.items() if model != "mlp"}
+    theirs = {name: model for name, model in named.items() if model != "mlp"}
     return {
         "CO1": {name: measured(found, model, BOTH, higher) for name, model in named.items()},
         "CO2": {name: measured(found, model, ("real", "again"), higher) for name, model in again.items()},
         "CO3": {part: m for name, model in resnets.items() for part, m in alike(found, name, model).items()},
         "CO4": {name: measured(found, model, BOTH, at_the_end) for name, model in named.items()},
-        "CO5": memorised(found, deep),
-        "CO6": {name: measured(found, model, ("real",), early) for name, model in deep.items()},
+        "CO5": memorised(found, theirs),
+        "CO6": {name: measured(found, model, ("real",), early) for name, model in theirs.items()},
         "CO7": {part: m for name, model in named.items() for part, m in memorising(found, name, model).items()},
     }
 
@@ -112,7 +111,7 @@ def alike(found: Evidence, name: str, model: str) -> dict[str, Measured]:
     return {f"{name}, {word}": measured(found, model, BOTH, partial(nearer, k)) for k, word in enumerate(words)}
 
 
-def memorised(found: Evidence, deep: dict[str, str]) -> dict[str, Measured]:
+def memorised(found: Evidence, theirs: dict[str, str]) -> dict[str, Measured]:
     """CO5: how far training accuracy on noise ends above 99 % or below 90 %, in points; only where the length is the
     source's.
     """
@@ -121,7 +120,7 @@ def memorised(found: Evidence, deep: dict[str, str]) -> dict[str, Measured]:
         "ViT": ("ViT, below 90 %", lambda end: 90 - end),
     }
     out = {}
-    for name, model in deep.items():
+    for name, model in theirs.items():
         part, side = sides[name]
         ends = {s: side(100 * accuracy(e).iloc[-1]) for s, e in histories(found, model, "noise").items()}
         full = found.profile == "paper"
@@ -136,24 +135,6 @@ def memorising(found: Evidence, name: str, model: str) -> dict[str, Measured]:
     told = {f"{who}: {SPIKE}": tell(kinds, lambda _, noise: spike(noise)) for who, kinds in arms.items()}
     told |= {f"{who}: {BELOW}": tell(kinds, below) for who, kinds in arms.items()}
     return told | {f"{name}: {EQUAL}": tell(BOTH, at_equal_loss)}
-
-
-def readings(page: Page) -> pd.DataFrame:
-    """What ResNet50 gives under both statistics of its batch norms, claim by claim, of the nets that got there."""
-    model, rows = resnets(page)[0], []
-    found = home(page, model)
-    for words, column in STATISTICS.items():
-        tell = partial(measured, found, model)
-        told = {
-            "CO1": tell(BOTH, partial(higher, column=column)),
-            "CO2": tell(("real", "again"), partial(higher, column=column)),
-            "CO4": tell(BOTH, partial(at_the_end, column=column)),
-            "CO6": tell(("real",), partial(early, column=column)),
-            "CO7, spike": tell(("noise",), partial(spike, column=column), MEMORISED),
-        }
-        spelled = {id: spoken(m.values, 2) for id, m in told.items()}
-        rows.append({f"{NAMES[model]}, as the claims have it": words} | spelled)
-    return pd.DataFrame(rows)
 
 
 def verdicts(page: Page, found: Evidence, resnet: str) -> pd.DataFrame:

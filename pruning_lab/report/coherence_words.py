@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from .coherence import compare
+from .coherence_claims import ALIKE
 from .contrast import NAMES, geometric, histories, home, origin, peak, peak_epoch, resnets
 from .evidence import Evidence
-from .numbers import side
+from .numbers import counted, side
 from .page import Page
-from .regime import accuracy, reached
+from .regime import NOBODY, accuracy, decided, reached
 
 FACTORS = (
     "Real over Gaussian is a factor of {standardised:.1f} with standardised pixels "
@@ -24,6 +25,9 @@ SCALE = {  # side of the interval of the log ratio with pixels in [0, 1] -> what
 }
 
 
+ANSWERED = {"vit": "ViT", "resnet": "ResNet50"}  # number of the answer -> part of CO1
+
+
 def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
     """What the page says, by the names that its prose has for it; judged: the verdicts of its claims."""
     kinds = resnets(page)
@@ -32,8 +36,13 @@ def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
         vit_read=read(page, "vit"),
         mlp_read=read(page, "mlp"),
         regime_read=reached(page),
+        spike_read=_factors(judged, "CO7", ": spike", "Coherence while noise is memorised, over that before or after"),
+        again_read=_factors(
+            judged, "CO2", "", "Peak on real images from fresh weights, over that on noise from theirs"
+        ),
         magnitudes_read=_magnitudes(judged),
-        choices_read=f"{_pixels(home(page, 'mlp'))} {_running_statistics(page, kinds[0])}",
+        pixels_read=_pixels(home(page, "mlp")),
+        norms_read=_running_statistics(page, kinds[0]),
         origin=origin(page),
     )
 
@@ -43,9 +52,6 @@ def numbers(judged: pd.DataFrame) -> dict[str, str]:
     rows = {name: judged[(judged.claim == "CO1") & (judged.part == part)].iloc[0] for name, part in ANSWERED.items()}
     factors = {name: f"{np.exp(row['mean']):.1f}" for name, row in rows.items()}
     return factors | dict(nets=str(max(row.n for row in rows.values())))
-
-
-ANSWERED = {"vit": "ViT", "resnet": "ResNet50"}
 
 
 def read(page: Page, model: str) -> str:
@@ -63,11 +69,21 @@ def read(page: Page, model: str) -> str:
     )
 
 
+def _factors(judged: pd.DataFrame, id: str, end: str, begin: str) -> str:
+    rows = decided(judged, id, end)
+    pieces = [f"{np.exp(row.mean):.2f} times ({_of(row.part)}, {counted(row.n, 'net')})" for row in rows.itertuples()]
+    return f"{begin}: {', '.join(pieces)}." if pieces else NOBODY
+
+
+def _of(part: str) -> str:
+    return part.partition(":")[0]
+
+
 def _magnitudes(judged: pd.DataFrame) -> str:
     rows = judged[(judged.claim == "CO3") & (judged.n > 0)]
     begin = "The distance between the two trained distributions, over that between the real one and the start"
-    pieces = " and ".join(f"{0.25 - row.mean:.2f} ({row.part})" for row in rows.itertuples())
-    return f"{begin}: {pieces}; the claim needs less than 0.25." if pieces else "No net got there at this size yet."
+    pieces = " and ".join(f"{ALIKE - row.mean:.2f} ({row.part})" for row in rows.itertuples())
+    return f"{begin}: {pieces}; the claim needs less than {ALIKE}." if pieces else NOBODY
 
 
 def _pixels(found: Evidence) -> str:

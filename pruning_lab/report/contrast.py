@@ -115,3 +115,18 @@ def rowed(page: Page, kinds: Iterable[str], numbers: Callable[[list[GradientHist
             where = {"net": NAMES[model], "data": found.data(model), "images": ARMS[kind]}
             rows.append(where | numbers(nets) | {"nets": len(nets)})
     return pd.DataFrame(rows)
+
+
+def settings(page: Page) -> pd.DataFrame:
+    """What each kind of net was trained on and how, of the run that the page shows: a row a model; empty: none was."""
+    rows = []
+    for model in NAMES:
+        found = home(page, model)
+        arms = {kind: next(iter(histories(found, model, kind).values()), None) for kind in ARMS}
+        if real := arms["real"]:
+            net, lengths = real.snapshots.net, [e.snapshots.net.recipe.epochs for e in arms.values() if e]
+            row = {"net": NAMES[model], "data": found.data(model), "training images": str(net.limit or "all")}
+            row |= {"width": str(net.width or "full"), "optimiser": net.recipe.optimizer, "rate": net.recipe.lr}
+            row |= {"epochs": " and ".join(map(str, dict.fromkeys(lengths))), "differentiated": real.snapshots.images}
+            rows.append(row)
+    return pd.DataFrame(rows)

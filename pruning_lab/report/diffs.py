@@ -14,7 +14,7 @@ from ..experiments import GradientHistory
 from ..records.store import run
 from ..widgets import Explorer
 from . import contrast
-from .contrast import NAMES, coherent, geometric, histories, home, peak_epoch, rowed, stacked, whole
+from .contrast import NAMES, coherent, geometric, histories, home, peak, peak_epoch, rowed, stacked, whole
 from .evidence import Evidence
 from .page import Page
 
@@ -98,9 +98,19 @@ def _by_layer(e: GradientHistory) -> pd.DataFrame:
     return table.assign(spread=table.sd * np.sqrt(e.snapshots.images), travel=travel, depth=range(1, 1 + len(table)))
 
 
-def about(page: Page, found: Evidence, model: str, measures: Mapping[str, str], part: str) -> dict[str, object]:
-    """How a figure of measures by layer is drawn: its axes, title, alt text and file, named after the first measure."""
-    alt = f"{NAMES[model]}: {', '.join(measures.values())}, by layer, on real and on Gaussian images."
+def seen(table: pd.DataFrame, measures: Mapping[str, str]) -> dict[str, str]:
+    """The measures that are not zero everywhere: an empty panel says nothing. All of them where nothing was run."""
+    return {name: words for name, words in measures.items() if table.empty or table[name].any()}
+
+
+def about(
+    page: Page, found: Evidence, model: str, measures: Mapping[str, str], part: str, read: str = ""
+) -> dict[str, object]:
+    """How a figure of measures by layer is drawn: its axes, title, alt text and file, named after the first measure.
+
+    read: what is to be seen, for who does not see it.
+    """
+    alt = f"{NAMES[model]}: {', '.join(measures.values())}, by layer, on real and on Gaussian images. {read}".strip()
     title, file = f"{NAMES[model]}, {found.data(model)}: {part}", f"{next(iter(measures))}-{model}-{found.profile}"
     axes = dict(by="images", x="depth", said="layer", floor=FLOORS, log=("travel",))
     return axes | page.about(file, title=title, alt=alt, found=found)
@@ -147,8 +157,15 @@ def explorer(page: Page) -> Explorer | None:
     return Explorer(
         tables, ("net", "images", "layer", "epoch"), captions=told, start=where | dict(epoch=marks(e)["the peak"]),
         styles={"diffs": "bar", NULL: "line"}, colours={"diffs": "#0072B2", NULL: "#808080"},
-        title="Diffs of one layer at one epoch", labels=dict(share="share of weights"), name="histograms",
+        title="Diffs of one layer at one epoch", ranges=dict(y=(0, top(tables))), name="histograms",
+        labels=dict(share="share of weights (bars over the top are cut)"),
     )  # fmt: skip
+
+
+def top(tables: pd.DataFrame) -> float:
+    """The height of the axis of shares: few histograms have a higher bar."""
+    places = [name for name in tables if name not in ("curve", "diff", "share")]
+    return 1.1 * float(tables.groupby(places).share.max().quantile(0.9))
 
 
 def _one(found: Evidence, model: str, kind: str) -> GradientHistory | None:
@@ -205,6 +222,6 @@ def agreeing(page: Page) -> pd.DataFrame:
 
 def _agreeing(nets: list[GradientHistory]) -> dict[str, str]:
     means = peaks(nets).mean()
-    means["coherence"] = geometric(peaks(nets).coherence)
+    means["coherence"] = geometric(map(peak, nets))
     means["top"] = np.mean([layers(e).agree.max() for e in nets])
     return {words: form.format(means[column]) for column, (words, form) in AGREEING.items()}

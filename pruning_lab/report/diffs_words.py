@@ -11,16 +11,21 @@ from ..experiments import GradientHistory
 from . import contrast
 from .contrast import NAMES, histories, home, whole
 from .diffs import ARMS, PLACES, at_ends, by_layer, layers, peaks
-from .diffs_claims import FACTOR, WAYS, centred
+from .diffs_claims import BEYOND, CENTRED, FACTOR, FEW, NORMAL, WAYS, centred
 from .evidence import Evidence
 from .page import Page
-from .regime import reached
+from .regime import NOBODY, decided, reached
 
-NOBODY = "No net got there at this size yet."
 AGREED = {  # whether DI5 was run, and whether any weight was seen on which all images agree -> what the page says
     (False, False): NOBODY,
     (True, False): "In a {nets} no more weights were seen on which all images agree on noise than on real images.",
     (True, True): "Gaussian images give this many more weights on which all images agree: {pieces}.",
+}
+
+
+ANSWERED = {  # number of the answer -> claim and part
+    "spread": ("DI2", "ViT, real images: peak over low"),
+    "ways": ("DI4", f"ViT, real images: {WAYS}"),
 }
 
 
@@ -31,7 +36,7 @@ def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
     nets = [e for model in (*kinds, "vit") for kind in ARMS for e in histories(at[model], model, kind).values()]
     return dict(
         normal_read=_normal(decided(judged, "DI1")),
-        travel_read=_ways(decided(judged, "DI4")),
+        travel_read=_ways(decided(judged, "DI4", WAYS)) + _beyond(decided(judged, "DI4", BEYOND)),
         agree_read=_agree(decided(judged, "DI5")),
         regime_read=reached(page),
         main_words=f"a {NAMES[kinds[0]]}",
@@ -41,16 +46,17 @@ def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
         histogram_words=f"Nets: {len(histories(at['vit'], 'vit', 'real'))} on each kind of images.",
         spikes_read=" ".join(_spike(at[model], model) for model in ("vit", "mlp")),
         oq4_read=" ".join(_with_loss(at[model], model) for model in ("vit", "mlp")),
+        oq5_read=" ".join(_with_coherence(at[model], model) for model in ("vit", "mlp")),
         strict_read=_strict(nets),
         origin=contrast.origin(page),
     )
 
 
-def decided(judged: pd.DataFrame, id: str) -> pd.DataFrame:
-    """The rows of a claim that have a net: of the source's parts, else of ours."""
-    rows = judged[(judged.claim == id) & (judged.n > 0)]
-    theirs = rows[rows.by == "source"]
-    return theirs if len(theirs) else rows
+def numbers(judged: pd.DataFrame) -> dict[str, str]:
+    """What the answer's sentences ask for: how much wider at the peak, how far ways differ, how many nets decide."""
+    rows = {name: judged[(judged.claim == id) & (judged.part == part)].iloc[0] for name, (id, part) in ANSWERED.items()}
+    spread, ways = np.exp(rows["spread"]["mean"]), FACTOR ** rows["ways"]["mean"]
+    return dict(spread=f"{spread:.1f}", ways=f"{ways:.1f}", nets=str(max(row.n for row in rows.values())))
 
 
 def read(found: Evidence, model: str) -> str:
@@ -76,10 +82,14 @@ def _normal(rows: pd.DataFrame) -> str:
 
 
 def _ways(rows: pd.DataFrame) -> str:
-    rows = rows[rows.part.str.endswith(WAYS)]
     pieces = [f"{FACTOR**row.mean:.2f} ({_net(row.part)})" for row in rows.itertuples()]
     begin = "In the median layer, the ways of the tenth with the highest and of the tenth with the lowest diffs differ"
     return f"{begin} by a factor of {', '.join(pieces)}." if pieces else NOBODY
+
+
+def _beyond(rows: pd.DataFrame) -> str:
+    pieces = [f"{100 * (FEW - row.mean):.0f} % ({_net(row.part)})" for row in rows.itertuples()]
+    return f" Layers beyond either margin: {', '.join(pieces)}." if pieces else ""
 
 
 def _agree(rows: pd.DataFrame) -> str:
@@ -119,6 +129,28 @@ def _with_loss(found: Evidence, model: str) -> str:
     )
 
 
+def _with_coherence(found: Evidence, model: str) -> str:
+    nets = {name: histories(found, model, kind).values() for kind, name in ARMS.items()}
+    if not all(nets.values()):
+        return f"The {NAMES[model]} has not been run at this size."
+    pieces = [
+        f"on {name} {np.mean([across_layers(e) for e in es]):+.2f} from layer to layer at the peak and "
+        f"{np.mean([over_epochs(e) for e in es]):+.2f} from epoch to epoch"
+        for name, es in nets.items()
+    ]
+    return f"Rank correlation of coherence and spread in a {NAMES[model]}: {', '.join(pieces)}."
+
+
+def across_layers(e: GradientHistory) -> float:
+    """Rank correlation of a layer's coherence and its spread of diffs, at the peak."""
+    return layers(e)[["coherence", "sd"]].corr("spearman").iloc[0, 1]
+
+
+def over_epochs(e: GradientHistory) -> float:
+    """Rank correlation of the whole net's coherence and its spread from epoch to epoch, epoch 0 left out."""
+    return whole(e).query("epoch > 0")[["coherence", "sd"]].corr("spearman").iloc[0, 1]
+
+
 def with_loss(e: GradientHistory) -> float:
     """Rank correlation of the whole net's spread and its loss from epoch to epoch, epoch 0 left out."""
     return whole(e).query("epoch > 0")[["sd", "loss"]].corr("spearman").iloc[0, 1]
@@ -126,6 +158,6 @@ def with_loss(e: GradientHistory) -> float:
 
 def _strict(nets: Sequence[GradientHistory]) -> str:
     tables = [layers(e) for e in nets]
-    inside = sum(int(((centred(table) < 0.1) & (table["kurtosis"].abs() < 1)).sum()) for table in tables)
+    inside = sum(int(((centred(table) < CENTRED) & (table["kurtosis"].abs() < NORMAL)).sum()) for table in tables)
     begin = f"Of {sum(map(len, tables))} layers of all these nets"
     return f"{begin} {inside} have diffs within both margins of DI1." if tables else "Not run at this size yet."

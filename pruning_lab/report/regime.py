@@ -21,6 +21,9 @@ RISE, LAST = 0.02, 0.2  # at a plateau training accuracy rises by less than this
 Needs = Mapping[str, Callable[[GradientHistory], bool]]  # arm -> whether a net of it got there
 
 
+NOBODY = "No net that counts has been run at this size yet."
+
+
 @dataclass(frozen=True)
 class Measured:
     """One number a net that got there, by its seed; `short`: how many did not."""
@@ -86,6 +89,13 @@ def judged(page: Page, found: Evidence, parts: Parts, ids: Iterable[str], on: st
     return pd.concat(tables)
 
 
+def decided(judged: pd.DataFrame, id: str, end: str = "") -> pd.DataFrame:
+    """The rows of a claim, of parts whose names end so, that have a net that counts: the source's, else ours."""
+    rows = judged[(judged.claim == id) & (judged.n > 0) & judged.part.str.endswith(end)]
+    theirs = rows[rows.by == "source"]
+    return theirs if len(theirs) else rows
+
+
 def reached(page: Page) -> str:
     """How many nets of each kind got where the claims speak, a sentence a kind."""
     told = []
@@ -94,8 +104,9 @@ def reached(page: Page) -> str:
         real, noise = (list(histories(found, model, kind).values()) for kind in ("real", "noise"))
         if real and noise:
             fitted, kept, level = sum(map(fits, real)), sum(map(fits, noise)), sum(map(settled, noise))
+            name = NAMES[model][0].upper() + NAMES[model][1:]
             told.append(
-                f"{NAMES[model]}: of {counted(len(real), 'net')} {fitted} {_do(fitted, 'fit', 'its', 'their')} real "
+                f"{name}: of {counted(len(real), 'net')} {fitted} {_do(fitted, 'fit', 'its', 'their')} real "
                 f"images; {kept} {_do(kept, 'memorise')} the noise, and {level - kept} more {_do(level - kept, 'end')} "
                 "at a plateau."
             )
