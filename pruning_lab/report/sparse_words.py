@@ -38,7 +38,8 @@ def sentences(
         missing=page.shown.few(),
         ends_read=ended(table),
         fit_read=fit(table),
-        emptied_read=masks.emptied(ran(tenths(table))) or "No mask leaves a layer without weights.",
+        emptied_read=masks.emptied(ran(tenths(table[table.rung.isin(["", "worst"])])))
+        or "No mask leaves a layer without weights.",
         paired_read=f"Averaged over widths: {over}.",
         layers_read=shared(where[where["mask"].isin(names)]),
         ladder_read=climbed(masks.ladder(table)),
