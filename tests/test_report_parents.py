@@ -155,6 +155,16 @@ def test_the_plane_has_dense_nets_and_children_by_magnitude(made_up):
     assert found.criterion.tolist() == ["dense", "magnitude"] and found.kept.tolist() == [WEIGHTS, 150]
 
 
+def test_no_dot_of_the_plane_lies_on_an_axis():
+    rows = pd.DataFrame(dict(seed=0, weights=[1_000, 1_000_000], kept=[1_000, 100_000], test=[50.0, 60.0]))
+    figure = figures.plane(
+        rows, x="weights", y="kept", value="test", labels=dict(weights="w", kept="k", test="t"),
+        **page().about("plane", title="Plane", alt="A plane."))  # fmt: skip
+    low, high = figure.layout.xaxis.range
+    assert low < 3 - 0.05 and high > 6 + 0.05
+    assert figure.layout.yaxis.range[0] < 3 - 0.05 and figure.layout.yaxis.range[1] > 5 + 0.05
+
+
 def test_the_best_child_and_the_best_dense_net_are_means_over_nets():
     rows = [(1000, 1000, 60), (1000, 1000, 62), (9000, 9000, 50), (9000, 900, 70), (9000, 900, 60), (9000, 4500, 66)]
     plane = pd.DataFrame(rows, columns=["weights", "kept", "test"])
