@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from pruning_lab import report
-from pruning_lab.report import claims, evidence, fitting, parents, sparse
+from pruning_lab.report import claims, evidence, fitting, parents, parents_words, sparse, sparse_words
+from pruning_lab.running import chapters
 
 MASKS = ("magnitude", "diff", "random")
 SEEDS = tuple(range(10, 18))  # eight nets that were trained after the amendment
@@ -199,3 +200,56 @@ def test_the_source_s_tables_contradict_that_the_worst_weights_do_hardly_worse()
         for scope in ("global_10", "local_10"):
             scores = evidence.reference(table)[scope]
             assert f"{100 * (scores['magnitude_best'] - scores['magnitude_worst']):.1f}" in note
+
+
+# the answers
+
+
+def sentences(chapter):
+    """The table of answers of a chapter."""
+    names = {}
+    for cell in chapters.read(chapters.chapter(chapter))["cells"]:
+        if "".join(cell["source"]).startswith("ANSWER = {"):
+            exec("".join(cell["source"]), names)
+    return names["ANSWER"]
+
+
+def turned(scores, mask, by):
+    """The same scores with those of one mask moved."""
+    return scores | {mask: tuple(value + by for value in scores[mask])}
+
+
+@pytest.mark.parametrize(
+    "change, fits, said",
+    [
+        (0, 99.5, "Yes, in 8 nets: keeping the largest tenth of a wide net beats a dense net of equal size by 9.7 "
+                  "points. A random tenth beats it by 6.8. Large weights beat weights on which images agree."),
+        (-30, 99.5, "No, in 8 nets: keeping the largest tenth of a wide net loses to a dense net of equal size by 20.3 "
+                    "points. A random tenth beats it by 6.8. Weights on which images agree beat large weights."),
+        (-9.75, 99.5, "Open: 8 nets do not decide whether the largest tenth of a wide net beats a dense net of equal "
+                      "size. A random tenth beats it by 6.8. Weights on which images agree beat large weights."),
+        (0, 90.0, "No verdict yet: it takes dense nets that fit their training images."),
+    ],
+)  # fmt: skip
+def test_the_answer_on_pruning_by_width_says_what_the_verdicts_do(change, fits, said):
+    rows = sparse.verdicts(page(), told(turned(TOLD, "magnitude", change), fit=lambda width, seed: fits))
+    assert report.answer(sentences("06"), rows, **sparse_words.numbers(rows)) == said
+
+
+@pytest.mark.parametrize(
+    "fits, said",
+    [
+        (99.5, "Yes, in 8 nets: where the largest weights stay, each doubling of the parent adds 1.3 points. Where "
+               "weights stay on which images agree, it adds 1.3. Where nearly all is cut, random masks fall behind."),
+        (90.0, "No verdict yet: it takes parents that fit their training images."),
+    ],
+)  # fmt: skip
+def test_the_answer_on_larger_parents_says_what_the_verdicts_do(fits, said):
+    rows = judged(*series(fit=fits))
+    assert report.answer(sentences("07"), rows, **parents_words.numbers(rows)) == said
+
+
+def test_where_nothing_was_run_the_answer_still_has_words():
+    rows = sparse.verdicts(page(), told()[:0])
+    assert sparse_words.numbers(rows)["nets"] == "0 nets"
+    assert report.answer(sentences("06"), rows, **sparse_words.numbers(rows)).startswith("No verdict yet")

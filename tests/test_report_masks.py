@@ -8,7 +8,7 @@ import pytest
 
 from pruning_lab import InferenceSpeed, MaskedTraining, Recipe, Train, figures, find, report
 from pruning_lab.masks import scaled_width
-from pruning_lab.report import evidence, kept, masks, sparse
+from pruning_lab.report import evidence, kept, masks, sparse, sparse_words
 
 RECIPE = Recipe("adam", lr=0.001, batch=128, epochs=2)
 WIDTHS, SEEDS, CRITERIA = (4, 8, 16), (0, 1, 2), ("magnitude", "diff", "random")
@@ -235,7 +235,7 @@ def test_the_ladder_counts_the_widths_that_are_planned_with_all_of_it(table):
 
 def test_nothing_that_was_run_makes_no_step():
     empty = ended(plan(), lambda e, width: None)
-    assert masks.ladder(empty).empty and sparse.climbed(masks.ladder(empty)) == "Not run at this size yet."
+    assert masks.ladder(empty).empty and sparse_words.climbed(masks.ladder(empty)) == "Not run at this size yet."
 
 
 def test_best_minus_worst_by_density_is_read_where_several_are_planned(table):
@@ -258,7 +258,9 @@ def test_layers_are_those_of_the_largest_width_with_all_masks(made_up):
     assert found.density.tolist() == pytest.approx([20, 0, 0, 0, 100, 5, 10, 20, 30, 40])
     assert found.layer.tolist() == 2 * list(kept.LAYERS)
     best = "magnitude 20.0 % of the first layer and 100.0 % of the last"
-    assert sparse.shared(found) == f"Kept: {best}; magnitude, worst 5.0 % of the first layer and 40.0 % of the last."
+    assert (
+        sparse_words.shared(found) == f"Kept: {best}; magnitude, worst 5.0 % of the first layer and 40.0 % of the last."
+    )
     fewer = [*planned[:5], net(16), child(16)]
     put(made_up, child(16), 50)
     assert set(kept.layers(masks.by_width(evidence.stored("laptop", fewer), fewer)).width) == {4}
@@ -295,11 +297,11 @@ def test_masks_settle_by_parents_named_by_their_dense_net(made_up):
     settled = kept.settling(found, masks.by_width(found, planned))
     assert settled.name.unique().tolist() == ["width 4", "width 8"] and len(settled) == 8
     assert settled[settled.name == "width 8"].overlap.tolist() == pytest.approx([0.4, 0.45, 0.65, 0.9])
-    assert sparse.settled_at(settled) == (
+    assert sparse_words.settled_at(settled) == (
         "Before the first step the largest weights already have 30 % of the final mask, after a tenth of the training "
         "35 %, after half 55 %. Chance that knows how many each layer keeps has 10 % at the start."
     )
-    assert sparse.settled_at(settled[:0]) == "Not run at this size yet."
+    assert sparse_words.settled_at(settled[:0]) == "Not run at this size yet."
     assert kept.settling(evidence.stored("laptop", []), masks.by_width(found, planned)).empty
 
 
@@ -398,31 +400,27 @@ def test_speeds_have_words_and_quartiles(timed):
     row = sparse.speeds(timed).iloc[6]
     assert row.tolist() == ["compressed rows (CSR)", 5, "1,234", "1,200", 4.94, "2.50 (1.25 to 5.00)", "0.50"]
     one = "masked net takes 1.10 times as long as the dense one, compressed rows 0.50, the smaller net 0.25"
-    assert sparse.timings(timed) == f"With 1 image at once a {one}; with 5 images at once a {one}."
+    assert sparse_words.timings(timed) == f"With 1 image at once a {one}; with 5 images at once a {one}."
 
 
 def test_sentences_have_the_numbers_of_the_table(table, timed):
     where = pd.DataFrame(
         [dict(mask="diff", layer=name, density=share) for name, share in (("fc1", 9.0), ("out", 30.0))]
     )
-    said = sparse.sentences(page(), table, where, pd.DataFrame(), timed)
+    said = sparse_words.sentences(page(), table, where, pd.DataFrame(), timed)
     assert said["layers_read"] == "Kept: diff 9.0 % of the first layer and 30.0 % of the last."
     over = "magnitude +11.0 points (+9.8 to +12.2); diff +7.0 points (+7.0 to +7.0); random -7.0 points (-7.0 to -7.0)"
-    assert said["answer_pw1"] == f"Test accuracy against a dense net of equal size, averaged over widths: {over}"
     assert said["paired_read"] == f"Averaged over widths: {over}."
-    assert said["answer_pw2"] == (
-        "Per doubling of the width, random masks gain +2.0 points (+2.0 to +2.0) on those by magnitude; "
-        "at width 16 they stand at -16.0 points (-17.2 to -14.8)"
-    )
-    assert said["answer_pw3"] == "Magnitude against diff: +4.0 points (+2.8 to +5.2)"
-    assert said["answer_pw4"].endswith("magnitude +15.0 points (+15.0 to +15.0); diff +12.0 points (+12.0 to +12.0); "
-                                       "random +18.0 points (+18.0 to +18.0)")  # fmt: skip
-    first = "width 4: dense 50.0 %, magnitude 60.0 %, diff 56.0 %, random 40.0 %"
-    assert said["ends_read"].startswith(f"{first}; width 8: dense 50.0 %")
-    assert said["inverse_read"] == "Best minus worst: " + "; ".join(
-        f"magnitude at density {d} +15.0 points (+13.8 to +16.2)" for d in ("0.1", "0.5")) + "."  # fmt: skip
+    narrow = "At width 4, dense 50.0 %, magnitude 60.0 %, diff 56.0 %, random 40.0 %"
+    wide = "at width 16, dense 50.0 %, magnitude 62.0 %, diff 58.0 %, random 46.0 %."
+    assert said["ends_read"] == f"{narrow}; {wide}"
+    assert said["fit_read"] == "Dense nets end with 70.0 to 70.0 % of their training images right."
+    ends = ", ".join(f"+15.0 points (+13.8 to +16.2) at density {d}" for d in ("0.1", "0.5"))
+    assert said["inverse_read"] == f"Best minus worst: magnitude {ends}."
+    assert said["source_read"].endswith("best minus worst is 1.2, 0.3, 49.5 and -0.5 points.")
     assert said["inverse_width"] == "width 8" and said["emptied_read"] == "No mask leaves a layer without weights."
-    assert said["ladder_read"].startswith("magnitude: best minus worst +15.0 points (+13.8 to +16.2); ")
+    most = "magnitude: shuffled minus random, +18.0 points (+18.0 to +18.0)"
+    assert said["ladder_read"] == f"The largest step: {most}. Of 8 steps, 2 have an interval clear of zero."
     assert said["local_read"].startswith("Layer by layer minus together: magnitude +0.0 points")
     assert said["biases"] == f"up to {4 * (scaled_width(16, 10, 64) - 16):,}"
     assert (said["too_many"], said["most"]) == ("321", "197")
@@ -431,14 +429,14 @@ def test_sentences_have_the_numbers_of_the_table(table, timed):
 
 def test_where_nothing_was_run_every_sentence_says_so(timed):
     nothing = ended(plan(), lambda e, width: None)
-    said = sparse.sentences(page(), nothing, kept.layers(nothing), pd.DataFrame(), timed)
+    said = sparse_words.sentences(page(), nothing, kept.layers(nothing), pd.DataFrame(), timed)
     assert {name for name, words in said.items() if words == "Not run at this size yet."} == {
         "ends_read", "layers_read", "ladder_read", "inverse_read", "settling_read"}  # fmt: skip
-    assert said["answer_pw3"] == "Magnitude against diff: not run" and said["answer_pw2"].endswith("magnitude; not run")
+    assert said["fit_read"] == "No dense net has been run at this size yet."
     assert said["missing"].startswith("Fewer than three nets: ")
     few = ended([net(4), child(4)], lambda e, width: None)
     assert (
-        sparse.sentences(page(), few, kept.layers(few), pd.DataFrame(), timed)["inverse_width"]
+        sparse_words.sentences(page(), few, kept.layers(few), pd.DataFrame(), timed)["inverse_width"]
         == "no width of this profile"
     )
 

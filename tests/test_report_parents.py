@@ -7,7 +7,7 @@ from test_report_masks import CRITERIA, SEEDS, child, net, put
 
 from pruning_lab import MaskedTraining, figures, replace, report
 from pruning_lab.masks import mlp_weights, scaled_width
-from pruning_lab.report import evidence, masks, parents
+from pruning_lab.report import evidence, masks, parents, parents_words
 
 BASE, INPUTS, RATIOS = 8, 64, (2, 4, 8)
 WEIGHTS = mlp_weights(BASE, INPUTS)
@@ -155,14 +155,24 @@ def test_the_plane_has_dense_nets_and_children_by_magnitude(made_up):
     assert found.criterion.tolist() == ["dense", "magnitude"] and found.kept.tolist() == [WEIGHTS, 150]
 
 
+def test_no_dot_of_the_plane_lies_on_an_axis():
+    rows = pd.DataFrame(dict(seed=0, weights=[1_000, 1_000_000], kept=[1_000, 100_000], test=[50.0, 60.0]))
+    figure = figures.plane(
+        rows, x="weights", y="kept", value="test", labels=dict(weights="w", kept="k", test="t"),
+        **page().about("plane", title="Plane", alt="A plane."))  # fmt: skip
+    low, high = figure.layout.xaxis.range
+    assert low < 3 - 0.05 and high > 6 + 0.05
+    assert figure.layout.yaxis.range[0] < 3 - 0.05 and figure.layout.yaxis.range[1] > 5 + 0.05
+
+
 def test_the_best_child_and_the_best_dense_net_are_means_over_nets():
     rows = [(1000, 1000, 60), (1000, 1000, 62), (9000, 9000, 50), (9000, 900, 70), (9000, 900, 60), (9000, 4500, 66)]
     plane = pd.DataFrame(rows, columns=["weights", "kept", "test"])
     dense = "the best dense net here has 61.0 %, with 1,000 weights."
-    assert parents.best_of(plane) == f"The best child keeps 4,500 of 9,000 weights (66.0 %); {dense}"
-    assert parents.best_of(plane[:3]) == f"No child yet; {dense}"
-    assert parents.best_of(plane[3:]) == "The best child keeps 4,500 of 9,000 weights (66.0 %)."
-    assert parents.best_of(plane[:0]) == "Not run at this size yet."
+    assert parents_words.best_of(plane) == f"The best child keeps 4,500 of 9,000 weights (66.0 %); {dense}"
+    assert parents_words.best_of(plane[:3]) == f"No child yet; {dense}"
+    assert parents_words.best_of(plane[3:]) == "The best child keeps 4,500 of 9,000 weights (66.0 %)."
+    assert parents_words.best_of(plane[:0]) == "Not run at this size yet."
 
 
 def test_verdicts_have_a_part_a_mask_or_pair_with_its_unit(made_up):
@@ -184,22 +194,18 @@ def test_verdicts_have_a_part_a_mask_or_pair_with_its_unit(made_up):
 
 
 def test_sentences_have_the_numbers_of_the_tables():
-    found = table(magnitude=(50, 52, 54, 56), diff=(50, 49, 48, 47)).assign(emptied=[()] * 24)
+    found = table(magnitude=(50, 52, 54, 56), diff=(50, 49, 48, 47)).assign(emptied=[()] * 24, parent_fit=99.5)
     other = line(dict.fromkeys((4, 8, 16), 80), [100, 400, 800], along="width").assign(test=80.0)
-    said = parents.sentences(fixed(), INPUTS, found, other, pd.DataFrame())
-    slopes = "magnitude +2.00 points (+2.00 to +2.00); diff -1.00 points (-1.00 to -1.00); random not run"
-    rise = "With the number of weights fixed, test accuracy changes per doubling of the parent by"
-    assert said["answer_pp1"] == f"{rise}: {slopes}"
+    said = parents_words.sentences(fixed(), INPUTS, found, other, pd.DataFrame())
     far = "magnitude minus diff +7.5 points (+7.5 to +7.5); magnitude minus random not run; diff minus random not run"
-    assert said["answer_pp2"] == f"At the two largest parents: {far}"
     assert said["pairs_read"] == f"Over the two largest parents: {far}."
     assert parents.larger(found, other, "magnitude").tolist() == pytest.approx([1.72, 1.7195, 1.719])
-    assert said["answer_pp3"].startswith(
-        "A child of fixed size needs a parent larger by: magnitude +1.7 doublings (+1.7 to +1.7); "
-    )
-    assert said["both_read"].startswith(
-        "To 99 % of its best, fixed size over a tenth: magnitude +1.7 doublings (+1.7 to +1.7); "
-    )
+    more = "magnitude +1.7 doublings (+1.7 to +1.7); diff not run; random not run"
+    top = "magnitude -23.9 points (-24.1 to -23.7); diff not run; random not run"
+    told = f"Fixed size over a tenth: parent at 99 % of the best, {more}; best accuracy, {top}."
+    assert said["both_read"] == told
+    assert said["fit_read"] == "Parents end with 99.5 to 99.5 % of their training images right."
+    assert said["least"] == "12.5"
     ends = (
         "magnitude from 50.1 % to 56.1 %, best 56.1 % at ratio 8",
         "diff from 50.1 % to 47.1 %, best 50.1 % at ratio 1",
@@ -211,10 +217,11 @@ def test_sentences_have_the_numbers_of_the_tables():
 
 
 def test_where_nothing_was_run_the_page_says_so():
-    none = table(magnitude=(50, 52, 54, 56)).assign(emptied=None)[:0]
-    said = parents.sentences(fixed(), INPUTS, none, none, none)
+    none = table(magnitude=(50, 52, 54, 56)).assign(emptied=None, parent_fit=99.5)[:0]
+    said = parents_words.sentences(fixed(), INPUTS, none, none, none)
     assert said["ends_read"] == said["plane_read"] == "Not run at this size yet."
-    assert said["answer_pp1"].endswith("magnitude not run; diff not run; random not run")
+    assert said["fit_read"] == "No child has been run at this size yet."
+    assert "magnitude not run; diff not run; random not run" in said["both_read"]
 
 
 @pytest.mark.parametrize("ratio, units", [(1, 6), (4, 12), (16, 24)])

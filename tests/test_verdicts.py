@@ -209,6 +209,7 @@ def test_a_spread_that_is_not_known_or_an_effect_too_small_gives_no_number():
         (["fails", "holds", OPEN, OPEN], "masks", "holds in 1 of 4 masks, fails in 1, open in 2"),
         ([OPEN, "not run"], "nets", "open in 1 of 2 nets, not run in 1"),
         ([NO, "not in reach"], "nets", "not reproduced in 1 of 2 nets, not in reach in 1"),
+        (["no verdict at this size", "not run"], "nets", "no verdict at this size in 1 of 2 nets, not run in 1"),
     ],
 )
 def test_a_claim_has_the_word_of_its_parts_or_says_how_many_have_which(words, of, whole):

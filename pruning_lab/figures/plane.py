@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from .panels import nothing_was_run
@@ -36,11 +37,20 @@ def plane(
     rows = summarise(table, [x, y], value) if len(table) else pd.DataFrame(columns=[x, y, "mean", "sd", "nets"])
     figure = go.Figure(_dots(rows, x, y, value, labels) if len(rows) else None)
     if len(rows):
-        figure.update_xaxes(type="log", title=labels[x]).update_yaxes(type="log", title=labels[y])
+        axis = dict(type="log", tickformat="~s")
+        figure.update_xaxes(**axis, title=labels[x], range=_range(rows[x]))
+        figure.update_yaxes(**axis, title=labels[y], range=_range(rows[y]))
         figure.update_layout(height=460, showlegend=False)
     else:
         nothing_was_run(figure)
     return finish(figure, title, alt, file, command, rows)
+
+
+def _range(values: pd.Series) -> list[float]:
+    """From below the smallest to above the largest, in powers of ten, so that no dot lies on an axis."""
+    low, high = np.log10(values.min()), np.log10(values.max())
+    room = max(0.1, 0.08 * (high - low))
+    return [float(low - room), float(high + room)]
 
 
 def _dots(rows: pd.DataFrame, x: str, y: str, value: str, labels: Mapping[str, str]):

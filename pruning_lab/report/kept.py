@@ -10,6 +10,7 @@ import torch
 
 from .. import masks
 from ..experiments import MaskedTraining, MaskSources
+from ..figures.style import INK
 from ..records.experiment import Experiment
 from ..records.store import run
 from ..widgets import Explorer
@@ -20,7 +21,7 @@ LAYERS = ("fc1", "fc2", "fc3", "fc4", "out")
 CONTROLS = ["width", "mask", "density"]
 LABELS = dict(accuracy="accuracy, %", density="density", width="width of the dense net")
 LOOKS = {"training": "dashed", "test": "line", "dense, training": "dashed", "dense, test": "line"}
-HUES = {"training": "#44AA99", "test": "#44AA99", "dense, training": "#999933", "dense, test": "#999933"}
+HUES = {"training": "#44AA99", "test": "#44AA99", "dense, training": INK, "dense, test": INK}
 
 
 def layers(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Children by the size of their parent: records of masked children -> tidy tables, parts of PP1 to PP4, sentences."""
+"""Children by the size of their parent: records of masked children -> tidy tables, parts of PP1 to PP4, a toy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from ..records.store import find
 from . import curves, fitting
 from .evidence import Evidence
 from .fitting import Parts
-from .masks import NOT_RUN, SIZES, SOURCE, described, ends, ran, ranks
-from .numbers import spoken
+from .masks import SIZES, SOURCE, ends, ran, ranks
 from .page import Page
 
 NONE, NOTHING = pd.Series(dtype=float), pd.DataFrame()
@@ -26,6 +25,10 @@ PAIRS = {
     "magnitude minus random": ("magnitude", "random"),
     "diff minus random": ("diff", "random"),
 }
+HUES = {  # of lines that are no mask's; readable on light and on dark
+    "magnitude minus diff": "#CC79A7", "magnitude minus random": "#44AA99", "diff minus random": "#999933",
+    "fixed size": "#CC79A7", "a tenth": "#44AA99",
+}  # fmt: skip
 Ratios = Mapping[Experiment, float]  # a planned net -> how many times the weights of the dense net its parent has
 
 
@@ -159,52 +162,6 @@ def verdicts(page: Page, table: pd.DataFrame, tenths: pd.DataFrame, ratios: Iter
     for id, words in (("PP3", NEEDS), ("PP4", TOPS)):
         found[id] |= {f"{m}: {words}": NONE for m in rising}
     return pd.concat([page.judge(id, of, short=fitting.short(every[id], of), on=on) for id, of in found.items()])
-
-
-def sentences(
-    planned: Ratios, inputs: int, table: pd.DataFrame, tenths: pd.DataFrame, plane: pd.DataFrame
-) -> dict[str, str]:
-    """What the page says, by the names that its prose has for it."""
-    differences = {name: extreme(table, pair, planned.values()) for name, pair in PAIRS.items()}
-    slopes = "; ".join(f"{m} {spoken(rises(table, m), 2, 'points')}" for m in SOURCE)
-    far = "; ".join(f"{name} {spoken(values, 1, 'points')}" for name, values in differences.items())
-    more = "; ".join(f"{m} {spoken(larger(table, tenths, m), 1, 'doublings')}" for m in SOURCE)
-    widths = [described(e)["parent"] for e in planned]
-    biases = 4 * (max(widths) - min(widths)) / mlp_weights(min(widths), inputs)
-    return dict(
-        answer_pp1=f"With the number of weights fixed, test accuracy changes per doubling of the parent by: {slopes}",
-        answer_pp2=f"At the two largest parents: {far}",
-        answer_pp3=f"A child of fixed size needs a parent larger by: {more}",
-        ends_read="; ".join(ended(table, m) for m in ranks(table)) + "." if len(table) else NOT_RUN,
-        emptied_read=emptied(table) or "No mask leaves a layer without weights.",
-        pairs_read=f"Over the two largest parents: {far}.",
-        both_read=f"To 99 % of its best, fixed size over a tenth: {more}.",
-        plane_read=best_of(plane),
-        biases=f"{100 * biases:.1f}",
-        largest=f"{mlp_weights(6496) / 1e6:.0f}",
-    )
-
-
-def ended(table: pd.DataFrame, mask: str) -> str:
-    """Where the line of a mask begins and ends, and its best."""
-    means = table[table["mask"] == mask].groupby("ratio").test.mean()
-    best = f"best {means.max():.1f} % at ratio {means.idxmax()}"
-    return f"{mask} from {means.iloc[0]:.1f} % to {means.iloc[-1]:.1f} %, {best}"
-
-
-def best_of(plane: pd.DataFrame) -> str:
-    """The best child of all and the best dense net, means over nets."""
-    if plane.empty:
-        return NOT_RUN
-    means = plane.groupby(["weights", "kept"]).test.mean()
-    uncut = means.index.get_level_values("weights") == means.index.get_level_values("kept")
-    child, dense, told = means[~uncut], means[uncut], "No child yet"
-    if len(child):
-        weights, kept = child.idxmax()
-        told = f"The best child keeps {kept:,} of {weights:,} weights ({child.max():.1f} %)"
-    if dense.empty:
-        return f"{told}."
-    return f"{told}; the best dense net here has {dense.max():.1f} %, with {dense.idxmax()[0]:,} weights."
 
 
 def toy(ratios: Iterable[int]) -> tuple[pd.DataFrame, pd.DataFrame]:

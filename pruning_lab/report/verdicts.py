@@ -150,7 +150,7 @@ def tally(words: Sequence[str], of: str = "parts") -> str:
     counts = Counter(words)
     if len(counts) <= 1:
         return next(iter(counts), NOT_RUN)
-    order = [word for word in (YES, "holds", NO, "fails", OPEN, NOT_IN_REACH, NOT_RUN) if counts[word]]
+    order = [word for word in (YES, "holds", NO, "fails", OPEN, NOT_IN_REACH, SMOKE, NOT_RUN) if counts[word]]
     first, *others = order
     said = [f"{first} in {counts[first]} of {len(words)} {of}", *(f"{word} in {counts[word]}" for word in others)]
     return ", ".join(said)

@@ -21,8 +21,8 @@ ENDS = {"fit": "training accuracy, %", "test": "test accuracy, %", "test_loss": 
 GRADIENTS = {
     "peak": "coherence at its peak",
     "first": "coherence, mean of the first tenth",
-    "fc1": "spread of diffs over the null's, fc1",
-    "out": "spread of diffs over the null's, out",
+    "fc1": "spread of diffs over coin tossing's, first layer",
+    "out": "spread of diffs over coin tossing's, last layer",
 }
 LEVEL = 0.5  # points per doubling: a gap that moves less is level
 LEVELS = 1_500  # units a layer where the source sees the gap level off
