@@ -1,10 +1,12 @@
 """Readings of what units are worth, on made-up records with known answers."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, figures, replace, report
-from pruning_lab.report import evidence, live, units
+from pruning_lab.report import claims, evidence, live, units
+from pruning_lab.report import verdicts as rules
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, iterations=4), width=4)
 FC1, CONV = ("lenet_300_100", "fc1"), ("conv_2", "conv2")
@@ -169,6 +171,41 @@ def test_half_of_the_units_are_gone_in_the_middle(three, made_up):
         "50.0 % by share of the frame potential and 40.0 % in random order."
     )
     assert units.left(table[table.criterion != "norm"]) == units.left(pd.DataFrame()) == units.NOT_RUN
+
+
+def read_off(seeds=5):
+    """Curves of figure 2a: straight lines between the points that were read off it, to 10 % where nothing is left.
+
+    Nets differ by a tenth of a point: the figure has one.
+    """
+    rows = []
+    for order, points in units.crosses().items():
+        criterion, remove = order.split("/")
+        at = {0: evidence.reference("heitmann_lenet_fc1")["dense"]} | points | {300: 10.0}
+        line = np.interp(np.arange(301), list(at), list(at.values())) / 100
+        for seed in range(10, 10 + seeds):
+            lift = 0.001 * (seed - 12) * (criterion == "norm") + 0.0005 * (seed - 12) * (remove == "highest")
+            told = dict(criterion=criterion, remove=remove, repeat=0, seed=seed, loss=1.0)
+            rows += [told | dict(removed=k, accuracy=accuracy + lift) for k, accuracy in enumerate(line)]
+    table = pd.DataFrame(rows)
+    noisy = table.accuracy + 0.001 * (table.seed - 12) * (table.criterion == "random")
+    return table.assign(accuracy=noisy)
+
+
+@pytest.mark.parametrize("claim, word", [("FP1", "reproduced"), ("FP2", "not reproduced"), ("FP3", "reproduced")])
+def test_the_source_s_own_figure_comes_out_as_its_text_says_but_where_they_disagree(claim, word):
+    """Figure 2a has smallest share first below random; the text says above: the claim's note, and the page, say so."""
+    judged = rules.judge(claim, {"LeNet fc1": units.difference(read_off(), claim)})
+    assert judged.verdict.iloc[0] == word
+    assert "disagree" in claims.load()["FP2"].note
+
+
+def test_the_source_s_text_on_angles_comes_out(made_up):
+    """Its text: smallest share first is harmless, largest first does damage. So a unit's worth rises with its share."""
+    found = [importance(made_up, seed, [1.0, 3.0, 2.0, 5.0, 4.0 + seed / 100]) for seed in range(10, 15)]
+    lone = units.angles(evidence.stored("laptop", found), [FC1])["LeNet fc1"]
+    noisy = lone - 0.01 * (lone.index.to_numpy() - 10)  # the spread of five nets
+    assert rules.judge("FP4", {"LeNet fc1": noisy}).verdict.iloc[0] == "reproduced"
 
 
 def test_published_crosses_are_named_as_our_orders():
