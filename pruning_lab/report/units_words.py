@@ -11,8 +11,8 @@ from ..records.store import run
 from . import live
 from .evidence import Evidence
 from .numbers import spoken
-from .why import why
 from .units import CLAIMS, LIVE, MANY_DEAD, NAMES, NOT_RUN, Where, curves, difference, half, importances
+from .why import why
 
 DIFFERENCES = {
     "FP1": "shortest minus smallest share",
@@ -22,7 +22,7 @@ DIFFERENCES = {
 
 
 def numbers(found: Evidence, judged: pd.DataFrame) -> dict[str, str]:
-    """What the answer's sentences ask for: the points of FP1 on LeNet and its nets, and the percentage of dead units."""
+    """What the answer's sentences ask for: points of FP1 on LeNet, its nets, the share of dead units, and reasons."""
     first = judged[(judged.claim == "FP1") & (judged.part == "LeNet fc1")].iloc[0]
     dead = dead_units(found, *MANY_DEAD)
     share = 100 * (dead.dead / dead.units).mean()
@@ -61,7 +61,7 @@ def stretch(found: Evidence) -> int:
 
 
 def lively(found: Evidence) -> pd.DataFrame:
-    """The claims' differences in the layer with most dead units: over all cuts, and over those that take a live unit."""
+    """Differences between orders in the layer with most dead units: over all cuts, and over those of live units."""
     table = curves(found, *MANY_DEAD)
     both = {"all cuts": table, "cuts of live units": live.moving(table)}
     return pd.DataFrame([
