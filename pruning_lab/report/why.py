@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-FEW, SPREAD, ALIKE = "too few nets are trained yet", "the nets disagree", "all nets gave one number"
+FEW, SPREAD, ALIKE = "too few nets yet", "the nets disagree", "all nets gave one number"
 
 
 def why(judged: pd.DataFrame, claim: str, part: str) -> str:
