@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pruning_lab.report import answers, claims, verdicts
+from pruning_lab.report import answers, claims, verdicts, why
 from pruning_lab.running import chapters
 
 AT = [0.9, 0.95, 1.0, 1.05, 1.1]
@@ -48,6 +48,16 @@ def test_a_part_that_is_no_part_and_a_number_that_lacks_are_errors():
         answers.answer(TOLD, judged(AT, AT))
 
 
+@pytest.mark.parametrize(
+    "values, said",
+    [(AT[:3], why.FEW), (AT[:2], why.FEW), ([-2.0, -1.0, 0.0, 1.0, 2.0], why.SPREAD), ([1.0] * 5, why.ALIKE), (AT, "")],
+)
+def test_an_open_part_says_why(values, said):
+    assert why.why(judged(values), "FP1", "LeNet fc1") == said
+    with pytest.raises(KeyError, match="FP1: fc9"):
+        why.why(judged(values), "FP1", "fc9")
+
+
 def test_the_strip_has_a_line_a_claim_with_its_word_and_a_link_to_its_row():
     html = answers.strip(judged(AT, no(AT), on="<narrow>")).data
     assert html.count("<tr>") == 1
@@ -71,17 +81,19 @@ TABLES = {path.stem: table for path in chapters.chapters() if (table := sentence
 
 
 def test_a_chapter_has_a_table_of_answers():
-    assert {"03_coherence", "04_diffs", "05_width"} <= set(TABLES)
+    assert len(TABLES) == 8
 
 
 @pytest.mark.parametrize("chapter", TABLES)
 def test_every_outcome_has_a_sentence_and_every_answer_is_short(chapter):
     table, outcomes = TABLES[chapter], [*answers.OUTCOMES.values(), answers.NONE]
+    reason = max((why.FEW, why.SPREAD, why.ALIKE), key=lambda words: len(words.split()))
     parts = {f"{claim.id}: {part.name}" for claim in claims.load().values() for part in claim.parts}
     assert set(table) <= parts
     assert all(set(told) == set(outcomes) for told in table.values())
     for chosen in itertools.product(*(told.values() for told in table.values())):
-        text = re.sub(r"{\w+}", "12.3", " ".join(filter(None, chosen)))
+        text = re.sub(r"{why_\w+}", reason, " ".join(filter(None, chosen)))
+        text = re.sub(r"{\w+}", "12.3", text)
         assert text
         assert len(text.split()) <= 45, text
         assert len(re.findall(r"\d+(?:\.\d+)?", text)) <= 3, text

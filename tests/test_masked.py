@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from pruning_lab import MaskedTraining, MaskSources, Recipe, Train, criteria, data, gather, gradients, masks, run, sweep
+from pruning_lab.experiments.gradients import SILENT, _with_own_statistics
 from pruning_lab.nets import models
 from pruning_lab.records import store
 from pruning_lab.records.experiment import lineage
 from pruning_lab.running import chapters
 from pruning_lab.running.sweeps import missing
 from pruning_lab.training import checkpoint
-from pruning_lab.training.fit import fit
+from pruning_lab.training.fit import evaluate, fit
 from pruning_lab.training.recipe import derived_seed
 from pruning_lab.training.state import State
 
@@ -451,3 +452,42 @@ def test_one_look_can_be_tried_by_itself_and_leaves_no_file(tmp_path):
     before = set(store.scratch(PARENT).parent.glob("*"))
     row = training.look(4, PARENT.untrained())
     assert 0 <= row["coherence"] <= 1 and row["epoch"] == 1 and set(store.scratch(PARENT).parent.glob("*")) == before
+
+
+NORMED = Train("digits", "resnet50_cifar", Recipe(lr=0.5, batch=32, epochs=2), width=2, limit=64)
+
+
+def test_a_peak_may_be_that_of_refreshed_batch_norms():
+    plain, own = (
+        run(MaskSources(NORMED, (0, 1, 2), 64, refreshed=refreshed), weights=True) for refreshed in (False, True)
+    )
+    seen, model = NORMED.split("train", 64), NORMED.trained()
+    refreshed = _with_own_statistics(model, seen)
+    statistics = gradients.statistics(refreshed, seen, want={"coherence"}, silent=SILENT)
+    assert own.table.coherence.iloc[-1] == pytest.approx(statistics.coherence(), rel=1e-4)
+    assert plain.table.coherence.iloc[-1] != pytest.approx(statistics.coherence(), rel=1e-4)
+    assert own.table.loss.iloc[-1] == pytest.approx(evaluate(refreshed, seen)[0], rel=1e-5)
+    assert own.table.overlap.equals(plain.table.overlap), "masks by magnitude read no statistics"
+    assert any(not torch.equal(plain.weights()[name], diffs) for name, diffs in own.weights().items())
+
+
+def test_a_child_may_be_tested_with_refreshed_batch_norms():
+    plain, own = (MaskedTraining(NORMED, "diff", 0.5, sample=64, refreshed=refreshed) for refreshed in (False, True))
+    assert (own.diffs_from.refreshed, plain.diffs_from.refreshed) == (True, False)
+    record = run(own)
+    assert (
+        record.arrays["refreshed"].shape == (2,)
+        and ((record.arrays["refreshed"] >= 0) & (record.arrays["refreshed"] <= 1)).all()
+    )
+    model = own._beginning()
+    train, test = NORMED.split("train", 64), NORMED.split("test")
+    fit(model, train, test, NORMED.recipe, seed=derived_seed(0, "child"), mask=own.masks())
+    again = _with_own_statistics(model, train)
+    assert record.arrays["refreshed"].tolist() == pytest.approx([evaluate(again, split)[1] for split in (train, test)])
+    assert "refreshed" not in run(plain).arrays
+
+
+def test_refreshing_is_in_no_key_of_what_was_there():
+    assert MaskedTraining(NORMED).key == MaskedTraining(NORMED, refreshed=False).key
+    assert MaskSources(NORMED, (0, 1)).key == MaskSources(NORMED, (0, 1), refreshed=False).key
+    assert MaskedTraining(NORMED).key != MaskedTraining(NORMED, refreshed=True).key

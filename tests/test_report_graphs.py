@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from pruning_lab import LayerGraph, LayerStructure, Recipe, Snapshots, Train, UnitCurve, replace, report
-from pruning_lab.report import evidence, graphs, graphs_words
+from pruning_lab.report import evidence, graphs, graphs_words, verdicts
+from pruning_lab.running import chapters
 
 RECIPE = Recipe(lr=0.1, iterations=4)
 NET = Train("digits", "lenet_300_100", RECIPE, width=4)
@@ -141,7 +142,11 @@ def test_choices_have_a_row_for_each_that_was_run(made_up):
     assert table.choice.tolist() == ["as above", "cut-off of 5 deviations", "Glorot's initialisation"]
     assert table.nets.tolist() == [3, 2, 1]
     assert table["spread of norms"].tolist() == ["+20.0 (+20.0 to +20.0)", "+10.0 (+10.0 to +10.0)", "+30.0"]
-    assert set(table["modularity"]) == {"not run"}
+    assert table["near pairs"].tolist()[:2] == ["+20.0 (+20.0 to +20.0)", "+10.0 (+10.0 to +10.0)"]
+    assert set(table.above) == {"entries shuffled"}
+    drawn = [made_up(structure(seed, null="spectrum"), rows(spectrum=0.05)) for seed in range(3)]
+    table = graphs.choices(evidence.stored("laptop", drawn), [LENET])
+    assert (table.above[0], table.modularity[0]) == ("random rows of the same spectrum", "+45.0 (+45.0 to +45.0)")
 
 
 def graph(seed=0):
@@ -149,10 +154,13 @@ def graph(seed=0):
     return LayerGraph(Snapshots(net, ("fc1",), (0, 4)), "fc1"), UnitCurve(net, "fc1")
 
 
-def put_graph(made_up, e):
+def put_graph(made_up, e, classes=(0, 0, 0, 0)):
     pairs = np.zeros((2, 6), np.int8)
     arrays = dict(
-        norms=np.ones((2, 4), np.float16), cosines=pairs, classes=np.zeros((2, 4), int), communities=np.zeros(4, int)
+        norms=np.ones((2, 4), np.float16),
+        cosines=pairs,
+        classes=np.array([[0] * 4, classes]),
+        communities=np.zeros(4, int),
     )
     arrays |= {"clusters": np.zeros(4, int), "order.norm": np.array([2, 0, 1, 3], np.int16)}
     return made_up(e, [dict(iteration=0, epoch=0, accuracy=0.1), dict(iteration=4, epoch=1, accuracy=0.5)], **arrays)
@@ -187,36 +195,75 @@ def test_edges_of_two_nets_are_counted_by_whom_they_join(store_folder):
     assert graphs.across(drawn) == (len(seen), pytest.approx(np.mean([a != b for a, b in seen]) if seen else 0))
 
 
+DRAWN = dict(conv_2=("conv_2", "fc1"), lenet=LENET, vgg19=VGG)
+
+
 def test_sentences_have_the_numbers_of_the_records(three):
-    gained = {f"LeNet fc1: {name}": [1.0, 1.1, 1.2, 1.1, 1.0] for name, _ in graphs.GAINS.values()}
-    gained["LeNet fc1: growth of the mean norm"] = [-1.0, 0.0, 1.0, 0.0, 0.0]
-    verdicts = page(three).judge("FG1", gained, on="digits")
-    drawn = dict(conv_2=("conv_2", "fc1"), lenet=LENET, vgg19=VGG)
-    told = graphs_words.sentences(page(three), drawn, verdicts, None)
-    pairs = "1.00 % of all pairs are nearer than chance at the start and 21.0 % at the end (permuted: 11.00 %)"
-    assert told["answer_fg1"] == f"In LeNet fc1 on digits, {pairs}; the mean norm changes by +50 %"
-    assert told["lenet_read"] == told["answer_fg1"] + "."
+    told = graphs_words.sentences(page(three), DRAWN, None)
+    assert told["lenet_read"] == (
+        "In LeNet fc1 on digits, 1.00 % of all pairs are near at the start and 21.0 % at the end; the mean norm "
+        "changes by +50 %."
+    )
     assert told["conv_2_read"] == "Conv-2 fc1 has not been run at this size."
-    assert (
-        told["vgg19_numbers"] == "Not run at this size yet."
-        and told["answer_fg2"] == "VGG19 has not been run at this size yet"
+    assert told["vgg19_numbers"] == "Not run at this size yet." and told["class_read"] == ""
+    assert told["lenet_numbers"] == (
+        "Modularity goes from 0.20 to 0.70 (entries shuffled: 0.30), "
+        "the spread of norms goes from 0.10 to 0.30 (entries shuffled: 0.20)."
     )
-    assert (
-        "10.0 % of the units at the start" in told["lenet_numbers"]
-        and "90.0 % at the end (permuted: 20.0 %)" in told["lenet_numbers"]
-    )
-    assert (
-        "0.20 to 0.70 (permuted: 0.30)" in told["lenet_numbers"]
-        and "0.10 to 0.30 (permuted: 0.20)" in told["lenet_numbers"]
-    )
-    assert told["fg1_parts"] == "holds: 4 of 5 parts on LeNet fc1 (5 nets)"
 
 
-def test_class_agreement_stands_beside_modularity(made_up):
+def test_sentences_have_opposite_pairs_and_random_rows_where_they_were_measured(made_up):
+    nets = [made_up(structure(seed, null="spectrum"), rows(spectrum=0.05)) for seed in range(3)]
+    told = graphs_words.sentences(page(evidence.stored("laptop", nets)), DRAWN, None)
+    assert "21.0 % at the end, 3.0 % opposite (random rows of the same spectrum: 6.0 and 5.0 %);" in told["lenet_read"]
+    assert "0.70 (random rows of the same spectrum: 0.25; entries shuffled: 0.20)" in told["lenet_numbers"]
+
+
+def test_a_measure_that_no_net_has_gets_no_panel(three, made_up):
+    assert list(graphs.measures(graphs.history(three, *LENET))) == ["pairs", "modularity", "spread"]
+    nets = [made_up(structure(10, null="spectrum"), rows(spectrum=0.05))]
+    table = graphs.history(evidence.stored("laptop", nets), *LENET)
+    assert list(graphs.measures(table, classes=True)) == ["pairs", "opposite", "modularity", "spread", "agreement"]
+    assert graphs.measures(pd.DataFrame()) == graphs.MEASURES
+
+
+def test_units_that_never_fire_are_counted_where_they_are_drawn(made_up):
+    found = evidence.stored("laptop", [put_graph(made_up, graph()[0], [3, -1, -1, 0])])
+    assert graphs_words.silent(found, *LENET).endswith("where colour stands for classes: 2 of 4.")
+    assert "of the 1,000 training images" in graphs_words.silent(found, *LENET)
+    assert graphs_words.silent(found, *VGG) == ""
+
+
+def verdicts_of(near, groups):
+    first = {"Conv-2 fc1: growth of the mean norm": [275.0, 276.0, 277.0, 276.0, 276.0],
+             "Conv-2 fc1: more pairs near than opposite": near}  # fmt: skip
+    return pd.concat([verdicts.judge("FG1", first), verdicts.judge("FG2", {"VGG19 conv16: modularity": groups})])
+
+
+@pytest.mark.parametrize(
+    "near, groups, said",
+    [
+        ([9.0, 10, 11, 10, 9], [9.0, 10, 11, 10, 9],
+         "They gather: more pairs come near than opposite. "
+         "In VGG19's last convolution they form groups that random rows lack."),
+        ([-9.0, -10, -11, -10, -9], [1.0, 2],
+         "They do not gather: as many pairs come opposite. "
+         "Whether they form groups in VGG19 is open: too few nets yet."),
+        ([-9.0, 10, 0, 10, -9], [], "Whether they gather is open: the nets disagree."),
+    ],
+)  # fmt: skip
+def test_the_answer_has_the_numbers_of_the_nets(near, groups, said):
+    names, judged = {}, verdicts_of(near, groups)
+    for cell in chapters.read(chapters.chapter("02_force_graph"))["cells"]:
+        if (source := "".join(cell["source"])).startswith("ANSWER = {"):
+            exec(source, names)
+    told = report.answer(names["ANSWER"], judged, **graphs_words.numbers(judged))
+    assert told == f"They grow: in 5 convolutional nets the mean length rises by 276 %. {said}"
+
+
+def test_how_far_communities_follow_the_classes(made_up):
     nets = [made_up(structure(seed, "vgg19_bn"), rows()) for seed in range(3)]
-    answer, classes = graphs_words.clustered(evidence.stored("laptop", nets), *VGG)
-    assert answer == "In VGG19's last convolution, modularity goes from 0.20 to 0.70 (permuted: 0.20)"
-    assert classes.startswith(
+    assert graphs_words.followed(evidence.stored("laptop", nets), *VGG).startswith(
         "Do the communities follow the classes? Agreement is +0.40 (+0.40 to +0.40) at the end, +0.10 at the start"
     )
 

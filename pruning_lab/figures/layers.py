@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 def histories(
     table: pd.DataFrame, measures: Mapping[str, str], *, title: str, alt: str, file: str, command: str
 ) -> Figure:
-    """How numbers of a layer change while it trains, one panel a measure, trained weights beside permuted ones.
+    """How numbers of a layer change while it trains, one panel a measure, trained weights beside their nulls.
 
     Args:
-        table: rows with iteration, seed, weights ("trained" or "permuted") and the measures.
+        table: rows with iteration, seed, weights ("trained", "permuted" or "spectrum") and the measures.
         measures: column -> the words over its panel.
     """
     figure, places = grid(measures)
-    hues = {"trained": COLOURS["norm"], "permuted": GREY}
+    hues = {"trained": COLOURS["norm"], "spectrum": COLOURS["frame_potential"], "permuted": GREY}
+    named = dict(spectrum="random rows, same spectrum")
     placed = table.assign(place=_past_zero(table.iteration)) if len(table) else table
     for number, (column, place) in enumerate(places.items()):
         for weights, hue in hues.items() if len(table) else ():
             part = placed[placed.weights == weights]
             for trace in (
-                lines(part, "place", column, weights, dict(color=hue), not number, said="iteration")
+                lines(part, "place", column, named.get(weights, weights), dict(color=hue), not number, said="iteration")
                 if len(part)
                 else ()
             ):

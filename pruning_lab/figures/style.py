@@ -22,7 +22,7 @@ COLOURS = {  # Okabe & Ito's palette; what is not in it takes the next of SPARE
 }  # fmt: skip
 DASHES = {"worst": "dash", "shuffled": "dot", "local": "dashdot", "ERK": "longdash", "first weights": "longdashdot"}
 RAMP = ("#3B528B", "#2C728E", "#21908C", "#27AD81", "#5DC863", "#AADC32")
-SPARE = ("#882255", "#44AA99", "#999933", "#332288")
+SPARE = ("#B5508A", "#44AA99", "#999933", "#7D76D0")  # contrast of 3 on light and on dark
 MEANS_FROM = 3  # nets; fewer are drawn as single runs
 ENDS = {"lowest": "lowest first", "highest": "highest first"}
 

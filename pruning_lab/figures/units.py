@@ -25,12 +25,16 @@ def unit_curves(
     chance: float = 0.1,
     published: Mapping[str, Mapping[int, float]] | None = None,
     published_name: str = "published",
+    shown: Collection[str] = (),
+    dead: int = 0,
 ) -> Figure:
     """Accuracy against the number of units removed, one panel a table, one line a criterion and direction.
 
     Args:
         tables: panel title -> rows with criterion, remove, removed, accuracy in [0, 1] and seed.
         published: "criterion/remove" -> {units removed: accuracy in %}, drawn as crosses on the first panel.
+        shown: criteria of ours whose lines, lowest first, are seen without a choice in the legend.
+        dead: so many units of the first panel never fire; the cuts up to there are shaded.
     """  # fmt: skip
     from plotly.subplots import make_subplots
 
@@ -42,7 +46,11 @@ def unit_curves(
     )
     named = set()
     for column, table in enumerate(tables.values(), 1):
-        named |= _panel(figure, column, table, named)
+        named |= _panel(figure, column, table, named, shown)
+    if dead:
+        words = dict(text=f"as many as never fire: {dead}", showarrow=False, x=dead / 2, y=100 * chance)
+        figure.add_vrect(x0=0, x1=dead, fillcolor=GREY, opacity=0.15, line_width=0, layer="below", row=1, col=1)
+        figure.add_annotation(**words, row=1, col=1)
     for key, points in (published or {}).items():
         figure.add_trace(_crosses(key, points, published_name, first=key == next(iter(published))), row=1, col=1)
     figure.update_yaxes(range=[100 * chance - 5, 101])
@@ -53,11 +61,14 @@ def unit_curves(
     return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=by))
 
 
-def _panel(figure: Figure, column: int, table: pd.DataFrame, named: Collection[tuple]) -> set[tuple]:
+def _panel(
+    figure: Figure, column: int, table: pd.DataFrame, named: Collection[tuple], shown: Collection[str]
+) -> set[tuple]:
     """Draw one table; its lines. `named`: those that have their entry in the legend already."""
     drawn = set()
     for line, part in table.groupby(["criterion", "remove"], sort=False) if len(table) else ():
-        for trace in _line(*line, part, first=line not in named):
+        seen = whose(line[0]) != "ours" or (line[0] in shown and line[1] == "lowest")
+        for trace in _line(*line, part, first=line not in named, seen=seen):
             figure.add_trace(trace, row=1, col=column)
         drawn.add(line)
     if table.empty:
@@ -67,13 +78,13 @@ def _panel(figure: Figure, column: int, table: pd.DataFrame, named: Collection[t
     return drawn
 
 
-def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool) -> list:
+def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool, seen: bool) -> list:
     """A mean with its band, from three nets on; fewer are drawn one by one."""
     import plotly.graph_objects as go
 
     name, hue, seeds = line_name(criterion, remove), colour(criterion), part.groupby("seed")
     dash = "solid" if remove == "lowest" else "dash"
-    common = dict(legendgroup=name, visible="legendonly" if whose(criterion) == "ours" else True)
+    common = dict(legendgroup=name, visible=True if seen else "legendonly")
     if seeds.ngroups < MEANS_FROM:
         runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
         title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"

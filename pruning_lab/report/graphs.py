@@ -15,24 +15,23 @@ from .numbers import spoken
 from .page import Page
 from .units import NAMES, Where, place
 
-NULLS = ("spectrum", "permuted")  # records with the first have the second, too
+NULLS = SPECTRUM, PERMUTED = "spectrum", "permuted"  # records with the first have the second, too
 SOURCE = dict(init="default", deviations=4.0, neighbours=5)  # what the pages measure unless they say otherwise
 MEASURES = {
-    "pairs": "pairs nearer than chance, share",
-    "component": "largest component, share of units",
+    "pairs": "near pairs, share of all",
+    "opposite": "opposite pairs, share of all",
     "modularity": "modularity",
-    "communities": "communities of three or more",
-    "largest": "largest community, share of units",
     "spread": "spread of norms",
 }
 CLASSES = {"agreement": "agreement with classes"}
-SPECTRUM, PERMUTED = "spectrum", "permuted"  # nulls: random rows of the same spectrum; the layer's entries shuffled
 GAINS = {  # measure -> its name as a part, and the null that it is held against
     "gathered": ("more pairs near than opposite", SPECTRUM),
     "modularity": ("modularity", SPECTRUM),
     "pairs": ("pairs nearer than in random rows", SPECTRUM),
     "spread": ("spread of norms", PERMUTED),
 }
+CHOSEN = {"pairs": "near pairs", "modularity": "modularity", "spread": "spread of norms"}
+BESIDE = {SPECTRUM: "random rows of the same spectrum", PERMUTED: "entries shuffled"}  # null -> its words
 CHOICES = {
     "as above": {},
     "cut-off of 5 deviations": dict(deviations=5.0),
@@ -45,7 +44,7 @@ CHOICES = {
 def about(page: Page, found: Evidence, model: str, layer: str, part: str = "") -> dict[str, str]:
     """What a figure of one layer's history carries."""
     where = place(found, model, layer)
-    alt = f"{where}: measures of the layer's graph by iteration, trained and permuted."
+    alt = f"{where}: measures of the layer's graph by iteration, trained weights beside their nulls."
     return page.about(
         f"{model}-{layer}-{found.profile}", title=", ".join(filter(None, (where, part))), alt=alt, found=found
     )
@@ -63,6 +62,12 @@ def history(found: Evidence, model: str, layer: str, **choice: object) -> pd.Dat
     table = pd.concat(parts, ignore_index=True)
     opposite = table.opposite if "opposite" in table else np.nan
     return table.assign(gathered=table.pairs - opposite)
+
+
+def measures(table: pd.DataFrame, classes: bool = False) -> dict[str, str]:
+    """Of `MEASURES` (and of `CLASSES`) those that were measured; all where nothing was run."""
+    every = MEASURES | (CLASSES if classes else {})
+    return {c: words for c, words in every.items() if table.empty or (c in table and table[c].notna().any())}
 
 
 def ends(table: pd.DataFrame, weights: str = "trained") -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -118,13 +123,17 @@ def crowding(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
 
 
 def choices(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
-    """The gains under every choice that the source leaves open, a row a layer and choice that was run."""
+    """What measures gain above a null under every choice that the source leaves open, a row a layer and choice that was
+    run; the null is random rows of the same spectrum where those were drawn.
+    """
     rows = []
     for model, layer in where:
         for name, choice in CHOICES.items():
             if len(table := history(found, model, layer, **choice)):
-                gains = {words: spoken(gain(table, column, null)) for column, (words, null) in GAINS.items()}
-                rows.append({"layer": f"{NAMES[model]} {layer}", "choice": name, **gains, "nets": table.seed.nunique()})
+                null = SPECTRUM if (table.weights == SPECTRUM).any() else PERMUTED
+                gains = {words: spoken(gain(table, column, null)) for column, words in CHOSEN.items()}
+                told = {"layer": f"{NAMES[model]} {layer}", "choice": name, **gains, "above": BESIDE[null]}
+                rows.append(told | {"nets": table.seed.nunique()})
     return pd.DataFrame(rows)
 
 

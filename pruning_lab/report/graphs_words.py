@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pandas as pd
 
 from ..experiments import LayerGraph, Train
@@ -12,10 +11,11 @@ from ..records.store import run
 from ..widgets import ForceGraph
 from . import verdicts
 from .evidence import Evidence
-from .graphs import across, ends, growth, history
-from .numbers import counted, side, spelled
+from .graphs import BESIDE, NULLS, across, ends, growth, history
+from .numbers import side, spelled
 from .page import Page
 from .units import NAMES, Where, place
+from .why import why
 
 CROWDING = {  # side of the interval of the correlation at the end -> what the page says
     "none": "",
@@ -24,21 +24,28 @@ CROWDING = {  # side of the interval of the correlation at the end -> what the p
     "below": "In {layer}, large units spread at the end.",
     "open": "In {layer}, large units do neither for sure at the end.",
 }
+GROWS, NEAR, GROUPS = (
+    ("FG1", "Conv-2 fc1: growth of the mean norm"),
+    ("FG1", "Conv-2 fc1: more pairs near than opposite"),
+    ("FG2", "VGG19 conv16: modularity"),
+)
 
 
-def sentences(page: Page, where: Mapping[str, Where], verdicts: pd.DataFrame, two: ForceGraph | None) -> dict[str, str]:
+def numbers(judged: pd.DataFrame) -> dict[str, str]:
+    """What the answer's sentences ask for: how far norms grow in Conv-2, in how many nets, and why a part is open."""
+    grown = judged[(judged.claim == GROWS[0]) & (judged.part == GROWS[1])].iloc[0]
+    reasons = {f"why_{name}": why(judged, *part) for name, part in dict(grown=GROWS, near=NEAR, groups=GROUPS).items()}
+    return dict(grown=f"{abs(grown['mean']):.0f}", nets=str(grown.n)) | reasons
+
+
+def sentences(page: Page, where: Mapping[str, Where], two: ForceGraph | None) -> dict[str, str]:
     """What the page says, by the names that its prose has for it; `where` names a layer for each of its figures."""
     found, told = page.shown, {}
     for name, (model, layer) in where.items():
         told[f"{name}_words"] = introduced(found, model, layer)
-        told[f"{name}_read"] = f"{moved(found, model, layer)}."
+        told[f"{name}_read"] = f"{moved(found, model, layer)}.{silent(found, model, layer)}"
         told[f"{name}_numbers"] = measured(found, model, layer)
-    first = next((place for place in where.values() if len(history(found, *place))), next(iter(where.values())))
-    told["answer_fg1"], told["fg1_parts"] = (
-        moved(found, *first),
-        tally(verdicts[verdicts.claim == "FG1"], page.is_source),
-    )
-    told["answer_fg2"], told["class_read"] = clustered(found, *where["vgg19"])
+    told["class_read"] = followed(found, *where["vgg19"])
     return told | dict(merged_read=mixed(two), plain_vgg=without_norms(found))
 
 
@@ -51,46 +58,68 @@ def introduced(found: Evidence, model: str, layer: str) -> str:
     return f"{place(found, model, layer)}: {units} units; the picture is one net, seed {drawn[0].snapshots.net.seed}."
 
 
+def silent(found: Evidence, model: str, layer: str) -> str:
+    """How many units of the net that is drawn are active on none of the sampled images in the end."""
+    drawn = found.of(LayerGraph, model=model, layer=layer)
+    if not drawn:
+        return ""
+    classes = run(drawn[0]).arrays["classes"][-1]
+    return (
+        f" Units that are active on none of the {drawn[0].snapshots.sample:,} training images that were looked at, and "
+        f"so never fire and are grey where colour stands for classes: {int((classes < 0).sum())} of {len(classes)}."
+    )
+
+
 def moved(found: Evidence, model: str, layer: str) -> str:
-    """How many pairs come nearer than chance, and how the mean norm changes."""
+    """How many pairs come nearer than chance, how many opposite, and how the mean norm changes."""
     table = history(found, model, layer)
     if table.empty:
         return f"{NAMES[model]} {layer} has not been run at this size"
-    (start, end), (_, null) = ends(table), ends(table, "permuted")
-    return (
-        f"In {NAMES[model]} {layer} on {found.data(model)}, {100 * start.pairs.mean():.2f} % of all pairs are nearer "
-        f"than chance at the start and {100 * end.pairs.mean():.1f} % at the end "
-        f"(permuted: {100 * null.pairs.mean():.2f} %); the mean norm changes by {np.mean(growth(table)):+.0f} %"
+    start, end = ends(table)
+    told = (
+        f"In {NAMES[model]} {layer} on {found.data(model)}, {100 * start.pairs.mean():.2f} % of all pairs are near at "
+        f"the start and {100 * end.pairs.mean():.1f} % at the end{opposite(table)}"
     )
+    return f"{told}; the mean norm changes by {growth(table).mean():+.0f} %"
+
+
+def opposite(table: pd.DataFrame) -> str:
+    """How many pairs are opposite at the end, and what random rows of the same spectrum have; "" if not measured."""
+    (_, end), (_, chance) = ends(table), ends(table, "spectrum")
+    if chance.empty:
+        return ""
+    far, near, back = (100 * part.mean() for part in (end.opposite, chance.pairs, chance.opposite))
+    return f", {far:.1f} % opposite (random rows of the same spectrum: {near:.1f} and {back:.1f} %)"
 
 
 def measured(found: Evidence, model: str, layer: str) -> str:
-    """Component, modularity and spread of norms at both ends."""
+    """Modularity and spread of norms at both ends, beside what there is of nulls."""
     table = history(found, model, layer)
     if table.empty:
         return "Not run at this size yet."
-    (start, end), (_, null) = ends(table), ends(table, "permuted")
-    return (
-        f"The largest component holds {100 * start.component.mean():.1f} % of the units at the start and "
-        f"{100 * end.component.mean():.1f} % at the end (permuted: {100 * null.component.mean():.1f} %). Modularity "
-        f"goes from {start.modularity.mean():.2f} to {end.modularity.mean():.2f} "
-        f"(permuted: {null.modularity.mean():.2f}), the spread of norms from {start.spread.mean():.2f} "
-        f"to {end.spread.mean():.2f} (permuted: {null.spread.mean():.2f})."
-    )
+    told = [f"{words} goes from {_way(table, column)}" for column, words in _NUMBERS.items()]
+    return ", ".join(told)[:1].upper() + ", ".join(told)[1:] + "."
 
 
-def clustered(found: Evidence, model: str, layer: str) -> tuple[str, str]:
-    """Modularity at both ends, and how far communities follow the classes."""
+_NUMBERS = {"modularity": "modularity", "spread": "the spread of norms"}
+
+
+def _way(table: pd.DataFrame, column: str) -> str:
+    """The means of a measure at both ends, and at the end of each null."""
+    start, end = (part[column].mean() for part in ends(table))
+    last = {BESIDE[null]: ends(table, null)[1][column].mean() for null in NULLS}
+    beside = "; ".join(f"{words}: {value:.2f}" for words, value in last.items() if value == value)
+    return f"{start:.2f} to {end:.2f} ({beside})"
+
+
+def followed(found: Evidence, model: str, layer: str) -> str:
+    """How far communities follow the classes."""
     table = history(found, model, layer)
     if table.empty:
-        return f"{NAMES[model]} has not been run at this size yet", ""
-    (start, end), (_, null) = ends(table), ends(table, "permuted")
-    told = (
-        f"In {NAMES[model]}'s last convolution, modularity goes from {start.modularity.mean():.2f} to "
-        f"{end.modularity.mean():.2f} (permuted: {null.modularity.mean():.2f})"
-    )
+        return ""
+    start, end = ends(table)
     agreement = spelled(*verdicts.interval(end.agreement.dropna()), 2)
-    return told, (
+    return (
         f"Do the communities follow the classes? Agreement is {agreement} at the end, "
         f"{start.agreement.mean():+.2f} at the start; 0 is chance, 1 is one community a class."
     )
@@ -109,12 +138,10 @@ def crowded(found: Evidence, where: Iterable[Where]) -> str:
 def mixed(two: ForceGraph | None) -> str:
     """How many edges join units of different nets."""
     if two is None:
-        return "It needs the weights of two nets that were trained on this machine."
+        return "it needs the weights of two nets that were trained on this machine."
     seen, share = across(two)
-    return (
-        f"Of the {seen} edges in sight at the end, {100 * share:.0f} % join units of different nets; "
-        "of all pairs, half do."
-    )
+    told = f"of the {seen} nearest pairs at the end, {100 * share:.0f} % join units of different nets"
+    return f"{told}; of all pairs, half do."
 
 
 def without_norms(found: Evidence) -> str:
@@ -127,11 +154,3 @@ def without_norms(found: Evidence) -> str:
         f"one net of the same training on {found.data('vgg19')} ends at {last:.1f} % of the test images "
         f"(best epoch {best:.1f} %)."
     )
-
-
-def tally(verdicts: pd.DataFrame, is_source: bool) -> str:
-    """How many parts hold on each net, such as "reproduced: 5 of 5 parts on LeNet fc1 (5 nets)"."""
-    nets = verdicts[verdicts.n > 0].assign(net=verdicts.part.str.split(":").str[0]).groupby("net", sort=False)
-    held = {net: rows.verdict.str.contains("^reproduced|^holds").sum() for net, rows in nets}
-    said = [f"{held[net]} of {len(rows)} parts on {net} ({counted(rows.n.min(), 'net')})" for net, rows in nets]
-    return f"{'reproduced' if is_source else 'holds'}: {', '.join(said)}"

@@ -29,8 +29,8 @@ FITS = 99  # training accuracy in % of dense nets that fit
 STARVES = 0.1  # of the layers that a mask covers, on the floor
 LEARNT = 20  # training accuracy in % that a net has to pass
 LOST = {  # column of the page -> of `lost`, format, words where there is no number
-    "training accuracy, %": ("train", "{:.1f}", "ran away"),
-    "test accuracy, %": ("test", "{:.1f}", "ran away"),
+    "training accuracy, %": ("train", "{:.1f}", "no record"),
+    "test accuracy, %": ("test", "{:.1f}", "no record"),
     "layers on the floor": ("floored", "{:.0f}", "unknown"),
     "test accuracy at rate 0.1, %": ("again", "{:.1f}", "not run"),
 }
@@ -194,9 +194,10 @@ def thirds(layers: DataFrame, model: str, kind: Kind) -> pd.Series:
 
 
 def lost(nets: DataFrame, model: str) -> DataFrame:
-    """Rows of the nets of a model that failed: training accuracy of at most 20 %, or a loss that ran away.
+    """Rows of the nets of a model that failed: training accuracy of at most 20 %, or no record where others have one.
 
-    Nothing was run: no rows. Beside them again, test accuracy at rate 0.1 (NaN: not run), and learns (does that?).
+    Those were not run, or their loss ran away. Nothing was run: no rows. Beside them again, test accuracy at rate 0.1
+    (NaN: not run), and learns (does that?).
     """
     own = nets[nets.model == model]
     failed = own[(own.variant == "") & ~(own.train > LEARNT)] if own.train.notna().any() else own[:0]

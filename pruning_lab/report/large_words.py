@@ -9,21 +9,24 @@ import pandas as pd
 from pandas import DataFrame
 
 from .evidence import reference
-from .large import DENSE, GLOBAL, LOCAL, NAMES, RANKINGS, level, lost, minus, of_kind, thirds
-from .large_claims import BEST_DIFF, resnet_statements, starving, uneven, vit_statements
+from .large import NAMES, level, lost, of_kind
+from .large_claims import BEST_DIFF, resnet_statements, vit_statements
 from .large_views import best_minus_worst, choices, from_dense
 from .numbers import side, spoken
 from .page import Page
+from .why import why
 
-STARVED = {  # is any mask starved, best magnitude aside?
-    True: "of the masks that do, best magnitude aside, the best still ends at {:.1f} %",
-    False: "best magnitude aside, none does",
-}
 LEARNING = {  # has any masked transformer learnt its images?
     True: "the best of them has",
     False: "none of the masks has got there: this compares how fast they learn",
 }
-NOT_YET, NOT_RUN = "Not run yet", "Not run at this size yet."
+NOT_RUN = "Not run at this size yet."
+VOTES = ("LN3", "ViT, local: diff, best minus magnitude, best")
+REASONS = {
+    "collapse": ("LN1", "ResNet50: 50 % minus diff, best"),
+    "random": ("LN1", "ResNet50: random minus dense"),
+    "votes": VOTES,
+}
 
 
 def sentences(
@@ -32,8 +35,7 @@ def sentences(
     """What the page says of a ResNet50 and the transformer, by the names that its prose has for it."""
     both, said = (resnet, vit), pd.concat([resnet_statements(nets, layers, resnet), vit_statements(nets)])
     return dict(
-        answer_ln1=answer_starved(nets, resnet), answer_ln2=answer_local(nets, resnet), answer_ln3=answer_diff(nets),
-        answer_ln4=answer_even(layers, resnet), noise_read=noise(), readings_read=tally(said),
+        noise_read=noise(), readings_read=tally(said),
         resnet_read=ends(nets, resnet), vit_read=f"{ends(nets, vit)} {fit(nets)}",
         resnet_layers=thinned(layers, resnet), vit_layers=thinned(layers, vit), dense_read=sides(nets, both),
         inverse_read=inverses(nets, both), epochs_read=gaps(epochs),
@@ -41,47 +43,12 @@ def sentences(
     )  # fmt: skip
 
 
-def answer_starved(nets: DataFrame, model: str) -> str:
-    """What starved masks do to a ResNet50, beside its dense nets."""
-    dense, thin = level(nets, model, DENSE), starving(nets, model)
-    if dense.empty:
-        return "ResNet50 has not been run at this size"
-    best = STARVED[len(thin) > 0].format(thin.mean())
-    told = "Global ranking can starve layers of a ResNet50 down to the floor"
-    return f"{told}: {best}, where dense nets end at {dense.mean():.1f} %"
-
-
-def answer_local(nets: DataFrame, model: str) -> str:
-    """How far from dense the local masks of a ResNet50 end, and how many of their nets never learnt."""
-    gaps = (minus(nets, model, kind, DENSE) for kind in LOCAL)
-    means = sorted(gap.mean() for gap in gaps if len(gap))
-    if not means:
-        return NOT_YET
-    failed, span = (lost(nets, model).ranking == "local").sum(), f"{means[0]:+.1f} to {means[-1]:+.1f} points"
-    return f"Ranked within layers, its five masks end {span} from dense on average; {failed} of their nets never learnt"
-
-
-def answer_diff(nets: DataFrame) -> str:
-    """How far the transformer's best-diff mask ends from the best of random and magnitude, by ranking."""
-    told = []
-    for ranking, ours in zip(RANKINGS, (GLOBAL, LOCAL), strict=True):
-        if len(gap := minus(nets, "vit", ours[3], ours[:3])):
-            word = "below" if np.mean(gap) < 0 else "above"
-            told.append(f"{abs(np.mean(gap)):.1f} points {word} under {ranking} ranking")
-    end = f"a transformer's best-diff mask ends {' and '.join(told)}"
-    return f"Against the best of random and magnitude, {end}" if told else NOT_YET
-
-
-def answer_even(layers: DataFrame, model: str) -> str:
-    """How densities under the best-diff mask go with depth, and how wide they are spread."""
-    wider = np.log(uneven(layers, model) / uneven(layers, "vit"))
-    late, spread = (np.exp(logs.mean()) for logs in (thirds(layers, model, BEST_DIFF), wider))
-    if np.isnan(late + spread):
-        return NOT_YET
-    return (
-        f"Under the best-diff mask ResNet50's last third of layers is {late:.2f} times as dense as its first, and its "
-        f"layers' densities are spread {spread:.1f} times as wide as the transformer's"
-    )
+def numbers(judged: DataFrame, nets: DataFrame, resnet: str) -> dict[str, str]:
+    """What the answer's sentences ask for: the best-diff ResNet's test accuracy, votes against size, and reasons."""
+    votes = judged[(judged.claim == VOTES[0]) & (judged.part == VOTES[1])].iloc[0]
+    reasons = {f"why_{name}": why(judged, *part) for name, part in REASONS.items()}
+    diff = level(nets, resnet, BEST_DIFF).mean()
+    return dict(votes=f"{abs(votes['mean']):.0f}", nets=str(votes.n), diff=f"{diff:.0f}") | reasons
 
 
 def noise() -> str:
@@ -177,31 +144,32 @@ def gaps(epochs: DataFrame) -> str:
 
 
 def tally(statements: DataFrame) -> str:
-    """How many statements are borne out."""
+    """How many statements are borne out by nets in the regime of the claims."""
     yes, no = ((statements["borne out"] == word).sum() for word in ("yes", "no"))
     told = f"Of {len(statements)} statements {yes} are borne out and {no} are contradicted"
     return f"{told}; the rest our nets cannot tell."
 
 
 def varied(page: Page, nets: DataFrame, models: Iterable[str]) -> str:
-    """Which other choices surely matter, and how many nets of this build ran away."""
+    """Which other choices surely matter, and how many nets of this build have no record."""
     rows, planned = choices(nets, models), page.plan(page.profile)
     count, which = _sure(rows.assign(label=rows.label.str.replace("; ", ", ")))
-    ran_away = f"Of this build's {len(planned)} nets {len(planned) - len(page.own.experiments)} ran away."
+    missing = f"Of this build's {len(planned)} nets {len(planned) - len(page.own.experiments)} have no record."
     if rows.empty:
-        return f"No other choice has been run at this size yet. {ran_away}"
-    return f"Of {len(rows)} other choices {count} have an interval that excludes zero{which}. {ran_away}"
+        return f"No other choice has been run at this size yet. {missing}"
+    return f"Of {len(rows)} other choices {count} have an interval that excludes zero{which}. {missing}"
 
 
 def failures(nets: DataFrame, model: str) -> str:
     """How many nets of a ResNet50 never learnt, and how many of those learn at rate 0.1."""
     failed, (train, test) = lost(nets, model), _theirs("coherence_worst")
+    own = nets[(nets.model == model) & (nets.variant == "")]
     if failed.empty:
-        return "At this size there is none."
+        return f"Of {own.train.notna().sum()} nets there is none."
     unstarved, tried = (failed.ranking == "local").sum(), failed.again.notna().sum()
     return (
-        f"Of {len(failed)} such nets, in the table, {unstarved} had a local mask and so no starved layer; of {tried} "
-        f"tried at rate 0.1 {failed.learns.eq(True).sum()} learn. The source's worst-diff ResNet50 has {train:.1f} % "
-        f"on its training images and {test:.1f} % on test ones: it never learnt either. One net cannot tell a bad mask "
-        "from a bad start."
+        f"Of {len(own)} nets there are {len(failed)}, in the table; {unstarved} had a local mask and so no starved "
+        f"layer. Of {tried} tried at rate 0.1 {failed.learns.eq(True).sum()} learn. The source's worst-diff ResNet50 "
+        f"has {train:.1f} % on its training images and {test:.1f} % on test ones: it never learnt either. One net "
+        "cannot tell a bad mask from a bad start."
     )

@@ -222,16 +222,10 @@ def gaps(table: pd.DataFrame) -> str:
     return f" The source's points minus our lines, averaged: {'; '.join(said)} points."
 
 
-def sentences(page: Page, where: Sequence[Where], verdicts: pd.DataFrame) -> dict[str, str]:
+def sentences(page: Page, where: Sequence[Where]) -> dict[str, str]:
     """What the page says, by the names that its prose has for it; `where` names the layers of its three figures."""
-    found, told = page.shown, {}
-    for claim, means in verdicts.groupby("claim")["mean"]:
-        digits = 2 if claim == "FP4" else 1
-        told |= {f"{claim.lower()}_{end}": f"{means.agg(end):+.{digits}f}" for end in ("min", "max")}
-    for name, one in zip(("lenet_read", "fc1_read", "conv2_read"), where, strict=True):
-        told[name] = left(curves(found, *one))
+    found, names = page.shown, ("lenet_read", "fc1_read", "conv2_read")
+    told = {name: left(curves(found, *one)) for name, one in zip(names, where, strict=True)}
     told["lenet_read"] += gaps(curves(found, *where[0])) if page.is_source else ""
-    data = dict.fromkeys(filter(None, (found.data(model) for model, _ in where)))
     narrow = page.profile in ("smoke", "laptop") and "dataset" not in page.given
-    named = dict(data=" and ".join(data), own_note=SMALL if narrow else "")
-    return told | named | SETTINGS[page.is_source] | size_words()
+    return told | dict(own_note=SMALL if narrow else "") | SETTINGS[page.is_source] | size_words()

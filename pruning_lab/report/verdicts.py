@@ -63,8 +63,9 @@ def verdict(
     differs: the interval above zero. either: off zero, on whichever side. at_least: above -margin. same: the 90 %
     interval (two one-sided tests) inside +-margin. size: `values` are logs of measured over claimed and the interval
     lies inside +-log(margin), the margin being the tolerance factor. Wholly on the other side: not reproduced.
-    Otherwise open, as with fewer than three nets, or (differs, either) where all have one number. `short`: nets that did not reach the regime of the claim; where they
-    leave fewer than three, it is not in reach. `nets`: how many were fixed before; with fewer it is open.
+    Otherwise open, as with fewer than three nets, or (differs, either) where all have one number. `short`: nets that
+    did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many were
+    fixed before; with fewer it is open.
 
     Raises:
         ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
