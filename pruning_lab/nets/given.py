@@ -1,9 +1,12 @@
-"""What callers give: arguments of public functions, looked at before anything is done with them, one sentence a fault."""
+"""Arguments of public functions, looked at before anything is done with them, one sentence a fault."""
 
-from collections.abc import Collection, Mapping
-from numbers import Integral
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 SEEDS = (-(2**63), 2**64 - 1)  # those that torch's generators take
@@ -23,6 +26,11 @@ def check_whole(name: str, value: Any, least: int | None = 1, most: int | None =
     raise ValueError(f"{name}={shown(value)}: expected {'None or ' * none}a whole number{within}")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number; a bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
 def check_seed(seed: Any, name: str = "seed") -> None:
     """ValueError unless a seed is a whole number that torch's generators take."""
     check_whole(name, seed, *SEEDS)
@@ -30,7 +38,7 @@ def check_seed(seed: Any, name: str = "seed") -> None:
 
 def check_flag(name: str, value: Any) -> None:
     """ValueError unless a value is True or False."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name}={shown(value)}: expected True or False")
 
 
@@ -40,14 +48,34 @@ def check_names(name: str, value: Any) -> None:
         raise ValueError(f"{name}={shown(value)}: expected several names, as in {name}=['fc1']")
 
 
-def check_tensors(what: str, value: Any) -> None:
-    """ValueError unless a value is a mapping from names to tensors."""
+def check_mapping(what: str, value: Any) -> None:
+    """ValueError unless a value is a mapping, as from names to tensors."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} are a {type(value).__name__}: expected a mapping from the weights' names to tensors")
+
+
+def check_tensors(what: str, value: Any) -> None:
+    """ValueError unless a value is a mapping from names to tensors."""
+    check_mapping(what, value)
     for name, each in value.items():
         if not isinstance(each, Tensor):
             kind = type(each).__name__
             raise ValueError(f"{what} of {name!r} are a {kind}: expected tensors by the weights' names")
+
+
+@contextmanager
+def running(images: Any) -> Iterator[None]:
+    """ValueError where a model fails while it runs on images, with the reason that torch gives."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        given = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+        raise ValueError(
+            f"the model does not run on images {given} ({shown(str(error))}): expected numbers of the type and sizes "
+            "that its first layer reads"
+        ) from error
 
 
 def shown(value: Any) -> str:

@@ -59,7 +59,7 @@ def build(
             f"no model {name!r} with init {init!r}; models: {', '.join(MODELS)}; inits: {', '.join(INITS)}"
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed))
         try:
             model = nn.Sequential(MODELS[name](in_shape, classes, width, **options))
         except TypeError as error:
@@ -80,6 +80,7 @@ def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module]
 
 def prunable(model: nn.Sequential) -> list[str]:
     """Names of the layers whose units can be removed: every linear and convolutional layer but the last."""
+    check_model(model, values=False)
     return [n for n, m in model.named_children() if isinstance(m, nn.Linear | nn.Conv2d)][:-1]
 
 

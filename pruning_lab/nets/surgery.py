@@ -159,8 +159,10 @@ def _check_between(modules: Mapping[str, nn.Module], layer: str, following: str,
     first, second, flattened = modules[layer], modules[following], False
     for name in between:
         if getattr(modules[name], "return_indices", False):
-            raise ValueError(f"{name!r}, {_short(modules[name])}, gives positions beside numbers, which no layer reads: "
-                             "use return_indices=False")  # fmt: skip
+            raise ValueError(
+                f"{name!r}, {_short(modules[name])}, gives positions beside numbers, which no layer reads: use "
+                "return_indices=False"
+            )
         if not keeps_apart(modules[name], pictures=isinstance(first, nn.Conv2d) and not flattened):
             raise ValueError(
                 f"{name!r}, {_short(modules[name])}, between {layer!r} and {following!r} may mix units: expected "
