@@ -47,7 +47,7 @@ def test_seeds_of_numpy_and_the_largest_are_taken():
     for seed in (np.int64(3), np.uint8(3), -1, 2**64 - 1, -(2**63)):
         masks.build(SCORES, 0.5, shuffle="layer", seed=seed)
         assert units.order(net(), "0", "random", seed=seed).shape == (6,)
-    assert masks.build(SCORES, np.float32(0.5), invert=np.True_)["a"].sum() == 4
+    assert masks.build(SCORES, np.float32(0.5), invert=np.True_)["a"].sum() == 3
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, "0.5", True, None, [0.5], 0, 1.01, -0.1, 1j, torch.tensor(0.5)],
@@ -205,6 +205,20 @@ def test_a_criterion_that_writes_changes_no_weight(criterion):
         masks.scores(model, criterion)
         units.order(model, "0", lambda weight: criterion(weight).sum(1))
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("registry", [criteria.UNIT, criteria.WEIGHT], ids=["units", "weights"])
+def test_none_of_the_library_s_criteria_writes_or_hands_on_what_it_reads_of_a_model(registry):
+    shapes = dict.fromkeys(("weight", "init", "gradient", "diff"), (6, 8))
+    shapes |= dict(
+        activation=(5, 6, 2), activation_gradient=(5, 6, 2), noise=(6,) if registry is criteria.UNIT else (6, 8)
+    )
+    for name, function in registry.items():
+        read = {r: torch.randn(shapes[r]) for r in criteria.needs(name)}
+        before = {r: t.clone() for r, t in read.items()}
+        returned = function(**read)
+        for r, t in read.items():
+            assert torch.equal(t, before[r]) and (r == "noise" or t.data_ptr() != returned.data_ptr()), (name, r)
 
 
 def test_a_criterion_may_hold_on_to_what_it_reads():
