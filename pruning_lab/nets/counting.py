@@ -35,20 +35,20 @@ def multiplications(model: nn.Module, in_shape: Sequence[int]) -> int:
     _check_shape(in_shape)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     try:
-        return _counted(on_meta(model), torch.empty(1, *in_shape, device="meta", dtype=dtype))
+        return _counted(on_meta(model).eval(), torch.empty(1, *in_shape, device="meta", dtype=dtype))
     except Exception as first:  # whatever a model's own code makes of tensors without numbers
         return _with_numbers(model, in_shape, dtype, first)
 
 
 def on_meta(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose tensors have sizes alone: none of the model's numbers is copied."""
+    """A copy whose tensors have sizes alone: none of the model's numbers is copied."""
 
     def empty(tensor: Tensor) -> Tensor:
         made = torch.empty_like(tensor, device="meta", requires_grad=False)
         return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
     held = [t for t in _held(model) if t.layout == torch.strided]
-    return copy.deepcopy(model, {id(t): empty(t) for t in held}).eval()
+    return copy.deepcopy(model, {id(t): empty(t) for t in held})
 
 
 def _held(model: nn.Module) -> list[Tensor]:
