@@ -1,5 +1,6 @@
 """Samples that something is measured on: looked at before anything is computed with them, one sentence a fault."""
 
+import torch
 from torch import Tensor
 
 
@@ -18,7 +19,24 @@ def checked(split: object) -> tuple[Tensor, Tensor]:
         )
     if len(images) == 0:
         raise ValueError("split has no samples: expected at least one")
+    for name, tensor in (("images", images), ("labels", labels)):
+        _check_plain(tensor, name)
     return images, labels
+
+
+def _check_plain(tensor: Tensor, name: str) -> None:
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        kind = "lie on the meta device, which holds no values" if tensor.is_meta else f"are stored as {tensor.layout}"
+        raise ValueError(f"{name} {kind}: expected ordinary tensors (.to_dense(), .dequantize())")
+
+
+def check_pictures(images: Tensor) -> None:
+    """ValueError unless images are floating-point numbers, of whatever width."""
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images are {_kind(images)}: expected floating-point numbers, as data.load gives them (from bytes: "
+            "images.float() / 255)"
+        )
 
 
 def check_logits(outputs: object, labels: Tensor, shares: bool = False, otherwise: str = "") -> None:

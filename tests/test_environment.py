@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning_lab import environment
+from pruning_lab import data, environment
 from pruning_lab.environment import repairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,11 +94,44 @@ def test_the_device_named_is_taken(monkeypatch):
     assert environment.device().type in ("cuda", "mps", "cpu")
 
 
-@pytest.mark.parametrize("name", ["abacus", "cuda:99", "cpu:x"])
+KNOWN = ["xpu", "ipu", "hpu", "xla", "vulkan", "mtia", "hip", "ve", "fpga", "maia", "lazy", "mkldnn", "opengl"]
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "cpu:x", "meta", "meta:0", " ", "CPU", "7", *KNOWN, "x" * 500])
 def test_a_device_that_is_not_there_is_named(monkeypatch, name):
+    if name in KNOWN and getattr(getattr(torch, name, None), "is_available", bool)():
+        pytest.skip("this machine has one")
     monkeypatch.setenv("PRUNING_LAB_DEVICE", name)
-    with pytest.raises(ValueError, match=f"PRUNING_LAB_DEVICE='{name}' cannot be used here: "):
-        environment.device()
+    for call, called in (
+        (environment.device, "PRUNING_LAB_DEVICE"),
+        (lambda: data.load("digits", "test", device=name), "device"),
+        (lambda: data.shared("digits", "test", device=name), "device"),
+    ):
+        with pytest.raises(ValueError) as told:
+            call()
+        said = str(told.value)
+        assert said.startswith(f"{called}='{name[:50]}") and " cannot be used here: " in said
+        assert (
+            said.endswith("; expected cpu, cuda or mps, as this machine has") and "\n" not in said and len(said) < 300
+        )
+
+
+def test_a_device_has_a_name():
+    for wrong in (5, ["cpu"], 1.5):
+        with pytest.raises(ValueError, match="device=.* cannot be used here: it is a .*, no name of a device"):
+            data.load("digits", "test", device=wrong)
+    assert data.load("digits", "test", device=torch.device("cpu"), limit=2).images.device.type == "cpu"
+
+
+@pytest.mark.parametrize("text", ["999999999", "1025", "9" * 5000, "00001025"])
+def test_more_workers_than_any_machine_has_use_for_are_refused(monkeypatch, text):
+    monkeypatch.setenv("PRUNING_LAB_WORKERS", text)
+    with pytest.raises(ValueError, match="PRUNING_LAB_WORKERS='.*': expected a number of .*, at most 1,024$") as told:
+        environment.workers()
+    assert len(str(told.value)) < 150
+    for fine in ("1", "0002", "1024"):
+        monkeypatch.setenv("PRUNING_LAB_WORKERS", fine)
+        assert environment.workers() == int(fine)
 
 
 def python(code, path):

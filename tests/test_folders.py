@@ -121,6 +121,15 @@ def test_a_number_of_workers_that_is_none_is_one_line(text, monkeypatch, capsys)
         assert err == f"pruning_lab: PRUNING_LAB_WORKERS={text!r}: expected a number of worker processes, at least 1\n"
 
 
+@pytest.mark.parametrize("name, wrong", [("WORKERS", "999999999"), ("DEVICE", "meta"), ("DEVICE", "abacus")])
+def test_a_setting_that_no_machine_can_follow_is_one_line_of_every_command(name, wrong, monkeypatch, capsys):
+    monkeypatch.setenv(f"PRUNING_LAB_{name}", wrong)
+    for words in COMMANDS:
+        assert main(words) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"pruning_lab: PRUNING_LAB_{name}={wrong!r}") and err.count("\n") == 1
+
+
 def test_a_user_without_a_home_is_told_which_settings_to_make(monkeypatch, capsys, tmp_path):
     def homeless():
         raise RuntimeError("Could not determine home directory.")

@@ -2,6 +2,7 @@
 anything is copied or changed.
 """
 
+import contextlib
 import copy
 import io
 from types import SimpleNamespace
@@ -473,3 +474,105 @@ def test_overlapping_memory_is_told_from_neighbours():
     meta = flat.to("meta")
     assert layers.overlap(meta, meta) and not layers.overlap(meta, flat.to("meta"))
     assert not layers.overlap(torch.eye(3).to_sparse(), torch.eye(3))
+
+
+# Parts of a model that hold their weights in another form
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", CALLS | SIZES)
+def test_a_part_that_is_scripted_traced_or_quantized_is_refused_by_name(name):
+    call, model = (CALLS | SIZES)[name], net()
+    for place in ("2", "4"):
+        for made in (torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, m.in_features))):
+            model = put(made(net().get_submodule(place)), place)
+            with pytest.raises(ValueError, match=f"'{place}' is scripted or traced .*put the module that it was made"):
+                call(model)
+
+    class Quantized(nn.Module):
+        """Holds a packed weight, which it unpacks when it is asked, as torch's quantized layers do."""
+
+        def weight(self):
+            return torch.zeros(5, 6)
+
+    with pytest.raises(ValueError, match="'2', a Quantized, holds its weight in another form"):
+        call(put(Quantized()))
+
+
+# A refused call takes no step
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", [parametrizations.spectral_norm, old_spectral_norm])
+@pytest.mark.parametrize("place", ["0", "2", "4"])
+def test_a_spectral_norm_in_training_takes_no_step_in_any_call(norm, place):
+    torch.manual_seed(0)
+    model = put(norm(net().get_submodule(place)), place).train()
+    before, data = remembered(model), split()
+    for call in (
+        lambda: units.order(model, "0", "norm"),
+        lambda: units.scores(model, "0", "activation", data=data),
+        lambda: units.pruning_curve(model, "0", range(6), data),
+        lambda: units.removal_losses(model, "0", data),
+        lambda: units.class_activations(model, "0", data),
+        lambda: units.remove(model, "0", [0]),
+        lambda: units.zeroed(model, "0", [0]),
+        lambda: units.place_of(model, "2"),
+        lambda: masks.to_torch(model, {f"{place}.weight": torch.ones_like(net().get_submodule(place).weight).bool()}),
+        lambda: masks.sparse(model, {"0.weight": ONES}),
+        lambda: masks.inference(model, {"0.weight": ONES}, net(), [1]),
+        lambda: masks.from_torch(model),
+        lambda: masks.scores(model, "magnitude"),
+        lambda: masks.maskable(model),
+        lambda: masks.counts(model, {"0.weight": ONES}),
+        lambda: masks.random(model, 0.5),
+        lambda: models.multiplications(model, (8,)),
+        lambda: models.weight_count(model),
+        lambda: models.prunable(model),
+    ):
+        with contextlib.suppress(ValueError):
+            call()
+        assert_unchanged(model, before)
+
+
+# Layers without units, and what gives more than numbers
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_without_units_is_refused_in_one_sentence():
+    model, data = nn.Sequential(nn.Linear(8, 0), nn.ReLU(), nn.Linear(0, 3)), split()
+    for call in (
+        lambda: units.order(model, "0", "norm"),
+        lambda: units.scores(model, "0", "frame_potential"),
+        lambda: units.pruning_curve(model, "0", [], data),
+        lambda: units.removal_losses(model, "0", data),
+        lambda: units.class_activations(model, "0", data),
+        lambda: units.remove(model, "0", []),
+        lambda: units.zeroed(model, "0", []),
+        lambda: units.place_of(model, "0"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"no layer of this model has|'0', Linear.* has no units: expected a layer of"
+        ):
+            call()
+    narrow = nn.Sequential(nn.Linear(0, 4), nn.ReLU(), nn.Linear(4, 3))
+    none = SimpleNamespace(images=torch.zeros(5, 0), labels=torch.zeros(5, dtype=torch.int64), classes=("a", "b", "c"))
+    assert units.order(narrow, "0", "norm").tolist() == [0, 1, 2, 3]
+    assert units.pruning_curve(narrow, "0", range(4), none).loss.shape == (5,)
+    assert units.remove(narrow, "0", [1])(none.images).shape == (5, 3)
+
+
+def test_a_pool_that_gives_positions_too_is_said():
+    between = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2, return_indices=True), nn.Conv2d(4, 3, 1), nn.Flatten(),
+                            nn.Linear(12, 3))  # fmt: skip
+    with pytest.raises(
+        ValueError, match="'1', MaxPool2d.*, gives positions beside numbers.*: use return_indices=False"
+    ):
+        units.order(between, "0", "norm")
+    for place in ("before", "behind"):
+        pool = nn.AdaptiveMaxPool2d(2, return_indices=True)
+        layers_ = [nn.Conv2d(1, 4, 1), nn.Conv2d(4, 3, 1), nn.Flatten(), nn.Linear(12, 3)]
+        layers_.insert(0 if place == "before" else 2, pool)
+        model = nn.Sequential(*layers_)
+        with pytest.raises(ValueError, match="a AdaptiveMaxPool2d gives a tuple, not a tensor"):
+            units.removal_losses(model, "1" if place == "before" else "0", split((1, 6, 6)))

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -468,7 +469,7 @@ def test_erk_caps_small_layers_and_redistributes():
 def test_a_lone_number_and_an_empty_layer_have_masks_or_none_under_every_budget():
     for scope in SCOPES:
         found = masks.build({"a": torch.tensor(1.0), "b": torch.rand(2, 3), "c": torch.rand(0, 3)}, 1.0, scope)
-        assert found["a"].tolist() is True and found["b"].all() and "c" not in found
+        assert found["a"].tolist() is True and found["b"].all() and found["c"].shape == (0, 3)
 
 
 def test_random_masks_are_seeded_and_have_the_density_in_every_layer():
@@ -725,11 +726,75 @@ def test_a_layer_by_itself_and_attention_go_through_pytorch():
         assert all(torch.equal(read[n], m) for n, m in found.items()) and read
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no other device")
 def test_masks_of_another_device_go_to_the_weights():
     model = conv()
     found = masks.build(masks.scores(model, "magnitude"), 0.3)
-    masks.to_torch(model.to("meta"), found)
-    assert {m.device.type for m in masks.from_torch(model).values()} == {"meta"}
+    masks.to_torch(model.to("cuda"), found)
+    assert {m.device.type for m in masks.from_torch(model).values()} == {"cuda"}
+
+
+def unchanged(model, call, text):
+    """A refused call leaves all of a model as it was."""
+    before = [(dict(vars(m)), dict(m._parameters), dict(m._buffers), [*m._forward_pre_hooks]) for m in model.modules()]
+    with pytest.raises(ValueError, match=text):
+        call(model)
+    after = [(dict(vars(m)), dict(m._parameters), dict(m._buffers), [*m._forward_pre_hooks]) for m in model.modules()]
+    assert [[*map(str, one)] for one in after] == [[*map(str, one)] for one in before]
+
+
+class Masked(nn.Linear):
+    """Has a mask of its own."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("weight_mask", torch.zeros(outputs, inputs))
+
+
+def test_masks_never_replace_what_a_layer_has_under_their_names():
+    def with_attribute(name, value):
+        model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 3))
+        setattr(model[1], name, value)
+        return model
+
+    for model, taken in [
+        (nn.Sequential(nn.Linear(8, 6), Masked(6, 3)), "weight_mask"),
+        (with_attribute("weight_mask", None), "weight_mask"),
+        (with_attribute("weight_orig", nn.Parameter(torch.zeros(3, 6))), "weight_orig"),
+        (with_attribute("weight_orig", 5), "weight_orig"),
+    ]:
+        found = masks.build({n: torch.rand(w.shape) for n, w in weights(model).items()}, 0.5)
+        unchanged(
+            model,
+            lambda m, found=found: masks.to_torch(m, found),
+            f"'1' has a {taken} of its own, which .*another name",
+        )
+    alone = Masked(8, 3)
+    unchanged(alone, lambda m: masks.to_torch(m, {"weight": torch.ones(3, 8).bool()}), "'the model' has a weight_mask")
+    plain = nn.Sequential(nn.Linear(8, 6), Masked(6, 3))
+    masks.to_torch(plain, {"0.weight": torch.ones(6, 8).bool()})
+    assert list(masks.from_torch(plain)) == ["0.weight"]
+
+
+def test_weights_without_values_have_no_masks():
+    model, ones = conv().to("meta"), torch.ones(6, 16).bool()
+    unchanged(model, lambda m: masks.to_torch(m, {"4.weight": ones}), "lies on the meta device, .* give .*to_empty")
+    pruned = masks.to_torch(conv(), {"4.weight": ones}).to("meta")
+    with pytest.raises(ValueError, match="lies on the meta device"):
+        masks.from_torch(pruned)
+    unchanged(conv(), lambda m: masks.to_torch(m, {"4.weight": ones.to("meta")}), "'4.weight' lies on the meta device")
+
+
+def test_what_torch_prunes_beside_weights_is_left_out():
+    model = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 6), nn.LayerNorm(6), nn.Linear(6, 3))
+    for layer, name in ((0, "weight"), (1, "bias"), (1, "weight"), (2, "weight"), (3, "bias")):
+        prune.random_unstructured(model[layer], name, 0.5)
+    found = masks.from_torch(model)
+    assert list(found) == ["1.weight"] and masks.counts(model, found)["kept"] == 24
+    masks.to_torch(model, {"3.weight": torch.eye(3, 6).bool()})
+    assert list(masks.from_torch(model)) == ["1.weight", "3.weight"]
+    with pytest.raises(ValueError, match=r"\['1.weight'\] are masked already"):
+        masks.to_torch(model, found)
 
 
 def test_a_weight_of_two_layers_is_not_masked_in_one_of_them():
@@ -856,6 +921,63 @@ def test_overlap_of_empty_and_of_foreign_masks():
         masks.overlap({}, {})
     with pytest.raises(ValueError, match=r"'a' has \[2, 2\] and \[4\]"):
         masks.overlap(some, {"a": some["a"].flatten()})
+
+
+WRONG_MASKS = {  # what is no set of masks, and what is said
+    "a list": ([], "masks are a list: expected a mapping from the weights' names to tensors"),
+    "a tensor": (torch.ones(2, 2).bool(), "masks are a Tensor: expected a mapping"),
+    "lists": ({"a": [[True]]}, "masks of 'a' are a list: expected tensors by"),
+    "arrays": ({"a": np.ones((2, 2), bool)}, "masks of 'a' are a ndarray: expected tensors"),
+    "numbers": ({"a": torch.ones(2, 2)}, "mask of 'a' is torch.float32"),
+    "bytes": ({"a": torch.ones(2, 2, dtype=torch.uint8)}, "mask of 'a' is torch.uint8"),
+    "no values": ({"a": torch.ones(2, 2, dtype=torch.bool, device="meta")}, "mask of 'a' lies on the meta device"),
+    "sparse": ({"a": torch.eye(2).bool().to_sparse()}, "mask of 'a' is torch.sparse_coo: expected an ordinary tensor"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_MASKS)
+def test_masks_that_are_none_are_refused_by_whoever_counts_them(name, tmp_path):
+    wrong, text = WRONG_MASKS[name]
+    right = {"a": torch.ones(2, 2).bool()}
+    for call in (
+        lambda: masks.overlap(wrong, wrong),
+        lambda: masks.overlap(right, wrong),
+        lambda: masks.overlap(wrong, right),
+        lambda: masks.emptied(wrong),
+        lambda: masks.table(wrong),
+        lambda: masks.save(tmp_path / "new", wrong),
+    ):
+        with pytest.raises(ValueError, match=text):
+            call()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_layer_without_weights_has_an_empty_mask_through_every_call(tmp_path):
+    with pytest.warns(UserWarning, match="zero-element"):
+        model = nn.Sequential(nn.Linear(8, 0), nn.Linear(0, 6), nn.ReLU(), nn.Linear(6, 3))
+    x = torch.randn(4, 8)
+    for how in ("magnitude", "random", lambda weight: weight):
+        scores = masks.scores(model, how)
+        assert list(scores) == ["0.weight", "1.weight", "3.weight"] == masks.maskable(model)
+    for scope in SCOPES:
+        for shuffle in (None, "layer"):
+            found = masks.build(scores, 0.5, scope, 0.1, shuffle=shuffle)
+            alone = masks.build({"3.weight": scores["3.weight"]}, 0.5, scope, 0.1, shuffle=shuffle)
+            assert list(found) == list(scores) and kept(found) == [0, 0, 9]
+            assert torch.equal(found["3.weight"], alone["3.weight"]) and found["1.weight"].shape == (6, 0)
+    assert list(masks.build(scores, 0.5, skip=["0.weight"])) == ["1.weight", "3.weight"]
+    assert masks.emptied(found) == [] and masks.counts(model, found)["kept"] == 9
+    assert masks.table(found).density.isna().tolist() == [True, True, False]
+    assert masks.overlap(found, found).iloc[-1].shared == 9
+    masks.save(tmp_path / "masks", found)
+    assert all(torch.equal(m, found[n]) for n, m in masks.load(tmp_path / "masks", model).items())
+    assert [*masks.random(model, 0.5, "erk")] == [*masks.random(model, 0.5)] == list(found)
+    expected = F.linear(torch.relu(model[1](model[0](x))), model[3].weight * found["3.weight"], model[3].bias)
+    torch.testing.assert_close(masks.sparse(model, found)(x), expected)
+    torch.testing.assert_close(masks.to_torch(model, found)(x), expected)
+    assert masks.from_torch(model).keys() == found.keys()
+    with pytest.raises(ValueError, match="no scores to rank: 1 layers were given and 0 skipped"):
+        masks.build({"a": torch.rand(0, 3)}, 0.5)
 
 
 @pytest.mark.filterwarnings("error")

@@ -130,6 +130,11 @@ def test_glorot_weights_are_normal_with_its_variance(name, layer, fans):
     assert not module.bias.any()
 
 
+def test_glorot_leaves_layers_without_a_bias_without_one():
+    model = models.build("resnet50", CIFAR, width=4, init="glorot")
+    assert model.conv1.bias is None and not model.out.bias.any()
+
+
 WIDTHS = {  # name: width -> units of every prunable layer
     "lenet_300_100": (75, [75, 25]),
     "mlp": (7, [7] * 4),
@@ -193,6 +198,19 @@ def test_images_too_small_for_the_pools_are_refused():
         (dict(width=0), "width must be at least 1, got 0"),
         (dict(hidden=3), "lenet_300_100 does not take .'hidden'"),
         (dict(name="mlp", depth=3), "mlp does not take .'depth'"),
+        (dict(name=["mlp"]), "no model .'mlp'."),
+        *[
+            (dict(width=wrong), f"width={wrong!r}: expected None or a whole number")
+            for wrong in (2.5, True, "4", "4.0")
+        ],
+        *[(dict(classes=wrong), f"classes={wrong!r}: expected a whole number, 1 or") for wrong in (0, -1, 2.5, None)],
+        *[(dict(seed=wrong), f"seed={wrong!r}: expected a whole number from") for wrong in (1.5, "x", True, 2**64)],
+        *[(dict(in_shape=wrong), "in_shape=.*: expected three whole numbers") for wrong in ((3,), None, "abc", 3)],
+        *[(dict(in_shape=(3, wrong, 8)), r"in_shape.1.=.*: expected a whole number") for wrong in (0, 2.5, None, "8")],
+        *[(dict(name="mlp", hidden=wrong), "hidden=.*: expected a whole number, 0") for wrong in (-1, 2.5, True)],
+        *[(dict(name="vit", patch=wrong), "patch=.*: expected a whole number, 1") for wrong in (0, -4, 4.0)],
+        *[(dict(name="vit", heads=wrong), "heads=.*: expected a whole number, 1") for wrong in (0, "8")],
+        *[(dict(name="vit", depth=wrong), "depth=.*: expected a whole number, 0") for wrong in (-1, 1.5)],
     ],
     ids=str,
 )

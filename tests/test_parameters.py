@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from pruning_lab import data
 from pruning_lab.__main__ import main
 from pruning_lab.running import chapters, parameters, sweeps
 
@@ -131,6 +132,41 @@ def test_a_value_may_have_an_equals_sign_and_a_chapter_one_digit(toy, capsys):
         assert chapters.chapter(name).stem == "01_frame_potential"
     with pytest.raises(ValueError, match="no chapter '0'; there are 01_frame_potential"):
         chapters.chapter("0")
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep", "run", "publish", "pack"])
+def test_a_parameter_given_twice_is_one_line(toy, tmp_path, capsys, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "papermill", None)
+    out, profile = [str(tmp_path / "out")] * (command == "pack"), ["--profile", "night"] * (command == "publish")
+    for words in (["-p", "seeds", "2", "-p", "seeds", "3"], ["-p", "seeds=2", "-p", "width=3", "-p", "seeds=3"]):
+        assert main([command, *words, *out, *profile, str(toy)]) == 2
+        err = capsys.readouterr().err
+        assert err == "pruning_lab: -p seeds is given twice, the second time as '3': give each parameter once\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep", "run", "publish", "pack"])
+def test_a_data_set_that_nobody_knows_is_one_line(toy, tmp_path, shelves, capsys, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "papermill", None)
+    out, profile = [str(tmp_path / "out")] * (command == "pack"), ["--profile", "night"] * (command == "publish")
+    for wrong in ("nope", "gaussian:nope", "../x", "/etc", "Digits"):
+        assert main([command, *out, str(toy), *profile, "-p", "dataset", wrong]) == 2
+        said, err = capsys.readouterr()
+        assert err.startswith(f"pruning_lab: 07_toy: dataset={wrong!r}: ") and err.count("\n") == 1 and not said
+        assert "unknown data set" in err or "is no name of a data set" in err
+    assert not shelves.exists() and not (tmp_path / "out").exists()
+
+
+def test_what_keeps_many_runs_from_being_told_is_one_line(toy, capsys, monkeypatch):
+    def none(root, split):
+        raise OSError("no network")
+
+    monkeypatch.setitem(data.DOWNLOADS, "afar", none)
+    assert main(["plan", str(toy), "--profile", "smoke", "-p", "dataset", "afar", "-p", "seeds", "9"]) == 2
+    out, err = capsys.readouterr()
+    left = [line for line in out.splitlines() if line.startswith("left out: ")]
+    assert len(left) == 1 and "and 8 more: FileNotFoundError: afar is not in" in left[0]
+    assert "of 9 runs it cannot be told what they take" in err.splitlines()[-1]
 
 
 def test_values_that_a_parameter_can_have_are_taken(toy):

@@ -59,6 +59,111 @@ def test_labels_of_any_whole_type_are_taken(measure, kind):
         assert all(torch.equal(value, pairs[1][name]) for name, value in pairs[0].items())
 
 
+KINDS = [torch.uint8, torch.int64, torch.bool, torch.complex64]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_images_that_are_no_floating_point_numbers_are_refused_by_every_measure_of_units(kind):
+    model, data = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), split(images=torch.ones(6, 4).to(kind))
+    for call in (
+        lambda: units.pruning_curve(model, "0", range(5), data),
+        lambda: units.removal_losses(model, "0", data),
+        lambda: units.class_activations(model, "0", data),
+        lambda: units.order(model, "0", "activation", data=data),
+        lambda: units.order(model, "0", "taylor", data=data),
+        lambda: units.order(model, "0", lambda gradient: gradient.sum(1), data=data),
+    ):
+        name = str(kind).removeprefix("torch.")
+        with pytest.raises(ValueError, match=f"images are {name}: expected floating-point numbers, as data.load gives"):
+            call()
+    with pytest.raises(ValueError) as told:
+        masks.scores(model, "gradient", data=data)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_images_of_every_width_are_taken_as_the_model_s(kind):
+    model, images = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.randn(6, 4).to(kind)
+    one, two = (units.removal_losses(model, "0", split(images=i)) for i in (images, images.float()))
+    assert torch.equal(one.loss, two.loss)
+
+
+CONVOLUTION = lambda: nn.Sequential(  # noqa: E731
+    nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 16, 3)
+).eval()
+SIZES = [(3, 6), (6, 6), (1, 6, 6), (3, 6, 7), (3, 2, 2), (3, 6, 6, 1), ()]
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_images_of_other_sizes_are_refused_in_one_sentence_that_says_what_is_read(shape):
+    model, data = CONVOLUTION(), split(images=torch.randn(6, *shape))
+    for call in (
+        lambda: units.pruning_curve(model, "0", range(5), data),
+        lambda: units.removal_losses(model, "0", data),
+        lambda: units.class_activations(model, "0", data),
+        lambda: units.order(model, "0", "activation", data=data),
+    ):
+        with pytest.raises(
+            ValueError, match=r"cannot read an image of .*: expected \[3, height, width\], which"
+        ) as told:
+            call()
+        assert "\n" not in str(told.value) and len(str(told.value)) < 300
+    for call in (
+        lambda: units.order(model, "0", lambda gradient: gradient.flatten(1).sum(1), data=data),
+        lambda: masks.scores(model, "gradient", data=data),
+    ):
+        with pytest.raises(ValueError) as told:
+            call()
+        assert "\n" not in str(told.value)
+
+
+def test_numbers_that_a_first_linear_layer_does_not_read_are_said():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3))
+    with pytest.raises(
+        ValueError, match=r"an image of shape \[4\] \(.*\): expected 12 numbers, which its first linear"
+    ):
+        units.removal_losses(model, "1", split())
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_tensors_without_a_place_for_every_number_are_refused(measure):
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    label = torch.tensor([0, 1, 2, 0, 1, 2])
+    for data, text in [
+        (split(images=torch.randn(6, 4).to_sparse()), "images are stored as torch.sparse_coo: expected ordinary"),
+        (split(images=torch.randn(6, 4, device="meta")), "images lie on the meta device, which holds no values"),
+        (split(labels=label.to("meta")), "labels lie on the meta device"),
+        (split(labels=label.to_sparse()), "labels are stored as torch.sparse_coo"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            MEASURES[measure](model, data)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_never_pass_into_a_mean(bad):
+    model, data = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), split()
+    data.images[3, 1] = bad
+    with pytest.raises(
+        ValueError, match="of [1-5] of 5 units is not finite: check images and weights for NaN, or widen"
+    ):
+        units.class_activations(model, "0", data)
+    for call in (
+        lambda: units.pruning_curve(model, "0", range(5), data),
+        lambda: units.removal_losses(model, "0", data),
+        lambda: units.order(model, "0", "activation", data=data),
+        lambda: units.order(model, "0", "taylor", data=data),
+        lambda: masks.scores(model, "gradient", data=data),
+        lambda: masks.scores(model, "diff", data=data),
+    ):
+        with pytest.raises(ValueError, match="not finite"):
+            call()
+    data = split()
+    with torch.no_grad():
+        model[0].weight[2, 2] = bad
+    with pytest.raises(ValueError, match="of 1 of 5 units is not finite"):
+        units.class_activations(model, "0", data)
+
+
 def test_shares_of_classes_are_labels_where_they_are_asked_for():
     samples.check_logits(torch.zeros(2, 3), torch.full((2, 3), 1 / 3), shares=True)
     with pytest.raises(ValueError, match=r"for labels \[2, 3\] float32: expected logits"):

@@ -17,6 +17,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from ..registry import holder
@@ -34,6 +35,8 @@ class Registry(dict[str, Callable]):
         """
         if function is None:
             return partial(self.register, ours=ours)
+        if not callable(function) or not hasattr(function, "__name__"):
+            raise ValueError(f"{function!r} has no name to be registered under: expected a function (def ...)")
         name, reads = function.__name__, needs(function)
         same, by = (WEIGHT if self is UNIT else UNIT).get(name, function), holder(self, function)
         if by is None and needs(same) != reads:  # a name says what is read, whichever of the two is meant
@@ -55,7 +58,7 @@ def _built_in(function) -> bool:
 
 def whose(name) -> str:
     """Whose idea a criterion is: "source" (a document's), "ours" (this library's), "yours" (a user's, or unknown)."""
-    found = [registry[name] for registry in (UNIT, WEIGHT) if name in registry]
+    found = [registry[name] for registry in (UNIT, WEIGHT) if isinstance(name, str) and name in registry]
     return "source" if any(map(_a_source, found)) else "ours" if any(map(_built_in, found)) else "yours"
 
 
@@ -67,7 +70,7 @@ def find(criterion, registry=UNIT) -> Callable:
     """The function behind a registry name; a function is its own answer; ValueError for an unknown name."""
     if callable(criterion):
         return criterion
-    if criterion not in registry:
+    if not isinstance(criterion, str) or criterion not in registry:
         raise ValueError(f"unknown criterion {criterion!r}: expected {', '.join(sorted(registry))} or a function")
     return registry[criterion]
 
@@ -75,14 +78,33 @@ def find(criterion, registry=UNIT) -> Callable:
 def needs(criterion) -> tuple[str, ...]:
     """What a criterion reads, in the order of its parameters; ValueError for a parameter that is not in READS."""
     function = find(criterion, UNIT | WEIGHT)
-    names = tuple(inspect.signature(function).parameters)
+    names = _parameters(function)
     unknown = [name for name in names if name not in READS]
     if unknown or not names:
         raise ValueError(
-            f"criterion {function.__name__!r} has parameters {list(names)}: each must be one of {', '.join(READS)}, "
+            f"criterion {called(function)!r} has parameters {list(names)}: each must be one of {', '.join(READS)}, "
             "and there must be at least one; rename them to what the function reads"
         )
     return names
+
+
+def _parameters(function) -> tuple[str, ...]:
+    """The names of a function's parameters, with stars where these take several; ValueError: it does not say any."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError as error:
+        raise ValueError(
+            f"criterion {called(function)!r} does not say what it reads: write a function with parameters of {READS}"
+        ) from error
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    return tuple(
+        f"{p.name}, /" if p.kind is p.POSITIONAL_ONLY else f"{stars.get(p.kind, '')}{p.name}" for p in parameters
+    )
+
+
+def called(function) -> str:
+    """The name of a function, or of the class of what is called like one."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def unread(function, given) -> list[str]:
@@ -103,22 +125,49 @@ def evaluate(function, held, name, shapes, ways) -> Tensor:
     """What a criterion returns for the weights called `name`, in one of `shapes`, from what it reads of `held`.
 
     `held` has `weight`, and noise in the first shape; `ways` says by name how to pass what is not held, if not as a
-    tensor. ValueError: what is read is missing or of a wrong shape; what is returned is no tensor, or a wrong one.
+    tensor. One of a user's reads copies: whatever it does with them, the model and what was given stay as they are.
+    ValueError: what is read is missing or of a wrong shape; what is returned is no tensor, or a wrong one.
     """
-    reads, called = needs(function), repr(function.__name__)
+    reads, name_of = needs(function), repr(called(function))
     if missing := [read for read in reads if read not in held]:
         way = ways.get(missing[0], f"{missing[0]}=, a tensor")
-        raise ValueError(f"{called} reads {', '.join(missing)}, not held by the model: pass {way}")
+        raise ValueError(f"{name_of} reads {', '.join(missing)}, not held by the model: pass {way}")
     for read in reads:
-        shape = shapes[0] if read == "noise" else held["weight"].shape
-        if not read.startswith("activation") and held[read].shape != shape:
-            raise ValueError(f"{read!r} of {name!r} has shape {list(held[read].shape)}: expected {list(shape)}")
-    returned = function(**{read: held[read] for read in reads})
+        _check_read(held[read], held["weight"], read, name, shapes[0])
+    copied = (lambda tensor, *_: tensor) if _built_in(function) else _copied  # none of ours writes: a test says so
+    returned = function(**{read: copied(held[read], held["weight"], read) for read in reads})
+    _check_returned(returned, name_of, name, shapes)
+    return returned
+
+
+def _check_read(tensor, weight, read, name, first) -> None:
+    """ValueError unless what a criterion reads is a tensor with values, of the shape that goes with its name."""
+    if not isinstance(tensor, Tensor) or tensor.is_meta:
+        kind = (
+            "has no values, being on the meta device" if isinstance(tensor, Tensor) else f"is a {type(tensor).__name__}"
+        )
+        raise ValueError(f"{read!r} of {name!r} {kind}: expected a tensor with values (torch.as_tensor)")
+    shape = first if read == "noise" else weight.shape
+    if not read.startswith("activation") and tensor.shape != shape:
+        raise ValueError(f"{read!r} of {name!r} has shape {list(tensor.shape)}: expected {list(shape)}")
+
+
+def _copied(tensor, weight, read) -> Tensor:
+    """What a criterion gets: numbers of its own; activations are made for one criterion alone."""
+    return tensor if read.startswith("activation") else tensor.detach().to(weight.device, copy=True)
+
+
+def _check_returned(returned, name_of, name, shapes) -> None:
+    """ValueError unless these are scores: real, finite, of one of these shapes."""
     if not isinstance(returned, Tensor):
-        raise ValueError(f"{called} returned {type(returned).__name__} for {name!r}: expected a tensor")
+        raise ValueError(f"{name_of} returned {type(returned).__name__} for {name!r}: expected a tensor")
     if returned.shape not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
-        raise ValueError(f"{called} returned shape {list(returned.shape)} for {name!r}: expected {expected}")
+        raise ValueError(f"{name_of} returned shape {list(returned.shape)} for {name!r}: expected {expected}")
+    if returned.is_complex() or returned.is_quantized or returned.layout != torch.strided or returned.is_meta:
+        kind = "on the meta device" if returned.is_meta else f"{returned.dtype}, {returned.layout}"
+        raise ValueError(
+            f"{name_of} returned scores of {name!r} that are {kind}: expected real numbers in a plain tensor"
+        )
     if not returned.isfinite().all():
-        raise ValueError(f"{called} gives scores of {name!r} that are not finite: check what it reads")
-    return returned
+        raise ValueError(f"{name_of} gives scores of {name!r} that are not finite: check what it reads")

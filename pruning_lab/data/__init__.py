@@ -6,12 +6,12 @@ anew counts from the next call on: its time and size belong to the key of all th
 """
 
 from .downloads import DOWNLOADS, names
-from .loading import fingerprint, is_here, load, shared, size
+from .loading import check_known, fingerprint, is_here, load, shared, size
 from .pixels import SCALES, scaled_by
 from .sharing import Changed, watched
 from .split import Split
 
 __all__ = [
-    "DOWNLOADS", "SCALES", "Changed", "Split", "fingerprint", "is_here", "load", "names", "scaled_by", "shared",
-    "size", "watched",
+    "DOWNLOADS", "SCALES", "Changed", "Split", "check_known", "fingerprint", "is_here", "load", "names", "scaled_by",
+    "shared", "size", "watched",
 ]  # fmt: skip

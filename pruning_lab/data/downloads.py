@@ -25,15 +25,20 @@ def names() -> list[str]:
 
 def bring(name: str, split: str, root: Path) -> None:
     """Download a set that is not on disk. ValueError: there is none of this name."""
+    check_name(name, split, root)
     file = file_of(name, split, root)
-    if name == "digits" or file.is_file():
-        return
-    if name not in DOWNLOADS:
+    if name != "digits" and not file.is_file():
+        npz.write(file, _download_once(name, split, root))
+
+
+def check_name(name: str, split: str, root: Path) -> None:
+    """ValueError: no set of this name is embedded, on disk, or known where to be had."""
+    file = file_of(name, split, root)
+    if name != "digits" and name not in DOWNLOADS and not file.is_file():
         raise ValueError(
             f"unknown data set {name!r}; known here: {', '.join(names())}. Your own: put images uint8 "
             f"[N, H, W, C] and labels [N] into {file.parent}{os.sep}train.npz and test.npz"
         )
-    npz.write(file, _download_once(name, split, root))
 
 
 def _download_once(name: str, split: str, root: Path) -> Raw:

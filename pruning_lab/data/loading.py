@@ -11,7 +11,7 @@ import torch
 
 from .. import environment
 from .digests import marks_of
-from .downloads import bring
+from .downloads import bring, check_name
 from .files import Stamp, count_images, file_of, read_half, stamp_of
 from .pixels import SCALES, drawn, moments_of, pixels_of, scaled_by
 from .sharing import Kept
@@ -76,6 +76,12 @@ def is_here(name: str, split: str) -> bool:
     return base == "digits" or file_of(base, split, environment.data_root()).is_file()
 
 
+def check_known(name: str) -> None:
+    """ValueError for the name of a set that is neither here nor can be downloaded; nothing is read or downloaded."""
+    _check(name, "train", None)
+    check_name(name.removeprefix("gaussian:"), "train", environment.data_root())
+
+
 def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, str | int] | None:
     """`digest` and `lossy` as `load` would give them; None: the set is not on this machine. Nothing is downloaded.
 
@@ -97,7 +103,7 @@ def _asked(
     _check_count("image_size", image_size)
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
-    target = torch.device(device) if device is not None else environment.device()
+    target = environment.device() if device is None else environment.usable(device)
     base, root = name.removeprefix("gaussian:"), environment.data_root()
     bring(base, split, root)
     return name, split, limit, image_size, scale, target, root, stamp_of(base, root)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
+
+MOST_WORKERS = 1024  # of one sweep
 
 
 def cache_folder() -> Path:
@@ -50,11 +55,15 @@ def cluster() -> str | None:
 def workers() -> int:
     """Worker processes of a sweep that is told no executor: `PRUNING_LAB_WORKERS`; 1: in this process.
 
-    ValueError: no number above 0.
+    ValueError: no number above 0, or more than any machine has use for.
     """
     text = os.environ.get("PRUNING_LAB_WORKERS") or "1"
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch("[0-9]+", text) or not text.strip("0"):
         raise ValueError(f"PRUNING_LAB_WORKERS={text!r}: expected a number of worker processes, at least 1")
+    if len(text.lstrip("0")) > len(str(MOST_WORKERS)) or int(text) > MOST_WORKERS:
+        raise ValueError(
+            f"PRUNING_LAB_WORKERS={text[:40]!r}: expected a number of worker processes, at most {MOST_WORKERS:,}"
+        )
     return int(text)
 
 
@@ -72,11 +81,31 @@ def device() -> torch.device:
     name = os.environ.get("PRUNING_LAB_DEVICE")
     if not name:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return usable(name, "PRUNING_LAB_DEVICE")
+
+
+def usable(name: torch.device | str, called: str = "device") -> torch.device:
+    """The device of this name, on which something was computed just now. ValueError: it is unknown or not there."""
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"PRUNING_LAB_DEVICE={name!r} cannot be used here: {error}") from error
-    return torch.device(name)
+        if not isinstance(name, str | torch.device):
+            raise TypeError(f"it is a {type(name).__name__}, no name of a device")
+        return _tried(str(name))
+    except Exception as error:  # torch has many ways to say that a device is not there
+        reason = re.split(r"\. |\n", str(error))[0][:120].rstrip(". ")
+        shown = repr(str(name))[:60]
+        raise ValueError(
+            f"{called}={shown} cannot be used here: {reason}; expected cpu, cuda or mps, as this machine has"
+        ) from error
+
+
+@cache
+def _tried(name: str) -> torch.device:
+    """The device, after a first sum on it, which the meta device has not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of names that it gives up
+        found = torch.device(name)
+        torch.ones(2, device=found).sum().item()
+    return found
 
 
 def age() -> float:

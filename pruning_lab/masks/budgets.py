@@ -4,18 +4,20 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from ..nets.given import is_number, shown
+
 
 def total(density: float, weights: int) -> int:
     """The number of weights that a density keeps, halves rounded up; ValueError unless 0 < density <= 1."""
-    if not 0 < density <= 1:
-        raise ValueError(f"density={density}: expected the fraction of weights kept, above 0 and at most 1")
+    if not is_number(density) or not 0 < density <= 1:
+        raise ValueError(f"density={shown(density)}: expected the fraction of weights kept, above 0 and at most 1")
     return math.floor(_exact(density) * weights + Fraction(1, 2))
 
 
 def floors(floor: float, sizes: Sequence[int]) -> list[int]:
     """The least number of weights that each layer keeps, rounded up; ValueError unless 0 <= floor <= 1."""
-    if not 0 <= floor <= 1:
-        raise ValueError(f"floor={floor}: expected the least density of a layer, from 0 to 1")
+    if not is_number(floor) or not 0 <= floor <= 1:
+        raise ValueError(f"floor={shown(floor)}: expected the least density of a layer, from 0 to 1")
     return [math.ceil(_exact(floor) * size) for size in sizes]
 
 

@@ -6,22 +6,40 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..nets.given import check_tensors
 from .weights import weights
+
+
+def check_masks(masks: Mapping[str, Tensor]) -> None:
+    """ValueError unless these are bool tensors by the weights' names, with values."""
+    check_tensors("masks", masks)
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise ValueError(f"mask of {name!r} is {mask.dtype}: expected bool, True for what stays")
+        if mask.is_meta or mask.layout != torch.strided:
+            kind = "lies on the meta device, which holds no values" if mask.is_meta else f"is {mask.layout}"
+            raise ValueError(f"mask of {name!r} {kind}: expected an ordinary tensor, True for what stays")
 
 
 def check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """ValueError unless every mask is a bool tensor of the shape of the model's weights of that name."""
+    check_tensors("masks", masks)
     shapes = {name: w.shape for name, w in weights(model).items()}
     if unknown := [name for name in masks if name not in shapes]:
         raise ValueError(f"masks for {unknown}, which are no weights of the model; it has {list(shapes)}")
     for name, mask in masks.items():
         if mask.dtype != torch.bool or mask.shape != shapes[name]:
             raise ValueError(f"mask of {name!r} is {mask.dtype} {list(mask.shape)}: expected bool {list(shapes[name])}")
+    check_masks(masks)
 
 
 def emptied(masks: Mapping[str, Tensor]) -> list[str]:
-    """Names of the weights of which nothing stays."""
-    return [name for name, mask in masks.items() if not mask.any()]
+    """Names of the weights of which nothing stays; a layer that has none is not among them.
+
+    ValueError: masks that are not bool.
+    """
+    check_masks(masks)
+    return [name for name, mask in masks.items() if mask.numel() and not mask.any()]
 
 
 def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | float]:
@@ -38,7 +56,11 @@ def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | flo
 
 
 def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
-    """One row a layer, in order: layer, weights, kept, density."""
+    """One row a layer, in order: layer, weights, kept, density (NaN where there is no weight).
+
+    ValueError: masks that are not bool.
+    """
+    check_masks(masks)
     rows = [dict(layer=name.removesuffix(".weight"), weights=m.numel(), kept=int(m.sum())) for name, m in masks.items()]
     layers = pd.DataFrame(rows, columns=["layer", "weights", "kept"])
     return layers.assign(density=layers.kept / layers.weights)
@@ -52,8 +74,11 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
     `chance_in_layers` and `jaccard_in_layers`, where as many are drawn in every layer; `above_chance`, (overlap -
     chance) / (1 - chance). That is 0 by chance and 1 for one mask inside the other, but 0 where one of both is whole:
     any mask lies inside a whole one, which says no more than chance. Jaccard's chance is that of the expected share.
-    NaN where a mask keeps nothing, `jaccard` where neither does. ValueError: other names or shapes.
+    NaN where a mask keeps nothing, `jaccard` where neither does. ValueError: masks that are not bool, or are of other
+    names or shapes than each other.
     """
+    check_masks(a)
+    check_masks(b)
     if a.keys() != b.keys() or not a:
         raise ValueError(f"no masks, or of other weights: {sorted(a.keys() ^ b.keys())} are in one alone")
     if wrong := [name for name in a if a[name].shape != b[name].shape]:

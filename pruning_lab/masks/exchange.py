@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from ..nets import layers
-from .compare import check
+from .compare import check, check_masks
+from .weights import weights
 
 _NEVER_CALLED = nn.Module.forward  # as of lists and dictionaries of modules: whoever holds them calls what is inside
 _FORMAT = "pruning_lab masks 1"
@@ -27,8 +28,9 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     mask permanent. ValueError: masks that the model cannot have, or has already, or of a weight that two layers share
     or that is computed from others; nothing is masked then.
     """
+    layers.check_model(model)
     check(model, masks)
-    if taken := from_torch(model).keys() & masks.keys():
+    if taken := _pruned(model).keys() & masks.keys():
         raise ValueError(
             f"{sorted(taken)} are masked already: make that permanent by torch.nn.utils.prune.remove, "
             "or use a fresh model"
@@ -36,6 +38,7 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     for name in masks:
         layer, _, attribute = name.rpartition(".")
         layers.check_plain(model.get_submodule(layer), layer or "the model", [attribute])
+        _check_free(model.get_submodule(layer), layer or "the model", attribute)
     _check_alone(model, masks)
     for name, mask in masks.items():
         layer, _, attribute = name.rpartition(".")
@@ -43,6 +46,14 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
         prune.custom_from_mask(module, attribute, mask.to(getattr(module, attribute).device))
         _make_anew(model, layer)
     return model
+
+
+def _check_free(module: nn.Module, name: str, attribute: str) -> None:
+    """ValueError where a layer has something under a name that `torch.nn.utils.prune` gives."""
+    if taken := [a for a in (f"{attribute}_orig", f"{attribute}_mask") if hasattr(module, a)]:
+        raise ValueError(
+            f"{name!r} has a {taken[0]} of its own, which torch.nn.utils.prune would replace: give it another name"
+        )
 
 
 def _make_anew(model: nn.Module, name: str) -> None:
@@ -91,17 +102,29 @@ def _same_layer(model: nn.Module, name: str, other: str) -> bool:
 
 
 def from_torch(model: nn.Module) -> dict[str, Tensor]:
-    """Masks by the weights' names, as `torch.nn.utils.prune` holds them in a model; empty if it has none."""
+    """Masks by the weights' names, as `torch.nn.utils.prune` holds them in a model; empty if it has none.
+
+    Masks are of weights alone, here as everywhere: what else is pruned, such as a bias, is left out. ValueError: a
+    model without values.
+    """
+    layers.check_model(model)
+    pruned = _pruned(model)
+    return {name: pruned[name] for name in weights(model) if name in pruned} if pruned else {}
+
+
+def _pruned(model: nn.Module) -> dict[str, Tensor]:
+    """All masks of `torch.nn.utils.prune` in a model, biases' and others' among them."""
     held = dict(model.named_buffers())
     originals = [name.removesuffix("_orig") for name, _ in model.named_parameters() if name.endswith("_orig")]
     return {name: held[f"{name}_mask"] != 0 for name in originals if f"{name}_mask" in held}
 
 
 def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
-    """Write masks as safetensors, eight weights a byte, to a file that replaces an older one in one step."""
-    for name, mask in masks.items():
-        if mask.dtype != torch.bool:
-            raise ValueError(f"mask of {name!r} is {mask.dtype}: expected bool, True for what stays")
+    """Write masks as safetensors, eight weights a byte, to a file that replaces an older one in one step.
+
+    ValueError: masks that are not bool.
+    """
+    check_masks(masks)
     packed = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
     shapes = {name: list(mask.shape) for name, mask in masks.items()}
     file = Path(file)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..nets.given import check_flag, check_names, check_seed, check_tensors, shown
 from . import budgets, cuts
 from .weights import scores as scores_of
 
@@ -31,6 +32,8 @@ def build(
     seed: int = 0,
 ) -> dict[str, Tensor]:
     """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
+
+    A layer without weights has a mask without any.
 
     Args:
         scores: tensors by name, floating-point, whole numbers or bool; the highest stay, compared exactly whatever
@@ -64,6 +67,7 @@ def grid(
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
     """Masks for each density, each inside those of higher densities; else as `build`. One search serves all."""
+    _check_how(densities, invert, seed)
     layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
     sizes = [s.numel() for s in layers.values()]
     least = budgets.floors(floor, sizes)
@@ -72,7 +76,7 @@ def grid(
     ends = dict(zip(totals, _cuts(scope, layers, ranked, least, list(totals.values())), strict=True))
     for density in densities:
         _warn(density, [name for name, cut in zip(layers, ends[density], strict=True) if cut.count == 0])
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     masks: dict[float, dict[str, Tensor]] = {density: {} for density in densities}
     for k, (name, s) in enumerate(layers.items()):
         drawn = torch.randperm(s.numel(), generator=generator).to(s.device) if shuffle else None
@@ -80,16 +84,29 @@ def grid(
             cut = ends[density][k]
             kept = cuts.kept(ranked[k], cut) if drawn is None else _first(drawn, cut.count)
             masks[density][name] = kept.view(s.shape)
-    return masks
+    return {density: _with_empty(found, scores, skip) for density, found in masks.items()}
+
+
+def _with_empty(found: Mapping[str, Tensor], scores: Mapping[str, Tensor], skip: Collection[str]) -> dict[str, Tensor]:
+    """The masks in the order of the scores, a layer's without weights among them."""
+    named = {name: s for name, s in scores.items() if name not in skip}
+    return {name: found[name] if s.numel() else s.new_zeros(s.shape, dtype=torch.bool) for name, s in named.items()}
 
 
 def random(model: nn.Module, density: float, budget: str = "uniform", seed: int = 0, **how: Any) -> dict[str, Tensor]:
     """Seeded random masks, each layer at the same density ("uniform") or its Erdos-Renyi-Kernel's ("erk"); `how` as for
     `build`.
     """
-    if budget not in BUDGETS:
-        raise ValueError(f"budget={budget!r}: expected one of {', '.join(BUDGETS)}")
+    if not isinstance(budget, str) or budget not in BUDGETS:
+        raise ValueError(f"budget={shown(budget)}: expected one of {', '.join(BUDGETS)}")
     return build(scores_of(model, "random", seed=seed), density, BUDGETS[budget], **how)
+
+
+def _check_how(densities: Iterable[float], invert: bool, seed: int) -> None:
+    if isinstance(densities, str) or not isinstance(densities, Iterable):
+        raise ValueError(f"densities={shown(densities)}: expected several fractions, as in [0.1, 0.5]")
+    check_flag("invert", invert)
+    check_seed(seed)
 
 
 def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], shuffle: str | None) -> dict[str, Tensor]:
@@ -97,21 +114,23 @@ def _checked(scores: Mapping[str, Tensor], scope: str, skip: Collection[str], sh
         raise ValueError(
             f"scope={scope!r}, shuffle={shuffle!r}: expected a scope of {', '.join(SCOPES)}, and None or 'layer'"
         )
-    if isinstance(skip, str) or set(skip) - scores.keys():
+    check_tensors("scores", scores)
+    check_names("skip", skip)
+    if set(skip) - scores.keys():
         raise ValueError(f"skip={skip!r}: expected some of the names {list(scores)}")
-    if strange := [name for name, s in scores.items() if not isinstance(s, Tensor)]:
-        kind = type(scores[strange[0]]).__name__
-        raise ValueError(f"scores of {strange[0]!r} are a {kind}: expected tensors by the weights' names")
+    for name, s in scores.items():
+        if s.is_meta:
+            raise ValueError(
+                f"scores of {name!r} lie on the meta device, which holds no values: score a model with some"
+            )
+        if s.layout != torch.strided:
+            raise ValueError(f"scores of {name!r} are stored as {s.layout}: pass ordinary tensors (.to_dense())")
     layers = {name: s.detach() for name, s in scores.items() if name not in skip and s.numel()}
     if not layers:
         raise ValueError(f"no scores to rank: {len(scores)} layers were given and {len(set(skip))} skipped")
     together = [layers] if scope == "global" else [{name: s} for name, s in layers.items()]
     layers = {name: s for some in together for name, s in _comparable(some).items()}
     for name, s in layers.items():
-        if s.is_meta:
-            raise ValueError(
-                f"scores of {name!r} lie on the meta device, which holds no values: score a model with some"
-            )
         if not torch.stack(s.aminmax()).isfinite().all():  # which a NaN passes on to
             raise ValueError(f"scores of {name!r} are not finite: check what the criterion read")
     if len({s.device for s in layers.values()} if scope == "global" else [0]) > 1:
@@ -152,8 +171,9 @@ def _affordable(density: float, floor: float, sizes: Sequence[int], least: Seque
     kept, weights = budgets.total(density, sum(sizes)), sum(sizes)
     if kept < sum(least):
         raise ValueError(
-            f"density {density:g} keeps {kept:,} of {weights:,} weights, but floors of {floor:g} in {len(sizes)} "
-            f"layers need {sum(least):,}: ask for a density of at least {sum(least) / weights:.3g}, or lower the floor"
+            f"density {float(density):g} keeps {kept:,} of {weights:,} weights, but floors of {float(floor):g} in "
+            f"{len(sizes)} layers need {sum(least):,}: ask for a density of at least {sum(least) / weights:.3g}, or "
+            "lower the floor"
         )
     return kept
 
@@ -188,7 +208,7 @@ def _first(order: Tensor, count: int) -> Tensor:
 def _warn(density: float, empty: list[str]) -> None:
     if empty:
         text = (
-            f"at density {density:g} no weight is left in {', '.join(empty)}: nothing passes there; "
+            f"at density {float(density):g} no weight is left in {', '.join(empty)}: nothing passes there; "
             "a floor, as floor=0.02, keeps some"
         )
         warnings.warn(text, EmptyLayer, stacklevel=_outside())

@@ -7,12 +7,14 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from ..nets import layers
+from ..nets.given import check_seed, shown
 from .compare import check
 
 WARM = 3  # untimed batches before the first timed one
@@ -34,6 +36,7 @@ class SparseLinear(nn.Module):
 
     def __init__(self, layer: nn.Linear, mask: Tensor) -> None:
         super().__init__()
+        _check_layer(layer, mask)
         mask, dense = mask.to(layer.weight.device), layer.weight.detach()
         rows = torch.cat([mask.new_zeros(1, dtype=torch.int32), mask.sum(1).cumsum(0).int()])
         columns = mask.nonzero()[:, 1].int()
@@ -44,6 +47,8 @@ class SparseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[images, inputs] to [images, outputs]."""
+        if x.ndim != 2:
+            raise ValueError(f"compressed rows read [images, {self.weight.shape[1]}], not {list(x.shape)}: flatten it")
         if self.bias is None:
             return (self.weight @ x.T).T
         if len(x) == 1:  # as a vector: twice as fast as a matrix of one column
@@ -53,6 +58,14 @@ class SparseLinear(nn.Module):
     def stored(self) -> list[Tensor]:
         """All that is stored of the weight: values [kept], columns [kept], row pointers [outputs + 1]."""
         return [self.weight.values(), self.weight.col_indices(), self.weight.crow_indices()]
+
+
+def _check_layer(layer: nn.Linear, mask: Tensor) -> None:
+    """ValueError unless it is a linear layer whose weight is its own, and the mask is one of that weight."""
+    if not isinstance(layer, nn.Linear):
+        raise ValueError(f"the layer is a {type(layer).__name__}: expected an nn.Linear")
+    layers.check_plain(layer, "the layer")
+    check(layer, {"weight": mask})
 
 
 def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
@@ -118,16 +131,20 @@ def inference(
     ValueError: as for `sparse`; nets that do not have the same inputs and outputs; batches or rounds below 1.
     AssertionError: outputs of "csr" are not those of "masked".
     """
-    if not batches or min(batches) < 1 or rounds < 1:
+    check_seed(seed)
+    listed = isinstance(batches, Sequence) and not isinstance(batches, str) and len(batches) > 0
+    if not listed or not all(
+        isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in (*batches, rounds)
+    ):
         raise ValueError(
-            f"batches={tuple(batches)}, rounds={rounds}: expected some batch sizes of at least 1, "
+            f"batches={shown(batches)}, rounds={shown(rounds)}: expected some batch sizes of at least 1, "
             "and at least one round"
         )
     nets = _nets(model, masks, smaller)
     inputs, device = _ends(model)[0], next(model.parameters()).device
     tables = []
     for batch in batches:
-        images = torch.randn(batch, inputs, generator=torch.Generator().manual_seed(seed))
+        images = torch.randn(batch, inputs, generator=torch.Generator().manual_seed(int(seed)))
         with torch.inference_mode():
             times = _milliseconds(nets, images.to(device, next(model.parameters()).dtype), rounds)
         sizes = pd.DataFrame([dict(net=name, batch=batch) | _size(net) for name, net in nets.items()])
@@ -173,6 +190,7 @@ def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> 
         raise ValueError(
             f"the smaller net has {_ends(smaller)} inputs and outputs: expected {_ends(model)}, those of the model"
         )
+    layers.check_model(smaller)
     layers.check_copy(smaller)
     csr, masked = sparse(model, masks), copy.deepcopy(model).eval()
     with torch.no_grad():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .. import criteria, gradients
 from ..nets import layers
+from ..nets.given import check_mapping, check_names, check_seed, is_number, running, shown
 from ..nets.shortcuts import shortcuts as on_shortcuts
 
 SMALL = 100_000  # weights under which a shortcut convolution is left whole
@@ -60,8 +61,12 @@ def left_whole(model: nn.Module, small: int = SMALL, shortcuts: Collection[str] 
             followed without images).
 
     Raises:
-        ValueError: a name that is none of a convolution.
+        ValueError: a name that is none of a convolution; a `small` that is no number, 0 or more.
     """
+    if not is_number(small) or not small >= 0:
+        raise ValueError(f"small={shown(small)}: expected a number of weights, 0 or more")
+    if shortcuts is not None:
+        check_names("shortcuts", shortcuts)
     few = {n: w for n, w in weights(model).items() if w.ndim > 2 and (w.numel() < small or shortcuts is not None)}
     if shortcuts is None:
         shortcuts = on_shortcuts(model) if few else []
@@ -97,7 +102,10 @@ def scores(
         ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of
         another shape.
     """
+    check_seed(seed)
     function, chosen = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)
+    for read, tensors in given.items():
+        check_mapping(read, tensors)
     asked, reads = criteria.unread(function, given), criteria.needs(function)
     statistics_read = _from_statistics(model, asked, data, statistics)
     held = {"weight": chosen, "noise": _noise(chosen, seed) if "noise" in reads else {}} | statistics_read | given
@@ -113,6 +121,10 @@ def scores(
 
 def _chosen(model: nn.Module, names: Collection[str] | None) -> dict[str, Tensor]:
     layers.check_model(model)
+    if names is not None:
+        check_names("names", names)
+        if not names:
+            raise ValueError("names=[]: expected some of the model's weights, or None for all that masks may remove")
     every = weights(model)
     names = maskable(model) if names is None else names
     if unknown := [name for name in names if name not in every]:
@@ -129,13 +141,18 @@ def _from_statistics(
 ) -> dict[str, Mapping[str, Tensor]]:
     wanted = {read: _STATISTICS[read] for read in reads if read in _STATISTICS}
     if wanted and statistics is None and data is not None:
-        statistics = gradients.statistics(model, data, want=set(wanted.values()))
+        with running(getattr(data, "images", None)):
+            statistics = gradients.statistics(model, data, want=set(wanted.values()))
+    if wanted and statistics is not None and not all(hasattr(statistics, kept) for kept in wanted.values()):
+        raise ValueError(
+            f"statistics is a {type(statistics).__name__}: expected what gradients.statistics(model, split) gives"
+        )
     return {} if statistics is None else {read: getattr(statistics, kept) for read, kept in wanted.items()}
 
 
 def _noise(chosen: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Drawn on the CPU, so that a seed means the same noise on every device; never in fewer than 24 bits."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     return {name: torch.rand(w.shape, generator=generator).to(w.device) for name, w in chosen.items()}
 
 
@@ -151,6 +168,9 @@ def _of(
         there = next((n for n in (name, *names) if n in held[read]), None)
         if there is None:
             raise ValueError(f"{read!r} of {name!r} is missing: {_lacking(held[read], name)}")
+        if not isinstance(held[read][there], Tensor) or held[read][there].is_meta:
+            kind = type(held[read][there]).__name__
+            raise ValueError(f"{read!r} of {name!r} is a {kind}: expected a tensor with values (torch.as_tensor)")
         tensors[read] = held[read][there].detach().to(device)
     return tensors
 

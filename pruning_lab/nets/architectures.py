@@ -10,6 +10,7 @@ from torch import nn
 
 from .. import environment
 from . import models
+from .given import check_whole
 from .models import register
 
 STEMS = ("imagenet", "cifar")
@@ -126,6 +127,8 @@ def vit(
     is dropped.
     """
     channels, height, wide = in_shape
+    for name, value, least in (("patch", patch, 1), ("depth", depth, 0), ("heads", heads, 1)):
+        check_whole(name, value, least)
     dim = width or 512
     if dim % heads or height % patch or wide % patch:
         raise ValueError(

@@ -4,6 +4,7 @@ A layer may have a `forward` of its own, hooks, weights that other layers share,
 others. Whoever takes one for its class asks here first.
 """
 
+import inspect
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -20,11 +21,15 @@ _MAKERS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)  # hooks that comp
 
 def check_model(model: nn.Module, values: bool = True) -> None:
     """ValueError unless the layers of a model can be told, and their weights read (sizes alone: `values=False`)."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is a {type(model).__name__}: expected an nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise ValueError(
             "the model is scripted or traced (torch.jit), so that its layers have no classes: pass the module that it "
             "was made from"
         )
+    for name, module in model.named_modules():
+        _check_readable(module, name)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(tensor):
             raise ValueError(f"{name!r} has no sizes yet, as its layer is lazy: run the model on a few images first")
@@ -33,6 +38,20 @@ def check_model(model: nn.Module, values: bool = True) -> None:
                 f"{name!r} lies on the meta device, which holds no values: give the model some first, by "
                 "to_empty(device=...) and load_state_dict(...)"
             )
+
+
+def _check_readable(module: nn.Module, name: str) -> None:
+    """ValueError where a part of a model has weights that no tensor of a layer holds: scripted, traced or quantized."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{name!r} is scripted or traced (torch.jit), so that it has no class of layer: put the module that it was "
+            "made from in its place"
+        )
+    if inspect.isfunction(getattr(type(module), "weight", None)):
+        raise ValueError(
+            f"{name!r}, a {type(module).__name__}, holds its weight in another form (quantized): put the layer that it "
+            "was made from in its place"
+        )
 
 
 def check(model: nn.Module, names: Collection[str], hooks: bool = True, shared: bool = True) -> None:
@@ -115,7 +134,9 @@ def hooked(module: nn.Module) -> bool:
 
 
 def computed(module: nn.Module, attribute: str = "weight") -> bool:
-    """Whether a tensor of a layer is computed from others."""
+    """Whether a tensor of a layer is computed from others; a parametrised one is not asked, as it may take a step."""
+    if parametrize.is_parametrized(module, attribute):
+        return True
     return attribute not in module._parameters and isinstance(getattr(module, attribute, None), Tensor)
 
 

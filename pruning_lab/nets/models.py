@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from ..registry import holder
-from .layers import check_copy, check_model
+from .counting import multiplications as multiplications
+from .given import check_seed, check_whole, shown
+from .layers import check_model, current
 
 INITS = ("default", "glorot")
 Layers = OrderedDict[str, nn.Module]
@@ -49,16 +50,16 @@ def build(
         options: what one model alone knows, such as `hidden=3` of `mlp`.
 
     Raises:
-        ValueError: unknown model, initialisation or option; images too small for the pooling layers.
+        ValueError: unknown model, initialisation or option; numbers that are not whole or too small; images too small
+            for the pooling layers.
     """
-    if name not in MODELS or init not in INITS:
+    _check(in_shape, classes, width, seed)
+    if not isinstance(name, str) or name not in MODELS or init not in INITS:
         raise ValueError(
             f"no model {name!r} with init {init!r}; models: {', '.join(MODELS)}; inits: {', '.join(INITS)}"
         )
-    if width is not None and width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed))
         try:
             model = nn.Sequential(MODELS[name](in_shape, classes, width, **options))
         except TypeError as error:
@@ -70,39 +71,38 @@ def build(
 
 def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> int:
     """Number of weights in the layers of one kind, biases left out."""
-    return sum(m.weight.numel() for m in model.modules() if isinstance(m, kind))
-
-
-def multiplications(model: nn.Module, in_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the linear and convolutional layers for one image of `in_shape` (C, H, W).
-
-    ValueError: a model that is scripted, or that torch's pruning holds.
-    """
     check_model(model, values=False)
-    check_copy(model)
-    counts: list[int] = []
-
-    def count(layer: nn.Module, _: object, out: torch.Tensor) -> None:
-        counts.append(layer.weight[0].numel() * out.numel())
-
-    copy = deepcopy(model).to("meta").eval()
-    for m in copy.modules():
-        if isinstance(m, nn.Linear | nn.Conv2d):
-            m.register_forward_hook(count)
-    copy(torch.empty(1, *in_shape, device="meta"))
-    return sum(counts)
+    try:
+        return sum(current(m, "weight").numel() for m in model.modules() if isinstance(m, kind))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"kind={shown(kind)}: expected classes of layers that have a weight, as nn.Linear") from error
 
 
 def prunable(model: nn.Sequential) -> list[str]:
     """Names of the layers whose units can be removed: every linear and convolutional layer but the last."""
+    check_model(model, values=False)
     return [n for n, m in model.named_children() if isinstance(m, nn.Linear | nn.Conv2d)][:-1]
+
+
+def _check(in_shape: object, classes: object, width: object, seed: object) -> None:
+    """ValueError unless these are sizes of an image, numbers of classes and of units, and a seed."""
+    if not isinstance(in_shape, Sequence) or isinstance(in_shape, str) or len(in_shape) != 3:
+        raise ValueError(f"in_shape={shown(in_shape)}: expected three whole numbers, (channels, height, width)")
+    for k, size in enumerate(in_shape):
+        check_whole(f"in_shape[{k}]", size)
+    check_whole("classes", classes)
+    check_whole("width", width, least=None, none=True)
+    if width is not None and width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
+    check_seed(seed)
 
 
 def _glorot(model: nn.Module) -> None:
     for m in model.modules():
         if isinstance(m, nn.Linear | nn.Conv2d):
             nn.init.xavier_normal_(m.weight)
-            nn.init.zeros_(m.bias)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
 
 
 def _scaled(units: int, width: int | None, base: int) -> int:
@@ -129,6 +129,7 @@ def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | Non
 @register
 def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden: int = 4) -> Layers:
     """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10."""
+    check_whole("hidden", hidden, least=0)
     return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [width or 512] * hidden, classes)
 
 

@@ -1,7 +1,8 @@
 """Which convolutions stand on a shortcut: what is added to a longer path. Read from the graph of a model's calls.
 
-The graph is that of `torch.fx`: the model's own code runs once on stand-ins for tensors. Code that needs real
-numbers or lengths has no such graph; there names decide.
+The graph is that of `torch.fx`: a copy of the model runs once on stand-ins for tensors or, where its code needs to
+know sizes, on tensors that have these alone (`following`). Code that needs real numbers has no such graph; there names
+decide.
 """
 
 import operator
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import fx, nn
+
+from .counting import on_meta
+from .following import run_graph
 
 NAMES = frozenset({"downsample", "shortcut"})  # of modules on shortcuts, where there is no graph
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention)
@@ -36,7 +40,7 @@ def _convolutions(module: nn.Module, prefix: str) -> list[str]:
 
 def _on_shortcuts(module: nn.Module, prefix: str) -> set[str]:
     """Names, which begin with `prefix`, of the layers on shortcuts inside a module."""
-    graph = _graph(module) if next(module.children(), None) is not None else None
+    graph = (_graph(module) or run_graph(module, _LAYERS)) if next(module.children(), None) is not None else None
     start = prefix and f"{prefix}."
     if graph is not None:
         layers = {name for name, m in module.named_modules() if isinstance(m, _LAYERS)}
@@ -67,9 +71,17 @@ def _graph(model: nn.Module) -> fx.Graph | None:
     """The graph of a model's calls; None where its code does not run on stand-ins. The model stays as it was."""
     with _unchanged(model):
         try:
-            return _Tracer(autowrap_modules=()).trace(model)
+            return _Tracer(autowrap_modules=()).trace(_stand_in(model))
         except Exception:  # whatever a model's own code makes of a stand-in: it has no graph, and names decide
             return None
+
+
+def _stand_in(model: nn.Module) -> nn.Module:
+    """A copy whose tensors have sizes alone, so that code which writes to some changes nothing; else the model."""
+    try:
+        return on_meta(model)
+    except Exception:  # it holds something that cannot be copied
+        return model
 
 
 @contextmanager

@@ -158,12 +158,21 @@ def _refusal(model: nn.Module, modules: Mapping[str, nn.Module], layer: str) -> 
 def _check_between(modules: Mapping[str, nn.Module], layer: str, following: str, between: Sequence[str]) -> None:
     first, second, flattened = modules[layer], modules[following], False
     for name in between:
+        if getattr(modules[name], "return_indices", False):
+            raise ValueError(
+                f"{name!r}, {_short(modules[name])}, gives positions beside numbers, which no layer reads: use "
+                "return_indices=False"
+            )
         if not keeps_apart(modules[name], pictures=isinstance(first, nn.Conv2d) and not flattened):
             raise ValueError(
                 f"{name!r}, {_short(modules[name])}, between {layer!r} and {following!r} may mix units: expected "
                 "activations, pooling, padding, norms of each unit alone, dropout or nn.Flatten()"
             )
         flattened = flattened or isinstance(modules[name], nn.Flatten)
+    for name in (layer, following):  # before their sizes are asked for: a parametrised weight would take a step
+        layers.check_plain(modules[name], name)
+    if not len(first.weight):
+        raise ValueError(f"{layer!r}, {_short(first)}, has no units: expected a layer of at least one")
     opened = isinstance(first, nn.Conv2d) and flattened  # then a unit has as many inputs of `following` as positions
     span, rest = divmod(second.weight.shape[1], len(first.weight))
     same = opened if isinstance(second, nn.Linear) != isinstance(first, nn.Linear) else span == 1 and not opened

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from ..environment import MOST_WORKERS
 from .sweeps import LONGEST
 
 Given = Sequence[tuple[str, str]]  # names and values of parameters, as they were typed
@@ -32,8 +33,13 @@ def apart(words: Iterable[str]) -> Iterator[str]:
 
 
 def parameters(given: Given) -> dict[str, Any]:
-    """Name -> value, of each the last that was given; what is no literal of Python is text."""
-    return {name: literal(value) for name, value in given}
+    """Name -> value; what is no literal of Python is text. ValueError: a parameter is given twice."""
+    found: dict[str, Any] = {}
+    for name, value in given:
+        if name in found:
+            raise ValueError(f"-p {name} is given twice, the second time as {value[:60]!r}: give each parameter once")
+        found[name] = literal(value)
+    return found
 
 
 def literal(text: str) -> Any:
@@ -68,5 +74,5 @@ def _whole(text: str, least: int, most: int, of: str) -> int:
     return int(text)
 
 
-workers = partial(_whole, least=1, most=1024, of="workers")
+workers = partial(_whole, least=1, most=MOST_WORKERS, of="workers")
 count = partial(_whole, least=0, most=100_000, of="records")

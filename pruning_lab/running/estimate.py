@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -68,7 +68,7 @@ class Estimate:
         missing = f"{len(self.seconds)} runs are missing, what these build on included"
         head = f"{self.stored} of {self.asked} experiments are stored; {missing}"
         lines = [head, *self._lines()] if self.seconds else [head]
-        lines += [f"left out: {named(e)}: {why}" for e, why in self.left_out.items()]
+        lines += _left_out(self.left_out)
         for n in sorted({1, workers}) if self.seconds else ():
             seconds, memory = self.total(n)
             who = "in one process" if n == 1 else f"with {n} workers that do not slow each other down"
@@ -131,6 +131,15 @@ def _one(e: Experiment, measured: dict[Any, Any], say: Callable[[str], None]) ->
         return seconds, 0, None
     sign = signature(training)
     return seconds, _once(measured, ("memory", sign, training.net.limit), lambda: peak_bytes(training)), measured[sign]
+
+
+def _left_out(why: Mapping[Experiment, str]) -> list[str]:
+    """One line a reason, however many runs it keeps from being told."""
+    of_reason: dict[str, list[Experiment]] = {}
+    for e, reason in why.items():
+        of_reason.setdefault(reason, []).append(e)
+    others = {reason: f" and {len(runs) - 1} more" * (len(runs) > 1) for reason, runs in of_reason.items()}
+    return [f"left out: {named(runs[0])}{others[reason]}: {reason}" for reason, runs in of_reason.items()]
 
 
 def _check_makers(groups: Sequence[Sequence[Experiment]], left_out: dict[Experiment, str]) -> None:

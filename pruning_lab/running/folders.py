@@ -19,7 +19,8 @@ def settle(*written: str) -> None:
         written: the settings whose folders will be written to.
 
     Raises:
-        ValueError: a setting names no folder, or one that cannot be written to; names the setting.
+        ValueError: a setting names no folder, or one that cannot be written to, no number of workers, or no device that
+            is there; names the setting.
     """
     for name in NAMES:
         if text := os.environ.get(name):  # an empty one is as none
@@ -27,11 +28,9 @@ def settle(*written: str) -> None:
     for name, place in _places().items():
         if name in written:
             _try(name, place)
-    try:
-        environment.workers()
-    except ValueError:
-        text = os.environ["PRUNING_LAB_WORKERS"]
-        raise ValueError(f"PRUNING_LAB_WORKERS={text!r}: expected a number of worker processes, at least 1") from None
+    environment.workers()
+    if os.environ.get("PRUNING_LAB_DEVICE"):
+        environment.device()
 
 
 def _folder(name: str, text: str) -> Path:

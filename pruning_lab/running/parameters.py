@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from .. import data
+
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
 PRIVATE = PROFILES[:2]  # whose records are never published
 MOST_SEEDS = 1000
@@ -41,6 +43,15 @@ def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> 
         if not (known[name] is None and value is None) and not fits(value):
             or_none = " or None" if known[name] is None else ""
             raise ValueError(f"{where}: {name}={_short(value)}: expected {words}{or_none}")
+        if name == "dataset" and isinstance(value, str):
+            _check_dataset(where, value)
+
+
+def _check_dataset(where: str, name: str) -> None:
+    try:
+        data.check_known(name)
+    except ValueError as error:
+        raise ValueError(f"{where}: dataset={_short(name)}: {error}") from error
 
 
 def check_notebook() -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import criteria, gradients, samples
+from ..nets.given import check_seed, running, shown
 from ..nets.surgery import place_of, remove, unit_numbers, zeroed
 from ..precision import tensor_float_32
 from ..samples import wide
@@ -78,8 +79,8 @@ def order(
         ValueError: no such layer, criterion or direction; weights or scores not finite; nothing to read from; images
         and labels that do not fit the model.
     """
-    if remove not in ("lowest", "highest"):
-        raise ValueError(f"remove={remove!r}: expected 'lowest' or 'highest'")
+    if not isinstance(remove, str) or remove not in ("lowest", "highest"):
+        raise ValueError(f"remove={shown(remove)}: expected 'lowest' or 'highest'")
     values = _values(model, layer, criterion, data, seed, given)
     values = values if remove == "lowest" else -values
     positions = _greedy(values) if values.ndim == 2 else values.argsort(stable=True)
@@ -101,6 +102,8 @@ def pruning_curves(
     labels that do not fit the model; losses that are not finite.
     """
     place = place_of(model, layer)
+    if not isinstance(orders, Mapping):
+        raise ValueError(f"orders are a {type(orders).__name__}: expected a mapping from names to orders of removal")
     orders = {name: _permutation(name, order, place.units) for name, order in orders.items()}
     totals, count = dict.fromkeys(orders, 0.0), 0
     with _evaluation(model):
@@ -126,7 +129,8 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
     """Mean activation of a layer's units on the images of each class of a `Split`, [classes, units] float64.
 
     What the next layer reads is averaged over images and positions. A class without images has zeros.
-    ValueError: images that do not fit the model; labels that name none of the split's classes.
+    ValueError: images that do not fit the model; labels that name none of the split's classes; activations that are
+    not finite.
     """
     place, classes = place_of(model, layer), len(getattr(data, "classes", ()))
     samples.check_range(samples.checked(data)[1], classes, f"the split names {classes} classes (split.classes)")
@@ -135,6 +139,11 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
         for inputs, labels in _chunks(place, data, None, classes):
             member = F.one_hot(labels, classes).T.double().cpu()
             totals = totals + member @ _double(wide(inputs).flatten(2).mean(2)).cpu()
+    if bad := int((~totals.isfinite()).any(0).sum()):
+        raise ValueError(
+            f"what the next layer reads of {bad} of {place.units} units is not finite: check images and weights for "
+            "NaN, or widen the model's type (model.float())"
+        )
     return totals / counts.clamp_min(1)[:, None]
 
 
@@ -144,19 +153,27 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
 def _values(model, layer, criterion, data, seed, given):
     """Float64 scores [units] or pairwise terms [units, units] of a layer's units."""
     place, function = place_of(model, layer), criteria.find(criterion)
+    check_seed(seed)
     criteria.finite(place.layer.weight, layer)
     n, asked = place.units, criteria.unread(function, given)
     ways = dict.fromkeys(("activation", "activation_gradient", *_STATISTICS), "data=, a Split")
     with _evaluation(model):
-        held = _held(place, asked, data, seed) | _differentiated(model, layer, asked, data) | given
+        held = _held(place, asked, data, seed) | _differentiated(model, layer, asked, data) | _of_one_s_own(given)
         values = _double(criteria.evaluate(function, held, layer, [(n,), (n, n)], ways))
     return _exact(values) if values.ndim == 2 else values
+
+
+def _of_one_s_own(given):
+    """What a caller gave, activations as copies, which a criterion may do with what it likes."""
+    return {
+        read: t.clone() if read.startswith("activation") and isinstance(t, Tensor) else t for read, t in given.items()
+    }
 
 
 def _held(place, asked, data, seed):
     """What a criterion may read of the layer, in float64: its weights, noise, and activations that are `asked` for."""
     weight = _double(place.layer.weight.detach())
-    noise = torch.rand(place.units, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    noise = torch.rand(place.units, generator=torch.Generator().manual_seed(int(seed)), dtype=torch.float64)
     held = {"weight": weight, "noise": noise.to(weight.device)}
     if data is not None and any(read.startswith("activation") for read in asked):
         held |= _activations(place, data, gradients="activation_gradient" in asked)
@@ -168,7 +185,10 @@ def _differentiated(model, layer, asked, data):
     kept = {read: _STATISTICS[read] for read in asked if read in _STATISTICS}
     if not kept or data is None:
         return {}
-    statistics = gradients.statistics(model, data, want=set(kept.values()))
+    images, _ = samples.checked(data)
+    samples.check_pictures(images)
+    with running(images):
+        statistics = gradients.statistics(model, data, want=set(kept.values()))
     return {read: _double(getattr(statistics, name)[f"{layer}.weight"]) for read, name in kept.items()}
 
 
@@ -221,7 +241,8 @@ def _chunks(place, split, limit, classes=None) -> Iterator[tuple[Tensor, Tensor]
     `classes`: of what labels are; None: the model's outputs. ValueError: images, labels or a limit that do not fit.
     """
     images, labels = samples.checked(split)
-    if limit is not None and not (isinstance(limit, Integral) and limit >= 1):
+    samples.check_pictures(images)
+    if limit is not None and not (isinstance(limit, Integral) and not isinstance(limit, bool) and limit >= 1):
         raise ValueError(f"no images to measure on: the split has {len(images)}, limit={limit}; expected None or 1, 2, "
                          "...")  # fmt: skip
     images, labels = images[:limit], labels[:limit]
@@ -243,8 +264,10 @@ def _batches(place, image):
         logits, behind = _widest((place.following, *place.tail), read)
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:
-        raise ValueError(f"the model cannot read an image of shape {list(image.shape[1:])}: {error}") from error
+    except Exception as error:  # whatever a module makes of what it cannot read
+        raise ValueError(
+            f"the model cannot read an image of shape {list(image.shape[1:])} ({shown(str(error))}): {_expected(place)}"
+        ) from error
     if read.ndim != (2 if isinstance(place.following, nn.Linear) else 4) or logits.ndim != 2:
         raise ValueError(
             f"one image gives {list(read.shape)} after the layer and {list(logits.shape)} in the end: "
@@ -254,11 +277,21 @@ def _batches(place, image):
     return logits, max(1, numbers // before), max(1, numbers // behind)
 
 
+def _expected(place):
+    """What the first layer with weights reads, in words."""
+    first = next(m for m in [*place.head, place.following] if isinstance(m, nn.Linear | nn.Conv2d))
+    if isinstance(first, nn.Linear):
+        return f"expected {first.in_features} numbers, which its first linear layer reads"
+    return f"expected [{first.in_channels}, height, width], which its first convolution reads"
+
+
 def _widest(modules, x):
     """The output and the size of the largest tensor on the way."""
     x, numel = x.clone(), x.numel()
     for module in modules:
         x = module(x)
+        if not isinstance(x, Tensor):
+            raise TypeError(f"a {type(module).__name__} gives a {type(x).__name__}, not a tensor")
         numel = max(numel, x.numel())
     return x, numel
 
