@@ -5,7 +5,7 @@ gets a row for each; the rest belong to the smallest module inside which they do
 differentiated sample by sample.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from . import broadcast
 from .calls import Call, places, run
+from .doubts import Doubts
 from .formulas import formula
 from .graph import Readers, reached
 from .kept import Kept
@@ -63,12 +64,9 @@ def plan(
     labels: Tensor,
     loss: Callable[[object, Tensor], Tensor],
     kept: Kept,
-    mixed: Collection[nn.Module] = (),
+    doubts: Doubts,
 ) -> Plan:
-    """Who does what; `images`, `labels` are a split's first three (or fewer). ValueError: samples not told apart.
-
-    In modules that are `mixed` samples cannot be told apart, though it may seem so.
-    """
+    """Who does what; `images`, `labels` are three samples (or fewer). ValueError: samples not told apart."""
     index = torch.arange(3, device=images.device) % len(images)
     images, labels = images[index], labels[index.to(labels.device)]
     out, three = run(model, images, model.modules(), kept)
@@ -76,10 +74,12 @@ def plan(
     out, two = run(model, images[:2].clone(), model.modules(), kept)
     where = _where(two, three)
     _check_alone(model, where, three, loss(out, labels[:2]), each)
-    mixed = {*mixed, *entangled(model, where, three, each, at=1)}
+    mixed = {*doubts.mixed, *entangled(model, where, three, each, at=1)}
     where = {m: own for m, own in where.items() if m not in mixed}
     how = Plan({name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}, where)
-    _divide(how, model, three, each.sum())
+    _divide(how, model, three, each.sum(), doubts)
+    for name in how.parameters.keys() & doubts.whole:
+        how.give_to(model, name)
     how.chunk = _chunk(how, images, three)
     return how
 
@@ -120,7 +120,7 @@ def _where(two, three):
     return where
 
 
-def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor) -> None:
+def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor, doubts: Doubts) -> None:
     names = {p: name for name, p in how.parameters.items()}
     how.formulas = {m: by for m in calls if m in how.where and (by := formula(m, how.where[m], calls[m]))}
     read: dict[Tensor, list[tuple[nn.Module, str]]] = {}
@@ -136,7 +136,8 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
         readers = readers or Readers(total)
         own = _owner(how, model, names[p], p, calls, readers)
         # layers whose work would be done again for the sake of p
-        inside = any(m is not own and m in how.formulas for m in own.modules())
+        inside = names[p] not in doubts.without_row
+        inside = inside and any(m is not own and m in how.formulas for m in own.modules())
         kind = type(own), next(name for name, q in own.named_parameters() if q is p)
         shape = broadcast.row_shape(own, p, calls[own], how.where[own]) if inside and kind not in tried else None
         if shape is not None:
@@ -146,12 +147,21 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
             how.fallback.setdefault(own, []).append(names[p])
 
 
-def divided_alike(how: Plan, calls: dict[nn.Module, list[Call]], total: Tensor) -> bool:
-    """Whether the loss reads the parameters that it read when a plan was made, each through the same layers or not."""
+def read_by(
+    how: Plan, model: nn.Module, rows: dict[str, Tensor], calls: dict[nn.Module, list[Call]], total: Tensor
+) -> tuple[set[str], set[str]]:
+    """Names of the parameters that a loss reads, and of those that it reads elsewhere than the plan has it.
+
+    A parameter that is read beside the row that stands for it is read elsewhere.
+    """
     names = {p: name for name, p in how.parameters.items()}
-    graph = {names[p] for p in reached(total, []) & names.keys()}
-    loose = {names[p] for p in reached(total, [c for m in how.formulas for c in calls[m]]) & names.keys()}
-    return graph == how.used and loose.isdisjoint(how.sites)
+    leaves = reached(total, [])
+    graph = {names[p] for p in leaves & names.keys()}
+    skipped = [call for m in how.modules if m is not model for call in calls[m]]
+    past = {names[p] for p in reached(total, skipped) & names.keys()}
+    inside = {*how.sites, *(name for m, own in how.fallback.items() if m is not model for name in own)}
+    read = graph | {name for name, row in rows.items() if row in leaves}
+    return read, (graph - how.used) | (graph & how.rows.keys()) | (past & inside)
 
 
 def _owner(how, model, name, p, calls, readers):

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from .calls import run
 from .checks import check_finite, some
 from .fallback import NotAlone
+from .doubts import NotTold
 from .loss import losses
-from .meeting import NotTold, Seen, check_sizes, entangled
+from .meeting import Seen, check_sizes, entangled
 from .passes import Task
-from .plan import divided_alike
 from .sums import Sums
 
 FEW = 8  # samples of a chunk at most of which every one is looked at
@@ -81,8 +81,8 @@ def _close(found: Tensor, expected: Tensor, largest: float) -> bool:
 class Watch:
     """Some samples of every chunk, which must give in another company what they gave in their own."""
 
-    def __init__(self, task: Task, n: int, recalled: bool):
-        self.task, self.n, self.recalled = task, n, recalled
+    def __init__(self, task: Task, n: int):
+        self.task, self.n = task, n
         self.drawn = torch.Generator().manual_seed(0)
 
     def chosen(self, size: int) -> list[int]:
@@ -109,5 +109,3 @@ class Watch:
             return
         if met := entangled(task.model, noted, calls, each, at):
             raise NotTold(met, f"the loss of one sample depends on what {task.names[met[0]]!r} gives for another")
-        if self.recalled and not divided_alike(task.how, calls, each.sum()):
-            raise ValueError("parameters are read elsewhere than when the plan was made")
