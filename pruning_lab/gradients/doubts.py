@@ -15,6 +15,7 @@ class Doubts:
     tried: set[int] = field(default_factory=set)  # samples for whose sake a plan was made
     mixed: set[nn.Module] = field(default_factory=set)  # samples cannot be told apart in what they read and give
     without_row: set[str] = field(default_factory=set)  # parameters that no row for each sample may replace
+    apart: bool = True  # whether samples keep apart whatever they show
     whole: set[str] = field(default_factory=set)  # parameters that only the model as a whole gives
 
 
@@ -46,7 +47,7 @@ class Branches(NotTold):
 class NotByRows(Doubtful):
     """The model does not run with a row for each sample in the place of some parameters."""
 
-    def __init__(self, names: set[str], error: Exception):
+    def __init__(self, names: set[str], error: Exception | str):
         super().__init__(f"the model fails with a row for each sample in the place of {sorted(names)}: {error}")
         self.names = names
 

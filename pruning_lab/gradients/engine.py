@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..precision import tensor_float_32
+from .apart import keep_apart
 from .checks import checked
 from .doubts import Beyond, Branches, Doubtful, Doubts
 from .kept import Kept, as_it_was
@@ -124,6 +125,7 @@ class _Work:
 
     def _by_plan(self, doubts: Doubts) -> tuple[dict[str, Sums], Plan]:
         first = self._samples([i for i in doubts.samples if i < len(self.images)])
+        doubts.apart &= keep_apart(self.model, self.loss, *_three(first), self.kept)
         how = plan(self.model, *first, self._first_losses, self.kept, doubts)
         try:
             task = verified(Task(self.model, self.loss, self.kept, how), *first)
@@ -152,6 +154,9 @@ class _Work:
             except Beyond as error:
                 error.sample = start + error.sample % (stop - start)
                 raise
+            if task.passed is not None:
+                watch.check_all(task.passed, start, stop, self._samples)
+                task.passed = None
             for i, one in zip(places, seen, strict=True):
                 pair = watch.company(start + i)
                 watch.check(one, *self._samples(pair), pair.index(start + i), i == places[0])
@@ -159,6 +164,11 @@ class _Work:
 
     def _samples(self, which: slice | list[int]) -> list[Tensor]:
         return [_ready(self.model, t[which]) for t in (self.images, self.labels)]
+
+
+def _three(first: list[Tensor]) -> list[Tensor]:
+    """Three samples, where there may be fewer."""
+    return [t[torch.arange(3, device=t.device) % len(t)] for t in first]
 
 
 def _ready(model, t):

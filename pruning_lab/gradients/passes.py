@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .broadcast import replaced
 from .calls import Call, run
 from .checks import check_finite
+from .company import Passed
 from .doubts import Beyond, NotByRows
 from .fallback import Fallback, NotAlone
 from .kept import Kept
@@ -33,6 +34,7 @@ class Task:
     def __post_init__(self):
         self.noted = list(dict.fromkeys([*self.how.modules, self.model]))
         self.read: set[str] = set()  # parameters that a loss has read so far
+        self.passed: Passed | None = None  # by the last samples, where few do not stand for all
         self.names = {m: name for name, m in self.model.named_modules()}
         self.fallback = [
             Fallback(m, _own_names(m, [self.how.parameters[name] for name in names]), m not in self.how.one_by_one)
@@ -50,6 +52,7 @@ class Task:
         self._check_calls(calls, len(x))
         total = each[:n].sum()
         self._check_read(rows, calls, total, (x, y, which))
+        self.passed = self.all_of(calls, each) if self.unusual else None
         deltas = _deltas(total, rows, [call for m in how.modules for call in calls[m]])
         with torch.no_grad():
             check_finite(deltas.values(), which)
@@ -75,10 +78,14 @@ class Task:
 
     def _check_read(self, rows: dict[str, Tensor], calls: dict[nn.Module, list[Call]], total: Tensor, given) -> None:
         """Beyond where a parameter is read elsewhere than in the plan, with the first sample that does so."""
-        read, beyond = read_by(self.how, self.model, rows, calls, total)
-        if beyond:
-            raise Beyond(beyond, self._first_beyond(*given))
-        self.read |= read
+        read = read_by(self.how, self.model, rows, calls, total)
+        if read.beyond:
+            raise Beyond(read.beyond, self._first_beyond(*given))
+        self.read |= read.names
+        self.kinds = read.kinds
+        self.unusual = not self.how.apart or self.how.kinds not in (None, read.kinds)
+        if self.unusual and rows:  # which may stand before samples change places, and behind it
+            raise NotByRows(set(rows), "other operations than at first")
 
     def _first_beyond(self, x: Tensor, y: Tensor, which: str) -> int:
         """The place of a sample that reads beyond the plan, found by halves; the last one where none does alone."""
@@ -87,13 +94,17 @@ class Task:
             middle = (start + stop) // 2
             few = [_at_least_two(t[start:middle]) for t in (x, y)]
             rows, calls, each = self._forward(*few, which)
-            beyond = read_by(self.how, self.model, rows, calls, each.sum())[1]
+            beyond = read_by(self.how, self.model, rows, calls, each.sum()).beyond
             start, stop = (start, middle) if beyond else (middle, stop)
         return start
 
     def seen(self, calls: dict[nn.Module, list[Call]], each: Tensor, at: int) -> Seen:
         """What one sample has given."""
         return Seen(calls[self.model][0].gave, self.how.where[self.model][0][1], each, at)
+
+    def all_of(self, calls: dict[nn.Module, list[Call]], each: Tensor) -> Passed:
+        """What all samples have given."""
+        return Passed(self.model, self.how, calls, each)
 
     def _check_calls(self, calls: dict[nn.Module, list[Call]], n: int) -> None:
         check_sizes({m: self.how.where[m] for m in self.noted}, calls, self.names, n)

@@ -5,6 +5,7 @@ gets a row for each; the rest belong to the smallest module inside which they do
 differentiated sample by sample.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from . import broadcast
 from .calls import Call, places, run
 from .doubts import Doubts
 from .formulas import formula
-from .graph import Readers, reached
+from .graph import Readers, leaves, passed, reached
 from .kept import Kept
 from .meeting import DEPENDS, entangled
 from .parts import Formula
@@ -38,6 +39,8 @@ class Plan:
     fallback: dict[nn.Module, list[str]] = field(default_factory=dict)
     one_by_one: set[nn.Module] = field(default_factory=set)  # of these, what no `vmap` takes
     chunk: int = 1
+    apart: bool = True  # whether samples keep apart whatever they show
+    kinds: Counter | None = None  # of the nodes of autograd's graph, for samples that keep apart
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -77,6 +80,7 @@ def plan(
     mixed = {*doubts.mixed, *entangled(model, where, three, each, at=1)}
     where = {m: own for m, own in where.items() if m not in mixed}
     how = Plan({name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}, where)
+    how.apart = doubts.apart
     _divide(how, model, three, each.sum(), doubts)
     for name in how.parameters.keys() & doubts.whole:
         how.give_to(model, name)
@@ -136,7 +140,7 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
         readers = readers or Readers(total)
         own = _owner(how, model, names[p], p, calls, readers)
         # layers whose work would be done again for the sake of p
-        inside = names[p] not in doubts.without_row
+        inside = doubts.apart and names[p] not in doubts.without_row
         inside = inside and any(m is not own and m in how.formulas for m in own.modules())
         kind = type(own), next(name for name, q in own.named_parameters() if q is p)
         shape = broadcast.row_shape(own, p, calls[own], how.where[own]) if inside and kind not in tried else None
@@ -147,21 +151,29 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
             how.fallback.setdefault(own, []).append(names[p])
 
 
+@dataclass
+class Read:
+    """Names of the parameters that a loss reads, of those that it reads elsewhere than the plan has it, and the kinds
+    of nodes in autograd's graph.
+    """
+
+    names: set[str]
+    beyond: set[str]
+    kinds: Counter
+
+
 def read_by(
     how: Plan, model: nn.Module, rows: dict[str, Tensor], calls: dict[nn.Module, list[Call]], total: Tensor
-) -> tuple[set[str], set[str]]:
-    """Names of the parameters that a loss reads, and of those that it reads elsewhere than the plan has it.
-
-    A parameter that is read beside the row that stands for it is read elsewhere.
-    """
-    names = {p: name for name, p in how.parameters.items()}
-    leaves = reached(total, [])
-    graph = {names[p] for p in leaves & names.keys()}
+) -> Read:
+    """What a loss reads. A parameter that is read beside the row that stands for it is read elsewhere."""
+    nodes, names = passed(total, []), {p: name for name, p in how.parameters.items()}
+    ends = leaves(nodes)
+    graph = {names[p] for p in ends & names.keys()}
     skipped = [call for m in how.modules if m is not model for call in calls[m]]
     past = {names[p] for p in reached(total, skipped) & names.keys()}
     inside = {*how.sites, *(name for m, own in how.fallback.items() if m is not model for name in own)}
-    read = graph | {name for name, row in rows.items() if row in leaves}
-    return read, (graph - how.used) | (graph & how.rows.keys()) | (past & inside)
+    beyond = (graph - how.used) | (graph & how.rows.keys()) | (past & inside)
+    return Read(graph | {name for name, row in rows.items() if row in ends}, beyond, Counter(map(type, nodes)))
 
 
 def _owner(how, model, name, p, calls, readers):
