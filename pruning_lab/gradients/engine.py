@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ..precision import tensor_float_32
+from .apart import keep_apart
 from .checks import checked
+from .doubts import Beyond, Branches, Doubtful, Doubts
 from .kept import Kept, as_it_was
 from .loss import Loss, cross_entropy, losses
-from .meeting import NotTold
 from .passes import Task
 from .plan import Plan, plan
 from .remembered import fingerprint, forget, recall, remember
@@ -99,30 +100,46 @@ class _Work:
         """Sums by the plan of an earlier call, or None: there is none, or it does not hold any more."""
         if (how := recall(self.model, mark)) is None:
             return None
+        task = Task(self.model, self.loss, self.kept, how)
         try:
-            return self._sums(Task(self.model, self.loss, self.kept, how), recalled=True), how
+            sums = self._sums(task)
         except ValueError:  # what changed a fingerprint does not show; a fault of the samples shows again
+            sums = None
+        if sums is None or task.read != how.used:
             forget(self.model)
             return None
+        return sums, how
 
     def planned(self) -> tuple[dict[str, Sums], Plan]:
-        """Sums by a plan of today; where a chunk shows that samples cannot be told apart in a module, without it."""
-        first, mixed = [_ready(self.model, t[:3]) for t in (self.images, self.labels)], set()
+        """Sums by a plan of today; where a chunk shows that it does not hold for all, by another one."""
+        doubts, branches = Doubts(), None
         while True:
-            how = plan(self.model, *first, self._first_losses, self.kept, mixed)
-            task = verified(Task(self.model, self.loss, self.kept, how), *first)
             try:
-                return self._sums(task, recalled=False), how
-            except NotTold as error:
-                if self.model in error.modules or mixed.issuperset(error.modules):
+                return self._by_plan(doubts)
+            except Doubtful as error:
+                if not error.told(doubts) or self.model in doubts.mixed:
                     raise
-                mixed |= set(error.modules)
+                branches = error if isinstance(error, Branches) else branches
+            except ValueError as error:  # what began as a branch ends as samples that meet
+                raise branches or error from error
+
+    def _by_plan(self, doubts: Doubts) -> tuple[dict[str, Sums], Plan]:
+        first = self._samples([i for i in doubts.samples if i < len(self.images)])
+        doubts.apart &= keep_apart(self.model, self.loss, *_three(first), self.kept)
+        how = plan(self.model, *first, self._first_losses, self.kept, doubts)
+        try:
+            task = verified(Task(self.model, self.loss, self.kept, how), *first)
+        except Beyond as error:
+            error.sample = doubts.samples[error.sample % len(first[0])]
+            doubts.tried.add(error.sample)
+            raise
+        return self._sums(task), task.how
 
     def _first_losses(self, out: object, y: Tensor) -> Tensor:
         return losses(self.loss, out, y, "the first images")
 
-    def _sums(self, task: Task, recalled: bool) -> dict[str, Sums]:
-        how, watch = task.how, Watch(task, len(self.images), recalled)
+    def _sums(self, task: Task) -> dict[str, Sums]:
+        how, watch = task.how, Watch(task, len(self.images))
         sums = {
             name: Sums(p, self.want, len(self.blocks), self.silent)
             for name, p in how.parameters.items()
@@ -132,7 +149,14 @@ class _Work:
             for own in sums.values():
                 own.block = block
             places = watch.chosen(stop - start)
-            seen = task.add(*self._samples(slice(start, stop)), sums, f"samples {start} to {stop - 1}", places)
+            try:
+                seen = task.add(*self._samples(slice(start, stop)), sums, f"samples {start} to {stop - 1}", places)
+            except Beyond as error:
+                error.sample = start + error.sample % (stop - start)
+                raise
+            if task.passed is not None:
+                watch.check_all(task.passed, start, stop, self._samples)
+                task.passed = None
             for i, one in zip(places, seen, strict=True):
                 pair = watch.company(start + i)
                 watch.check(one, *self._samples(pair), pair.index(start + i), i == places[0])
@@ -140,6 +164,11 @@ class _Work:
 
     def _samples(self, which: slice | list[int]) -> list[Tensor]:
         return [_ready(self.model, t[which]) for t in (self.images, self.labels)]
+
+
+def _three(first: list[Tensor]) -> list[Tensor]:
+    """Three samples, where there may be fewer."""
+    return [t[torch.arange(3, device=t.device) % len(t)] for t in first]
 
 
 def _ready(model, t):

@@ -6,19 +6,27 @@ from torch import Tensor
 from .calls import Call
 
 
-def reached(total: Tensor, skipped: list[Call]) -> set[Tensor]:
-    """Leaves that autograd's graph reaches from the loss going from some calls' outputs straight to their inputs."""
+def passed(total: Tensor, skipped: list[Call]) -> set:
+    """Nodes of autograd's graph on the way from the loss, going from some calls' outputs straight to their inputs."""
     jumps = _jumps(skipped)
-    leaves, seen, stack = set(), set(), [total.grad_fn]
+    seen, stack = set(), [total.grad_fn]
     while stack:
         node = stack.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.add(node.variable)
         stack += jumps[node] if node in jumps else [following for following, _ in node.next_functions]
-    return leaves
+    return seen
+
+
+def leaves(nodes: set) -> set[Tensor]:
+    """Tensors that wait for a gradient at some nodes."""
+    return {node.variable for node in nodes if hasattr(node, "variable")}
+
+
+def reached(total: Tensor, skipped: list[Call]) -> set[Tensor]:
+    """Leaves that autograd's graph reaches from the loss going from some calls' outputs straight to their inputs."""
+    return leaves(passed(total, skipped))
 
 
 def _jumps(calls: list[Call]) -> dict:

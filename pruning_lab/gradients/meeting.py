@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .calls import Call, Place
+from .doubts import Branches, NotTold
 
 DEPENDS = (
     "the model's output for one image depends on the other images of its batch, or on chance, so that an image "
@@ -12,24 +13,32 @@ DEPENDS = (
 )
 
 
-class NotTold(ValueError):
-    """Modules whose entries cannot be told apart by sample, though it seemed so for the first ones."""
-
-    def __init__(self, modules: list[nn.Module], why: str):
-        super().__init__(why)
-        self.modules = modules
-
-
 def check_sizes(where: dict, calls: dict[nn.Module, list[Call]], names: dict[nn.Module, str], n: int) -> None:
-    """NotTold where what a call reads or gives is not as long as n samples make it."""
-    for m, own in where.items():
-        for call, places in zip(calls.get(m, []), own, strict=True):
-            for leaves, leaf_places in zip((call.read, call.gave), places, strict=True):
-                if (got := _unlike(leaves, leaf_places, n)) is not None:
-                    who = f"{names[m] or 'model'!r} ({type(m).__name__})"
-                    raise NotTold(
-                        [m], f"{who} has {got} entries for {n} samples, which is not as many for each as at first"
-                    )
+    """NotTold where a module is called another number of times than at first, if it is called, or where what a call
+    reads or gives is not as long as n samples make it.
+    """
+    other = [m for m, own in where.items() if len(calls.get(m, [])) not in (0, len(own))]
+    for m in other:
+        raise Branches(
+            other,
+            f"{type(m).__name__} was called {len(where[m])} times for some images and {len(calls[m])} times for "
+            "others: a model that branches on what it sees needs one split for each branch",
+        )
+    wrong = {m: got for m, own in where.items() if (got := _unlike_any(calls.get(m), own, n)) is not None}
+    for m, got in wrong.items():
+        who = f"{names[m] or 'model'!r} ({type(m).__name__})"
+        raise NotTold(
+            list(wrong), f"{who} has {got} entries for {n} samples, which is not as many for each as at first"
+        )
+
+
+def _unlike_any(calls: list[Call] | None, own: list[tuple[list, list]], n: int) -> int | None:
+    """The first of `_unlike` of a module's calls, if there are any."""
+    for call, places in zip(calls, own, strict=True) if calls else ():
+        for leaves, leaf_places in zip((call.read, call.gave), places, strict=True):
+            if (got := _unlike(leaves, leaf_places, n)) is not None:
+                return got
+    return None
 
 
 def _unlike(leaves: list, places: list[Place | None], n: int) -> int | None:
@@ -54,7 +63,7 @@ def entangled(
     """
     given = {}
     for m, own in where.items():
-        for call, (_, gave) in zip(calls.get(m, []), own, strict=True):
+        for call, (_, gave) in zip(calls[m], own, strict=True) if calls.get(m) else ():
             for edge, place in zip(call.edges, gave, strict=True):
                 if edge is not None and place is not None:
                     given.setdefault((edge, place), []).append(m)

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from .broadcast import replaced
 from .calls import Call, run
 from .checks import check_finite
+from .company import Passed
+from .doubts import Beyond, NotByRows
 from .fallback import Fallback, NotAlone
 from .kept import Kept
 from .loss import Loss, losses
 from .meeting import Seen, check_sizes
 from .parts import Formed, Part
-from .plan import Plan
+from .plan import Plan, read_by
 from .silent import heard
 from .sums import Sums, budget
 
@@ -31,6 +33,8 @@ class Task:
 
     def __post_init__(self):
         self.noted = list(dict.fromkeys([*self.how.modules, self.model]))
+        self.read: set[str] = set()  # parameters that a loss has read so far
+        self.passed: Passed | None = None  # by the last samples, where few do not stand for all
         self.names = {m: name for name, m in self.model.named_modules()}
         self.fallback = [
             Fallback(m, _own_names(m, [self.how.parameters[name] for name in names]), m not in self.how.one_by_one)
@@ -43,13 +47,13 @@ class Task:
         A lone sample goes twice, with one loss: PyTorch 2.13's BatchNorm has a wrong gradient for a batch of one.
         """
         n, how = len(x), self.how
-        x, y = (t.repeat(2, *[1] * (t.ndim - 1)) if n == 1 else t for t in (x, y))
-        rows = {name: _row_for_each(how.parameters[name], len(x), shape) for name, shape in how.rows.items()}
-        with replaced(self.model, {how.parameters[name]: row for name, row in rows.items()}):
-            out, calls = run(self.model, x, self.noted, self.kept)
-        each = losses(self.loss, out, y, which)
+        x, y = (_at_least_two(t) for t in (x, y))
+        rows, calls, each = self._forward(x, y, which)
         self._check_calls(calls, len(x))
-        deltas = _deltas(each[:n].sum(), rows, [call for m in how.modules for call in calls[m]])
+        total = each[:n].sum()
+        self._check_read(rows, calls, total, (x, y, which))
+        self.passed = self.all_of(calls, each) if self.unusual else None
+        deltas = _deltas(total, rows, [call for m in how.modules for call in calls[m]])
         with torch.no_grad():
             check_finite(deltas.values(), which)
             self._add_all(sums, rows, calls, deltas, len(x))
@@ -57,25 +61,59 @@ class Task:
             self._add_fallback(fallback, calls[fallback.module], deltas, sums, len(x))
         return [self.seen(calls, each, at) for at in watched]
 
+    def _forward(self, x: Tensor, y: Tensor, which: str) -> tuple[dict[str, Tensor], dict, Tensor]:
+        """Rows in the place of parameters, the calls of noted modules, each sample's loss [n]."""
+        how = self.how
+        rows = {name: _row_for_each(how.parameters[name], len(x), shape) for name, shape in how.rows.items()}
+        try:
+            with replaced(self.model, {how.parameters[name]: row for name, row in rows.items()}):
+                out, calls = run(self.model, x, self.noted, self.kept)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a model may say in many ways that it expected another shape
+            if rows:
+                raise NotByRows(set(rows), error) from error
+            raise ValueError(f"the model fails on {which}, though not on the first ones: {error}") from error
+        return rows, {m: calls.get(m, []) for m in self.noted}, losses(self.loss, out, y, which)
+
+    def _check_read(self, rows: dict[str, Tensor], calls: dict[nn.Module, list[Call]], total: Tensor, given) -> None:
+        """Beyond where a parameter is read elsewhere than in the plan, with the first sample that does so."""
+        read = read_by(self.how, self.model, rows, calls, total)
+        if read.beyond:
+            raise Beyond(read.beyond, self._first_beyond(*given))
+        self.read |= read.names
+        self.kinds = read.kinds
+        self.unusual = not self.how.apart or self.how.kinds not in (None, read.kinds)
+        if self.unusual and rows:  # which may stand before samples change places, and behind it
+            raise NotByRows(set(rows), "other operations than at first")
+
+    def _first_beyond(self, x: Tensor, y: Tensor, which: str) -> int:
+        """The place of a sample that reads beyond the plan, found by halves; the last one where none does alone."""
+        start, stop = 0, len(x)
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            few = [_at_least_two(t[start:middle]) for t in (x, y)]
+            rows, calls, each = self._forward(*few, which)
+            beyond = read_by(self.how, self.model, rows, calls, each.sum()).beyond
+            start, stop = (start, middle) if beyond else (middle, stop)
+        return start
+
     def seen(self, calls: dict[nn.Module, list[Call]], each: Tensor, at: int) -> Seen:
         """What one sample has given."""
         return Seen(calls[self.model][0].gave, self.how.where[self.model][0][1], each, at)
 
+    def all_of(self, calls: dict[nn.Module, list[Call]], each: Tensor) -> Passed:
+        """What all samples have given."""
+        return Passed(self.model, self.how, calls, each)
+
     def _check_calls(self, calls: dict[nn.Module, list[Call]], n: int) -> None:
-        how = self.how
-        for m in how.modules:
-            if len(calls.get(m, [])) != len(how.where[m]):
-                raise ValueError(
-                    f"{type(m).__name__} was called {len(how.where[m])} times for some images and "
-                    f"{len(calls.get(m, []))} times for others: a model that branches on what it sees needs one split "
-                    "for each branch"
-                )
+        check_sizes({m: self.how.where[m] for m in self.noted}, calls, self.names, n)
+        for m in self.how.modules:
             if not all(call.untouched() for call in calls[m]):
                 raise ValueError(
                     f"what {type(m).__name__} has read was changed in place afterwards: make that operation out of "
                     "place"
                 )
-        check_sizes({m: how.where[m] for m in self.noted}, calls, self.names, n)
 
     def _add_all(self, sums, rows, calls, deltas, n) -> None:
         for name, row in rows.items():
@@ -88,7 +126,7 @@ class Task:
     def _parts(self, module: nn.Module, own: str, calls: list[Call], deltas: dict) -> list[Part]:
         """What each call of a layer with a formula gives to one of its parameters."""
         parts = []
-        for call, (read, gave) in zip(calls, self.how.where[module], strict=True):
+        for call, (read, gave) in zip(calls, self.how.where[module], strict=True) if calls else ():
             delta = deltas.get(call.edges[0])
             if delta is not None:
                 formula = self.how.formulas[module]
@@ -97,7 +135,7 @@ class Task:
 
     def _add_fallback(self, fallback: Fallback, calls: list[Call], deltas: dict, sums: dict[str, Sums], n: int) -> None:
         given, module = [], fallback.module
-        for call, (read, gave) in zip(calls, self.how.where[module], strict=True):
+        for call, (read, gave) in zip(calls, self.how.where[module], strict=True) if calls else ():
             arrived = [None if edge is None else deltas[edge] for edge in call.edges]
             if any(d is not None and place is None for d, place in zip(arrived, gave, strict=True)):
                 raise NotAlone(
@@ -110,6 +148,11 @@ class Task:
             fallback.add_to({own: sums[names[p]] for own, p in fallback.parameters.items()}, given, n)
             if not fallback.vectorised:
                 self.how.one_by_one.add(module)
+
+
+def _at_least_two(t: Tensor) -> Tensor:
+    """A lone sample twice."""
+    return t.repeat(2, *[1] * (t.ndim - 1)) if len(t) == 1 else t
 
 
 def _row_for_each(p: Tensor, n: int, shape: tuple[int, ...]) -> Tensor:

@@ -5,7 +5,8 @@ gets a row for each; the rest belong to the smallest module inside which they do
 differentiated sample by sample.
 """
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from . import broadcast
 from .calls import Call, places, run
+from .doubts import Doubts
 from .formulas import formula
-from .graph import Readers, reached
+from .graph import Readers, leaves, passed, reached
 from .kept import Kept
 from .meeting import DEPENDS, entangled
 from .parts import Formula
@@ -37,6 +39,8 @@ class Plan:
     fallback: dict[nn.Module, list[str]] = field(default_factory=dict)
     one_by_one: set[nn.Module] = field(default_factory=set)  # of these, what no `vmap` takes
     chunk: int = 1
+    apart: bool = True  # whether samples keep apart whatever they show
+    kinds: Counter | None = None  # of the nodes of autograd's graph, for samples that keep apart
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -63,12 +67,9 @@ def plan(
     labels: Tensor,
     loss: Callable[[object, Tensor], Tensor],
     kept: Kept,
-    mixed: Collection[nn.Module] = (),
+    doubts: Doubts,
 ) -> Plan:
-    """Who does what; `images`, `labels` are a split's first three (or fewer). ValueError: samples not told apart.
-
-    In modules that are `mixed` samples cannot be told apart, though it may seem so.
-    """
+    """Who does what; `images`, `labels` are three samples (or fewer). ValueError: samples not told apart."""
     index = torch.arange(3, device=images.device) % len(images)
     images, labels = images[index], labels[index.to(labels.device)]
     out, three = run(model, images, model.modules(), kept)
@@ -76,10 +77,13 @@ def plan(
     out, two = run(model, images[:2].clone(), model.modules(), kept)
     where = _where(two, three)
     _check_alone(model, where, three, loss(out, labels[:2]), each)
-    mixed = {*mixed, *entangled(model, where, three, each, at=1)}
+    mixed = {*doubts.mixed, *entangled(model, where, three, each, at=1)}
     where = {m: own for m, own in where.items() if m not in mixed}
     how = Plan({name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}, where)
-    _divide(how, model, three, each.sum())
+    how.apart = doubts.apart
+    _divide(how, model, three, each.sum(), doubts)
+    for name in how.parameters.keys() & doubts.whole:
+        how.give_to(model, name)
     how.chunk = _chunk(how, images, three)
     return how
 
@@ -120,7 +124,7 @@ def _where(two, three):
     return where
 
 
-def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor) -> None:
+def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor, doubts: Doubts) -> None:
     names = {p: name for name, p in how.parameters.items()}
     how.formulas = {m: by for m in calls if m in how.where and (by := formula(m, how.where[m], calls[m]))}
     read: dict[Tensor, list[tuple[nn.Module, str]]] = {}
@@ -136,7 +140,8 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
         readers = readers or Readers(total)
         own = _owner(how, model, names[p], p, calls, readers)
         # layers whose work would be done again for the sake of p
-        inside = any(m is not own and m in how.formulas for m in own.modules())
+        inside = doubts.apart and names[p] not in doubts.without_row
+        inside = inside and any(m is not own and m in how.formulas for m in own.modules())
         kind = type(own), next(name for name, q in own.named_parameters() if q is p)
         shape = broadcast.row_shape(own, p, calls[own], how.where[own]) if inside and kind not in tried else None
         if shape is not None:
@@ -146,12 +151,29 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
             how.fallback.setdefault(own, []).append(names[p])
 
 
-def divided_alike(how: Plan, calls: dict[nn.Module, list[Call]], total: Tensor) -> bool:
-    """Whether the loss reads the parameters that it read when a plan was made, each through the same layers or not."""
-    names = {p: name for name, p in how.parameters.items()}
-    graph = {names[p] for p in reached(total, []) & names.keys()}
-    loose = {names[p] for p in reached(total, [c for m in how.formulas for c in calls[m]]) & names.keys()}
-    return graph == how.used and loose.isdisjoint(how.sites)
+@dataclass
+class Read:
+    """Names of the parameters that a loss reads, of those that it reads elsewhere than the plan has it, and the kinds
+    of nodes in autograd's graph.
+    """
+
+    names: set[str]
+    beyond: set[str]
+    kinds: Counter
+
+
+def read_by(
+    how: Plan, model: nn.Module, rows: dict[str, Tensor], calls: dict[nn.Module, list[Call]], total: Tensor
+) -> Read:
+    """What a loss reads. A parameter that is read beside the row that stands for it is read elsewhere."""
+    nodes, names = passed(total, []), {p: name for name, p in how.parameters.items()}
+    ends = leaves(nodes)
+    graph = {names[p] for p in ends & names.keys()}
+    skipped = [call for m in how.modules if m is not model for call in calls[m]]
+    past = {names[p] for p in reached(total, skipped) & names.keys()}
+    inside = {*how.sites, *(name for m, own in how.fallback.items() if m is not model for name in own)}
+    beyond = (graph - how.used) | (graph & how.rows.keys()) | (past & inside)
+    return Read(graph | {name for name, row in rows.items() if row in ends}, beyond, Counter(map(type, nodes)))
 
 
 def _owner(how, model, name, p, calls, readers):

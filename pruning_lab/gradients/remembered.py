@@ -88,6 +88,8 @@ def recall(model: nn.Module, mark: list) -> Plan | None:
         {modules[name]: list(names) for name, names in kept["fallback"].items()},
         {modules[name] for name in kept["one_by_one"]},
         kept["chunk"],
+        kept["apart"],
+        kept["kinds"],
     )
 
 
@@ -103,6 +105,8 @@ def remember(model: nn.Module, mark: list, how: Plan) -> None:
         fallback={names[m]: list(own) for m, own in how.fallback.items()},
         one_by_one=[names[m] for m in how.one_by_one],
         chunk=how.chunk,
+        apart=how.apart,
+        kinds=how.kinds,
     )
     _plans[model] = (mark, kept)
 

@@ -1,15 +1,18 @@
 """What is computed must be autograd's: compared for the first samples, and for a few of every chunk."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from .calls import run
 from .checks import check_finite, some
+from .company import Passed, parts
+from .doubts import NotTold
 from .fallback import NotAlone
 from .loss import losses
-from .meeting import NotTold, Seen, check_sizes, entangled
+from .meeting import Seen, check_sizes, entangled
 from .passes import Task
-from .plan import divided_alike
 from .sums import Sums
 
 FEW = 8  # samples of a chunk at most of which every one is looked at
@@ -29,6 +32,7 @@ def verified(task: Task, x: Tensor, y: Tensor) -> Task:
                 raise
             wrong = list(task.how.fallback[error.module])
         if not wrong:
+            task.how.kinds = task.kinds
             return task
         if last:
             raise ValueError(_differ(task, wrong))
@@ -81,9 +85,9 @@ def _close(found: Tensor, expected: Tensor, largest: float) -> bool:
 class Watch:
     """Some samples of every chunk, which must give in another company what they gave in their own."""
 
-    def __init__(self, task: Task, n: int, recalled: bool):
-        self.task, self.n, self.recalled = task, n, recalled
-        self.drawn = torch.Generator().manual_seed(0)
+    def __init__(self, task: Task, n: int):
+        self.task, self.n = task, n
+        self.drawn, self.orders = (torch.Generator().manual_seed(seed) for seed in (0, 1))
 
     def chosen(self, size: int) -> list[int]:
         """Places in a chunk of those that are looked at."""
@@ -98,16 +102,28 @@ class Watch:
         other = (i + 1 + int(torch.randint(self.n - 1, (1,), generator=self.drawn))) % self.n
         return [other, i] if torch.rand(1, generator=self.drawn) < 0.5 else [i, other]
 
+    def check_all(self, was: Passed, start: int, stop: int, samples: Callable[[list[int]], list[Tensor]]) -> None:
+        """ValueError or NotTold where a sample of a chunk gives something else in other company."""
+        for together, own in parts(start, stop, self.n, self.orders):
+            x, y = samples(together)
+            calls, each = self._passed(x, y)
+            places = [together.index(i) for i in own]
+            was.check(self.task.all_of(calls, each), [i - start for i in own], places)
+
+    def _passed(self, x: Tensor, y: Tensor) -> tuple[dict, Tensor]:
+        task = self.task
+        out, calls = run(task.model, x, task.noted, task.kept)
+        each = losses(task.loss, out, y, "a few samples")
+        calls = {m: calls.get(m, []) for m in task.noted}
+        check_sizes({m: task.how.where[m] for m in task.noted}, calls, task.names, len(x))
+        return calls, each
+
     def check(self, was: Seen, x: Tensor, y: Tensor, at: int, backward: bool) -> None:
         """ValueError or NotTold where a sample, one of these two, does not give what was seen of it."""
         task, noted = self.task, {m: self.task.how.where[m] for m in self.task.noted}
-        out, calls = run(task.model, x, noted, task.kept)
-        each = losses(task.loss, out, y, "a few samples")
-        check_sizes(noted, calls, task.names, len(x))
+        calls, each = self._passed(x, y)
         was.check(task.seen(calls, each, at))
         if not backward:
             return
         if met := entangled(task.model, noted, calls, each, at):
             raise NotTold(met, f"the loss of one sample depends on what {task.names[met[0]]!r} gives for another")
-        if self.recalled and not divided_alike(task.how, calls, each.sum()):
-            raise ValueError("parameters are read elsewhere than when the plan was made")

@@ -1,0 +1,78 @@
+"""What a plan may not use though the samples it was made with allow it, and the errors that say so."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+_SAMPLES = 3  # that a plan is made with
+
+
+@dataclass
+class Doubts:
+    """What chunks have shown so far; the next plan is made with these samples, and without the rest."""
+
+    samples: list[int] = field(default_factory=lambda: list(range(_SAMPLES)))
+    tried: set[int] = field(default_factory=set)  # samples for whose sake a plan was made
+    mixed: set[nn.Module] = field(default_factory=set)  # samples cannot be told apart in what they read and give
+    without_row: set[str] = field(default_factory=set)  # parameters that no row for each sample may replace
+    apart: bool = True  # whether samples keep apart whatever they show
+    whole: set[str] = field(default_factory=set)  # parameters that only the model as a whole gives
+
+
+class Doubtful(ValueError):
+    """A plan does not hold for some samples; its own sentence is for where no other plan can."""
+
+    def told(self, doubts: Doubts) -> bool:
+        """Adds what was learnt to the doubts; False where they had it already."""
+        raise NotImplementedError
+
+
+class NotTold(Doubtful):
+    """Modules whose entries cannot be told apart by sample, though it seemed so for the first ones."""
+
+    def __init__(self, modules: list[nn.Module], why: str):
+        super().__init__(why)
+        self.modules = modules
+
+    def told(self, doubts: Doubts) -> bool:
+        new = set(self.modules) - doubts.mixed
+        doubts.mixed |= new
+        return bool(new)
+
+
+class Branches(NotTold):
+    """Modules that are called another number of times for some samples."""
+
+
+class NotByRows(Doubtful):
+    """The model does not run with a row for each sample in the place of some parameters."""
+
+    def __init__(self, names: set[str], error: Exception | str):
+        super().__init__(f"the model fails with a row for each sample in the place of {sorted(names)}: {error}")
+        self.names = names
+
+    def told(self, doubts: Doubts) -> bool:
+        new = self.names - doubts.without_row
+        doubts.without_row |= new
+        return bool(new)
+
+
+class Beyond(Doubtful):
+    """A sample reads parameters that no sample of the plan has read, or reads them elsewhere."""
+
+    def __init__(self, names: set[str], sample: int):
+        super().__init__(
+            f"sample {sample} reads {sorted(names)[:3]} elsewhere than the samples before it: a model that branches "
+            "on what it sees needs one split for each branch"
+        )
+        self.names, self.sample = names, sample
+
+    def told(self, doubts: Doubts) -> bool:
+        """Once the plan is made with the sample; where that is not enough, the model as a whole is asked."""
+        if self.sample not in doubts.tried:
+            doubts.tried.add(self.sample)
+            doubts.samples = [self.sample, *(i for i in doubts.samples if i != self.sample)][:_SAMPLES]
+            return True
+        new = self.names - doubts.whole
+        doubts.whole |= new
+        return bool(new)
