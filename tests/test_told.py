@@ -85,7 +85,8 @@ def test_the_page_hands_its_verdicts_to_its_notebook(monkeypatch, store_folder):
 # in the build
 
 CHAPTER = """from pruning_lab.report import evidence, told, verdicts
-evidence.glue(judged=told.written(verdicts.judge("FP1", {{"LeNet fc1": {values}}}), profile="night", hours=1, origin=""))
+found = verdicts.judge("FP1", {{"LeNet fc1": {values}}})
+evidence.glue(judged=told.written(found, profile="night", hours=1, origin=""))
 """
 READER = """from pruning_lab.report import told
 print(told.every(told.all_chapters(profile)).set_index("claim").verdict["FP1"].tolist())"""
