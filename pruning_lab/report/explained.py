@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 EXAMPLES = (  # what a claim says, its kind and margin, and three made-up nets
-    ("rises", "differs", 0.0, (0.5, 0.9, 1.2)),
+    ("rises", "differs", 0.0, (0.6, 0.9, 1.1)),
     ("rises", "differs", 0.0, (-0.5, 0.4, 1.1)),
     ("rises", "differs", 0.0, (-1.2, -0.9, -0.6)),
     ("stays the same, to 1", "same", 1.0, (-0.2, 0.1, 0.4)),
-    ("does not fall by more than 1", "at_least", 1.0, (-0.4, 0.0, 0.5)),
+    ("does not fall by more than 1", "at_least", 1.0, (-0.3, 0.0, 0.3)),
 )
 HEAD = ("the claim says that it", "three made-up nets", "one number each", "so the part is")
 

@@ -83,5 +83,3 @@ def small_board(told: Mapping[str, Told]) -> HTML:
     from IPython.display import HTML
 
     return HTML(scoreboard.squares(standing.table(every(told)), "claims.html"))
-
-

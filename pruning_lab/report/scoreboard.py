@@ -168,7 +168,9 @@ def _csv(table: pd.DataFrame) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([["" if pd.isna(row[name]) else row[name] for name in COLUMNS] for row in table.to_dict("records")])
+    writer.writerows(
+        [["" if pd.isna(row[name]) else row[name] for name in COLUMNS] for row in table.to_dict("records")]
+    )
     packed = base64.b64encode(out.getvalue().encode()).decode()
     return f'<p><a download="claims.csv" href="data:text/csv;charset=utf-8;base64,{packed}">All parts as CSV</a></p>'
 

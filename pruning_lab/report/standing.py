@@ -87,7 +87,9 @@ def titles() -> dict[str, str]:
     """Chapter of `claims.yml` -> how the pages name it: "5 Width", or without a number for one to come."""
     found = {}
     for path in chapters.chapters():
-        first = next("".join(cell["source"]) for cell in chapters.read(path)["cells"] if cell["cell_type"] == "markdown")
+        first = next(
+            "".join(cell["source"]) for cell in chapters.read(path)["cells"] if cell["cell_type"] == "markdown"
+        )
         found[path.stem[3:]] = f"{int(path.stem[:2])} {first.splitlines()[0].removeprefix('# ').partition(':')[0]}"
     return {claim.chapter: claim.chapter.replace("_", " ").capitalize() for claim in claims.load().values()} | found
 

@@ -71,7 +71,9 @@ def _dots(places: np.ndarray, norms: np.ndarray, silent: np.ndarray) -> str:
     x, y = np.rint(SIDE / 2 + places.T * (SIDE / 2 - 10)).astype(int)
     radius = 2.2 + 5 * np.sqrt(norms / max(float(np.max(norms)), 1e-30))
     kinds = [' class="s"' if still else "" for still in silent]
-    marks = [f'<circle cx="{a}" cy="{b}" r="{r:.1f}"{kind}/>' for a, b, r, kind in zip(x, y, radius, kinds, strict=True)]
+    marks = [
+        f'<circle cx="{a}" cy="{b}" r="{r:.1f}"{kind}/>' for a, b, r, kind in zip(x, y, radius, kinds, strict=True)
+    ]
     return f'<g class="lab-units">{"".join(marks)}</g>'
 
 
@@ -104,4 +106,6 @@ def _controls(units: int, orders: Mapping[str, Sequence[int]]) -> str:
     choices = "".join(f'<label><input type="radio" name="order" value="{escape(name)}" {mark}> {escape(name)}</label>'
                       for name, mark in zip(orders, marks, strict=True))  # fmt: skip
     slider = f'<label>Neurons removed <input type="range" min="0" max="{units}" value="0" name="removed"></label>'
-    return f'<form hidden>{slider}<fieldset><legend>Which go first?</legend>{choices}</fieldset><output></output></form>'
+    return (
+        f"<form hidden>{slider}<fieldset><legend>Which go first?</legend>{choices}</fieldset><output></output></form>"
+    )
