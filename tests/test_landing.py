@@ -39,11 +39,13 @@ def found(made_up):
         "order.random": [5, 4, 3, 2, 1, 0],
     }
     arrays = {name: np.array(order, dtype=np.int16) for name, order in orders.items()}
-    arrays |= dict(cosines=cosines, norms=norms.astype(np.float16), communities=np.zeros(UNITS, np.int16),
-                   clusters=np.zeros(UNITS, np.int16), classes=np.array([[0] * UNITS, [0, -1, 1, 2, -1, 3]], np.int16))  # fmt: skip
+    arrays |= dict.fromkeys(("communities", "clusters"), np.zeros(UNITS, np.int16))
+    classes = np.array([[0] * UNITS, [0, -1, 1, 2, -1, 3]], np.int16)
+    arrays |= dict(cosines=cosines, norms=norms.astype(np.float16), classes=classes)
     made_up(graph, [dict(iteration=i, epoch=float(i), accuracy=0.5) for i in (0, 6)], **arrays)
     rows = [dict(criterion=c, remove=r, repeat=0, removed=n, accuracy=round(start - n / 10, 3), loss=1.0)
-            for c, start in (("norm", 0.9), ("random", 0.8)) for r in ("lowest", "highest") for n in range(UNITS + 1)]  # fmt: skip
+            for c, start in (("norm", 0.9), ("random", 0.8)) for r in ("lowest", "highest")
+            for n in range(UNITS + 1)]  # fmt: skip
     made_up(curve := UnitCurve(net, "fc1"), rows)
     return Evidence("night", (graph, curve), ())
 

@@ -96,7 +96,8 @@ def test_a_row_has_the_word_the_parts_and_what_filters_and_leads_to_its_chapter(
     row = rows(html)["FP1"]
     for told_ in ('data-word="holds and fails"', 'data-source="000"', 'data-own="0"', 'data-nets="1"',
                   'href="01_frame_potential.html#claim-FP1"', "holds in 1 of 3 layers, fails in 1, open in 1",
-                  "LeNet fc1: holds; +1.00 points (+0.75 to +1.25), 3 nets", "fewer than three nets", "3 parts"):  # fmt: skip
+                  "LeNet fc1: holds; +1.00 points (+0.75 to +1.25), 3 nets", "fewer than three nets",
+                  "3 parts"):  # fmt: skip
         assert told_ in row
     assert row.count("<circle") == 2
     assert "measured on narrow &lt;nets&gt;" in html

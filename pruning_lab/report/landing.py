@@ -7,7 +7,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ..experiments import LayerGraph, UnitCurve
 from ..records.store import run
@@ -38,9 +37,10 @@ def removal(found: Evidence, model: str, layer: str) -> HTML:
     orders = {name: record.arrays[f"order.{criterion}"] for name, criterion in ORDERS.items()}
     accuracy = {name: rows.accuracy[rows.criterion == criterion].tolist() for name, criterion in ORDERS.items()}
     norms, silent = record.arrays["norms"].astype(float), record.arrays["classes"][-1] < 0
+    seen = drawn[0].snapshots.sample
     caption = (
-        f"{place(found, model, layer)}: the weight vectors of one trained net; larger dots are longer, neighbours point "
-        f"in similar directions. Grey ones fire on none of the first {drawn[0].snapshots.sample:,} training images. "
+        f"{place(found, model, layer)}: the weight vectors of one trained net; larger dots are longer, neighbours "
+        f"point in similar directions. Grey ones fire on none of the first {seen:,} training images. "
         "Nothing is retrained."
     )
     where = removal.places(record.arrays["cosines"], norms)

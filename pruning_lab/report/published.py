@@ -46,7 +46,7 @@ LATER = {  # entries whose chapters are to come, or whose nets no run here has
 }
 OTHERS = {  # entries of nets that are trained here only narrow, or on other images
     "resnet50_cifar10_dense": "ResNet50 on CIFAR-10, 160 epochs with augmentation; ours are narrow, without it",
-    "vit_patch4_cifar10": "a transformer of patches of 4, 200 to 1,000 epochs with RandAugment; ours are shorter, without",
+    "vit_patch4_cifar10": "a transformer of patches of 4, long, with RandAugment; ours are shorter, without",
 }
 SAID = {"heitmann_disagreements", "null_values"}  # no numbers of nets: what differs, and what is derived
 DEFAULT = dict(init="default", scale="unit", shuffle=True, keep="last")
@@ -223,7 +223,6 @@ def later() -> pd.DataFrame:
 def tally(found: Sequence[Row]) -> str:
     """How many agree, differ and cannot be compared, in a sentence."""
     heads = [row.outcome().partition(" by")[0].partition(":")[0] for row in found]
-    counts = [f"{heads.count(name)} {words}" for name, words in (
-        ("agrees", "agree"), ("differs", "differ"), ("not comparable", "cannot be compared"), ("not run", "were not run"),
-    ) if heads.count(name)]  # fmt: skip
+    words = {"agrees": "agree", "differs": "differ", "not comparable": "cannot be compared", "not run": "were not run"}
+    counts = [f"{heads.count(name)} {said}" for name, said in words.items() if heads.count(name)]
     return f"Of {len(heads)} printed numbers {', '.join(counts)}." if heads else ""

@@ -69,11 +69,12 @@ def _groups(standings: pd.DataFrame, parts: Mapping[str, pd.DataFrame]) -> list[
     rows = standings.to_dict("records")
     rows.sort(key=lambda row: order.index(standing.question(known[row["claim"]].chapter)))
     made, asked = [], ""
-    for chapter, those in groupby(rows, key=lambda row: known[row["claim"]].chapter):
+    grouped = [(chapter, list(those)) for chapter, those in groupby(rows, key=lambda row: known[row["claim"]].chapter)]
+    for chapter, those in grouped:
         if (question := standing.question(chapter)) != asked:
             head = f'<tr><th scope="rowgroup" colspan="{len(HEAD)}">{escape(question)}</th></tr>'
             made.append(f'<tbody class="lab-question">{head}</tbody>')
-        asked, those = question, list(those)
+        asked = question
         made.append(_chapter(titles[chapter], those, [_row(row, parts[row["claim"]]) for row in those]))
     return made
 
@@ -202,5 +203,5 @@ def sentences(told: Mapping[str, Told]) -> dict[str, Any]:
     )
     asked = sum(claim.asks for claim in claims.load().values())
     here = sum(claim.chapter in written for claim in claims.load().values() if not claim.asks)
-    return dict(claims_made=len(standings), questions_asked=asked, claims_here=here, claims_to_come=len(standings) - here,
-                standing_read=read, unheard=unheard if lost else "")  # fmt: skip
+    counted_ = dict(claims_made=len(standings), claims_here=here, claims_to_come=len(standings) - here)
+    return counted_ | dict(questions_asked=asked, standing_read=read, unheard=unheard if lost else "")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..running import chapters
 from . import claims, strips
-from .verdicts import ELSEWHERE, NO, NOT_IN_REACH, NOT_RUN, OPEN, YES
+from .verdicts import ELSEWHERE, NO, NOT_IN_REACH, OPEN, YES
 
 QUESTIONS = {  # -> the chapters that ask it, written or to come
     "Which units could go, and how do they lie?": ("frame_potential", "force_graph", "alignment", "subspace"),

@@ -58,8 +58,9 @@ def picture(
     plot = {"left": SIDE + GAP, "width": WIDE, "top": TOP, "bottom": BOTTOM}
     packed = escape(json.dumps(data | plot, separators=(",", ":")), quote=False).replace("'", "&#39;")
     svg = _svg(_dots(places, norms, silent), _plot(share, units), f"{title}. {caption}")
-    return (f"<figure class=\"lab-removal\" data-removal='{packed}'>" f'<h2>{escape(title)}</h2>{svg}{_controls(units, orders)}'
-            f"<figcaption>{escape(caption)}</figcaption></figure>")  # fmt: skip
+    head, foot = f"<h2>{escape(title)}</h2>", f"<figcaption>{escape(caption)}</figcaption>"
+    inside = f"{head}{svg}{_controls(units, orders)}{foot}"
+    return f"<figure class=\"lab-removal\" data-removal='{packed}'>{inside}</figure>"
 
 
 def _svg(dots: str, plot: str, told: str) -> str:
