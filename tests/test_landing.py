@@ -61,13 +61,14 @@ def test_the_picture_has_the_record_s_units_orders_and_accuracies(found):
     assert told_["share"]["shortest weight vector"] == [900, 800, 700, 600, 500, 400, 300]
     assert told_["share"]["any, at random"][0] == 800
     assert told_["silent"] == [1, 4]
-    svg = ElementTree.fromstring(re.search(r"<svg.*</svg>", html)[0])
+    svg = ElementTree.fromstring(re.search(r"<svg.*?</svg>", html)[0])
     dots = svg.find("g[@class='lab-units']").findall("circle")
     assert [dot.get("class") for dot in dots] == [None, "s", None, None, "s", None]
     assert "<h2>2 of these 6 neurons never fire</h2>" in html
     assert "none of the first 1,000 training images" in html
     assert '<form hidden><label>Neurons removed <input type="range" min="0" max="6"' in html
     assert "digits" in html
+    assert "0, 3 and 6 neurons removed. shortest weight vector: 90.0, 60.0 and 30.0 %;" in html
 
 
 def test_a_layer_that_was_not_measured_is_said_to_be_none(found):

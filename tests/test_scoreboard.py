@@ -149,7 +149,7 @@ def test_what_is_said_agrees_with_what_is_listed(html):
     assert said["claims_made"] == len(rows(html)) == said["claims_here"] + said["claims_to_come"]
     assert said["questions_asked"] == scoreboard.questions().data.count("<li ")
     assert said["claims_made"] + said["questions_asked"] == len(claims.load())
-    assert said["standing_read"] == "Of 1 claim that something was run for: 1 holds."
+    assert said["standing_read"] == "1 claim with a net behind it, by word: holds 1."
     assert said["unheard"].startswith("Chapters without a verdict in this build: 2, 3, 4, ")
     whole = scoreboard.sentences(dict.fromkeys(standing.pages().values(), heard(x=fp1(AT))["x"]))
     assert whole["unheard"] == ""

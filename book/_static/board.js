@@ -64,14 +64,11 @@
 
   function recall() {
     const hash = decodeURIComponent(location.hash.slice(1)), row = hash && document.getElementById(hash);
+    const state = new URLSearchParams(row ? "" : location.hash.slice(1));
     chosen.clear();
-    form.reset();
-    if (hash.includes("=")) {
-      const state = new URLSearchParams(location.hash.slice(1));
-      for (const word of (state.get("word") || "").split(",").filter(Boolean)) chosen.add(word);
-      for (const name of ["source", "chapter", "sort"]) form[name].value = state.get(name) || "";
-      form.own.checked = state.get("own") === "1";
-    }
+    for (const word of (state.get("word") || "").split(",").filter(Boolean)) chosen.add(word);
+    for (const name of ["source", "chapter", "sort"]) form[name].value = state.get(name) || "";
+    form.own.checked = state.get("own") === "1";
     show(true);
     if (row) {
       row.querySelector("details").open = true;

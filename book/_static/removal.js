@@ -16,7 +16,7 @@ for (const figure of document.querySelectorAll(".lab-removal")) {
     at.setAttribute("cx", x);
     at.setAttribute("cy", y);
     const fired = gone.filter((unit) => !still.has(unit)).length;
-    const said = `${removed} of ${units} removed, ${fired} of them ever fired: ${(share[name][removed] / 10).toFixed(1)} % right`;
+    const said = `${removed} of ${units} removed, ${fired} of them ever fired: ${(share[name][removed] / 10).toFixed(1)} % of test images right`;
     output.textContent = said;
     slider.setAttribute("aria-valuetext", said);
   }

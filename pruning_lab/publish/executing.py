@@ -206,11 +206,12 @@ def run_by_papermill(
         raise BuildError(f"{path.name}: {type(error).__name__}: {error}") from None
     book = nbformat.read(part, as_version=4)
     book.metadata.pop("papermill", None)
+    removed = any({"parameters", "remove-cell"} <= set(cell.metadata.get("tags", [])) for cell in book.cells)
     for cell in book.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
-            same = parameters == {"profile": "laptop"}  # as the parameters cell above it says
+            same = removed or parameters == {"profile": "laptop"}  # as the parameters cell above it says
             cell.metadata["tags"].append("remove-cell" if same else "hide-input")
     return book
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims, standing, strips
+from .board import EXPLAINED
 from .numbers import counted
 from .standing import SOURCES, WORDS
 from .told import Told, every
@@ -37,7 +38,7 @@ def board(told: Mapping[str, Told]) -> HTML:
     standings = standing.table(table)
     body = "".join(_groups(standings, dict(iter(table.groupby("claim", sort=False)))))
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    caption = f'<caption>{LEGEND} <a href="verdicts.html">How verdicts are made</a>.</caption>'
+    caption = f"<caption>{LEGEND} {EXPLAINED}</caption>"
     rows = f'<table class="lab-board">{caption}<thead><tr>{head}</tr></thead>{body}</table>'
     return HTML(f'<div class="lab-claims-page">{squares(standings)}{_controls(standings)}{rows}{_csv(table)}</div>')
 
@@ -194,8 +195,8 @@ def sentences(told: Mapping[str, Told]) -> dict[str, Any]:
     """What pages say of all claims: how many there are, how they stand, and which chapters were not heard."""
     standings, written = standing.table(every(told)), standing.pages()
     ran = standings[standings.n > 0]
-    counts = [f"{n} {word}" for word, n in standing.counts(ran).items()]
-    read = f"Of {counted(len(ran), 'claim')} that something was run for: {', '.join(counts)}." if counts else ""
+    counts = [f"{word} {n}" for word, n in standing.counts(ran).items()]
+    read = f"{counted(len(ran), 'claim')} with a net behind it, by word: {', '.join(counts)}." if counts else ""
     lost = [f"{int(stem[:2])}" for stem in written.values() if stem not in told]
     unheard = (
         f"Chapters without a verdict in this build: {', '.join(lost)}. Their claims stand here as not run; "

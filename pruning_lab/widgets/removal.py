@@ -1,4 +1,4 @@
-"""A layer's units as dots that go one by one while the net's accuracy is read off a curve: one SVG and a slider.
+"""A layer's units as dots that go one by one while the net's accuracy is read off a curve: two SVGs and a slider.
 
 The page's own script (`book/_static/removal.js`) moves it; without it the picture shows all units and both curves.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from ..units import structure
 from .graph_still import settle
 
-SIDE, GAP, WIDE = 300, 40, 300  # of the layer's picture, between it and the plot, of the plot; in units of the SVG
+SIDE, LEFT, WIDE = 300, 40, 300  # of the layer's picture, beside the plot, of the plot; in units of the SVG
 TOP, BOTTOM = 14, 262  # of the plot
 PAIRS = 3  # a unit: the strongest pairs pull
 
@@ -55,17 +55,24 @@ def picture(
     share = {name: [round(1000 * float(value)) for value in accuracy[name]] for name in orders}
     data = {"orders": {name: [int(unit) for unit in order] for name, order in orders.items()}, "share": share,
             "silent": [int(unit) for unit in np.flatnonzero(silent)]}  # fmt: skip
-    plot = {"left": SIDE + GAP, "width": WIDE, "top": TOP, "bottom": BOTTOM}
+    plot = {"left": LEFT, "width": WIDE, "top": TOP, "bottom": BOTTOM}
     packed = escape(json.dumps(data | plot, separators=(",", ":")), quote=False).replace("'", "&#39;")
-    svg = _svg(_dots(places, norms, silent), _plot(share, units), f"{title}. {caption}")
+    drawn = _svg(SIDE, _dots(places, norms, silent), f"{title}. {caption}")
+    drawn += _svg(LEFT + WIDE + 12, _plot(share, units), _told(share, units))
     head, foot = f"<h2>{escape(title)}</h2>", f"<figcaption>{escape(caption)}</figcaption>"
-    inside = f"{head}{svg}{_controls(units, orders)}{foot}"
+    inside = f"{head}<div>{drawn}</div>{_controls(units, orders)}{foot}"
     return f"<figure class=\"lab-removal\" data-removal='{packed}'>{inside}</figure>"
 
 
-def _svg(dots: str, plot: str, told: str) -> str:
-    size = f"{SIDE + GAP + WIDE + 10} {SIDE}"
-    return f'<svg role="img" aria-label="{escape(told)}" viewBox="0 0 {size}">{dots}{plot}</svg>'
+def _svg(width: int, inside: str, told: str) -> str:
+    return f'<svg role="img" aria-label="{escape(told)}" viewBox="0 0 {width} {SIDE}">{inside}</svg>'
+
+
+def _told(share: Mapping[str, Sequence[int]], units: int) -> str:
+    """The curves in words: what is right with none, half and all of the units gone."""
+    half = units // 2
+    said = [f"{name}: {v[0] / 10:.1f}, {v[half] / 10:.1f} and {v[-1] / 10:.1f} %" for name, v in share.items()]
+    return f"Accuracy with 0, {half} and {units} neurons removed. {'; '.join(said)}."
 
 
 def _dots(places: np.ndarray, norms: np.ndarray, silent: np.ndarray) -> str:
@@ -80,7 +87,7 @@ def _dots(places: np.ndarray, norms: np.ndarray, silent: np.ndarray) -> str:
 
 def _plot(share: Mapping[str, Sequence[int]], units: int) -> str:
     """Both curves from 0 to 100 %, an axis, and the marker that a script moves."""
-    left, height = SIDE + GAP, BOTTOM - TOP
+    left, height = LEFT, BOTTOM - TOP
     axis = [f'<path class="lab-axis" d="M{left} {TOP}V{BOTTOM}H{left + WIDE}"/>']
     axis += [f'<text x="{left - 6}" y="{BOTTOM - height * v / 100 + 4:.0f}" text-anchor="end">{v} %</text>'
              for v in (0, 50, 100)]  # fmt: skip
@@ -95,7 +102,7 @@ def _plot(share: Mapping[str, Sequence[int]], units: int) -> str:
 
 
 def _line(name: str, values: Sequence[int], more: str) -> str:
-    x = np.linspace(SIDE + GAP, SIDE + GAP + WIDE, len(values))
+    x = np.linspace(LEFT, LEFT + WIDE, len(values))
     y = BOTTOM - (BOTTOM - TOP) * np.asarray(values) / 1000
     way = "L".join(f"{a:.0f} {b:.0f}" for a, b in zip(x, y, strict=True))
     return f'<path class="lab-line{more}" data-order="{escape(name)}" d="M{way}"/>'
