@@ -198,7 +198,9 @@ def _line(row: Row) -> str:
     cells = [f"{row.theirs:,.4g} {row.unit}", _ours(row), said]
     glyph = f'<span class="lab-glyph" data-word="{word}" aria-hidden="true">{WORDS[word][0]}</span> '
     shown = [escape(cells[0]), escape(cells[1]), glyph + escape(cells[2])]
-    return f'<tr><th scope="row">{escape(row.what)}</th>{"".join(f"<td>{cell}</td>" for cell in shown)}</tr>'
+    labels = [f' data-label="{name}"' if cell else "" for name, cell in zip(HEAD[1:3], shown, strict=False)] + [""]
+    filled = "".join(f"<td{label}>{cell}</td>" for label, cell in zip(labels, shown, strict=True))
+    return f'<tr><th scope="row">{escape(row.what)}</th>{filled}</tr>'
 
 
 def _ours(row: Row) -> str:

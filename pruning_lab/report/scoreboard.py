@@ -124,7 +124,7 @@ def size(row: Mapping[str, Any]) -> str:
     unit, ends = row["unit"], [row["mean"], row["low"], row["high"]]
     if unit.startswith("log ratio"):
         unit = unit.replace("log ratio", "times", 1)
-        said = [f"{np.exp(end):.{2 if abs(end) < 2.3 else 0}f}" for end in ends]  # an infinite end is not said
+        said = [f"{np.exp(end):.{2 if end < 2.3 else 1}f}" for end in ends]  # an infinite end is not said
     else:
         digits = 1 if max(abs(end) for end in ends if np.isfinite(end)) >= 10 else 2
         said = [f"{end:+.{digits}f}" for end in ends]
