@@ -100,7 +100,8 @@ def test_one_that_fails_names_itself_and_the_others_stay(write, tmp_path, monkey
     assert list(execute(paths, tmp_path)) == paths
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0].strip() for line in lines if "as executed before" in line] == ["02_b", "03_c", "extra"]
-    assert [line.split(" in ")[0] for line in lines[3:]] == ["  01_a: executing, profile smoke", "  01_a: executed"]
+    rest = [line.split(" in ")[0] for line in lines[2:-1]]  # pages that read what chapters leave are looked at last
+    assert rest == ["  01_a: executing, profile smoke", "  01_a: executed"]
 
 
 def test_all_that_fail_are_named(write, tmp_path):

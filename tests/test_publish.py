@@ -417,7 +417,7 @@ def test_buttons_appear_only_with_a_repository(monkeypatch):
 
 def test_contents_names_what_is_there():
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [contents["root"], *(chapter["file"] for chapter in contents["chapters"])]
+    files = [contents["root"], *(chapter["file"] for part in contents["parts"] for chapter in part["chapters"])]
     pages = [path for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
     assert set(files) == {f"book/{path.stem}" for path in pages}
 

@@ -13,6 +13,7 @@ import nbformat
 from .. import environment
 from ..records import disk
 from ..records.disk import DiskFull
+from ..running import prose
 from . import beside, inputs
 from .inputs import key, surroundings
 
@@ -20,6 +21,8 @@ CELL_SECONDS = {"smoke": 1800, "laptop": 3600}  # of one cell; the larger profil
 WORKERS = 4  # at most, unless PRUNING_LAB_WORKERS says more: each takes half a gigabyte
 # Dask says so where a folder takes a second
 SLOW_DISK = "ignore:Creating scratch directories is taking a surprisingly long time"
+EXECUTED = "PRUNING_LAB_EXECUTED"  # tells a kernel where the executed chapters of its build lie
+VERDICTS = "judged"  # what a chapter hands to the pages that show all claims
 ANSI = re.compile(r"(?:\x1b|\\u001b)\[[0-9;]*m")
 
 
@@ -30,21 +33,20 @@ class BuildError(Exception):
 def execute_all(
     paths: list[Path], profile: str, force: bool, parameters: dict | None, folder: Path
 ) -> dict[Path, Path]:
-    """The executed copies by notebook: chapters side by side, then one by one those that read records or time.
+    """The executed copies by notebook: chapters side by side, then one by one those that read what chapters left.
 
     Raises BuildError that names all that failed, when the others are done; the copies of those stay.
     """
-    around, done, chapters, others = surroundings(), {}, [], []
-    for path in paths:
-        if not force and (copy := _as_before(path, profile, parameters, folder, around)):
-            done[path] = copy
-        else:
-            (chapters if path.name[0].isdigit() else others).append(path)
-    failed = {}
+    done, failed = {}, {}
+    chapters = [path for path in paths if is_chapter(path)]
     try:
-        for several in (chapters, others):
-            at_once = min(processes(), len(several)) if several is chapters else 1
-            for path, future in _ended(several, profile, parameters, folder, at_once):
+        for several in (chapters, [path for path in paths if not is_chapter(path)]):
+            around = surroundings()  # of the pages that read records: with those that chapters have just stored
+            kept = {} if force else {path: _as_before(path, profile, parameters, folder, around) for path in several}
+            done |= {path: copy for path, copy in kept.items() if copy}
+            due = [path for path in several if path not in done]
+            at_once = min(processes(), len(due)) if several is chapters else 1
+            for path, future in _ended(due, profile, parameters, folder, at_once):
                 if error := future.exception():
                     failed[path] = error
                 else:
@@ -65,7 +67,7 @@ def _ended(
     from .kernels import Kernels  # papermill takes a second to import
 
     plans = {path: beside.planned(path, profile, parameters) for path in paths} if at_once > 1 else {}
-    kernels = Kernels(_kernel_environment(at_once))
+    kernels = Kernels(_kernel_environment(at_once) | {EXECUTED: str(folder / "executed")})
     work = partial(
         kernels.execute_in_thread,
         execute,
@@ -143,6 +145,7 @@ def execute(
             "seconds": round(seconds, 1),
         }
         nbformat.write(book, part)
+        _leave_verdicts(book, part.parent / f"{path.stem}-{profile}.verdicts.json")
     except BaseException:
         part.unlink(missing_ok=True)
         say(f"{path.stem}: failed after {time.perf_counter() - start:.0f} s")
@@ -153,10 +156,27 @@ def execute(
     return part.replace(executed(path, profile, parameters, folder))  # only a finished run gets the final name
 
 
+def _leave_verdicts(book: nbformat.NotebookNode, file: Path) -> None:
+    """Put the verdicts that a notebook handed on beside it; nothing stays there of one that has none."""
+    text = prose.said(book).get(VERDICTS)
+    if text:
+        file.write_text(text, encoding="utf-8")
+    else:
+        file.unlink(missing_ok=True)
+
+
+def is_chapter(path: Path) -> bool:
+    """Whether a notebook is a chapter; the other pages read what chapters store and hand on."""
+    return path.name[0].isdigit()
+
+
 def executed(path: Path, profile: str, parameters: dict | None = None, folder=None, around: dict | None = None) -> Path:
     """Where the executed copy lies that is right as things stand, there or not; around: `surroundings()`."""
-    name = f"{path.stem}-{profile}-{key(path, {'profile': profile, **(parameters or {})}, around)}.ipynb"
-    return Path(folder or inputs.ROOT / "_build") / "executed" / name
+    place = Path(folder or inputs.ROOT / "_build") / "executed"
+    around = surroundings() if around is None else around
+    if not is_chapter(path):
+        around = around | {"verdicts": inputs.bytes_of(place.glob(f"*-{profile}.verdicts.json"))}
+    return place / f"{path.stem}-{profile}-{key(path, {'profile': profile, **(parameters or {})}, around)}.ipynb"
 
 
 def has_parameters(path: Path) -> bool:
@@ -173,7 +193,7 @@ def run_by_papermill(
 
     from .kernels import Kernels
 
-    kernels = kernels or Kernels(_kernel_environment(1))
+    kernels = kernels or Kernels(_kernel_environment(1) | {EXECUTED: str(part.parent)})
     try:
         kernels.execute(path, part, parameters, inputs.ROOT, cell_seconds)
     except PapermillExecutionError as error:
@@ -186,11 +206,12 @@ def run_by_papermill(
         raise BuildError(f"{path.name}: {type(error).__name__}: {error}") from None
     book = nbformat.read(part, as_version=4)
     book.metadata.pop("papermill", None)
+    removed = any({"parameters", "remove-cell"} <= set(cell.metadata.get("tags", [])) for cell in book.cells)
     for cell in book.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
-            same = parameters == {"profile": "laptop"}  # as the parameters cell above it says
+            same = removed or parameters == {"profile": "laptop"}  # as the parameters cell above it says
             cell.metadata["tags"].append("remove-cell" if same else "hide-input")
     return book
 

@@ -39,7 +39,9 @@ def strip(judged: pd.DataFrame) -> HTML:
     on = "; ".join(board.apart(judged))
     told = f"{on and f'Measured on: {on}. '}A dot is a part: right of the bar it holds, left of it it fails."
     name = 'aria-label="The claims of this chapter"'
-    return HTML(f'<table class="lab-claims" {name}><caption>{escape(told)}</caption>{"".join(rows)}</table>')
+    return HTML(
+        f'<table class="lab-claims" {name}><caption>{escape(told)} {board.EXPLAINED}</caption>{"".join(rows)}</table>'
+    )
 
 
 def _line(claim: claims.Claim, parts: pd.DataFrame) -> str:

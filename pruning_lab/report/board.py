@@ -22,6 +22,7 @@ KEY = (
     "Holds and fails stand for reproduced and not reproduced away from the source's own nets and data. "
     "Our questions decide nothing."
 )
+EXPLAINED = '<a href="verdicts.html">How verdicts are made</a>.'  # beside the page that has the table
 HEAD = ("part", "nets", "measured", "n", "came out")
 
 
@@ -38,7 +39,7 @@ def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
         return HTML("<p>No part of these claims has been run yet.</p>")
     rows = [_claim(claims.load()[id], parts, hours) for id, parts in judged.groupby("claim", sort=False)]
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    caption = f"<caption>{escape(' '.join(filter(None, (_on(judged), KEY))))}</caption>"
+    caption = f"<caption>{escape(' '.join(filter(None, (_on(judged), KEY))))} {EXPLAINED}</caption>"
     table = f'<table class="dataframe lab-verdicts">{caption}<thead><tr>{head}</tr></thead>{"".join(rows)}</table>'
     return HTML(f"{table}<p>{by_chance(judged)}</p>")
 

@@ -10,7 +10,7 @@ import pandas as pd
 from ..records.experiment import Experiment
 from ..running import chapters, prose
 from ..running.sweeps import PROFILES, SweepError, sweep
-from . import evidence, verdicts
+from . import evidence, told, verdicts
 from .evidence import SMALLEST_FIRST, Evidence
 
 Plan = Callable[[str], Sequence[Experiment]]
@@ -115,12 +115,18 @@ class Page:
         """
         words = {} if judged is None else verdicts.said(judged)
         origins = dict(origin=self.counted.origin(), own_origin=self.own.origin(), missing=self.counted.few())
-        told = words | origins | sentences
-        told["missing"] = " ".join(filter(None, (told["missing"], self.left_out)))
-        evidence.glue(**told)
-        self._read(told)
+        said = words | origins | sentences
+        said["missing"] = " ".join(filter(None, (said["missing"], self.left_out)))
+        evidence.glue(**said)
+        self._hand_on(judged, origins["origin"])
+        self._read(said)
 
-    def _read(self, told: Mapping[str, Any]) -> None:
+    def _hand_on(self, judged: pd.DataFrame | None, origin: str) -> None:
+        """Leave the verdicts where the pages that show all claims find them."""
+        if text := told.written(judged, profile=self.shown.profile, hours=self.hours, origin=origin):
+            evidence.glue(**{told.NAME: text})
+
+    def _read(self, said: Mapping[str, Any]) -> None:
         """Show the page's sentences with what was told in them: in a notebook its text still has their names."""
         from IPython.display import Markdown, display
 
@@ -128,7 +134,7 @@ class Page:
             notebook = chapters.read(chapters.chapter(self.chapter))
         except ValueError:  # it is not in the book
             return
-        display(Markdown(prose.paragraphs(notebook, {name: str(words) for name, words in told.items()})))
+        display(Markdown(prose.paragraphs(notebook, {name: str(words) for name, words in said.items()})))
 
     def _of(self, found: Evidence | None) -> Evidence:
         return self.shown if found is None else found  # of nothing stored an evidence is false, and says its profile

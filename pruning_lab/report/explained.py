@@ -1,0 +1,76 @@
+"""How verdicts are made, shown on made-up nets, and what the real ones come to: chance, amendments, disagreements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from . import board, claims, scoreboard, strips, verdicts
+from .numbers import counted
+from .standing import FAILS
+from .told import Told, every
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+EXAMPLES = (  # what a claim says, its kind and margin, and three made-up nets
+    ("rises", "differs", 0.0, (0.6, 0.9, 1.1)),
+    ("rises", "differs", 0.0, (-0.5, 0.4, 1.1)),
+    ("rises", "differs", 0.0, (-1.2, -0.9, -0.6)),
+    ("stays the same, to 1", "same", 1.0, (-0.2, 0.1, 0.4)),
+    ("does not fall by more than 1", "at_least", 1.0, (-0.3, 0.0, 0.3)),
+)
+HEAD = ("the claim says that it", "three made-up nets", "one number each", "so the part is")
+
+
+def examples() -> HTML:
+    """Made-up nets judged by the rule that judges the real ones, a row each."""
+    from IPython.display import HTML
+
+    rows = "".join(_example(*one) for one in EXAMPLES)
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    return HTML(f'<table class="lab-board lab-examples"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
+
+
+def _example(says: str, kind: str, margin: float, values: tuple[float, ...]) -> str:
+    found = verdicts.verdict(values, kind, margin)
+    row = vars(found) | dict(part=says, kind=kind, margin=margin, unit="", values=values, counted=[True] * len(values))
+    word = verdicts.ELSEWHERE.get(found.word, found.word) + (f": {found.reason}" if found.reason else "")
+    cells = [strips.of_nets(row), ", ".join(f"{value:+.1f}" for value in values), escape(word)]
+    return f'<tr><th scope="row">{escape(says)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def sentences(told: Mapping[str, Told]) -> dict[str, str]:
+    """What chance would decide, and how many claims were amended."""
+    table = every(told)
+    changed = [claim.id for claim in claims.load().values() if claim.amended]
+    words = f"{counted(len(changed), 'claim')} {'was' if len(changed) == 1 else 'were'} amended: {', '.join(changed)}."
+    return dict(chance=board.by_chance(table), amended=words if changed else "No claim was amended.")
+
+
+def against(told: Mapping[str, Told]) -> HTML:
+    """The parts, of those that a source asks for, in which our nets say the opposite, each with its link and size."""
+    from IPython.display import HTML
+
+    table = every(told)
+    rows = table[(table.by == "source") & table.verdict.isin(FAILS)].to_dict("records")
+    if not rows:
+        return HTML("<p>None in this build.</p>")
+    return HTML(f"<ul>{''.join(map(_against, rows))}</ul>")
+
+
+def _against(row: dict[str, Any]) -> str:
+    claim = claims.load()[row["claim"]]
+    link = f'<a href="{row["page"]}.html#claim-{claim.id}">{escape(claim.short or claim.claim)}</a>'
+    on = f", on {row['on']}" if row["on"] else ""
+    told = f"{claim.id}, {claim.where}; {row['part']}: {scoreboard.size(row)}{on}"
+    return f'<li>{link} <span class="lab-by">{escape(told)}</span></li>'
+
+
+def divided() -> pd.DataFrame:
+    """Where a source says two things, or two sources differ: claim, where it stands, and how."""
+    rows = [claim for claim in claims.load().values() if claim.note]
+    return pd.DataFrame([{"claim": claim.id, "where": claim.where, "the sources say": claim.note} for claim in rows])

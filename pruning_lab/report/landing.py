@@ -1,0 +1,85 @@
+"""The landing page: a layer whose units go one by one, a few findings chosen by verdicts, all claims in small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..experiments import LayerGraph, UnitCurve
+from ..records.store import run
+from . import scoreboard, standing
+from .answers import NONE, OUTCOMES, Sentences
+from .evidence import Evidence
+from .told import Told, every
+from .units import place
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+ORDERS = {"shortest weight vector": "norm", "any, at random": "random"}
+NOTHING = "<p>No layer has been measured in this way here yet.</p>"
+
+
+def removal(found: Evidence, model: str, layer: str) -> HTML:
+    """One net's layer with a slider that removes its units, from the records of its graph and of its curves."""
+    from IPython.display import HTML
+
+    from ..widgets import removal
+
+    drawn = found.of(LayerGraph, model=model, layer=layer)
+    curves = [e for e in found.of(UnitCurve, layer=layer) for graph in drawn[:1] if e.parent == graph.snapshots.net]
+    if not curves:
+        return HTML(NOTHING)
+    record, rows = run(drawn[0]), run(curves[0]).table.query("remove == 'lowest' and repeat == 0")
+    orders = {name: record.arrays[f"order.{criterion}"] for name, criterion in ORDERS.items()}
+    accuracy = {name: rows.accuracy[rows.criterion == criterion].tolist() for name, criterion in ORDERS.items()}
+    norms, silent = record.arrays["norms"].astype(float), record.arrays["classes"][-1] < 0
+    seen = drawn[0].snapshots.sample
+    caption = (
+        f"{place(found, model, layer)}: the weight vectors of one trained net; larger dots are longer, neighbours "
+        f"point in similar directions. Grey ones fire on none of the first {seen:,} training images. "
+        "Nothing is retrained."
+    )
+    where = removal.places(record.arrays["cosines"], norms)
+    return HTML(removal.picture(where, norms[-1], silent, orders, accuracy, heading(silent), caption))
+
+
+def heading(silent: np.ndarray) -> str:
+    """How many of a layer's units never fire, in words."""
+    count, share = int(np.sum(silent)), float(np.mean(silent))
+    if not count:
+        return "Each of these neurons fires"
+    if abs(share - 0.5) <= 0.05:
+        return "Half of these neurons never fire"
+    return f"{count} of these {len(silent)} neurons never {'fires' if count == 1 else 'fire'}"
+
+
+def findings(told: Mapping[str, Told], sentences: Sentences) -> HTML:
+    """A list with a sentence a part, chosen by its verdict, each with a link to its claim; {size} is what was measured.
+
+    Raises:
+        KeyError: a part that no claim has, or an outcome without a sentence.
+    """
+    from IPython.display import HTML
+
+    table = every(told)
+    rows = {f"{row['claim']}: {row['part']}": row for row in table.to_dict("records")}
+    items = [_finding(rows[part], said) for part, said in sentences.items()]
+    return HTML(f'<ul class="lab-findings">{"".join(items)}</ul>')
+
+
+def _finding(row: Mapping[str, object], said: Mapping[str, str]) -> str:
+    outcome = OUTCOMES.get(str(row["verdict"]), NONE)
+    text = escape(said[outcome].format(size=scoreboard.size(row) if row["n"] else ""))
+    where = f" On {escape(str(row['on']))}." if row["on"] and row["n"] else ""
+    return f'<li>{text}{where} <a href="{row["page"]}.html#claim-{row["claim"]}">{row["claim"]}</a></li>'
+
+
+def small_board(told: Mapping[str, Told]) -> HTML:
+    """All claims as squares, stacked by word; each leads to its row of the scoreboard."""
+    from IPython.display import HTML
+
+    return HTML(scoreboard.squares(standing.table(every(told)), "claims.html"))

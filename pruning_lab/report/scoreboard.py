@@ -1,0 +1,208 @@
+"""All claims of the sources as one table: a row each with its strip, its size, its word, and its parts in a fold."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Mapping
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import claims, standing, strips
+from .board import EXPLAINED
+from .numbers import counted
+from .standing import SOURCES, WORDS
+from .told import Told, every
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+HEAD = ("claim", "strip", "measured", "came out")
+COLUMNS = ("claim", "part", "by", "kind", "margin", "unit", "n", "mean", "low", "high", "verdict", "reason", "on")
+LEGEND = (
+    "A dot is a part of the claim. Right of the grey bar it holds, left of it it fails, on it the nets do not tell; "
+    "the unit is half an interval, so points, ratios and margins share one scale. Hollow: fewer than three nets."
+)
+
+
+def board(told: Mapping[str, Told]) -> HTML:
+    """Squares by word, controls (shown where a script can run), and the table of all claims by question and chapter."""
+    from IPython.display import HTML
+
+    table = every(told)
+    standings = standing.table(table)
+    body = "".join(_groups(standings, dict(iter(table.groupby("claim", sort=False)))))
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    caption = f"<caption>{LEGEND} {EXPLAINED}</caption>"
+    rows = f'<table class="lab-board">{caption}<thead><tr>{head}</tr></thead>{body}</table>'
+    return HTML(f'<div class="lab-claims-page">{squares(standings)}{_controls(standings)}{rows}{_csv(table)}</div>')
+
+
+def squares(standings: pd.DataFrame, page: str = "") -> str:
+    """The claims as squares, stacked by word; each leads to its row, of this page or of another."""
+    told = standings.set_index("claim").word
+    stacks = []
+    for word, count in standing.counts(standings).items():
+        glyph, _ = WORDS[word]
+        marks = "".join(_square(id, word, page) for id in told.index[told == word])
+        name = f'<span class="lab-glyph">{glyph}</span> {word} <b>{count}</b>'
+        stacks.append(f'<li data-word="{word}"><span class="lab-word">{name}</span><span>{marks}</span></li>')
+    return f'<ul class="lab-squares">{"".join(stacks)}</ul>'
+
+
+def _square(id: str, word: str, page: str) -> str:
+    name = escape(f"{_short(claims.load()[id])}: {word}")
+    return f'<a href="{page}#{id}" title="{name}" aria-label="{name}" data-word="{word}"></a>'
+
+
+def _short(claim: claims.Claim) -> str:
+    return claim.short or claim.claim
+
+
+def _groups(standings: pd.DataFrame, parts: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Groups of rows: under each question its chapters, under each chapter its claims."""
+    titles, known, order = standing.titles(), claims.load(), list(standing.QUESTIONS)
+    rows = standings.to_dict("records")
+    rows.sort(key=lambda row: order.index(standing.question(known[row["claim"]].chapter)))
+    made, asked = [], ""
+    grouped = [(chapter, list(those)) for chapter, those in groupby(rows, key=lambda row: known[row["claim"]].chapter)]
+    for chapter, those in grouped:
+        if (question := standing.question(chapter)) != asked:
+            head = f'<tr><th scope="rowgroup" colspan="{len(HEAD)}">{escape(question)}</th></tr>'
+            made.append(f'<tbody class="lab-question">{head}</tbody>')
+        asked = question
+        made.append(_chapter(titles[chapter], those, [_row(row, parts[row["claim"]]) for row in those]))
+    return made
+
+
+def _chapter(title: str, those: list[dict[str, Any]], rows: list[str]) -> str:
+    """The rows of one chapter under its name and what it was measured on."""
+    page, on = those[0]["page"], list(dict.fromkeys(row["on"] for row in those if row["n"] and row["on"]))
+    name = f'<a href="{page}.html">{escape(title)}</a>' if page else f"{escape(title)} (to come)"
+    ran = any(row["n"] for row in those)
+    where = f"measured on {'; '.join(on)}" if on else "as in the source" if ran else ""
+    chip = f'<span class="lab-chip">{escape(where)}</span>' if where else ""
+    head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name} {chip}</th></tr>'
+    return f"<tbody>{head}{''.join(rows)}</tbody>"
+
+
+def _row(row: dict[str, Any], parts: pd.DataFrame) -> str:
+    """One claim: a row with what a script filters and sorts by."""
+    claim, theirs = claims.load()[row["claim"]], parts[parts.by == "source"]
+    data = {"word": row["word"], "source": " ".join(standing.sources(claim)), "chapter": claim.chapter,
+            "sure": f"{row['sure']:.2f}", "nets": row["n"], "own": int(row["n"] > 0 and not row["on"])}  # fmt: skip
+    said = " ".join(f'data-{name}="{escape(str(value))}"' for name, value in data.items())
+    short = escape(_short(claim))
+    name = f'<a href="{row["page"]}.html#claim-{claim.id}">{short}</a>' if row["page"] else short
+    by = escape(", ".join(SOURCES[key] for key in standing.sources(claim)))
+    cells = [strips.of_claim(theirs, claim.id), measured(theirs), f"{_glyph(row['word'])} {escape(row['overall'])}"]
+    first = f'<th scope="row">{name} <span class="lab-by">{claim.id}, {by}</span>{_fold(claim, parts)}</th>'
+    return f'<tr id="{claim.id}" {said}>{first}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _glyph(word: str) -> str:
+    return f'<span class="lab-glyph" data-word="{word}" aria-hidden="true">{WORDS[word][0]}</span>'
+
+
+def measured(theirs: pd.DataFrame) -> str:
+    """What came out of the only part that ran, with its interval and nets; of several how many there are."""
+    ran = theirs[theirs.n > 0].to_dict("records")
+    if len(ran) == 1:
+        return escape(size(ran[0]))
+    fewest, most = (pick((row["n"] for row in ran), default=0) for pick in (min, max))
+    nets = counted(most, "net") if fewest == most else f"{fewest} to {most} nets"
+    return f"{counted(len(ran), 'part')}, {nets}" if ran else ""
+
+
+def size(row: Mapping[str, Any]) -> str:
+    """A part's mean with its interval and nets; a log ratio as a factor: "+12.8 points (12.1 to 13.5), 5 nets"."""
+    unit, ends = row["unit"], [row["mean"], row["low"], row["high"]]
+    if unit.startswith("log ratio"):
+        unit = unit.replace("log ratio", "times", 1)
+        said = [f"{np.exp(end):.{2 if end < 2.3 else 1}f}" for end in ends]  # an infinite end is not said
+    else:
+        digits = 1 if max(abs(end) for end in ends if np.isfinite(end)) >= 10 else 2
+        said = [f"{end:+.{digits}f}" for end in ends]
+    between = f" ({said[1]} to {said[2]})" if np.isfinite(ends[1]) and np.isfinite(ends[2]) else ""
+    return f"{said[0]} {unit}{between}, {counted(row['n'], 'net')}"
+
+
+def _fold(claim: claims.Claim, parts: pd.DataFrame) -> str:
+    """The whole claim and its parts, under the short one."""
+    rows = [row for row in parts.to_dict("records") if row["part"]]
+    items = "".join(f"<li>{escape(_part(row))}</li>" for row in rows)
+    said = f"<p>{escape(claim.claim)} <i>{escape(claim.where)}</i></p>"
+    name = counted(len(rows), "part") if rows else "in full"
+    return f"<details><summary>{name}</summary>{said}{f'<ul>{items}</ul>' if rows else ''}</details>"
+
+
+def _part(row: Mapping[str, Any]) -> str:
+    ours = " (our question)" if row["by"] == "ours" else ""
+    reason = f", {row['reason']}" if row["reason"] else ""
+    return f"{row['part']}{ours}: {row['verdict']}{reason}" + (f"; {size(row)}" if row["n"] else "")
+
+
+def _controls(standings: pd.DataFrame) -> str:
+    """What filters and sorts; a page without scripts does not show it."""
+    titles, known = standing.titles(), claims.load()
+    there = dict.fromkeys(known[id].chapter for id in standings.claim)  # in the order of the book
+    chapters = [(chapter, titles[chapter]) for chapter in there]
+    sorts = [("", "question"), ("sure", "certainty"), ("nets", "number of nets")]
+    selects = [_select("source", "Source", [("", "all"), *SOURCES.items()]),
+               _select("chapter", "Chapter", [("", "all"), *chapters]), _select("sort", "Sort by", sorts)]  # fmt: skip
+    own = '<label><input type="checkbox" name="own"> the source\'s setting only</label>'
+    reset = '<button type="reset">Show all</button>'
+    return f'<form class="lab-controls" hidden>{"".join(selects)}{own}{reset}<output></output></form>'
+
+
+def _select(name: str, label: str, options: list[tuple[str, str]]) -> str:
+    inside = "".join(f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in options)
+    return f'<label>{label} <select name="{name}">{inside}</select></label>'
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """A link to the rows of all parts."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        [["" if pd.isna(row[name]) else row[name] for name in COLUMNS] for row in table.to_dict("records")]
+    )
+    packed = base64.b64encode(out.getvalue().encode()).decode()
+    return f'<p><a download="claims.csv" href="data:text/csv;charset=utf-8;base64,{packed}">All parts as CSV</a></p>'
+
+
+def questions() -> HTML:
+    """What the sources only ask: each with its chapter and where it stands there."""
+    from IPython.display import HTML
+
+    titles, pages = standing.titles(), standing.pages()
+    items = []
+    for claim in (one for one in claims.load().values() if one.asks):
+        title = escape(titles[claim.chapter])
+        where = f'<a href="{pages[claim.chapter]}.html">{title}</a>' if claim.chapter in pages else f"{title} (to come)"
+        text = claim.short or claim.claim.removeprefix("(question) ")
+        items.append(f'<li id="{claim.id}">{escape(text)} <span class="lab-by">{claim.id}, {where}</span></li>')
+    return HTML(f'<ul class="lab-questions">{"".join(items)}</ul>')
+
+
+def sentences(told: Mapping[str, Told]) -> dict[str, Any]:
+    """What pages say of all claims: how many there are, how they stand, and which chapters were not heard."""
+    standings, written = standing.table(every(told)), standing.pages()
+    ran = standings[standings.n > 0]
+    counts = [f"{word} {n}" for word, n in standing.counts(ran).items()]
+    read = f"{counted(len(ran), 'claim')} with a net behind it, by word: {', '.join(counts)}." if counts else ""
+    lost = [f"{int(stem[:2])}" for stem in written.values() if stem not in told]
+    unheard = (
+        f"Chapters without a verdict in this build: {', '.join(lost)}. Their claims stand here as not run; "
+        "the command that builds the whole book fills them in."
+    )
+    asked = sum(claim.asks for claim in claims.load().values())
+    here = sum(claim.chapter in written for claim in claims.load().values() if not claim.asks)
+    counted_ = dict(claims_made=len(standings), claims_here=here, claims_to_come=len(standings) - here)
+    return counted_ | dict(questions_asked=asked, standing_read=read, unheard=unheard if lost else "")
