@@ -31,6 +31,7 @@ from .contrast import (
 )
 from .evidence import Evidence
 from .page import Page
+from .regime import accuracy
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
 MEASURES = {"coherence": "coherence", "train_accuracy": "accuracy, training images"}
@@ -100,14 +101,15 @@ def _highest(e: GradientHistory) -> pd.DataFrame:
 
 
 def spans(page: Page) -> pd.DataFrame:
-    """The peak, its epoch, and the first and last tenth of the epochs, a row a model and arm that was run."""
+    """The peak, its epoch, the first and last tenth of the epochs, and the training accuracy, a row a model and arm."""
     return rowed(page, ARMS, _span)
 
 
 def _span(nets: list[GradientHistory]) -> dict[str, str]:
     when, measures = np.mean([peak_epoch(e) for e in nets]), {"peak": peak, "first tenth": first, "last tenth": last}
     means = {name: f"{geometric(map(measure, nets)):.3g}" for name, measure in measures.items()}
-    return {"epoch of the peak": f"{when:.1f}"} | means
+    right = 100 * np.mean([accuracy(e).iloc[-1] for e in nets])
+    return {"epoch of the peak": f"{when:.1f}"} | means | {"right in the last epoch": f"{right:.1f} %"}
 
 
 def shifts(found: Evidence, model: str) -> pd.DataFrame:

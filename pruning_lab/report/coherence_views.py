@@ -36,7 +36,7 @@ def by_level(page: Page) -> pd.DataFrame:
 def about_levels(page: Page) -> dict[str, object]:
     """How the figure of coherence by training loss is drawn, and what it carries."""
     alt = "Coherence by training loss, on real and on Gaussian images, a panel a kind of net."
-    told = page.about("by-loss", title="Coherence while the loss falls, right to left", alt=alt, found=deep(page))
+    told = page.about("by-loss", title="Coherence while the loss falls, left to right", alt=alt, found=deep(page))
     return dict(by="arm", x="training loss", log=("training loss", *MODELS)) | told
 
 

@@ -44,7 +44,7 @@ def sentences(page: Page, judged: pd.DataFrame) -> dict[str, str]:
         vit_read=read(at["vit"], "vit"),
         mlp_read=read(at["mlp"], "mlp"),
         histogram_words=f"Nets: {len(histories(at['vit'], 'vit', 'real'))} on each kind of images.",
-        spikes_read=" ".join(_spike(at[model], model) for model in ("vit", "mlp")),
+        spikes_read=" ".join(spike(at[model], model) for model in ("vit", "mlp")),
         oq4_read=" ".join(_with_loss(at[model], model) for model in ("vit", "mlp")),
         oq5_read=" ".join(_with_coherence(at[model], model) for model in ("vit", "mlp")),
         strict_read=_strict(nets),
@@ -102,7 +102,8 @@ def _net(part: str) -> str:
     return part.partition(",")[0]
 
 
-def _spike(found: Evidence, model: str) -> str:
+def spike(found: Evidence, model: str) -> str:
+    """How many of the last layer's weights are at the spike that ten classes make, in a sentence."""
     nets = {name: histories(found, model, kind).values() for kind, name in ARMS.items()}
     pieces = [f"{np.mean([at_spike(e) for e in es]):.0f} % on {name}" for name, es in nets.items() if es]
     begin = f"In the last layer of a {NAMES[model]}, at the peak, this part of the weights has a |diff| from 0.75 to"

@@ -12,7 +12,6 @@ from ..experiments import GradientHistory
 from ..records.store import run
 from .contrast import NAMES, histories, home
 from .evidence import Evidence
-from .numbers import counted
 from .page import Page
 
 FITS = 0.99  # training accuracy of the last epoch from which on images are fitted, or noise is memorised
@@ -97,22 +96,12 @@ def decided(judged: pd.DataFrame, id: str, end: str = "") -> pd.DataFrame:
 
 
 def reached(page: Page) -> str:
-    """How many nets of each kind got where the claims speak, a sentence a kind."""
+    """How many nets of each kind got where the claims speak, on real images and on noise, in a sentence."""
     told = []
     for model in NAMES:
         found = home(page, model)
-        real, noise = (list(histories(found, model, kind).values()) for kind in ("real", "noise"))
-        if real and noise:
-            fitted, kept, level = sum(map(fits, real)), sum(map(fits, noise)), sum(map(settled, noise))
-            name = NAMES[model][0].upper() + NAMES[model][1:]
-            told.append(
-                f"{name}: of {counted(len(real), 'net')} {fitted} {_do(fitted, 'fit', 'its', 'their')} real "
-                f"images; {kept} {_do(kept, 'memorise')} the noise, and {level - kept} more {_do(level - kept, 'end')} "
-                "at a plateau."
-            )
-    return " ".join(told) or "Nothing has been run at this size yet."
-
-
-def _do(count: int, verb: str, *whose: str) -> str:
-    """A verb that agrees with a count, and whose the thing is."""
-    return " ".join([verb if count != 1 else f"{verb}s", *whose[count != 1 :][:1]])
+        real, noise = (histories(found, model, kind) for kind in ("real", "noise"))
+        both = [fits(real[seed]) and settled(noise[seed]) for seed in real if seed in noise]
+        told += [f"{NAMES[model]} {sum(both)} of {len(both)}"] if both else []
+    begin = "Nets that got there on both kinds of images:"
+    return f"{begin} {', '.join(told)}." if told else "Nothing has been run at this size yet."
