@@ -75,7 +75,12 @@ def test_what_is_not_stored_is_left_out_and_nothing_is_an_empty_table(made_up):
     assert none.empty and parents.against(none).empty and parents.emptied(none) == ""
     assert parents.both(none, none, CRITERIA).empty and parents.larger(none, none, "diff").empty
     figure = figures.panels(
-        none, masks.ENDS, by="mask", x="weights", log=("weights",), **parents.about(page(), page().own, "Children")
+        none,
+        masks.ENDS,
+        by="mask",
+        x="weights",
+        log=("weights",),
+        **parents.about(page(), page().own, none, "Children"),
     )
     assert figure.layout.annotations[0].text == "not run at this size yet"
 
