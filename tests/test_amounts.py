@@ -23,6 +23,8 @@ INF = math.inf
         ((math.log(0.05), -INF, INF), "log ratio per doubling", "0.05 times per doubling"),
         ((math.log(0.004), -9.0, math.log(120)), "log ratio", "0.004 times (0.0001 to 120.0)"),
         ((math.log(1.1), -INF, INF), "log ratio", "+10.0 %"),
+        ((-0.001, -0.5, 0.004), "points", "+0.00 points (-0.50 to +0.00)"),
+        ((-0.0001, -INF, INF), "log ratio", "+0.0 %"),
         ((0.0, 0.0, 0.0), "log ratio", "+0.0 % (+0.0 to +0.0)"),
     ],
 )

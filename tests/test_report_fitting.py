@@ -222,12 +222,14 @@ def turned(scores, mask, by):
 @pytest.mark.parametrize(
     "change, fits, said",
     [
-        (0, 99.5, "Yes, in 8 nets: keeping the largest tenth of a wide net beats a dense net of equal size by 9.7 "
-                  "points. A random tenth beats it by 6.8. Large weights beat weights on which images agree."),
-        (-30, 99.5, "No, in 8 nets: keeping the largest tenth of a wide net loses to a dense net of equal size by 20.3 "
-                    "points. A random tenth beats it by 6.8. Weights on which images agree beat large weights."),
+        (0, 99.5, "Yes (8 nets): keeping the largest tenth of a wide net beats a dense net of equal size by 9.7 "
+                  "points of test accuracy. A random tenth gains 6.8. "
+                  "Large weights beat weights on which images agree."),
+        (-30, 99.5, "No (8 nets): keeping the largest tenth of a wide net loses to a dense net of equal size by 20.3 "
+                    "points of test accuracy. A random tenth gains 6.8. "
+                  "Weights on which images agree beat large weights."),
         (-9.75, 99.5, "Open: 8 nets do not decide whether the largest tenth of a wide net beats a dense net of equal "
-                      "size. A random tenth beats it by 6.8. Weights on which images agree beat large weights."),
+                      "size. A random tenth gains 6.8. Weights on which images agree beat large weights."),
         (0, 90.0, "No verdict yet: it takes dense nets that fit their training images."),
     ],
 )  # fmt: skip
@@ -239,8 +241,9 @@ def test_the_answer_on_pruning_by_width_says_what_the_verdicts_do(change, fits, 
 @pytest.mark.parametrize(
     "fits, said",
     [
-        (99.5, "Yes, in 8 nets: where the largest weights stay, each doubling of the parent adds 1.3 points. Where "
-               "weights stay on which images agree, it adds 1.3. Where nearly all is cut, random masks fall behind."),
+        (99.5, "Yes (8 nets): where the largest weights stay, each doubling of the parent adds 1.3 points of "
+               "test accuracy. Where those stay on which images agree, it adds 1.3. "
+               "Where nearly all is cut, random masks fall behind."),
         (90.0, "No verdict yet: it takes parents that fit their training images."),
     ],
 )  # fmt: skip

@@ -451,8 +451,8 @@ def test_a_figure_of_masks_says_whose_lines_it_has(table, made_up):
     drawn = masks.lines(table, ["random"])
     told = masks.about(page(), page().own, drawn, "random", "Random masks")
     assert (told["title"], told["file"]) == ("Random masks, digits", "random-laptop.csv")
-    assert told["alt"].endswith("dense; random; random, local; random, ERK.") and told["command"].endswith(
-        "--profile laptop"
-    )
+    assert told["alt"].endswith(
+        "random 40.0 to 46.0 %; random, local 40.0 to 46.0 %; random, ERK 40.0 to 46.0 %."
+    ) and told["command"].endswith("--profile laptop")
     figure = figures.panels(drawn, masks.SHORT, by="mask", x="width", log=("width",), **told)
     assert figure.layout.meta["rows"].splitlines()[:2] == ["seed,mask,width,test,gap", "0,dense,4,50,20"]

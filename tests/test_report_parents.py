@@ -75,7 +75,12 @@ def test_what_is_not_stored_is_left_out_and_nothing_is_an_empty_table(made_up):
     assert none.empty and parents.against(none).empty and parents.emptied(none) == ""
     assert parents.both(none, none, CRITERIA).empty and parents.larger(none, none, "diff").empty
     figure = figures.panels(
-        none, masks.ENDS, by="mask", x="weights", log=("weights",), **parents.about(page(), page().own, "Children")
+        none,
+        masks.ENDS,
+        by="mask",
+        x="weights",
+        log=("weights",),
+        **parents.about(page(), page().own, none, "Children"),
     )
     assert figure.layout.annotations[0].text == "not run at this size yet"
 
@@ -163,6 +168,12 @@ def test_no_dot_of_the_plane_lies_on_an_axis():
     low, high = figure.layout.xaxis.range
     assert low < 3 - 0.05 and high > 6 + 0.05
     assert figure.layout.yaxis.range[0] < 3 - 0.05 and figure.layout.yaxis.range[1] > 5 + 0.05
+    assert (figure.layout.xaxis.dtick, figure.layout.yaxis.dtick) == (1, 1)
+    narrow = rows.assign(kept=[1_000, 5_000])
+    figure = figures.plane(
+        narrow, x="weights", y="kept", value="test", labels=dict(weights="w", kept="k", test="t"),
+        **page().about("plane", title="Plane", alt="A plane."))  # fmt: skip
+    assert figure.layout.yaxis.dtick == "D2"
 
 
 def test_the_best_child_and_the_best_dense_net_are_means_over_nets():
@@ -211,7 +222,8 @@ def test_sentences_have_the_numbers_of_the_tables():
         "diff from 50.1 % to 47.1 %, best 50.1 % at ratio 1",
     )
     assert (
-        said["ends_read"] == "; ".join(ends) + "." and said["emptied_read"] == "No mask leaves a layer without weights."
+        said["ends_read"] == f"Test accuracy: {'; '.join(ends)}."
+        and said["emptied_read"] == "No mask leaves a layer without weights."
     )
     assert said["biases"] == f"{100 * 4 * (WIDTH[8] - BASE) / WEIGHTS:.1f}" and said["largest"] == "147"
 

@@ -37,20 +37,19 @@ def plane(
     rows = summarise(table, [x, y], value) if len(table) else pd.DataFrame(columns=[x, y, "mean", "sd", "nets"])
     figure = go.Figure(_dots(rows, x, y, value, labels) if len(rows) else None)
     if len(rows):
-        axis = dict(type="log", tickformat="~s")
-        figure.update_xaxes(**axis, title=labels[x], range=_range(rows[x]))
-        figure.update_yaxes(**axis, title=labels[y], range=_range(rows[y]))
+        figure.update_xaxes(title=labels[x], **_axis(rows[x])).update_yaxes(title=labels[y], **_axis(rows[y]))
         figure.update_layout(height=460, showlegend=False)
     else:
         nothing_was_run(figure)
     return finish(figure, title, alt, file, command, rows)
 
 
-def _range(values: pd.Series) -> list[float]:
-    """From below the smallest to above the largest, in powers of ten, so that no dot lies on an axis."""
+def _axis(values: pd.Series) -> dict[str, object]:
+    """A logarithmic axis from below the smallest to above the largest, so that no dot lies on it, with few ticks."""
     low, high = np.log10(values.min()), np.log10(values.max())
     room = max(0.1, 0.08 * (high - low))
-    return [float(low - room), float(high + room)]
+    ticks = dict(tickformat="~s", dtick="D2" if high - low < 2 else 1)  # at 1, 2 and 5, or at powers of ten alone
+    return dict(type="log", range=[float(low - room), float(high + room)], **ticks)
 
 
 def _dots(rows: pd.DataFrame, x: str, y: str, value: str, labels: Mapping[str, str]):

@@ -23,7 +23,11 @@ SHORT = {"test": "test accuracy, %", "gap": "gap, points"}
 POINTS = {"test": "test accuracy, points", "gap": "gap, points"}
 RUNGS = ("", "local", "worst", "shuffled", "ERK", "first weights")  # "": the best of all layers together, fresh weights
 SOURCE = ("magnitude", "diff", "random")  # its criteria
-SIZES = {"night": "a smaller setting", "gpu": "a shorter training", "paper": ""}  # what sets runs apart from the source
+SIZES = {
+    "night": "narrow nets, fewer images",
+    "gpu": "a shorter training",
+    "paper": "",
+}  # what sets runs apart from the source
 NUMBERS = ("fit", "test", "gap", "loss", "kept", "emptied")
 NOT_RUN = "Not run at this size yet."
 Pair = tuple[str, str]  # two masks, the first minus the second
@@ -117,8 +121,17 @@ def emptied(drawn: pd.DataFrame, along: str = "width") -> str:
 
 def about(page: Page, found: Evidence, drawn: pd.DataFrame, file: str, words: str) -> dict[str, str]:
     """What a figure of `lines` carries."""
-    alt = f"How nets end by width of the dense net: {'; '.join(drawn['mask'].unique())}."
+    alt = f"How nets end by width of the dense net. {spans(drawn, 'width')}"
     return page.about(f"{file}-{found.profile}", title=f"{words}, {found.data('mlp')}", alt=alt, found=found)
+
+
+def spans(drawn: pd.DataFrame, along: str) -> str:
+    """From what to what the mean test accuracy of each line goes, from the smallest size to the largest, in words."""
+    told = []
+    for mask, part in drawn.groupby("mask", sort=False):
+        means = part.groupby(along).test.mean()
+        told.append(f"{mask} {means.iloc[0]:.1f} to {means.iloc[-1]:.1f} %")
+    return f"Test accuracy from the smallest size to the largest: {'; '.join(told)}." if told else NOT_RUN
 
 
 def against(table: pd.DataFrame, pairs: Mapping[str, Pair], column: str = "test") -> pd.DataFrame:

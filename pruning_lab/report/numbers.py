@@ -18,8 +18,9 @@ def spoken(values: Sequence[float], digits: int = 1, unit: str = "") -> str:
 
 def spelled(mean: float, low: float, high: float, digits: int = 1, unit: str = "") -> str:
     """A mean and the ends of its interval as `spoken` writes them; ends that are not known are left out."""
-    ends = f" ({low:+.{digits}f} to {high:+.{digits}f})" if np.isfinite(low) else ""
-    return f"{mean:+.{digits}f}" + (f" {unit}" if unit else "") + ends
+    told = [f"{round(x, digits) + 0.0:+.{digits}f}" for x in (mean, low, high)]  # no minus before nothing
+    ends = f" ({told[1]} to {told[2]})" if np.isfinite(low) else ""
+    return told[0] + (f" {unit}" if unit else "") + ends
 
 
 def amount(mean: float, low: float, high: float, unit: str) -> str:
@@ -32,7 +33,7 @@ def amount(mean: float, low: float, high: float, unit: str) -> str:
         return spelled(mean, low, high, 2, unit)
     numbers = [mean, low, high] if np.isfinite([low, high]).all() else [mean]
     far = max(map(abs, numbers)) > np.log(2) + 1e-12
-    told = [_times(x) if far else f"{100 * np.expm1(x):+.1f}" for x in numbers]
+    told = [_times(x) if far else f"{round(100 * np.expm1(x), 1) + 0.0:+.1f}" for x in numbers]
     ends = f" ({told[1]} to {told[2]})" if len(told) > 1 else ""
     return f"{told[0]} {'times' if far else '%'}{unit.removeprefix('log ratio')}{ends}"
 

@@ -15,7 +15,7 @@ from ..records.store import find
 from . import curves, fitting
 from .evidence import Evidence
 from .fitting import Parts
-from .masks import SIZES, SOURCE, ends, ran, ranks
+from .masks import SIZES, SOURCE, ends, ran, ranks, spans
 from .page import Page
 
 NONE, NOTHING = pd.Series(dtype=float), pd.DataFrame()
@@ -65,9 +65,9 @@ def emptied(table: pd.DataFrame) -> str:
     return f"Layers without any weight: {', '.join(names)}." if names else ""
 
 
-def about(page: Page, found: Evidence, words: str) -> dict[str, str]:
+def about(page: Page, found: Evidence, drawn: pd.DataFrame, words: str) -> dict[str, str]:
     """What a figure of `fixed` carries."""
-    alt = "How children of equal size end by the weights of their parent, a line a mask."
+    alt = f"How children of equal size end by the weights of their parent. {spans(drawn, 'ratio')}"
     return page.about(f"ends-{found.profile}", title=f"{words}, {found.data('mlp')}", alt=alt, found=found)
 
 

@@ -29,7 +29,7 @@ def sentences(
     widths = [described(e)["parent"] for e in planned]
     biases = 4 * (max(widths) - min(widths)) / mlp_weights(min(widths), inputs)
     return dict(
-        ends_read="; ".join(ended(table, m) for m in ranks(table)) + "." if len(table) else NOT_RUN,
+        ends_read=f"Test accuracy: {'; '.join(ended(table, m) for m in ranks(table))}." if len(table) else NOT_RUN,
         fit_read=fit(table),
         emptied_read=emptied(table) or "No mask leaves a layer without weights.",
         pairs_read=f"Over the two largest parents: {far}.",

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..experiments import GradientHistory
 from ..records.store import run
+from . import coherence
 from .curves import slopes
 from .evidence import Evidence
 from .page import Page
@@ -16,7 +17,7 @@ from .page import Page
 MLP, DEEP = "mlp", ("resnet50", "resnet50_cifar", "vit")
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT"}
 LAYERS = ("fc1", "fc2", "fc3", "fc4", "out")
-SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
+SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images"}
 ENDS = {"fit": "training accuracy, %", "test": "test accuracy, %", "test_loss": "test loss", "gap": "gap, points"}
 GRADIENTS = {
     "peak": "coherence at its peak",
@@ -168,7 +169,7 @@ def judged(page: Page, table: pd.DataFrame, deep: Evidence) -> pd.DataFrame:
         page.judge("WI2", slopes_of, short=narrow, on=on),
         page.judge("WI3", peaks(table), on=on),
         page.judge("WI4", spreads(table), on=on),
-        page.judge("WI5", deeper(deep), deep, on=deep.apart(SIZES)),
+        page.judge("WI5", deeper(deep), deep, on=deep.apart(coherence.SIZES)),
         page.judge("WI7", accuracies(table), on=on),
     ])  # fmt: skip
 
