@@ -21,12 +21,12 @@ DEFAULTS = {
     "GradientSnapshots": dict(sample=None, followed=10_000),
     "GradientHistory": dict(ends=10),
     "Snapshots": dict(sample=1000),
-    "LayerStructure": dict(deviations=4.0, neighbours=5, at=None),
+    "LayerStructure": dict(deviations=4.0, neighbours=5, at=None, null="permuted"),
     "LayerGraph": dict(at=None, orders=GROUP),
-    "MaskSources": dict(sample=None, density=0.1),
+    "MaskSources": dict(sample=None, density=0.1, refreshed=False),
     "MaskedTraining": dict(
         criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None,
-        begin="fresh", recipe=None, sample=None, seed=0,
+        begin="fresh", recipe=None, sample=None, seed=0, refreshed=False,
     ),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,

@@ -1,7 +1,7 @@
 // The canvas: five strokes for all edges, a disc for each node, and what is in focus.
 
 // Okabe and Ito's colours and four more that can be told from them; groups beyond these are grey.
-export const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#882255", "#999933", "#332288", "#44AA99"];
+export const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#B5508A", "#999933", "#7D76D0", "#44AA99"];
 const GREY = "#808080";
 const SCALE = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
 const STEPS = 5; // strokes for the edges
