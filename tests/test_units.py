@@ -12,7 +12,7 @@ from torch import nn
 
 from pruning_lab import criteria, units
 from pruning_lab.nets import models
-from pruning_lab.units import removal
+from pruning_lab.units import orders, removal
 
 CLASSES = 4
 RELU, LINEAR = nn.ReLU(), nn.Linear(3, 3)
@@ -182,7 +182,7 @@ def test_orders_equal_recomputing_from_scratch(name, remove, net):
     model, (layer,), shape = case(net)
     test, weight = split(shape), dict(model.named_modules())[layer].weight
     given = {k: torch.randn(weight.shape, generator=seeded(9)).double() for k in ("init", "gradient", "diff")}
-    held = removal._held(units.place_of(model.eval(), layer), criteria.needs(name), test, 3) | given
+    held = orders._held(units.place_of(model.eval(), layer), criteria.needs(name), test, 3) | given
     values = criteria.UNIT[name](**{read: held[read].detach() for read in criteria.needs(name)}).double()
     term = values.tolist()
     score = (lambda u, there: sum(term[u][v] for v in there)) if values.ndim == 2 else (lambda u, there: term[u])
@@ -200,7 +200,7 @@ def test_greedy_orders_of_any_size_equal_recomputing_from_scratch(n, seed, remov
     terms = torch.randn(n, n, generator=seeded(seed), dtype=torch.float64)  # not symmetric, signed
     sign = 1 if remove == "lowest" else -1
     expected = naive_order(lambda u, there: sum(terms[u, v].item() for v in there), n, sign)
-    assert removal._greedy(removal._exact(sign * terms)).tolist() == expected
+    assert orders._greedy(orders._exact(sign * terms)).tolist() == expected
 
 
 @pytest.mark.parametrize("name", sorted(criteria.UNIT))
@@ -246,7 +246,7 @@ def test_greedy_is_not_the_order_of_the_first_scores():
 def test_sums_of_pairwise_terms_are_exact():
     rows = torch.rand(300, 20, generator=seeded(4), dtype=torch.float64) * torch.logspace(-9, 9, 300)[:, None]
     terms = criteria.frame_potential_raw(rows)
-    exact = removal._exact(terms)
+    exact = orders._exact(terms)
     torch.testing.assert_close(exact, terms, rtol=0, atol=2.0**-40 * terms.max().item())
     assert torch.equal(exact.sum(1), exact.flip(1).cumsum(1)[:, -1])
     assert ((exact - terms).abs().amax(1) <= 2.0**-40 * terms.amax(1)).all()
@@ -275,7 +275,7 @@ def test_activations_are_what_the_next_layer_reads_and_gradients_are_those_of_ea
     test, model = split(shape), model.double().eval()
     test.images = test.images.double()
     monkeypatch.setattr(removal, "_BYTES", {"cpu": 5000})  # several batches
-    found = removal._activations(units.place_of(model, layer), test, gradients=True)
+    found = orders._activations(units.place_of(model, layer), test, gradients=True)
     read = model[:5](test.images)
     assert found["activation"].shape == (24, 5, 4)
     torch.testing.assert_close(found["activation"].flatten(1), read)
@@ -615,9 +615,9 @@ def test_criteria_read_gradients_and_diffs_of_a_split(name):
 
 
 def test_only_what_a_criterion_reads_is_differentiated_and_what_is_given_is_not(monkeypatch):
-    asked, whole = [], removal.gradients.statistics
+    asked, whole = [], orders.gradients.statistics
     monkeypatch.setattr(
-        removal.gradients, "statistics", lambda model, data, want: asked.append(want) or whole(model, data, want=want)
+        orders.gradients, "statistics", lambda model, data, want: asked.append(want) or whole(model, data, want=want)
     )
     model, test = shaken(linear()), split((5,))
     units.order(model, "0", "norm", data=test)

@@ -1,7 +1,8 @@
 """Units of a layer: orders of removal, accuracy along them, real removal; their graph is in `structure`."""
 
 from ..nets.surgery import place_of, remove, zeroed
-from .removal import Curve, Single, class_activations, order, pruning_curve, pruning_curves, removal_losses, scores
+from .orders import order, scores
+from .removal import Curve, Single, class_activations, pruning_curve, pruning_curves, removal_losses
 
 __all__ = [
     "Curve", "Single", "class_activations", "order", "place_of", "pruning_curve", "pruning_curves", "remove",
