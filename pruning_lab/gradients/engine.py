@@ -59,7 +59,7 @@ def statistics(
             for each sample (batch norm, dropout); a model whose output for one image depends on the others; nothing to
             differentiate.
     """
-    images, labels = checked(model, split, chunk, want, groups, silent)
+    images, labels = checked(model, split, loss, chunk, want, groups, silent)
     blocks = _blocks(len(images), groups)
     with _settled(next(model.parameters()).device):
         mark = fingerprint(model, *(_ready(model, t[:1]) for t in (images, labels)), loss)

@@ -74,9 +74,9 @@ def plan(
     doubts: Doubts,
 ) -> Plan:
     """Who does what; `images`, `labels` are three samples. ValueError: samples not told apart."""
-    out, three = run(model, images, model.modules(), kept)
+    out, three = _tried(model, images, kept)
     each = loss(out, labels)
-    out, two = run(model, images[:2].clone(), model.modules(), kept)
+    out, two = _tried(model, images[:2].clone(), kept)
     where = _where(two, three)
     _check_alone(model, where, three, loss(out, labels[:2]), each)
     mixed = {*doubts.mixed, *entangled(model, where, three, each, at=1)}
@@ -89,6 +89,16 @@ def plan(
     how.chunk = _chunk(how, images, three)
     how.expected = _expected(how, each.sum())
     return how
+
+
+def _tried(model: nn.Module, images: Tensor, kept: Kept) -> tuple[object, dict[nn.Module, list[Call]]]:
+    """As `run`, with a sentence of ours where the model fails."""
+    try:
+        return run(model, images, model.modules(), kept)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # it may say in many ways that it expected another shape
+        raise ValueError(f"the model fails on {len(images)} samples {list(images.shape)}: {error}") from error
 
 
 def _expected(how: Plan, total: Tensor) -> dict[str, Tensor]:

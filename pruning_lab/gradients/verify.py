@@ -45,7 +45,9 @@ def _differ(task: Task, wrong: list[str]) -> str:
     counted = [
         name
         for name, m in task.model.named_modules()
-        if isinstance(m, nn.Embedding) and m.scale_grad_by_freq and f"{name}.weight".removeprefix(".") in wrong
+        if isinstance(m, nn.Embedding | nn.EmbeddingBag)
+        and m.scale_grad_by_freq
+        and f"{name}.weight".removeprefix(".") in wrong
     ]
     why = (
         f"{some(counted)} has scale_grad_by_freq=True, which divides by how often a row is read in the whole batch: "
