@@ -174,3 +174,81 @@ def test_a_model_that_fails_on_later_samples_says_on_which():
     torch.manual_seed(0)
     with pytest.raises(ValueError, match="the model fails on samples 4 to 7, though not on the first ones: too large"):
         gradients.statistics(FewRows(), flagged(5), chunk=4)
+
+
+WRONG = {
+    "chunk='4': expected at least 1 sample": dict(chunk="4"),
+    "chunk=2.5: expected at least 1 sample, a whole number": dict(chunk=2.5),
+    "chunk=True: expected": dict(chunk=True),
+    "want=5: expected a set": dict(want=5),
+    "want=None: expected a set": dict(want=None),
+    "want=.1.: expected a set": dict(want={1}),
+    "want=.*'mean'.*: expected a set": dict(want=[["mean"]]),
+    "silent='8': expected a number": dict(silent="8"),
+    "silent=None: expected a number": dict(silent=None),
+    "silent=True: expected a number": dict(silent=True),
+    "silent=nan: expected a number": dict(silent=float("nan")),
+    "groups='2': expected 0": dict(groups="2"),
+    "groups=2.0: expected 0": dict(groups=2.0),
+    "loss=None: expected a function": dict(loss=None),
+    "loss='ce': expected a function": dict(loss="ce"),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_an_argument_of_a_wrong_type_gets_one_sentence(message):
+    with pytest.raises(ValueError, match=message):
+        gradients.statistics(nn.Linear(6, 3), flagged(), **WRONG[message])
+
+
+def adapted(m, x):
+    """Another number of calls, of pieces and of dimensions for a sample alone."""
+    h = m.a(x) if len(x) > 1 else m.a(m.a(x))
+    return m.out(h)
+
+
+SHAPED = {
+    "calls that depend on the number": adapted,
+    "a dimension less for one": lambda m, x: m.out(m.a(x)).squeeze(0),
+    "pieces of two": lambda m, x: torch.cat([m.out(m.a(few)) for few in x.split(2)]),
+    "halves": lambda m, x: torch.cat([m.out(m.a(few)) for few in x.chunk(2)]),
+    "each by itself": lambda m, x: torch.stack([m.out(m.a(one)) for one in x]),
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, None])
+@pytest.mark.parametrize("name", SHAPED)
+def test_shapes_that_depend_on_the_number_of_samples_are_right(name, chunk):
+    torch.manual_seed(0)
+    model, test = Net(SHAPED[name]), flagged()
+    twice = Net(lambda m, x: SHAPED[name](m, torch.cat([x, x]))[:1], a=model.a, b=model.b, c=model.c, out=model.out)
+    twice.p = model.p
+    assert_right(gradients.statistics(model, test, chunk=chunk), naive_of(twice, test))
+
+
+def test_a_model_that_fails_on_few_samples_gets_one_sentence():
+    with pytest.raises(ValueError, match=r"the model fails on [23] samples \[[23], 6\]: shape"):
+        gradients.statistics(Net(lambda m, x: m.out(x.view(4, -1, 6)).view(-1, 3)), flagged(n=16))
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("chunk", [None, 3, 1])
+def test_rows_divided_by_how_often_they_are_read_are_right_or_refused_by_name(kind, shared, chunk):
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.out = kind(5, 6, scale_grad_by_freq=True), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.out(self.embed(x).mean(1) if kind is nn.Embedding else self.embed(x))
+
+    torch.manual_seed(0)
+    model, test = Words(), split(torch.randint(5, (12, 4)))
+    test.images[:3] = torch.tensor([[0, 0, 0, 1], [2, 2, 2, 3], [4, 4, 4, 4]]) if not shared else 1
+    try:
+        found = gradients.statistics(model, test, chunk=chunk)
+    except ValueError as error:
+        assert "'embed' has scale_grad_by_freq=True" in str(error) and (shared or kind is nn.EmbeddingBag)
+    else:
+        assert_right(found, naive_of(model, test))

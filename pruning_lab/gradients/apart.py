@@ -4,6 +4,7 @@ Where it stays in its own third of all that is computed, and no number decides w
 few samples of a chunk stand for all. Anywhere else every sample is passed once more in other company.
 """
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -44,7 +45,8 @@ def keep_apart(model: nn.Module, loss: Callable, images: Tensor, labels: Tensor,
         mode.note(images)
     kept.restore()
     try:
-        with mode:
+        with warnings.catch_warnings(), mode:
+            warnings.simplefilter("ignore")  # what is worth a warning is said where samples are numbers
             loss(model(images), labels)
     except torch.OutOfMemoryError:
         raise

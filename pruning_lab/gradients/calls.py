@@ -1,6 +1,6 @@
 """What modules read and give while a batch passes, and where in it each sample stands."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -57,9 +57,16 @@ def _edge(leaf: object) -> GradientEdge | None:
 
 
 def run(
-    model: nn.Module, images: Tensor, modules: Iterable[nn.Module], kept: Kept
+    model: nn.Module,
+    images: Tensor,
+    modules: Iterable[nn.Module],
+    kept: Kept,
+    looks: Mapping[nn.Module, Callable[[Call], None]] | None = None,
 ) -> tuple[object, dict[nn.Module, list[Call]]]:
-    """The model's output, beginning from what it held at first, and, module by module, the calls in their order."""
+    """The model's output, beginning from what it held at first, and, module by module, the calls in their order.
+
+    `looks` see a module's call before anything behind it changes what it gave.
+    """
     kept.restore()
     calls: dict[nn.Module, list[Call]] = {}
     open_calls: list[Call] = []
@@ -70,6 +77,8 @@ def run(
     def end(module, args, kwargs, out):
         call = open_calls.pop()
         call.answered(out)
+        if looks and module in looks:
+            looks[module](call)
         calls.setdefault(module, []).append(call)
 
     hooks = []

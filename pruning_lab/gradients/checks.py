@@ -1,5 +1,8 @@
 """What is asked of `statistics`, and whether it can be answered: each refusal says what was wrong and what to do."""
 
+from collections.abc import Collection
+from numbers import Real
+
 import torch
 from torch import nn
 
@@ -8,21 +11,32 @@ from .. import samples
 _WANT = frozenset({"mean", "diffs", "coherence"})
 
 
-def checked(model, split, chunk, want, groups, silent):
+def checked(model, split, loss, chunk, want, groups, silent):
     """The images and labels of a split, if everything asked for makes sense."""
     images, labels = samples.checked(split)
-    if isinstance(want, str) or not set(want) or set(want) - _WANT:
+    if not _words(want) or set(want) - _WANT:
         raise ValueError(f"want={want!r}: expected a set of some of {sorted(_WANT)}")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk={chunk}: expected at least 1 sample, or None")
-    if groups and not 2 <= groups <= len(images):
-        raise ValueError(f"groups={groups}: expected 0 (no error bar) or 2 to {len(images)}, the number of samples")
-    if not 0 <= silent < 1e6:
-        raise ValueError(f"silent={silent}: expected a number of times the precision's eps, from 0 (every sign counts) "
-                         "to below a million")  # fmt: skip
+    if chunk is not None and (not _whole(chunk) or chunk < 1):
+        raise ValueError(f"chunk={chunk!r}: expected at least 1 sample, a whole number, or None")
+    if groups is not None and not _whole(groups) or groups and not 2 <= groups <= len(images):
+        raise ValueError(f"groups={groups!r}: expected 0 (no error bar) or 2 to {len(images)}, the number of samples")
+    if not isinstance(silent, Real) or isinstance(silent, bool) or not 0 <= silent < 1e6:
+        raise ValueError(f"silent={silent!r}: expected a number of times the precision's eps, from 0 (every sign "
+                         "counts) to below a million")  # fmt: skip
+    if not callable(loss):
+        raise ValueError(f"loss={loss!r}: expected a function (outputs, labels) -> one number a sample, [n]")
     _check_kind(model)
     _check_model(model)
     return images, labels
+
+
+def _words(want: object) -> bool:
+    several = isinstance(want, Collection) and not isinstance(want, str) and len(want) > 0
+    return several and all(isinstance(name, str) for name in want)
+
+
+def _whole(number: object) -> bool:
+    return hasattr(number, "__index__") and not isinstance(number, bool)
 
 
 def _check_kind(model):

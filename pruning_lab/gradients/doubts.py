@@ -14,6 +14,7 @@ class Doubts:
     samples: list[int] = field(default_factory=lambda: list(range(_SAMPLES)))
     tried: set[int] = field(default_factory=set)  # samples for whose sake a plan was made
     mixed: set[nn.Module] = field(default_factory=set)  # samples cannot be told apart in what they read and give
+    unlike: set[nn.Module] = field(default_factory=set)  # layers that no formula gives
     without_row: set[str] = field(default_factory=set)  # parameters that no row for each sample may replace
     apart: bool = True  # whether samples keep apart whatever they show
     whole: set[str] = field(default_factory=set)  # parameters that only the model as a whole gives
@@ -42,6 +43,19 @@ class NotTold(Doubtful):
 
 class Branches(NotTold):
     """Modules that are called another number of times for some samples."""
+
+
+class NotLike(Doubtful):
+    """Layers that give something else than a formula takes them to give."""
+
+    def __init__(self, modules: list[nn.Module]):
+        super().__init__(f"{type(modules[0]).__name__} gives something else than its class for some samples")
+        self.modules = modules
+
+    def told(self, doubts: Doubts) -> bool:
+        new = set(self.modules) - doubts.unlike
+        doubts.unlike |= new
+        return bool(new)
 
 
 class NotByRows(Doubtful):

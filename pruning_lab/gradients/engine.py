@@ -59,7 +59,7 @@ def statistics(
             for each sample (batch norm, dropout); a model whose output for one image depends on the others; nothing to
             differentiate.
     """
-    images, labels = checked(model, split, chunk, want, groups, silent)
+    images, labels = checked(model, split, loss, chunk, want, groups, silent)
     blocks = _blocks(len(images), groups)
     with _settled(next(model.parameters()).device):
         mark = fingerprint(model, *(_ready(model, t[:1]) for t in (images, labels)), loss)
@@ -124,13 +124,13 @@ class _Work:
                 raise branches or error from error
 
     def _by_plan(self, doubts: Doubts) -> tuple[dict[str, Sums], Plan]:
-        first = self._samples([i for i in doubts.samples if i < len(self.images)])
-        doubts.apart &= keep_apart(self.model, self.loss, *_three(first), self.kept)
+        first = _three(self._samples([i for i in doubts.samples if i < len(self.images)]))
+        doubts.apart &= keep_apart(self.model, self.loss, *first, self.kept)
         how = plan(self.model, *first, self._first_losses, self.kept, doubts)
         try:
             task = verified(Task(self.model, self.loss, self.kept, how), *first)
         except Beyond as error:
-            error.sample = doubts.samples[error.sample % len(first[0])]
+            error.sample = doubts.samples[error.sample % min(len(self.images), len(doubts.samples))]
             doubts.tried.add(error.sample)
             raise
         return self._sums(task), task.how

@@ -8,11 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from . import conv, embedding, linear, norms
+from . import conv, embedding, linear, norms, told
 from .calls import Call, Place
 from .parts import Formula
 
 FORMULAS = linear.FORMULAS | conv.FORMULAS | norms.FORMULAS | embedding.FORMULAS
+_FORWARD = {base: base.forward for base in FORMULAS}  # as PyTorch has them
 _SCALES = (1.0, 30.0, 1e3)  # of the noise that a layer reads while formulas are tried: nothing may be cut off
 
 
@@ -23,18 +24,25 @@ def formula(module: nn.Module, where: list[tuple[list, list]], calls: list[Call]
         return None
     own, fits = FORMULAS[base]
     shapes = [(*read[0], call.read[0].ndim) for call, (read, _) in zip(calls, where, strict=True)]
-    if type(module) is base and not _changed(module):
+    if type(module) is base and not _changed(module, base):
         return own if all(fits(module, *shape) for shape in shapes) else None
     if not calls[0].read[0].is_floating_point():
         return None
-    candidates = [own, partial(followed, base, own), *([channels_second] if base is nn.LayerNorm else [])]
+    candidates = [
+        told.Tried(own, base, told.plain),
+        told.Tried(partial(followed, base, own), base, told.followed),
+        *([told.Tried(channels_second, base, told.channels_second)] if base is nn.LayerNorm else []),
+    ]
     return next(
         (c for c in candidates if all(_holds(module, c, *each) for each in zip(calls, where, strict=True))), None
     )
 
 
-def _changed(module: nn.Module) -> bool:
-    return "forward" in vars(module) or bool(module._forward_hooks or module._forward_pre_hooks)
+def _changed(module: nn.Module, base: type[nn.Module]) -> bool:
+    """Whether a module may do something else than its class."""
+    own = "forward" in vars(module) or type(module).forward is not _FORWARD[base]
+    everywhere = torch.nn.modules.module._global_forward_hooks or torch.nn.modules.module._global_forward_pre_hooks
+    return own or bool(module._forward_hooks or module._forward_pre_hooks or everywhere)
 
 
 def _parameters_alone(module: nn.Module) -> bool:
@@ -54,10 +62,7 @@ def followed(base: type[nn.Module], own: Formula, module: nn.Module, x: Tensor, 
     """A layer that its own children follow, such as a norm with its activation: `d` is taken back through these."""
     with torch.enable_grad():
         inner = base.forward(module, x).detach().requires_grad_()
-        out = inner * 1  # which an activation may change in place
-        for child in module.children():
-            out = child(out)
-        (d,) = torch.autograd.grad(out, inner, d)
+        (d,) = torch.autograd.grad(told.behind(module, inner), inner, d)
     return own(module, x, d)
 
 

@@ -11,7 +11,7 @@ from .broadcast import replaced
 from .calls import Call, run
 from .checks import check_finite
 from .company import Passed
-from .doubts import Beyond, NotByRows
+from .doubts import Beyond, NotByRows, NotLike
 from .fallback import Fallback, NotAlone
 from .kept import Kept
 from .loss import Loss, losses
@@ -20,6 +20,7 @@ from .parts import Formed, Part
 from .plan import Plan, read_by
 from .silent import heard
 from .sums import Sums, budget
+from .told import Tried
 
 
 @dataclass
@@ -34,6 +35,9 @@ class Task:
     def __post_init__(self):
         self.noted = list(dict.fromkeys([*self.how.modules, self.model]))
         self.read: set[str] = set()  # parameters that a loss has read so far
+        tried = {m: by for m, by in self.how.formulas.items() if isinstance(by, Tried) and m in self.noted}
+        self.looks = {m: partial(self._look, by, m) for m, by in tried.items()}
+        self.odd: list[nn.Module] = []  # layers that gave something else than their formula takes them to give
         self.passed: Passed | None = None  # by the last samples, where few do not stand for all
         self.names = {m: name for name, m in self.model.named_modules()}
         self.fallback = [
@@ -49,6 +53,8 @@ class Task:
         n, how = len(x), self.how
         x, y = (_at_least_two(t) for t in (x, y))
         rows, calls, each = self._forward(x, y, which)
+        if self.odd:
+            raise NotLike(self.odd)
         self._check_calls(calls, len(x))
         total = each[:n].sum()
         self._check_read(rows, calls, total, (x, y, which))
@@ -67,7 +73,7 @@ class Task:
         rows = {name: _row_for_each(how.parameters[name], len(x), shape) for name, shape in how.rows.items()}
         try:
             with replaced(self.model, {how.parameters[name]: row for name, row in rows.items()}):
-                out, calls = run(self.model, x, self.noted, self.kept)
+                out, calls = run(self.model, x, self.noted, self.kept, self.looks)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a model may say in many ways that it expected another shape
@@ -105,6 +111,10 @@ class Task:
     def all_of(self, calls: dict[nn.Module, list[Call]], each: Tensor) -> Passed:
         """What all samples have given."""
         return Passed(self.model, self.how, calls, each)
+
+    def _look(self, tried: Tried, module: nn.Module, call: Call) -> None:
+        if not tried.holds(call, self.how.where[module][0][1][0]):
+            self.odd.append(module)
 
     def _check_calls(self, calls: dict[nn.Module, list[Call]], n: int) -> None:
         check_sizes({m: self.how.where[m] for m in self.noted}, calls, self.names, n)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import broadcast
 from .calls import Call, places, run
+from .checks import check_finite
 from .doubts import Doubts
 from .formulas import formula
 from .graph import Readers, leaves, passed, reached
@@ -39,6 +40,9 @@ class Plan:
     fallback: dict[nn.Module, list[str]] = field(default_factory=dict)
     one_by_one: set[nn.Module] = field(default_factory=set)  # of these, what no `vmap` takes
     chunk: int = 1
+    expected: dict[str, Tensor] = field(
+        default_factory=dict
+    )  # gradients of the plan's samples, until they are verified
     apart: bool = True  # whether samples keep apart whatever they show
     kinds: Counter | None = None  # of the nodes of autograd's graph, for samples that keep apart
 
@@ -69,12 +73,10 @@ def plan(
     kept: Kept,
     doubts: Doubts,
 ) -> Plan:
-    """Who does what; `images`, `labels` are three samples (or fewer). ValueError: samples not told apart."""
-    index = torch.arange(3, device=images.device) % len(images)
-    images, labels = images[index], labels[index.to(labels.device)]
-    out, three = run(model, images, model.modules(), kept)
+    """Who does what; `images`, `labels` are three samples. ValueError: samples not told apart."""
+    out, three = _tried(model, images, kept)
     each = loss(out, labels)
-    out, two = run(model, images[:2].clone(), model.modules(), kept)
+    out, two = _tried(model, images[:2].clone(), kept)
     where = _where(two, three)
     _check_alone(model, where, three, loss(out, labels[:2]), each)
     mixed = {*doubts.mixed, *entangled(model, where, three, each, at=1)}
@@ -85,7 +87,30 @@ def plan(
     for name in how.parameters.keys() & doubts.whole:
         how.give_to(model, name)
     how.chunk = _chunk(how, images, three)
+    how.expected = _expected(how, each.sum())
     return how
+
+
+def _tried(model: nn.Module, images: Tensor, kept: Kept) -> tuple[object, dict[nn.Module, list[Call]]]:
+    """As `run`, with a sentence of ours where the model fails."""
+    try:
+        return run(model, images, model.modules(), kept)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # it may say in many ways that it expected another shape
+        raise ValueError(f"the model fails on {len(images)} samples {list(images.shape)}: {error}") from error
+
+
+def _expected(how: Plan, total: Tensor) -> dict[str, Tensor]:
+    """What autograd gives for the samples together; a sparse embedding's gradient becomes dense."""
+    names = [name for name in how.parameters if name in how.used]
+    found = torch.autograd.grad(total, [how.parameters[name] for name in names], allow_unused=True)
+    dense = [
+        torch.zeros_like(how.parameters[name]) if g is None else g.to_dense()
+        for name, g in zip(names, found, strict=True)
+    ]
+    check_finite(dense, "the first samples")
+    return dict(zip(names, dense, strict=True))
 
 
 def _check_alone(model: nn.Module, where: dict, calls: dict[nn.Module, list[Call]], two: Tensor, three: Tensor) -> None:
@@ -126,7 +151,8 @@ def _where(two, three):
 
 def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor, doubts: Doubts) -> None:
     names = {p: name for name, p in how.parameters.items()}
-    how.formulas = {m: by for m in calls if m in how.where and (by := formula(m, how.where[m], calls[m]))}
+    known = [m for m in calls if m in how.where and m not in doubts.unlike]
+    how.formulas = {m: by for m in known if (by := formula(m, how.where[m], calls[m]))}
     read: dict[Tensor, list[tuple[nn.Module, str]]] = {}
     for m in how.formulas:
         for own, p in m.named_parameters(recurse=False):

@@ -87,9 +87,9 @@ def recall(model: nn.Module, mark: list) -> Plan | None:
         dict(kept["rows"]),
         {modules[name]: list(names) for name, names in kept["fallback"].items()},
         {modules[name] for name in kept["one_by_one"]},
-        kept["chunk"],
-        kept["apart"],
-        kept["kinds"],
+        chunk=kept["chunk"],
+        apart=kept["apart"],
+        kinds=kept["kinds"],
     )
 
 
