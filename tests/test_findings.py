@@ -16,8 +16,8 @@ NOT_PROSE = re.compile(
 )
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 JUDGES = re.compile(
-    r"\b(undecided|mixed|open|(not )?reproduced|holds?|fails?|higher|highest|lower|lowest|rises?|falls?|grows?|shrinks?|"
-    r"increases?|decreases?|beats?|wins?|loses?|outperforms?|surpass(es)?|better|worse|ahead|behind|narrower|wider|"
+    r"\b(undecided|mixed|open|(not )?reproduced|holds?|fails?|higher|highest|lower|lowest|rises?|falls?|grows?|"
+    r"shrinks?|increases?|decreases?|beats?|wins?|loses?|outperforms?|surpass(es)?|better|worse|ahead|behind|narrower|wider|"
     r"contradicts?|confirms?|significant(ly)?|clear(ly)?|twice|half|double)\b",
     re.I,
 )

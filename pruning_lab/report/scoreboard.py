@@ -22,7 +22,7 @@ from .told import Told, every
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-HEAD = ("claim", "strip", "measured", "came out")
+HEAD = ("claim", "measured", "came out")
 COLUMNS = ("claim", "part", "by", "kind", "margin", "unit", "n", "mean", "low", "high", "verdict", "reason", "on")
 LEGEND = (
     "A dot is a part of the claim. Right of the grey bar it holds, left of it it fails, on it the nets do not tell; "
@@ -66,7 +66,7 @@ def _short(claim: claims.Claim) -> str:
 
 def _groups(standings: pd.DataFrame, parts: Mapping[str, pd.DataFrame]) -> list[str]:
     """Groups of rows: under each question its chapters, under each chapter its claims."""
-    titles, known, order = standing.titles(), claims.load(), list(standing.QUESTIONS)
+    titles, known, order = standing.titles(), claims.load(), [*standing.QUESTIONS, standing.OTHER]
     rows = standings.to_dict("records")
     rows.sort(key=lambda row: order.index(standing.question(known[row["claim"]].chapter)))
     made, asked = [], ""
@@ -76,23 +76,28 @@ def _groups(standings: pd.DataFrame, parts: Mapping[str, pd.DataFrame]) -> list[
             head = f'<tr><th scope="rowgroup" colspan="{len(HEAD)}">{escape(question)}</th></tr>'
             made.append(f'<tbody class="lab-question">{head}</tbody>')
         asked = question
-        made.append(_chapter(titles[chapter], those, [_row(row, parts[row["claim"]]) for row in those]))
+        made.append(_chapter(titles[chapter], those, parts))
     return made
 
 
-def _chapter(title: str, those: list[dict[str, Any]], rows: list[str]) -> str:
-    """The rows of one chapter under its name and what it was measured on."""
-    page, on = those[0]["page"], list(dict.fromkeys(row["on"] for row in those if row["n"] and row["on"]))
+def _chapter(title: str, those: list[dict[str, Any]], parts: Mapping[str, pd.DataFrame]) -> str:
+    """The rows of one chapter under its name and, where all have the same, what they were measured on."""
+    page, ran = those[0]["page"], [row for row in those if row["n"]]
     name = f'<a href="{page}.html">{escape(title)}</a>' if page else f"{escape(title)} (to come)"
-    ran = any(row["n"] for row in those)
-    where = f"measured on {'; '.join(on)}" if on else "as in the source" if ran else ""
-    chip = f'<span class="lab-chip">{escape(where)}</span>' if where else ""
-    head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name} {chip}</th></tr>'
-    return f"<tbody>{head}{''.join(rows)}</tbody>"
+    apart = len({row["on"] for row in ran}) > 1
+    where = _chip(ran[0]) if ran and not apart else ""
+    head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name} {where}</th></tr>'
+    return f"<tbody>{head}{''.join(_row(row, parts[row['claim']], apart) for row in those)}</tbody>"
 
 
-def _row(row: dict[str, Any], parts: pd.DataFrame) -> str:
-    """One claim: a row with what a script filters and sorts by."""
+def _chip(row: Mapping[str, Any]) -> str:
+    """What the nets of a claim that was run are."""
+    where = f"measured on {row['on']}" if row["on"] else "as in the source"
+    return f'<span class="lab-chip">{escape(where)}</span>' if row["n"] else ""
+
+
+def _row(row: dict[str, Any], parts: pd.DataFrame, apart: bool) -> str:
+    """One claim: a row with what a script filters and sorts by; `apart`: it says itself what it was measured on."""
     claim, theirs = claims.load()[row["claim"]], parts[parts.by == "source"]
     data = {"word": row["word"], "source": " ".join(standing.sources(claim)), "chapter": claim.chapter,
             "sure": f"{row['sure']:.2f}", "nets": row["n"], "own": int(row["n"] > 0 and not row["on"])}  # fmt: skip
@@ -100,8 +105,10 @@ def _row(row: dict[str, Any], parts: pd.DataFrame) -> str:
     short = escape(_short(claim))
     name = f'<a href="{row["page"]}.html#claim-{claim.id}">{short}</a>' if row["page"] else short
     by = escape(", ".join(SOURCES[key] for key in standing.sources(claim)))
-    cells = [strips.of_claim(theirs, claim.id), measured(theirs), f"{_glyph(row['word'])} {escape(row['overall'])}"]
-    first = f'<th scope="row">{name} <span class="lab-by">{claim.id}, {by}</span>{_fold(claim, parts)}</th>'
+    where = _chip(row) if apart else ""
+    numbers = f"{strips.of_claim(theirs, claim.id)}{measured(theirs)}"
+    cells = [numbers, f"{_glyph(row['word'])} {escape(row['overall'])}"]
+    first = f'<th scope="row">{name} {where}<span class="lab-by">{claim.id}, {by}</span>{_fold(claim, parts)}</th>'
     return f'<tr id="{claim.id}" {said}>{first}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
@@ -126,10 +133,15 @@ def size(row: Mapping[str, Any]) -> str:
         unit = unit.replace("log ratio", "times", 1)
         said = [f"{np.exp(end):.{2 if end < 2.3 else 1}f}" for end in ends]  # an infinite end is not said
     else:
-        digits = 1 if max(abs(end) for end in ends if np.isfinite(end)) >= 10 else 2
-        said = [f"{end:+.{digits}f}" for end in ends]
+        said = [f"{end:+.{_digits(ends)}f}" for end in ends]
     between = f" ({said[1]} to {said[2]})" if np.isfinite(ends[1]) and np.isfinite(ends[2]) else ""
     return f"{said[0]} {unit}{between}, {counted(row['n'], 'net')}"
+
+
+def _digits(ends: list[float]) -> int:
+    """After the point, so that the largest of some numbers has at least two."""
+    most = max(abs(end) for end in ends if np.isfinite(end))
+    return 1 if most >= 10 else 2 if most >= 0.1 or not most else 1 - int(np.floor(np.log10(most)))
 
 
 def _fold(claim: claims.Claim, parts: pd.DataFrame) -> str:
