@@ -349,10 +349,13 @@ def test_a_panel_that_is_zero_everywhere_is_not_drawn(put):
     assert list(diffs.seen(diffs.by_layer(found([]), "mlp"), diffs.TRAVEL)) == list(diffs.TRAVEL)
 
 
-def test_the_axis_of_histograms_is_as_high_as_most_of_them():
+def test_a_histogram_that_is_all_at_one_place_is_cut_where_the_others_have_room():
     rows = [dict(layer=str(k), curve="diffs", diff=x, share=y) for k in range(20) for x, y in ((0, 0.1), (1, 0.05))]
-    rows[0]["share"] = 0.9  # one histogram is a spike
-    assert diffs.top(pd.DataFrame(rows)) == pytest.approx(0.11)
+    rows[0]["share"] = 0.9
+    null = [dict(layer="0", curve=diffs.NULL, diff=0, share=0.7)]
+    shares = diffs.cut(pd.DataFrame(rows + null)).share
+    assert shares.iloc[[0, -1]].tolist() == pytest.approx([0.11, 0.11])
+    assert shares.iloc[1:-1].tolist() == [row["share"] for row in rows[1:]]
 
 
 def test_who_does_not_see_a_figure_is_told_what_is_to_be_seen(put):

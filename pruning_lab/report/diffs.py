@@ -151,21 +151,22 @@ def explorer(page: Page) -> Explorer | None:
     seen = [(dict(net=NAMES[model], images=ARMS[kind]), e) for model, kind, e in places if e]
     if not seen:
         return None
-    tables = pd.concat([table for where, e in seen for table in _histograms(e, where)])
+    tables = cut(pd.concat([table for where, e in seen for table in _histograms(e, where)]))
     told = pd.DataFrame([row for where, e in seen for row in _captions(e, where)])
     where, e = seen[0]
     return Explorer(
         tables, ("net", "images", "layer", "epoch"), captions=told, start=where | dict(epoch=marks(e)["the peak"]),
         styles={"diffs": "bar", NULL: "line"}, colours={"diffs": "#0072B2", NULL: "#808080"},
-        title="Diffs of one layer at one epoch", ranges=dict(y=(0, top(tables))), name="histograms",
-        labels=dict(share="share of weights (bars over the top are cut)"),
+        title="Diffs of one layer at one epoch", name="histograms",
+        labels=dict(share="share of weights (what is over the top is cut)"),
     )  # fmt: skip
 
 
-def top(tables: pd.DataFrame) -> float:
-    """The height of the axis of shares: few histograms have a higher bar."""
-    places = [name for name in tables if name not in ("curve", "diff", "share")]
-    return 1.1 * float(tables.groupby(places).share.max().quantile(0.9))
+def cut(tables: pd.DataFrame) -> pd.DataFrame:
+    """Histograms no higher than three in four need: one that is all at one place, and the null, flatten the rest."""
+    bars = tables[tables.curve == "diffs"]
+    places = [name for name in bars if name not in ("curve", "diff", "share")]
+    return tables.assign(share=tables.share.clip(upper=1.1 * bars.groupby(places).share.max().quantile(0.75)))
 
 
 def _one(found: Evidence, model: str, kind: str) -> GradientHistory | None:
