@@ -31,11 +31,31 @@ def structure(seed, model="lenet_300_100", **settings):
     return LayerStructure(Snapshots(net, (layer,), (0, 4)), layer, **settings)
 
 
-def rows(shift=0.0, null=0.0):
-    """Trained weights that gain 20, 80, 50 and 20 hundredths; the permuted ones gain `null` in each."""
+def rows(shift=0.0, null=0.0, spectrum=None):
+    """Trained weights that gain 20, 80, 50 and 20 hundredths; the permuted ones gain `null` in each.
+
+    spectrum: what those of the same spectrum gain, and then 3 of the trained ones' pairs are opposite in the end.
+    """
+    if spectrum is not None:
+        own = {
+            (kind, t): row | dict(opposite=0.03 * (kind == "trained" and t > 0)) for kind, t, row in told(shift, null)
+        }
+        gained = {c: START[c] + spectrum for c in ("pairs", "modularity", "spread")} | dict(opposite=spectrum)
+        own |= {("spectrum", 0): START | dict(opposite=0.0), ("spectrum", 4): START | gained}
+        return written(own)
+    return written({(kind, t): row for kind, t, row in told(shift, null)})
+
+
+def told(shift, null):
+    """What the trained and the permuted weights of one net have: kind, iteration, numbers."""
     moved = {column: START[column] + null for column in ("pairs", "component", "modularity", "spread")}
     ends = {("trained", 0): START, ("trained", 4): END | dict(crowding=END["crowding"] + shift)}
     ends |= {("permuted", 0): START, ("permuted", 4): START | moved}
+    return [(*place, found) for place, found in ends.items()]
+
+
+def written(ends):
+    """Rows of a record from kind and iteration -> numbers."""
     return [dict(iteration=t, epoch=t, accuracy=0.5, weights=weights) | found for (weights, t), found in ends.items()]
 
 
@@ -53,22 +73,38 @@ def page(found):
 def test_a_gain_is_the_rise_above_the_null_in_hundredths(three):
     table = graphs.history(three, *LENET)
     for column, gained in dict(pairs=20, component=80, modularity=50, spread=20).items():
-        assert graphs.gain(table, column) == pytest.approx([gained - 10] * 3), column
-    assert graphs.growth(table) == pytest.approx([50] * 3)
+        assert graphs.gain(table, column, "permuted").to_dict() == pytest.approx(dict.fromkeys(range(3), gained - 10))
+    assert graphs.growth(table).to_dict() == pytest.approx(dict.fromkeys(range(3), 50))
+    assert graphs.gain(table, "modularity").empty, "records without random rows of their spectrum have no such gain"
+
+
+def test_gains_of_nets_with_both_nulls_are_above_the_one_that_the_part_names(made_up):
+    nets = [made_up(structure(0), rows(null=0.1))]
+    nets += [made_up(structure(seed, null="spectrum"), rows(null=0.1, spectrum=0.05)) for seed in (10, 11)]
+    found = graphs.parts(evidence.stored("laptop", nets), *LENET, graphs.GAINS, grows=True)
+    each = {name.partition(": ")[2]: values.to_dict() for name, values in found.items()}
+    assert each["more pairs near than opposite"] == pytest.approx(
+        {10: 20 - 3, 11: 20 - 3}
+    )  # the null's tails are equal
+    assert each["modularity"] == pytest.approx({10: 45, 11: 45})
+    assert each["pairs nearer than in random rows"] == pytest.approx({10: 15, 11: 15})
+    assert each["spread of norms"] == pytest.approx({0: 10, 10: 10, 11: 10})
+    assert each["growth of the mean norm"] == pytest.approx({0: 50, 10: 50, 11: 50})
 
 
 def test_parts_name_the_layer_and_are_empty_where_it_was_not_run(three):
-    found = graphs.parts(three, *LENET, ["pairs"], grows=True)
-    assert list(found) == ["LeNet fc1: pairs nearer than chance", "LeNet fc1: growth of the mean norm"]
-    assert found["LeNet fc1: growth of the mean norm"] == pytest.approx([50] * 3)
-    assert graphs.parts(three, *VGG, ["modularity"]) == {"VGG19 conv16: modularity": []}
+    found = graphs.parts(three, *LENET, ["spread"], grows=True)
+    assert list(found) == ["LeNet fc1: spread of norms", "LeNet fc1: growth of the mean norm"]
+    assert found["LeNet fc1: growth of the mean norm"].tolist() == pytest.approx([50] * 3)
+    assert graphs.parts(three, *VGG, ["modularity"])["VGG19 conv16: modularity"].empty
 
 
 def test_a_number_that_is_missing_at_one_end_leaves_its_net_out(made_up):
     odd = pd.DataFrame(rows())
     odd.loc[0, "modularity"] = np.nan
     nets = [made_up(structure(seed), odd if seed == 1 else rows()) for seed in range(3)]
-    assert graphs.gain(graphs.history(evidence.stored("laptop", nets), *LENET), "modularity") == pytest.approx([50, 50])
+    table = graphs.history(evidence.stored("laptop", nets), *LENET)
+    assert graphs.gain(table, "modularity", "permuted").to_dict() == pytest.approx({0: 50, 2: 50})
 
 
 def test_crowding_has_a_row_a_layer_that_was_run(three):
@@ -104,7 +140,8 @@ def test_choices_have_a_row_for_each_that_was_run(made_up):
     table = graphs.choices(evidence.stored("laptop", nets), [LENET, VGG])
     assert table.choice.tolist() == ["as above", "cut-off of 5 deviations", "Glorot's initialisation"]
     assert table.nets.tolist() == [3, 2, 1]
-    assert table["largest component"].tolist() == ["+80.0 (+80.0 to +80.0)", "+70.0 (+70.0 to +70.0)", "+90.0"]
+    assert table["spread of norms"].tolist() == ["+20.0 (+20.0 to +20.0)", "+10.0 (+10.0 to +10.0)", "+30.0"]
+    assert set(table["modularity"]) == {"not run"}
 
 
 def graph(seed=0):
@@ -151,8 +188,8 @@ def test_edges_of_two_nets_are_counted_by_whom_they_join(store_folder):
 
 
 def test_sentences_have_the_numbers_of_the_records(three):
-    gained = {f"LeNet fc1: {name}": [1.0, 1.1, 1.2] for name in graphs.GAINS.values()}
-    gained["LeNet fc1: growth of the mean norm"] = [-1.0, 0.0, 1.0]
+    gained = {f"LeNet fc1: {name}": [1.0, 1.1, 1.2, 1.1, 1.0] for name, _ in graphs.GAINS.values()}
+    gained["LeNet fc1: growth of the mean norm"] = [-1.0, 0.0, 1.0, 0.0, 0.0]
     verdicts = page(three).judge("FG1", gained, on="digits")
     drawn = dict(conv_2=("conv_2", "fc1"), lenet=LENET, vgg19=VGG)
     told = graphs_words.sentences(page(three), drawn, verdicts, None)
@@ -172,7 +209,7 @@ def test_sentences_have_the_numbers_of_the_records(three):
         "0.20 to 0.70 (permuted: 0.30)" in told["lenet_numbers"]
         and "0.10 to 0.30 (permuted: 0.20)" in told["lenet_numbers"]
     )
-    assert told["fg1_parts"] == "holds: 4 of 5 parts on LeNet fc1 (3 nets)"
+    assert told["fg1_parts"] == "holds: 4 of 5 parts on LeNet fc1 (5 nets)"
 
 
 def test_class_agreement_stands_beside_modularity(made_up):

@@ -16,7 +16,7 @@ from pruning_lab.running import chapters
 RECIPE = Recipe("sgd", lr=0.5, batch=16, epochs=2)
 RESNET, VIT = "resnet50_cifar", "vit"
 RANDOM, LARGE, SMALL, GOOD, BAD = GLOBAL
-NETS = {"test": 70.0, "train": 80.0, "floored": 0.0}
+NETS = {"test": 70.0, "train": 99.5, "floored": 0.0, "covered": 50.0, "steady": True, "settled": True}
 
 
 def child(kind=DENSE, model=RESNET, seed=0, lr=0.5, **settings):
@@ -26,20 +26,22 @@ def child(kind=DENSE, model=RESNET, seed=0, lr=0.5, **settings):
     how |= dict(floor=0.02) if ranking == "global" and end != "ERK" else dict(scope="local") if ranking else {}
     how |= dict(criterion="random", density=1.0) if kind == DENSE else {}
     how |= dict(scope="erk") if end == "ERK" else dict(shuffle="layer") if end == "shuffled" else {}
-    parent = Train("digits", model, RECIPE, seed=seed)
-    return MaskedTraining(parent, recipe=replace(RECIPE, lr=lr), seed=seed, **how | settings)
+    parent, drops = Train("digits", model, RECIPE, seed=seed), settings.pop("drops", ())
+    return MaskedTraining(parent, recipe=replace(RECIPE, lr=lr, drops=drops), seed=seed, **how | settings)
 
 
 @pytest.fixture
 def put(made_up):
     """A function that stores a child's made-up record: accuracies in %, what its layers of 100 weights keep."""
 
-    def store(e, test=70.0, train=80.0, kept=(10, 10, 10), covered=None):
+    def store(e, test=70.0, train=80.0, kept=(10, 10, 10), covered=None, **more):
         ends = dict(train_accuracy=train / 100, test_accuracy=test / 100)
         rows = [dict(epoch=1, train_accuracy=0.5, test_accuracy=0.3), dict(epoch=2) | ends]
         covered = np.ones(len(kept), bool) if covered is None else np.array(covered)
         names = np.array([f"block{k}" for k in range(len(kept))])
-        return made_up(e, rows, layers=names, weights=np.full(len(kept), 100), kept=np.array(kept), covered=covered)
+        return made_up(
+            e, rows, layers=names, weights=np.full(len(kept), 100), kept=np.array(kept), covered=covered, **more
+        )
 
     return store
 
@@ -170,9 +172,9 @@ def test_of_several_kinds_the_best_counts_for_seeds_that_have_all():
 
 def test_differences_are_first_minus_second_seed_by_seed():
     nets = table({RANDOM: {0: 50, 2: 70}, LARGE: {2: 60, 1: 9, 0: 10}, DENSE: [30, 30, 30]})
-    assert large.minus(nets, RESNET, RANDOM, LARGE) == [40, 10]
-    assert large.minus(nets, RESNET, DENSE, [RANDOM, LARGE]) == [-20, -40]
-    assert large.minus(nets, RESNET, DENSE, GOOD) == []
+    assert large.minus(nets, RESNET, RANDOM, LARGE).to_dict() == {0: 40, 2: 10}
+    assert large.minus(nets, RESNET, DENSE, [RANDOM, LARGE]).to_dict() == {0: -20, 2: -40}
+    assert large.minus(nets, RESNET, DENSE, GOOD).empty
 
 
 def test_the_resnets_are_those_that_were_run():
@@ -351,34 +353,82 @@ def test_the_toy_says_what_each_layer_keeps_and_how_many_are_thin():
     assert [re.search(r"both masks together: (\d)", words)[1] for words in said] == ["2", "0"]
 
 
-def test_starved_masks_are_those_with_a_layer_on_the_floor_that_need_not_stay_close():
+def test_starved_masks_are_those_with_a_tenth_of_their_layers_on_the_floor_that_need_not_stay_close():
     nets = table(
         {RANDOM: [99, 99], LARGE: [98, 98], SMALL: [60, 50], GOOD: [40, 45], BAD: [30, 20], DENSE: [100, 97]},
-        floored={RANDOM: [9, 9], LARGE: [9, 9], SMALL: [0, 0], GOOD: [1, 0], BAD: [1, 0]},
+        floored={RANDOM: [9, 9], LARGE: [9, 9], SMALL: [0, 4], GOOD: [5, 0], BAD: [5, 4]},
     )
     assert large_claims.starving(nets, RESNET).to_dict() == {0: 40}
-    parts, name = large_claims.starved(nets, RESNET), "ResNet50: "
-    assert parts == {
-        f"{name}50 % minus the best starved mask": [10],
-        f"{name}magnitude, best minus dense": [-2, 1],
-        f"{name}random minus dense": [-1, 2],
+    (parts, short), name = large_claims.collapse(nets, RESNET), "ResNet50: "
+    assert {part: values.to_dict() for part, values in parts.items()} == {
+        f"{name}50 % minus diff, best": {0: 10},
+        f"{name}50 % minus diff, worst": {0: 20},
+        f"{name}magnitude, best minus dense": {0: -2, 1: 1},
+        f"{name}random minus dense": {0: -1, 1: 2},
+        f"{name}50 % minus the best starved mask": {0: 10},
     }
+    assert list(short.values()) == [1, 1, 0, 0, 0], "a mask that starves nothing cannot show what starving does"
     assert large_claims.starving(nets.assign(floored=0), RESNET).empty
 
 
+def values_of(judged):
+    return {part: values.tolist() for part, values in judged[0].items()}
+
+
+def test_only_nets_in_the_regime_count_and_the_others_are_told():
+    nets = table({DENSE: [90] * 4, RANDOM: [80] * 4, GOOD: [80] * 4, LOCAL[0]: [89] * 4, LOCAL[3]: [88] * 4},
+                 train={DENSE: [98.9, 99, 99, 99]}, floored={GOOD: [20] * 4})  # fmt: skip
+    nets.loc[(nets.seed == 1) & (nets.criterion == "random"), "steady"] = False
+    nets.loc[(nets.seed == 2) & (nets.criterion == "diff"), "settled"] = False
+    parts, short = large_claims.local(nets, RESNET)
+    random, good = (f"ResNet50: {name} minus dense" for name in ("random", "diff, best"))
+    assert (parts[random].to_dict(), short[random]) == ({2: -1, 3: -1}, 2)
+    assert (parts[good].to_dict(), short[good]) == ({1: -2, 3: -2}, 2)
+    parts, short = large_claims.collapse(nets, RESNET)
+    assert (parts["ResNet50: 50 % minus diff, best"].index.tolist(), short["ResNet50: 50 % minus diff, best"]) == (
+        [1, 3],
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    "e, steady, settled",
+    [
+        (child(), False, True),
+        (child(drops=(3,)), True, True),
+        (child(RANDOM, refreshed=True), True, True),
+        (child(GOOD, drops=(3,)), True, False),
+        (child(GOOD, refreshed=True), True, True),
+        (child(GOOD, VIT), True, True),
+    ],
+)
+def test_what_a_child_is_tested_with_and_its_diffs_are_of_is_read_from_its_fields(e, steady, settled):
+    row = large.described([e]).iloc[0]
+    assert (row.steady, row.settled) == (steady, settled)
+
+
+def test_accuracies_are_those_with_refreshed_statistics_where_a_record_has_them(put):
+    e = put(child(refreshed=True), 70, 80, refreshed=np.array([0.75, 0.65]))
+    found = large.nets([e]).iloc[0]
+    assert (found.train, found.test, found.covered) == (75, 65, 3)
+
+
 def test_local_masks_are_compared_with_dense_ones():
-    parts = large_claims.local(table({DENSE: [90, 90], LOCAL[0]: [80, 95]}), RESNET)
+    parts = values_of(large_claims.local(table({DENSE: [90, 90], LOCAL[0]: [80, 95]}), RESNET))
     assert len(parts) == 5
     assert parts["ResNet50: random minus dense"] == [-10, 5]
     assert parts["ResNet50: diff, worst minus dense"] == []
 
 
-def test_the_best_diff_mask_is_compared_within_its_ranking():
-    parts = large_claims.against_diff(table({GOOD: [70], RANDOM: [60], LOCAL[3]: [50], LOCAL[2]: [55]}, VIT))
+def test_both_diff_masks_are_compared_within_their_ranking():
+    nets = table({DENSE: [90], GOOD: [70], BAD: [64], RANDOM: [60], LOCAL[3]: [50], LOCAL[2]: [55]}, VIT)
+    parts = values_of(large_claims.against_diff(nets))
     assert {name: values for name, values in parts.items() if values} == {
-        "ViT, global: diff, best minus random": [10], "ViT, local: diff, best minus magnitude, worst": [-5],
-    }  # fmt: skip
-    assert len(parts) == 6
+        "ViT, global: diff, best minus random": [10],
+        "ViT, global: diff, worst minus random": [4],
+        "ViT, local: diff, best minus magnitude, worst": [-5],
+    }
+    assert len(parts) == 12
 
 
 def even_layers():
@@ -387,14 +437,17 @@ def even_layers():
 
 
 def test_evenness_is_told_in_logarithms():
-    layers = even_layers()
+    layers, nets = even_layers(), table({GOOD: [70, 70]})
     layers.loc[(layers.model == VIT) & (layers.depth == 1), "layers"] = "embedding"
-    parts = large_claims.evenness(layers, RESNET)
-    assert parts["ResNet50: late over early"] == pytest.approx(np.log([100, 100]))
+    parts, short = large_claims.evenness(nets, layers, RESNET)
+    assert parts["ResNet50: late over early"].tolist() == pytest.approx(np.log([100, 100]))
     spread = np.log(np.log(10) / np.std(np.log([4, 40, 8]), ddof=1))
-    assert parts["ResNet50: spread over ViT's"] == pytest.approx([spread]), "of seeds that both have"
-    assert parts["ViT: thinnest block layer over 5 %"] == pytest.approx([np.log(8 / 5)]), "of layers within blocks"
-    assert all(values == [] for values in large_claims.evenness(layers[:0], RESNET).values())
+    assert parts["ResNet50: spread over ViT's"].tolist() == pytest.approx([spread]), "of seeds that both have"
+    assert parts["ViT: thinnest block layer over 5 %"].tolist() == [np.log(8 / 5)], "of layers within blocks"
+    assert set(short.values()) == {0}
+    parts, short = large_claims.evenness(nets.assign(settled=False), layers, RESNET)
+    assert parts["ResNet50: late over early"].empty and short["ResNet50: late over early"] == 2
+    assert all(values == [] for values in values_of(large_claims.evenness(nets, layers[:0], RESNET)).values())
 
 
 def test_our_numbers_stand_beside_the_sources():
@@ -476,7 +529,7 @@ def test_statements_are_tallied():
     "floored, said", [(1, "aside, the best still ends at 40.0 %, where"), (0, "aside, none does, where")]
 )
 def test_the_first_answer_knows_whether_a_mask_is_starved(floored, said):
-    nets = table({DENSE: [90, 92], GOOD: [40, 40]}, floored={GOOD: [floored] * 2})
+    nets = table({DENSE: [90, 92], GOOD: [40, 40]}, floored={GOOD: [5 * floored] * 2})
     told = large_words.answer_starved(nets, RESNET)
     assert (
         said in told and told.endswith("where dense nets end at 91.0 %") and set(large_words.STARVED) == {True, False}
@@ -522,7 +575,7 @@ def test_ends_are_the_lowest_and_the_highest_mean_under_a_mask():
 )
 def test_whether_masked_transformers_have_learnt_their_images(train, said):
     assert said in large_words.fit(
-        table({DENSE: [70], GOOD: [60], BAD: [50]}, VIT, train={DENSE: [100], GOOD: [train]})
+        table({DENSE: [70], GOOD: [60], BAD: [50]}, VIT, train={DENSE: [100], GOOD: [train], BAD: [80]})
     )
     assert large_words.fit(table({DENSE: [70]}, VIT)) == "" and set(large_words.LEARNING) == {True, False}
 

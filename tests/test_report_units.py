@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, figures, replace, report
-from pruning_lab.report import evidence, units
+from pruning_lab.report import evidence, live, units
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, iterations=4), width=4)
 FC1, CONV = ("lenet_300_100", "fc1"), ("conv_2", "conv2")
@@ -44,17 +44,18 @@ def page(found, **given):
 
 def test_a_claim_is_the_mean_of_its_better_curve_minus_that_of_its_worse_one(three):
     found = {claim: units.parts(three, [FC1, CONV], claim) for claim in units.CLAIMS}
-    assert found["FP1"] == {"LeNet fc1": pytest.approx([14, 16, 18]), "Conv-2 conv2": []}
-    assert found["FP2"]["LeNet fc1"] == pytest.approx([2, 2, 2])
-    assert found["FP3"]["LeNet fc1"] == pytest.approx([14, 14, 14])
+    assert found["FP1"]["LeNet fc1"].to_dict() == pytest.approx({0: 14, 1: 16, 2: 18})
+    assert found["FP1"]["Conv-2 conv2"].empty and found["FP1"][units.LIVE].empty
+    assert found["FP2"]["LeNet fc1"].tolist() == pytest.approx([2, 2, 2])
+    assert found["FP3"]["LeNet fc1"].tolist() == pytest.approx([14, 14, 14])
 
 
 def test_a_net_that_lacks_one_of_both_curves_is_left_out(made_up):
     nets = [made_up(curve(seed), rows(0.02 * seed, ["norm"] if seed == 1 else [])) for seed in range(3)]
     table = units.curves(evidence.stored("laptop", nets), *FC1)
-    assert units.difference(table, "FP1") == pytest.approx([14, 18])
+    assert units.difference(table, "FP1").to_dict() == pytest.approx({0: 14, 2: 18})
     assert len(units.difference(table, "FP2")) == 3
-    assert units.difference(table[table.criterion == "norm"], "FP1") == []
+    assert units.difference(table[table.criterion == "norm"], "FP1").empty
 
 
 def test_halves_share_the_cut_in_the_middle_and_say_where_nothing_was_run(three):
@@ -71,8 +72,8 @@ def test_halves_share_the_cut_in_the_middle_and_say_where_nothing_was_run(three)
 def test_nets_made_another_way_are_not_among_the_curves(made_up):
     nets = [made_up(curve(0), rows()), made_up(curve(1, init="glorot"), rows(0.5))]
     found = evidence.stored("laptop", nets)
-    assert units.difference(units.curves(found, *FC1), "FP1") == pytest.approx([14])
-    assert units.difference(units.curves(found, *FC1, init="glorot"), "FP1") == pytest.approx([64])
+    assert units.difference(units.curves(found, *FC1), "FP1").tolist() == pytest.approx([14])
+    assert units.difference(units.curves(found, *FC1, init="glorot"), "FP1").tolist() == pytest.approx([64])
     assert list(units.panels(found, [FC1, CONV])) == ["LeNet fc1, digits", "Conv-2 conv2"]
 
 
@@ -130,6 +131,33 @@ def test_the_units_of_one_net_are_those_of_its_seed(made_up):
     assert units.worth(found, *FC1).loss_increase.tolist() == [0.0] * 5
     assert units.worth(found, *FC1, seed=1).loss_increase.tolist() == [1.0] * 5
     assert units.worth(found, *CONV).empty
+
+
+def test_angles_are_judged_raw_with_the_length_held_and_among_live_units(made_up):
+    where, found = ("conv_2", "fc1"), []
+    for seed, worth in enumerate([[0.0, 0.0, 1.0, 3.0, 2.0], [0.0, 1.0, 3.0, 4.0, 2.0]], 10):
+        found.append(importance(made_up, seed, worth, where))
+    parts = units.angles(evidence.stored("laptop", found), [where])
+    assert list(parts) == ["Conv-2 fc1", "Conv-2 fc1, length held", units.LIVE]
+    assert parts["Conv-2 fc1"].index.tolist() == [10, 11]
+    assert parts["Conv-2 fc1"][11] == pytest.approx(0.7)  # shares' ranks 1 3 2 5 4, worths' 1 2 4 5 3
+    assert parts[units.LIVE].to_dict() == pytest.approx({10: 1.0, 11: 0.4})  # without the unit, or the two, worth 0
+    assert parts["Conv-2 fc1, length held"][11] == pytest.approx((0.7 - 0.8 * 0.7) / (0.36 * 0.51) ** 0.5)
+
+
+def test_the_curve_of_live_units_leaves_out_the_cuts_that_change_nothing(made_up):
+    losses = [1.0, 1.0, 1.5, 1.5, 2.0]  # the first and third unit never fire
+    lines = {("norm", "lowest"): [0.9, 0.9, 0.6, 0.6, 0.3], ("frame_potential", "lowest"): [0.9, 0.9, 0.3, 0.3, 0.3]}
+    table = [
+        dict(criterion=criterion, remove=remove, repeat=0, removed=k, accuracy=accuracy, loss=losses[k])
+        for (criterion, remove), line in lines.items() for k, accuracy in enumerate(line)
+    ]  # fmt: skip
+    found = evidence.stored("laptop", [made_up(curve(3, units.MANY_DEAD), table)])
+    left = live.moving(units.curves(found, *units.MANY_DEAD)).query("criterion == 'norm'")
+    assert left.removed.tolist() == [0, 1, 2] and left.accuracy.tolist() == [0.9, 0.6, 0.3]
+    parts = units.parts(found, [units.MANY_DEAD], "FP1")
+    assert parts["Conv-2 fc1"].to_dict() == pytest.approx({3: 100 * (0.3 + 0.3) / 5})
+    assert parts[units.LIVE].to_dict() == pytest.approx({3: 10})
 
 
 def test_half_of_the_units_are_gone_in_the_middle(three, made_up):

@@ -69,6 +69,11 @@ def test_the_interval_of_too_few_nets_is_infinite():
         ("differs", 0, around(-0.25), NO),
         ("differs", 5, around(0.25), YES),  # the margin is not read
         ("differs", 0, [0, 0, 0], OPEN),
+        ("either", 0, around(0.25), YES),
+        ("either", 0, around(-0.25), YES),  # a question of ours, which either sign answers
+        ("either", 0, around(0.24), OPEN),
+        ("either", 0, around(-0.24), OPEN),
+        ("either", 0, [1, 1, 1], OPEN),
         ("at_least", 1, around(-0.75), YES),
         ("at_least", 1, around(-0.76), OPEN),
         ("at_least", 1, around(-1.24), OPEN),
@@ -132,6 +137,7 @@ def test_what_allows_no_verdict_is_refused(values, kind, margin, says):
         ([1.0, 2.0], "differs", "fewer than three nets"),
         ([1.0, 1.0, 1.0], "differs", "all nets gave one number"),
         (around(0.1), "differs", "the interval spans zero"),
+        (around(-0.1), "either", "the interval spans zero"),
         (around(1.0), "same", "the interval spans the margin"),
     ],
 )
@@ -265,11 +271,12 @@ def test_only_seeds_trained_after_an_amendment_decide(claimed):
     assert row["values"] == [-5.0, *around(1)]
 
 
-def test_away_from_the_source_s_size_the_words_are_others_and_smoke_has_none():
-    rows = verdicts.judge("FP1", {"LeNet fc1": around(1), "Conv-2 fc1": around(-1)}, on="narrow nets")
+def test_away_from_the_source_s_size_the_words_are_others_and_smoke_has_none(claimed):
+    claimed(HEAD + ", parts: [{name: a}, {name: b}, {name: c}]}")
+    rows = verdicts.judge("AA1", {"a": around(1), "b": around(-1)}, on="narrow nets")
     assert rows.verdict.tolist() == ["holds", "fails", "not run"]
     assert set(rows.on) == {"narrow nets"}
-    smoke = verdicts.judge("FP1", {"LeNet fc1": around(1)}, on="digits", profile="smoke")
+    smoke = verdicts.judge("AA1", {"a": around(1)}, on="digits", profile="smoke")
     assert smoke.verdict.tolist() == ["no verdict at this size", "not run", "not run"]
 
 

@@ -18,8 +18,11 @@ from ..precision import tensor_float_32
 from ..records import store
 from ..records.experiment import Experiment, Result, Training
 from ..training.fit import evaluate
-from ..units import structure
+from ..units import nulls, structure
 from .train import Train, WhileTraining, steps_per_epoch
+
+NULLS = ("permuted", "spectrum")
+DRAWS = 5  # of random rows a snapshot
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,11 @@ class LayerStructure(Experiment):
     """The graph of a layer's weight vectors in numbers, at the snapshots in `at` (None: all), beside the same weights
     permuted.
 
-    Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`.
+    Table: iteration, epoch, accuracy, weights ("trained" or "permuted"), then the columns of `structure.describe`. With
+    null="spectrum" also `opposite` (`structure.opposite`) and rows whose `weights` are "spectrum": means over five
+    draws of rows of the same lengths whose directions have the same spectrum (`units.nulls.same_spectrum`); and the
+    array `gram` [2, U (U + 1) / 2] float16, upper triangles row by row of the inner products at the first and the last
+    of these snapshots, from which any other null can be drawn.
     """
 
     snapshots: Snapshots
@@ -83,24 +90,49 @@ class LayerStructure(Experiment):
     deviations: float = 4.0
     neighbours: int = 5
     at: tuple[int, ...] | None = None
+    null: str = "permuted"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.null not in NULLS:
+            raise ValueError(f"null={self.null!r}: expected one of {NULLS}")
 
     def compute(self) -> Result:
         record, rows = store.run(self.snapshots), []
-        inputs, classes = self._inputs(), record.arrays[f"{self.layer}.classes"]
-        for t, row in record.table[record.table.iteration.isin(self.at or self.snapshots.at)].iterrows():
+        chosen = record.table[record.table.iteration.isin(self.at or self.snapshots.at)]
+        for t, row in chosen.iterrows():
             when = row[["iteration", "epoch", "accuracy"]].to_dict()
-            for weights, name in (("trained", "gram"), ("permuted", "null")):
-                gram = record.arrays[f"{self.layer}.{name}"][t]
-                how = dict(deviations=self.deviations, neighbours=self.neighbours)
-                described = structure.describe(gram, inputs, classes[t], **how)
-                rows.append(when | dict(weights=weights) | described)
-        return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6))
+            rows += [when | numbers for numbers in self._at(record.arrays, t, int(row.iteration))]
+        grams = record.arrays[f"{self.layer}.gram"][chosen.index[[0, -1]]]
+        arrays = {} if self.null == "permuted" else dict(gram=np.stack([g[np.triu_indices(len(g))] for g in grams]))
+        return Result(pd.DataFrame(rows).astype(dict(iteration=int)).round(6), arrays)
+
+    def _at(self, arrays: dict[str, np.ndarray], t: int, iteration: int) -> list[dict[str, float | str]]:
+        """The rows of one snapshot."""
+        classes = arrays[f"{self.layer}.classes"][t]
+        grams = {name: arrays[f"{self.layer}.{kind}"][t] for name, kind in (("trained", "gram"), ("permuted", "null"))}
+        rows = [dict(weights=name) | self._described(gram, classes) for name, gram in grams.items()]
+        if self.null == "permuted":
+            return rows
+        seed = self.snapshots.net.seed
+        draws = [nulls.same_spectrum(grams["trained"], (seed, iteration, k)) for k in range(DRAWS)]
+        return [*rows, dict(weights="spectrum") | _means([self._described(g, classes) for g in draws])]
+
+    def _described(self, gram: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+        inputs, how = self._inputs(), dict(deviations=self.deviations, neighbours=self.neighbours)
+        numbers = structure.describe(gram, inputs, classes, **how)
+        more = {} if self.null == "permuted" else dict(opposite=structure.opposite(gram, inputs, self.deviations))
+        return numbers | more
 
     def _inputs(self) -> int:
         return self.snapshots.net.fresh().get_submodule(self.layer).weight[0].numel()
 
     def label(self) -> str:
         return f"{self.snapshots.net.label()}-{self.layer}"
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    return pd.DataFrame(rows).mean().to_dict()
 
 
 @dataclass(frozen=True)

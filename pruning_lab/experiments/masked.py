@@ -14,9 +14,9 @@ from .. import criteria, data, environment, masks
 from ..masks.weights import weights
 from ..records import source, store
 from ..records.experiment import Experiment, Result, Training
-from ..training.fit import EACH_EPOCH, fit
+from ..training.fit import EACH_EPOCH, evaluate, fit
 from ..training.recipe import Recipe, derived_seed
-from .gradients import snapshot_epochs
+from .gradients import _with_own_statistics, snapshot_epochs
 from .mask_sources import MaskSources, quiet
 from .train import Train, looked_at, steps_per_epoch, training_cost
 
@@ -29,7 +29,8 @@ class MaskedTraining(Experiment):
     mask covers) and escaped (masked weights that are not zero: 0, or the training fails). Arrays, a row a layer, masked
     or not: layers (names), weights, kept, covered (whether a mask covers it); and emptied, the names of the layers of
     which nothing is left. Gradients that a criterion reads, and test losses, are of plain cross-entropy, by whatever
-    recipe the nets train.
+    recipe the nets train. If `refreshed`, diffs are those of `MaskSources(refreshed=True)`, and the array `refreshed`
+    [2] has the accuracy in the end on training and test images with batch-norm statistics of all training images.
     """
 
     is_net: ClassVar[bool] = True
@@ -48,6 +49,7 @@ class MaskedTraining(Experiment):
     # the first so many training images are differentiated, where the criterion reads that; None: all
     sample: int | None = None
     seed: int = 0
+    refreshed: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,7 +69,7 @@ class MaskedTraining(Experiment):
         """The parent's training as it was looked at for diffs."""
         net = self.parent
         epochs = net.recipe.epochs or max(1, net.recipe.iterations // steps_per_epoch(net))
-        return MaskSources(net, snapshot_epochs(epochs), self.sample)
+        return MaskSources(net, snapshot_epochs(epochs), self.sample, refreshed=self.refreshed)
 
     @property
     def early(self) -> Train:
@@ -88,9 +90,11 @@ class MaskedTraining(Experiment):
         train, test = self.parent.split("train", self.parent.limit), self.parent.split("test")
         how = dict(seed=derived_seed(self.seed, "child"), mask=kept, hooks=[(EACH_EPOCH, partial(_zeros, kept))])
         history = fit(model, train, test, self._recipe(), checkpoint_file=store.scratch(self), **how)
-        return Result(
-            history.table, _layers(model, kept) | dict(emptied=np.array(empty, dtype=str)), seconds=history.seconds
-        )
+        arrays = _layers(model, kept) | dict(emptied=np.array(empty, dtype=str))
+        if self.refreshed:
+            own = _with_own_statistics(model, train)
+            arrays["refreshed"] = np.array([evaluate(own, split)[1] for split in (train, test)])
+        return Result(history.table, arrays, seconds=history.seconds)
 
     def _recipe(self) -> Recipe:
         return self.recipe or self.parent.recipe

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parents[2] / "book" / "claims.yml"
-KINDS = ("differs", "at_least", "same", "size", "none")
+KINDS = ("differs", "at_least", "same", "size", "either", "none")
 BY = ("source", "ours")
 
 
@@ -117,7 +117,7 @@ def _part(claim: Claim, row: Mapping[str, Any]) -> Part:
     if unknown := row.keys() - {"name", *told}:
         raise ValueError(f"{FILE.name}: a part of {claim.id} has {sorted(unknown)}, which no part has")
     told |= row
-    if told["kind"] == "differs" and "margin" not in row:
+    if told["kind"] in ("differs", "either") and "margin" not in row:
         told["margin"] = 0.0
     if not isinstance(told["margin"], int | float) or told["kind"] not in KINDS or told["by"] not in BY:
         got = f"{told['margin']!r}, {told['kind']!r}, {told['by']!r}"

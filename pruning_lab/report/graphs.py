@@ -15,6 +15,7 @@ from .numbers import spoken
 from .page import Page
 from .units import NAMES, Where, place
 
+NULLS = ("spectrum", "permuted")  # records with the first have the second, too
 SOURCE = dict(init="default", deviations=4.0, neighbours=5)  # what the pages measure unless they say otherwise
 MEASURES = {
     "pairs": "pairs nearer than chance, share",
@@ -25,11 +26,12 @@ MEASURES = {
     "spread": "spread of norms",
 }
 CLASSES = {"agreement": "agreement with classes"}
-GAINS = {
-    "pairs": "pairs nearer than chance",
-    "component": "largest component",
-    "modularity": "modularity",
-    "spread": "spread of norms",
+SPECTRUM, PERMUTED = "spectrum", "permuted"  # nulls: random rows of the same spectrum; the layer's entries shuffled
+GAINS = {  # measure -> its name as a part, and the null that it is held against
+    "gathered": ("more pairs near than opposite", SPECTRUM),
+    "modularity": ("modularity", SPECTRUM),
+    "pairs": ("pairs nearer than in random rows", SPECTRUM),
+    "spread": ("spread of norms", PERMUTED),
 }
 CHOICES = {
     "as above": {},
@@ -50,45 +52,59 @@ def about(page: Page, found: Evidence, model: str, layer: str, part: str = "") -
 
 
 def history(found: Evidence, model: str, layer: str, **choice: object) -> pd.DataFrame:
-    """Rows of `LayerStructure` of one layer, a row an iteration, a seed and trained or permuted `weights`; empty if not
-    run.
+    """Rows of `LayerStructure` of one layer, a row an iteration, a seed and `weights` (trained, permuted, and, of nets
+    that have it, spectrum); empty if not run. `gathered`: pairs that are near less those that are opposite.
     """
-    return found.table(LayerStructure, model=model, layer=layer, **(SOURCE | choice))
+    both = [found.table(LayerStructure, model=model, layer=layer, null=null, **(SOURCE | choice)) for null in NULLS]
+    full, plain = (table if len(table) else pd.DataFrame(columns=["seed"]) for table in both)
+    parts = [part for part in (full, plain[~plain.seed.isin(full.seed)]) if len(part)]
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
+    opposite = table.opposite if "opposite" in table else np.nan
+    return table.assign(gathered=table.pairs - opposite)
 
 
 def ends(table: pd.DataFrame, weights: str = "trained") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Of a history the rows of iteration 0 and of the last, by seed."""
     part = table[table.weights == weights].set_index("seed")
-    return part[part.iteration == 0], part[part.iteration == table.iteration.max()]
+    return part[part.iteration == 0], part[part.iteration == part.groupby(level=0).iteration.transform("max")]
 
 
-def gain(table: pd.DataFrame, column: str) -> list[float]:
-    """How far a measure stands above its permuted null at the end, minus the same at the start, in hundredths; one a
-    net.
+def gain(table: pd.DataFrame, column: str, null: str = SPECTRUM) -> pd.Series:
+    """How far a measure stands above a null at the end, minus the same at the start, in hundredths, by seed of the nets
+    that have both.
     """
     if table.empty:
-        return []
+        return pd.Series(dtype=float)
     start, end = (
-        trained[column] - null[column] for trained, null in zip(ends(table), ends(table, "permuted"), strict=True)
+        trained[column] - chance[column] for trained, chance in zip(ends(table), ends(table, null), strict=True)
     )
-    return (100 * (end - start)).dropna().tolist()
+    return (100 * (end - start)).dropna()
 
 
-def growth(table: pd.DataFrame) -> list[float]:
-    """Growth of the mean norm from start to end in per cent, one a net."""
+def growth(table: pd.DataFrame) -> pd.Series:
+    """Growth of the mean norm from start to end in per cent, by seed."""
     if table.empty:
-        return []
+        return pd.Series(dtype=float)
     start, end = ends(table)
-    return (100 * (end.norm / start.norm - 1)).tolist()
+    return 100 * (end.norm / start.norm - 1)
 
 
-def parts(
-    found: Evidence, model: str, layer: str, columns: Iterable[str], grows: bool = False
-) -> dict[str, list[float]]:
+def parts(found: Evidence, model: str, layer: str, columns: Iterable[str], grows: bool = False) -> dict[str, pd.Series]:
     """Parts of a claim on one layer: the gain in each of these measures, and, if asked, the growth of the mean norm."""
     table, name = history(found, model, layer), f"{NAMES[model]} {layer}"
-    gains = {f"{name}: {GAINS[column]}": gain(table, column) for column in columns}
+    gains = {f"{name}: {GAINS[column][0]}": gain(table, column, GAINS[column][1]) for column in columns}
     return gains | ({f"{name}: growth of the mean norm": growth(table)} if grows else {})
+
+
+def judged(page: Page) -> pd.DataFrame:
+    """The verdicts of the chapter's claims on what the page shows."""
+    shown, narrow = page.shown, "a narrow net" if page.shown.profile == "night" else ""
+    on = "" if page.is_source else shown.data("lenet_300_100")
+    first = parts(shown, "lenet_300_100", "fc1", GAINS, grows=True) | parts(shown, "conv_2", "fc1", GAINS, grows=True)
+    second = parts(shown, "vgg19_bn", "conv16", ["modularity", "gathered"])
+    return pd.concat([page.judge("FG1", first, on=on), page.judge("FG2", second, on=on or narrow)])
 
 
 def crowding(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
@@ -107,7 +123,7 @@ def choices(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
     for model, layer in where:
         for name, choice in CHOICES.items():
             if len(table := history(found, model, layer, **choice)):
-                gains = {words: spoken(gain(table, column)) for column, words in GAINS.items()}
+                gains = {words: spoken(gain(table, column, null)) for column, (words, null) in GAINS.items()}
                 rows.append({"layer": f"{NAMES[model]} {layer}", "choice": name, **gains, "nets": table.seed.nunique()})
     return pd.DataFrame(rows)
 

@@ -22,7 +22,11 @@ GLOBAL, LOCAL = ([(ranking, *mask) for mask in MASKS] for ranking in RANKINGS)
 DENSE: Kind = ("", "dense", "")
 VARIANTS = {"output": "output layer {}", "floor": "floor {:g}", "rate": "rate {:g}", "density": "density {:g}"}
 NO_FLOOR, SLOW = "no floor", "rate 0.1"
+READY = ["steady", "settled"]
 NET = ["model", "seed", *KIND, "variant", "label"]
+NORMED = ("resnet50", "resnet50_cifar")  # nets with batch norms
+FITS = 99  # training accuracy in % of dense nets that fit
+STARVES = 0.1  # of the layers that a mask covers, on the floor
 LEARNT = 20  # training accuracy in % that a net has to pass
 LOST = {  # column of the page -> of `lost`, format, words where there is no number
     "training accuracy, %": ("train", "{:.1f}", "ran away"),
@@ -38,10 +42,12 @@ def described(plan: Iterable[MaskedTraining]) -> DataFrame:
     experiment, model, seed; ranking ("global" or "local", "" where nothing is removed); criterion ("dense" there); end
     (which of the ranked weights stay, "best" or "worst", or "shuffled" within layers, or "ERK", or ""); rate, output
     ("whole" or "masked"), floor, density (NaN where it has none); variant (in what it differs from most children of its
-    model, such as "rate 0.1"; "" in nothing); label (what a figure calls it).
+    model, such as "rate 0.1"; "" in nothing); label (what a figure calls it); steady (is it tested with statistics of
+    batch norms that are those of its weights: refreshed, or after a drop of the rate?), settled (are its diffs, if it
+    has any, of a peak by such statistics?).
     """
     rows = [_fields(e) for e in dict.fromkeys(plan)]
-    table, usual = DataFrame(rows, columns=["experiment", *NET[:5], *VARIANTS]), {}
+    table, usual = DataFrame(rows, columns=["experiment", *NET[:5], *VARIANTS, *READY]), {}
     for model, part in table.groupby("model"):
         usual[model] = {c: Counter(part[c].dropna()).most_common(1) for c in VARIANTS}
     table["variant"] = [_variant(row, usual[row["model"]]) for row in table.to_dict("records")]
@@ -55,10 +61,16 @@ def _fields(e: MaskedTraining) -> dict[str, Any]:
     kind = "local" if e.scope == "local" else "global", e.criterion, end
     fields = dict(experiment=e, model=e.parent.model, seed=e.seed, rate=(e.recipe or e.parent.recipe).lr)
     fields |= dict(output="whole" if "out.weight" in e.skip else "masked")
+    fields |= dict(steady=_steady(e), settled=e.refreshed or e.criterion != "diff" or e.parent.model not in NORMED)
     if e.density == 1:
         return fields | dict(zip(KIND, DENSE, strict=True))
     floor = e.floor if e.scope == "global" else np.nan
     return fields | dict(zip(KIND, kind, strict=True)) | dict(floor=floor, density=e.density)
+
+
+def _steady(e: MaskedTraining) -> bool:
+    """Whether a child's batch norms have the statistics of its weights when it is tested, or it has none."""
+    return e.refreshed or bool((e.recipe or e.parent.recipe).drops) or e.parent.model not in NORMED
 
 
 def _variant(row: Mapping[str, Any], usual: Mapping[str, list[tuple[Any, int]]]) -> str:
@@ -87,16 +99,18 @@ def _records(table: DataFrame) -> Iterator[tuple[MaskedTraining, dict[str, Any],
 
 
 def nets(plan: Iterable[MaskedTraining]) -> DataFrame:
-    """Rows of `described` with test, train (accuracy after the last epoch, %) and floored (layers on the floor).
+    """Rows of `described` with test, train (accuracy in the end, %, with refreshed statistics where there are), floored
+    (layers on the floor) and covered (layers that the mask covers).
 
     NaN where no record is stored: the net's loss ran away, or it was not run.
     """
     table, ends = described(plan), {}
     for e, _, record in _records(table):
         last = record.table.iloc[-1]
-        ends[e] = [100 * last.test_accuracy, 100 * last.train_accuracy, on_floor(e.floor, record.arrays).sum()]
-    found = [ends.get(e, [np.nan] * 3) for e in table.experiment]
-    return table.join(DataFrame(found, columns=["test", "train", "floored"], dtype=float))
+        train, test = record.arrays.get("refreshed", (last.train_accuracy, last.test_accuracy))
+        ends[e] = [100 * test, 100 * train, on_floor(e.floor, record.arrays).sum(), record.arrays["covered"].sum()]
+    found = [ends.get(e, [np.nan] * 4) for e in table.experiment]
+    return table.join(DataFrame(found, columns=["test", "train", "floored", "covered"], dtype=float))
 
 
 def on_floor(floor: float, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -138,10 +152,24 @@ def level(nets: DataFrame, model: str, *kinds: Kind, column: str = "test", varia
     return wide.max(axis=1, skipna=False).dropna()
 
 
-def minus(nets: DataFrame, model: str, first: Kind | list[Kind], second: Kind | list[Kind]) -> list[float]:
-    """Test accuracy of one kind of net minus another's in points, one number a seed; of several kinds the best."""
+def minus(nets: DataFrame, model: str, first: Kind | list[Kind], second: Kind | list[Kind]) -> pd.Series:
+    """Test accuracy of one kind of net minus another's in points, by seed; of several kinds the best."""
     a, b = (level(nets, model, *(kinds if isinstance(kinds, list) else [kinds])) for kinds in (first, second))
-    return (a - b).dropna().tolist()
+    return (a - b).dropna()
+
+
+def ready(nets: DataFrame, model: str, *kinds: Kind) -> set[int]:
+    """The seeds of which dense nets fit, and nets of these kinds are tested, and their diffs taken, in that regime."""
+    usual = nets[(nets.model == model) & (nets.variant == "")]
+    fit = set(usual.seed[(usual.criterion == "dense") & (usual.train >= FITS)])
+    own = usual[usual[KIND].apply(tuple, axis=1).isin(kinds)]
+    return fit - set(own.seed[~(own.steady & own.settled).astype(bool)])
+
+
+def starved(nets: DataFrame, model: str, kind: Kind) -> set[int]:
+    """The seeds of which the mask of this kind has a tenth of its layers on the floor, or more."""
+    share = level(nets, model, kind, column="floored") / level(nets, model, kind, column="covered")
+    return set(share.index[share >= STARVES])
 
 
 def kinds(nets: DataFrame, model: str, *rankings: str) -> list[Kind]:

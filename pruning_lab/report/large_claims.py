@@ -10,53 +10,90 @@ from pandas import DataFrame
 
 from . import verdicts
 from .evidence import reference
-from .large import DENSE, GLOBAL, LOCAL, RANKINGS, level, masked, minus, named, of_kind, thirds
+from .large import DENSE, GLOBAL, LOCAL, RANKINGS, level, masked, minus, named, of_kind, ready, starved, thirds
 from .numbers import spelled
+from .page import Page
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, few epochs"}
-BEST_DIFF = GLOBAL[3]
+DIFFS, BEST_DIFF = GLOBAL[3:], GLOBAL[3]
 CLOSE = (GLOBAL[1], GLOBAL[0])  # best magnitude and random, that stay close to dense, says the claim
+RANKED = [kind for kind in GLOBAL if kind not in CLOSE]
 THEIRS = ("none", "random_10", "magnitude_best", "magnitude_worst", "coherence_best", "coherence_worst")
 BORNE_OUT = {"reproduced": "yes", "not reproduced": "no"}  # else the word itself
-Parts = dict[str, list[float]]
+Judged = tuple[dict[str, pd.Series], dict[str, int]]  # parts: numbers in the claim's regime, and how many are not
 
 
-def starved(nets: DataFrame, m: str) -> Parts:
-    """Parts of LN1, on one kind of ResNet50."""
-    close = {f"ResNet50: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in CLOSE}
-    return {"ResNet50: 50 % minus the best starved mask": (50 - starving(nets, m)).tolist()} | close
+def collapse(nets: DataFrame, m: str) -> Judged:
+    """LN1, on one kind of ResNet50: what the diff masks lose that starve it, and what the best of all starved masks."""
+    found = Judging()
+    for kind in DIFFS:
+        values = 50 - level(nets, m, kind)
+        found.add(f"ResNet50: 50 % minus {masked(kind[1:])}", values, ready(nets, m, kind) & starved(nets, m, kind))
+    for kind in CLOSE:
+        found.add(f"ResNet50: {masked(kind[1:])} minus dense", minus(nets, m, kind, DENSE), ready(nets, m, kind, DENSE))
+    found.add("ResNet50: 50 % minus the best starved mask", 50 - starving(nets, m), ready(nets, m, *RANKED))
+    return found.told
 
 
 def starving(nets: DataFrame, model: str) -> pd.Series:
-    """Test accuracy of the best of the masks that have a layer on the floor and are not to stay close, by seed."""
-    ranked = [kind for kind in GLOBAL if kind not in CLOSE]
-    found = [(level(nets, model, kind), level(nets, model, kind, column="floored")) for kind in ranked]
-    return pd.concat([test[floored > 0] for test, floored in found]).groupby(level=0).max()
+    """Test accuracy of the best of the masks that starve layers and are not to stay close, by seed."""
+    found = [level(nets, model, kind).loc[lambda t, k=kind: t.index.isin(starved(nets, model, k))] for kind in RANKED]
+    return pd.concat(found).groupby(level=0).max()
 
 
-def local(nets: DataFrame, m: str) -> Parts:
-    """Parts of LN2: each local mask minus dense, on one kind of ResNet50."""
-    return {f"ResNet50: {masked(kind[1:])} minus dense": minus(nets, m, kind, DENSE) for kind in LOCAL}
+def local(nets: DataFrame, m: str) -> Judged:
+    """LN2: each local mask minus dense, on one kind of ResNet50."""
+    found = Judging()
+    for kind in LOCAL:
+        found.add(f"ResNet50: {masked(kind[1:])} minus dense", minus(nets, m, kind, DENSE), ready(nets, m, kind, DENSE))
+    return found.told
 
 
-def against_diff(nets: DataFrame) -> Parts:
-    """Parts of LN3: the transformer's best-diff mask minus others."""
-    parts = {}
-    for best, rival in [(ours[3], rival) for ours in (GLOBAL, LOCAL) for rival in ours[:3]]:
-        parts[f"ViT, {named(best)} minus {masked(rival[1:])}"] = minus(nets, "vit", best, rival)
-    return parts
+def against_diff(nets: DataFrame) -> Judged:
+    """LN3: each of the transformer's diff masks minus the others of its ranking."""
+    found = Judging()
+    for diff, rival in [(diff, rival) for diff in (3, 4) for ours in (GLOBAL, LOCAL) for rival in ours[:3]]:
+        ours = (GLOBAL if rival[0] == "global" else LOCAL)[diff]
+        name = f"ViT, {named(ours)} minus {masked(rival[1:])}"
+        found.add(name, minus(nets, "vit", ours, rival), ready(nets, "vit", ours, rival))
+    return found.told
 
 
-def evenness(layers: DataFrame, model: str) -> Parts:
-    """Parts of LN4, of the layers under the best-diff mask of one kind of ResNet50 and of the ViT, as logarithms."""
-    wider = np.log(uneven(layers, model) / uneven(layers, "vit")).dropna()
-    parts = {
-        "ResNet50: late over early": thirds(layers, model, BEST_DIFF).tolist(),
-        "ResNet50: spread over ViT's": wider.tolist(),
-    }
+class Judging:
+    """Gathers parts: numbers of the seeds that are in the regime of the claim, and how many are not."""
+
+    def __init__(self) -> None:
+        self.told: Judged = ({}, {})
+
+    def add(self, name: str, values: pd.Series, seeds: set[int]) -> None:
+        """A part from one number a seed."""
+        values = values.dropna()
+        inside = values.index.isin(seeds)
+        self.told[0][name], self.told[1][name] = values[inside], int((~inside).sum())
+
+
+def evenness(nets: DataFrame, layers: DataFrame, model: str) -> Judged:
+    """LN4, of the layers under the best-diff mask of one kind of ResNet50 and of the ViT, as logarithms."""
+    settled = of_kind(nets[nets.settled.astype(bool)], model, BEST_DIFF)
+    seeds = set(settled.seed)
+    wider = np.log(uneven(layers, model) / uneven(layers, "vit"))
+    found = Judging()
+    found.add("ResNet50: late over early", thirds(layers, model, BEST_DIFF), seeds)
+    found.add("ResNet50: spread over ViT's", wider, seeds)
     blocks = of_kind(layers, "vit", BEST_DIFF)
     thinnest = blocks[blocks.layers.str.startswith("block")].groupby("seed").density.min()
-    return parts | {"ViT: thinnest block layer over 5 %": np.log(thinnest.astype(float) / 5).tolist()}
+    found.add("ViT: thinnest block layer over 5 %", np.log(thinnest.astype(float) / 5), set(thinnest.index))
+    return found.told
+
+
+def judged(page: Page, nets: DataFrame, layers: DataFrame, resnet: str) -> DataFrame:
+    """The verdicts of the chapter's claims, on one kind of ResNet50 and the transformer."""
+    on = page.shown.apart(SIZES)
+    found = {
+        "LN1": collapse(nets, resnet), "LN2": local(nets, resnet), "LN3": against_diff(nets),
+        "LN4": evenness(nets, layers, resnet),
+    }  # fmt: skip
+    return pd.concat([page.judge(id, parts, short=short, on=on) for id, (parts, short) in found.items()])
 
 
 def uneven(layers: DataFrame, model: str) -> pd.Series:

@@ -9,8 +9,8 @@ import pandas as pd
 from pandas import DataFrame
 
 from .evidence import reference
-from .large import DENSE, GLOBAL, LOCAL, NAMES, RANKINGS, level, lost, minus, of_kind
-from .large_claims import BEST_DIFF, evenness, local, resnet_statements, starving, vit_statements
+from .large import DENSE, GLOBAL, LOCAL, NAMES, RANKINGS, level, lost, minus, of_kind, thirds
+from .large_claims import BEST_DIFF, resnet_statements, starving, uneven, vit_statements
 from .large_views import best_minus_worst, choices, from_dense
 from .numbers import side, spoken
 from .page import Page
@@ -53,7 +53,8 @@ def answer_starved(nets: DataFrame, model: str) -> str:
 
 def answer_local(nets: DataFrame, model: str) -> str:
     """How far from dense the local masks of a ResNet50 end, and how many of their nets never learnt."""
-    means = sorted(np.mean(gap) for gap in local(nets, model).values() if gap)
+    gaps = (minus(nets, model, kind, DENSE) for kind in LOCAL)
+    means = sorted(gap.mean() for gap in gaps if len(gap))
     if not means:
         return NOT_YET
     failed, span = (lost(nets, model).ranking == "local").sum(), f"{means[0]:+.1f} to {means[-1]:+.1f} points"
@@ -64,7 +65,7 @@ def answer_diff(nets: DataFrame) -> str:
     """How far the transformer's best-diff mask ends from the best of random and magnitude, by ranking."""
     told = []
     for ranking, ours in zip(RANKINGS, (GLOBAL, LOCAL), strict=True):
-        if gap := minus(nets, "vit", ours[3], ours[:3]):
+        if len(gap := minus(nets, "vit", ours[3], ours[:3])):
             word = "below" if np.mean(gap) < 0 else "above"
             told.append(f"{abs(np.mean(gap)):.1f} points {word} under {ranking} ranking")
     end = f"a transformer's best-diff mask ends {' and '.join(told)}"
@@ -73,7 +74,8 @@ def answer_diff(nets: DataFrame) -> str:
 
 def answer_even(layers: DataFrame, model: str) -> str:
     """How densities under the best-diff mask go with depth, and how wide they are spread."""
-    late, spread, _ = (np.exp(np.mean(logs)) if logs else np.nan for logs in evenness(layers, model).values())
+    wider = np.log(uneven(layers, model) / uneven(layers, "vit"))
+    late, spread = (np.exp(logs.mean()) for logs in (thirds(layers, model, BEST_DIFF), wider))
     if np.isnan(late + spread):
         return NOT_YET
     return (

@@ -58,6 +58,7 @@ def distance(row: Mapping[str, Any]) -> float:
     half = (row["high"] - row["low"]) / 2
     bound = max(map(abs, _bounds(row["kind"], row["margin"])), default=0.0)
     side = bound - abs(row["mean"]) if row["kind"] in ("same", "size") else row["mean"] + bound
+    side = abs(side) if row["kind"] == "either" else side
     return float(np.clip(side / half, -MOST, MOST)) if half else float(MOST * np.sign(side))
 
 

@@ -11,7 +11,7 @@ from .. import figures, metrics
 from ..experiments import UnitCurve, UnitImportance
 from ..nets import models
 from ..records.store import run
-from . import evidence
+from . import evidence, live
 from .evidence import Evidence
 from .numbers import drawn, spoken
 from .page import Page
@@ -25,10 +25,11 @@ CLAIMS = {  # claim -> the order that does better by it, and the worse one: crit
     "FP3": (("random", "lowest"), ("frame_potential", "highest")),
 }
 HALVES = {"first half of the units": (0.0, 0.5), "second half": (0.5, 1.0)}
-HELD = "share and worth, norm held"
+HELD, ANGLE = "share and worth, norm held", "share and worth"
+MANY_DEAD, LIVE = ("conv_2", "fc1"), "Conv-2 fc1, live units"  # a layer of which half never fires, and its own part
 PAIRS = {
     "share and norm": ("share", "norm"),
-    "share and worth": ("share", "loss_increase"),
+    ANGLE: ("share", "loss_increase"),
     "norm and worth": ("norm", "loss_increase"),
 }
 THEIRS = {  # the source's names say what happens to the matrix that is left
@@ -77,16 +78,19 @@ def crosses() -> dict[str, dict[int, float]]:
     return {"/".join(THEIRS[name]): points for name, points in read.items()}
 
 
-def difference(table: pd.DataFrame, claim: str, first: float = 0.0, last: float = 1.0) -> list[float]:
-    """The claim's better curve minus its worse one, averaged over a part of the cuts: points, a net that has both."""
+def difference(table: pd.DataFrame, claim: str, first: float = 0.0, last: float = 1.0) -> pd.Series:
+    """The claim's better curve minus its worse one, averaged over a part of the cuts: points, by seed of the nets that
+    have both.
+    """
     better, worse = CLAIMS[claim]
     means = metrics.curve_means(table, first, last).reindex(columns=pd.MultiIndex.from_tuples([better, worse]))
-    return (means[better] - means[worse]).dropna().tolist()
+    return (means[better] - means[worse]).dropna()
 
 
-def parts(found: Evidence, where: Iterable[Where], claim: str) -> dict[str, list[float]]:
-    """Parts of one of `CLAIMS`: its difference in each layer."""
-    return {f"{NAMES[model]} {layer}": difference(curves(found, model, layer), claim) for model, layer in where}
+def parts(found: Evidence, where: Iterable[Where], claim: str) -> dict[str, pd.Series]:
+    """Parts of one of `CLAIMS`: its difference in each layer, and over the cuts that take a live unit."""
+    each = {f"{NAMES[model]} {layer}": difference(curves(found, model, layer), claim) for model, layer in where}
+    return each | {LIVE: difference(live.moving(curves(found, *MANY_DEAD)), claim)}
 
 
 def halves(found: Evidence, where: Iterable[Where]) -> pd.DataFrame:
@@ -111,13 +115,27 @@ def correlations(table: pd.DataFrame) -> dict[str, float]:
 
 
 def ranks(found: Evidence, where: Iterable[Where]) -> dict[str, pd.DataFrame]:
-    """`correlations` by layer, a row a net; empty where a layer was not run."""
-    measured = {one: found.of(UnitImportance, model=one[0], layer=one[1], **SOURCE) for one in where}
+    """`correlations` by layer, a row a net, by seed; empty where a layer was not run."""
     columns = [*PAIRS, HELD]
+    rows = {one: {e.parent.seed: correlations(run(e).table) for e in importances(found, *one)} for one in where}
     return {
-        f"{NAMES[model]} {layer}": pd.DataFrame([correlations(run(e).table) for e in nets], columns=columns)
-        for (model, layer), nets in measured.items()
+        f"{NAMES[model]} {layer}": pd.DataFrame.from_dict(nets, orient="index", columns=columns, dtype=float)
+        for (model, layer), nets in rows.items()
     }
+
+
+def importances(found: Evidence, model: str, layer: str) -> list[UnitImportance]:
+    """What measured each unit of a layer alone, one a net."""
+    return found.of(UnitImportance, model=model, layer=layer, **SOURCE)
+
+
+def angles(found: Evidence, where: Iterable[Where]) -> dict[str, pd.Series]:
+    """Parts of FP4: rank correlation of share with worth by layer, the same with the norm held, and of live units."""
+    ranked = ranks(found, where)
+    raw = {layer: table[ANGLE].dropna() for layer, table in ranked.items()}
+    held = {f"{layer}, length held": table[HELD].dropna() for layer, table in ranked.items()}
+    firing = {e.parent.seed: correlations(live.firing(run(e).table))[ANGLE] for e in importances(found, *MANY_DEAD)}
+    return raw | held | {LIVE: pd.Series(firing, dtype=float).dropna()}
 
 
 def averages(ranked: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

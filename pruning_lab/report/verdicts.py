@@ -60,10 +60,10 @@ def verdict(
 ) -> Verdict:
     """The verdict of one part from one number a net, signed so that the claim says "above zero".
 
-    differs: the interval above zero. at_least: above -margin. same: the 90 % interval (two one-sided tests) inside
-    +-margin. size: `values` are logs of measured over claimed and the interval lies inside +-log(margin), the margin
-    being the tolerance factor. Wholly on the other side: not reproduced. Otherwise open, as with fewer than three
-    nets, or (differs) where all have one number. `short`: nets that did not reach the regime of the claim; where they
+    differs: the interval above zero. either: off zero, on whichever side. at_least: above -margin. same: the 90 %
+    interval (two one-sided tests) inside +-margin. size: `values` are logs of measured over claimed and the interval
+    lies inside +-log(margin), the margin being the tolerance factor. Wholly on the other side: not reproduced.
+    Otherwise open, as with fewer than three nets, or (differs, either) where all have one number. `short`: nets that did not reach the regime of the claim; where they
     leave fewer than three, it is not in reach. `nets`: how many were fixed before; with fewer it is open.
 
     Raises:
@@ -81,6 +81,8 @@ def verdict(
         return Verdict(NOT_RUN, **numbers)
     if kind in ("differs", "at_least"):
         yes, no = low > -bound, high < -bound
+    elif kind == "either":  # a question that both signs answer
+        yes, no = low > 0 or high < 0, False
     else:
         yes, no = -bound < low and high < bound, high < -bound or low > bound
     if reason := _undecided(x, kind, yes or no, nets - short):
@@ -95,7 +97,7 @@ def _bound(kind: str, margin: float) -> float:
     too_small = margin <= 1 if kind == "size" else margin <= 0 if kind == "same" else margin < 0
     if too_small:
         raise ValueError(f"kind {kind!r} needs a positive margin (size: a factor above 1), got {margin}")
-    return {"differs": 0.0, "size": math.log(margin) if kind == "size" else 0.0}.get(kind, margin)
+    return {"differs": 0.0, "either": 0.0, "size": math.log(margin) if kind == "size" else 0.0}.get(kind, margin)
 
 
 def _undecided(x: np.ndarray, kind: str, told: bool, nets: int) -> str:
@@ -104,9 +106,9 @@ def _undecided(x: np.ndarray, kind: str, told: bool, nets: int) -> str:
         return "fewer than three nets"
     if len(x) < nets:
         return f"{len(x)} of {nets} nets so far"
-    if kind == "differs" and np.ptp(x) == 0:  # all on one point of a grid: the spread is not known
+    if kind in ("differs", "either") and np.ptp(x) == 0:  # all on one point of a grid: the spread is not known
         return "all nets gave one number"
-    edge = "zero" if kind == "differs" else "the margin"
+    edge = "zero" if kind in ("differs", "either") else "the margin"
     return "" if told else f"the interval spans {edge}"
 
 

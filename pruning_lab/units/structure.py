@@ -56,6 +56,11 @@ def describe(
     )
 
 
+def opposite(gram: np.ndarray, inputs: int, deviations: float = 4.0) -> float:
+    """Share of all pairs whose cosine is below minus `chance`, of weight vectors whose inner products are `gram`."""
+    return float((metrics.cosines(gram)[np.triu_indices(len(gram), 1)] < -chance(inputs, deviations)).mean())
+
+
 def communities(cosines: np.ndarray, neighbours: int = 5, seed: int = 0) -> tuple[np.ndarray, float]:
     """Louvain's communities of the strongest pairs of `cosines` [U, U], and their modularity.
 
