@@ -352,6 +352,8 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
         "id",
         "scope",
         "caption",
+        "details",
+        "summary",
         *drawn,
     }
     assert sum(text in cell for cell in words.text) == 4
