@@ -72,6 +72,8 @@ def check_range(labels: Tensor, classes: int, because: str) -> None:
             f"labels are {_kind(labels)} {list(labels.shape)}: expected whole numbers, one a sample, [N]; "
             "labels.long() makes them from floating-point numbers, and labels.argmax(1) from one column a class"
         )
+    if classes < 1:
+        raise ValueError(f"{because}: expected the names of some classes")
     whole = labels.long()  # torch has no least and largest of every type
     if whole.min() < 0 or whole.max() >= classes:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import torch
 from test_between import net, split
 from torch import nn
 
+import pruning_lab
 from pruning_lab import criteria, masks, units
 from pruning_lab.nets import given, models
 
@@ -339,3 +341,121 @@ def test_long_values_are_shown_in_short():
     assert given.shown(torch.zeros(2, 2)) == "tensor([[0., 0.], [0., 0.]])"
     given.check_tensors("x", {})
     given.check_flag("x", True)
+
+
+def test_files_of_masks_are_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
+    right = {"a": torch.ones(2, 2).bool()}
+    for wrong in (5, None, "", b"x", ["a"]):
+        refused(
+            "file=.*: expected the path of a file", lambda w=wrong: masks.save(w, right), lambda w=wrong: masks.load(w)
+        )
+    refused("is a folder: expected", lambda: masks.save(tmp_path, right), lambda: masks.load(tmp_path))
+    refused("masks of 5: expected the weights' names", lambda: masks.save(tmp_path / "x", {5: right["a"]}))
+
+    def full(_, part, **__):
+        part.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("pruning_lab.masks.exchange.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        masks.save(tmp_path / "x", right)
+    assert not [*tmp_path.iterdir()] and not tmp_path.with_name(tmp_path.name + ".part").exists()
+
+
+class Doubled(nn.Linear):
+    """Hands out twice its weight."""
+
+    def __getattr__(self, name):
+        found = super().__getattr__(name)
+        return 2 * found if name == "weight" else found
+
+
+def test_a_weight_that_is_not_what_is_asked_for_is_refused_before_the_first_mask():
+    plain = nn.Linear(6, 3)
+    del plain._parameters["weight"]
+    plain.weight = torch.ones(3, 6)
+    for layer in (Doubled(6, 3), plain):
+        model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), layer)
+        found = {"0.weight": torch.ones(6, 8).bool(), "2.weight": torch.ones(3, 6).bool()}
+        refused(
+            "the weight of '2' is computed from others.*a layer whose weight is an nn.Parameter",
+            lambda model=model, found=found: masks.to_torch(model, found),
+            lambda model=model: units.remove(model, "0", [1]),
+            lambda model=model: units.order(model, "0", "norm"),
+        )
+        assert not masks.from_torch(model) and not model[0]._forward_pre_hooks
+
+
+def test_what_cannot_be_copied_is_said():
+    model = net()
+    model.lock = threading.Lock()
+    refused(
+        "the model cannot be copied .*: take away what its modules hold beside tensors",
+        lambda: units.remove(model, "0", [1]),
+        lambda: units.zeroed(model, "0", [1]),
+        lambda: masks.sparse(model, ONES),
+        lambda: masks.inference(net(), ONES, model, [1]),
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.tensor([1], device="meta"), torch.tensor([1]).to_sparse(), [[0, 1]], [2**70], {1}, "ab", np.array(["a"])],
+    ids=["meta", "sparse", "nested", "huge", "a set", "words", "an array of words"],
+)
+def test_units_are_named_by_a_row_of_whole_numbers(wrong):
+    refused(
+        "removed=.*: expected numbers of units, 0..5",
+        lambda: units.remove(net(), "0", wrong),
+        lambda: units.zeroed(net(), "0", wrong),
+    )
+    refused("order 'order'=.*: expected numbers of units", lambda: units.pruning_curve(net(), "0", wrong, split()))
+
+
+def test_classes_of_a_split_are_named():
+    for wrong in (5, None, (), "abc"):
+        data = SimpleNamespace(images=split().images, labels=split().labels, classes=wrong)
+        refused(
+            r"the split names 0 classes .*: expected the names of some",
+            lambda d=data: units.class_activations(net(), "0", d),
+        )
+
+
+def test_models_of_one_s_own_are_functions_that_give_layers_by_name(monkeypatch):
+    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
+    for wrong in (5, "mlp", functools.partial(models.mlp)):
+        refused("has no name to be registered under: expected a function", lambda w=wrong: models.register(w))
+    for made in ([nn.Linear(2, 2)], {"out": 5}, None, nn.Linear(2, 2)):
+
+        def mine(in_shape, classes, width, made=made):
+            return made
+
+        models.MODELS["mine"] = mine
+        refused(
+            "the function of 'mine' gives .*: expected a dictionary of layers", lambda: models.build("mine", (1, 4, 4))
+        )
+    models.MODELS["mine"] = lambda in_shape, classes, width: {"out": nn.Linear(2, 2)}
+    assert models.build("mine", (1, 4, 4)).out.in_features == 2
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_nets_without_inputs_are_timed_too():
+    model = nn.Sequential(nn.Linear(0, 4), nn.ReLU(), nn.Linear(4, 3))
+    table = masks.inference(model, {"2.weight": torch.eye(3, 4).bool()}, model, [2], rounds=1).set_index("net")
+    assert table.multiplications["dense"] == 12 and table.multiplications["csr"] == 3
+
+
+def test_pools_sweeps_and_plans_say_what_they_expect():
+    for wrong in (0, -1, 2.5, "2", True, None, 10**9):
+        refused("workers=.*: expected a whole number from 1 to 1024", lambda w=wrong: pruning_lab.pool(w))
+    for wrong in (5, None, "mlp", [5], ["mlp"]):
+        refused("sweep was given a .*: expected", lambda w=wrong: pruning_lab.sweep(w))
+    for wrong in (5, None, ["01"]):
+        refused(
+            "no chapter .*: expected a number, a name or a path", lambda w=wrong: pruning_lab.chapters.plan(w, "smoke")
+        )
+    for wrong in (5, ["seeds"], "seeds"):
+        refused("parameters are a .*: expected a mapping", lambda w=wrong: pruning_lab.chapters.plan("01", "smoke", w))
+    assert pruning_lab.chapters.plan("01", "smoke") == pruning_lab.chapters.plan(
+        pruning_lab.chapters.chapter("1"), "smoke"
+    )

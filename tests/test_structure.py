@@ -347,3 +347,51 @@ def test_a_graph_may_hold_some_of_the_snapshots(watched):
         record.arrays["classes"]
     )
     assert (record.arrays["communities"] == run(LayerGraph(watched, "fc1")).arrays["communities"]).all()
+
+
+SQUARES = [None, "x", [[1.0, 0.0], [0.0, 1.0]], np.zeros((0, 0)), np.ones((3, 2)), np.ones(4), np.full((3, 3), np.nan),
+           np.diag([1.0, np.inf])]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", SQUARES, ids=lambda wrong: f"{type(wrong).__name__}{list(np.shape(wrong))}")
+def test_what_is_no_square_of_finite_numbers_is_refused(wrong):
+    for call in (
+        lambda: structure.describe(wrong, 10),
+        lambda: structure.communities(wrong),
+        lambda: structure.clusters(wrong),
+    ):
+        with pytest.raises(
+            ValueError, match=r"expected an array \[units, units\]|numbers that are not finite: check the"
+        ):
+            call()
+
+
+@pytest.mark.parametrize(
+    "how, text",
+    [
+        *[(dict(inputs=wrong), "inputs=.*: expected numbers, the first above 0") for wrong in (0, -1, "x", None, True)],
+        *[(dict(deviations=wrong), "deviations=.*: expected numbers") for wrong in ("x", None, np.nan)],
+        *[
+            (dict(neighbours=wrong), "neighbours=.*: expected a whole number, 1 or")
+            for wrong in (0, -1, 2.5, "5", None)
+        ],
+        *[(dict(seed=wrong), "seed=.*: expected a whole number from 0 to") for wrong in (-1, 1.5, "x", 2**32)],
+        *[
+            (dict(classes=wrong), r"classes=.*: expected one whole number a unit, \[5\]")
+            for wrong in (np.zeros(2), "x")
+        ],
+    ],
+    ids=str,
+)
+def test_other_choices_of_a_description_are_refused(how, text):
+    square = np.eye(5) + 0.1
+    with pytest.raises(ValueError, match=text):
+        structure.describe(square, **dict(inputs=10) | how)
+    other = {name: value for name, value in how.items() if name in ("neighbours", "seed")}
+    if other:
+        for call in (structure.communities, structure.clusters) if "seed" in other else (structure.communities,):
+            with pytest.raises(ValueError, match=text):
+                call(square, **other)
+    for count in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="count=.*: expected a whole number, 1 or more"):
+            structure.clusters(square, count)

@@ -1,6 +1,7 @@
 """Masks in the hands of others: PyTorch's own pruning, and files."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from ..nets import layers
+from ..nets.given import shown
 from .compare import check, check_masks
 from .weights import weights
 
@@ -125,18 +127,25 @@ def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
     ValueError: masks that are not bool.
     """
     check_masks(masks)
+    file = _path(file)
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: expected the name of a file")
     packed = {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
     shapes = {name: list(mask.shape) for name, mask in masks.items()}
-    file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
-    save_file(packed, part, metadata=dict(format=_FORMAT, shapes=json.dumps(shapes)))
-    part.replace(file)
+    try:
+        save_file(packed, part, metadata=dict(format=_FORMAT, shapes=json.dumps(shapes)))
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
     """What `save` wrote, in its order, on the CPU; ValueError: broken, not of masks, or not of this model's shapes."""
-    file = Path(file)
+    file = _path(file)
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: expected a file of masks")
     try:
         with safe_open(file, "np") as stored:
             told = stored.metadata() or {}
@@ -152,6 +161,12 @@ def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
     if model is not None:
         check(model, masks)
     return masks
+
+
+def _path(file: Path | str) -> Path:
+    if not isinstance(file, str | os.PathLike) or not str(file):
+        raise ValueError(f"file={shown(file)}: expected the path of a file")
+    return Path(file)
 
 
 def _unpacked(packed: np.ndarray, shape: list[int]) -> Tensor:

@@ -2,7 +2,6 @@
 really smaller.
 """
 
-import copy
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ..nets import layers
 from ..nets.given import check_seed, shown
+from ..nets.surgery import copied
 from .compare import check
 
 WARM = 3  # untimed batches before the first timed one
@@ -87,7 +87,7 @@ def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     layers.check_copy(model)
     places = {name: _places(model, linear[name.removesuffix(".weight")]) for name in masks}
     layers.check(model, [place for several in places.values() for place in several], shared=False)
-    compressed = copy.deepcopy(model).eval()
+    compressed = copied(model).eval()
     for name, mask in masks.items():
         made: dict[nn.Module, SparseLinear] = {}
         for place in places[name]:
@@ -192,13 +192,13 @@ def _nets(model: nn.Module, masks: Mapping[str, Tensor], smaller: nn.Module) -> 
         )
     layers.check_model(smaller)
     layers.check_copy(smaller)
-    csr, masked = sparse(model, masks), copy.deepcopy(model).eval()
+    csr, masked = sparse(model, masks), copied(model).eval()
     with torch.no_grad():
         for name, mask in masks.items():
             weight = masked.get_parameter(name)
             weight.masked_fill_(~mask.to(weight.device), 0.0)
-    smaller = copy.deepcopy(smaller).to(next(model.parameters())).eval()
-    return dict(dense=copy.deepcopy(model).eval(), masked=masked, csr=csr, smaller=smaller)
+    smaller = copied(smaller).to(next(model.parameters())).eval()
+    return dict(dense=copied(model).eval(), masked=masked, csr=csr, smaller=smaller)
 
 
 def _size(net: nn.Module) -> dict[str, int]:
@@ -222,7 +222,7 @@ def _calls(net: nn.Module, kinds: Sequence[nn.Module]) -> dict[nn.Module, int]:
     counts = dict.fromkeys(kinds, 0)
 
     def count(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        counts[layer] += given[0].numel() // layer.weight.shape[1]
+        counts[layer] += given[0].shape[:-1].numel()
 
     hooks = [layer.register_forward_pre_hook(count) for layer in kinds]
     try:

@@ -58,6 +58,8 @@ def check_tensors(what: str, value: Any) -> None:
     """ValueError unless a value is a mapping from names to tensors."""
     check_mapping(what, value)
     for name, each in value.items():
+        if not isinstance(name, str):
+            raise ValueError(f"{what} of {name!r}: expected the weights' names, which are words")
         if not isinstance(each, Tensor):
             kind = type(each).__name__
             raise ValueError(f"{what} of {name!r} are a {kind}: expected tensors by the weights' names")

@@ -137,7 +137,8 @@ def computed(module: nn.Module, attribute: str = "weight") -> bool:
     """Whether a tensor of a layer is computed from others; a parametrised one is not asked, as it may take a step."""
     if parametrize.is_parametrized(module, attribute):
         return True
-    return attribute not in module._parameters and isinstance(getattr(module, attribute, None), Tensor)
+    held = getattr(module, attribute, None)
+    return isinstance(held, Tensor) and held is not module._parameters.get(attribute)
 
 
 def current(module: nn.Module, attribute: str) -> Tensor | None:
@@ -180,7 +181,9 @@ def _undone(module: nn.Module, attribute: str) -> str:
     kinds = {type(hook) for hook in module._forward_pre_hooks.values()}
     if WeightNorm in kinds or SpectralNorm in kinds:
         return f"torch.nn.utils.remove_{'weight' if WeightNorm in kinds else 'spectral'}_norm"
-    return "torch.nn.utils.prune.remove"
+    if any(issubclass(kind, prune.BasePruningMethod) for kind in kinds):
+        return "torch.nn.utils.prune.remove"
+    return f"a layer whose {attribute} is an nn.Parameter"
 
 
 def _range(tensor: Tensor) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
     Raises:
         ValueError: the name is another function's.
     """
+    if not callable(function) or not hasattr(function, "__name__"):
+        raise ValueError(f"{shown(function)} has no name to be registered under: expected a function (def ...)")
     if by := holder(MODELS, function):
         name = function.__name__
         raise ValueError(f"model {name!r} is registered already, by {by}: give the new function another name")
@@ -61,12 +63,20 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed))
         try:
-            model = nn.Sequential(MODELS[name](in_shape, classes, width, **options))
+            made = MODELS[name](in_shape, classes, width, **options)
         except TypeError as error:
             raise ValueError(f"{name} does not take {sorted(options)}: {error}") from error
+        model = _in_a_row(name, made)
         if init == "glorot":
             _glorot(model)
     return model
+
+
+def _in_a_row(name: str, made: object) -> nn.Sequential:
+    """The layers that a model's function made, in a row; ValueError where it made something else."""
+    if not isinstance(made, Mapping) or not all(isinstance(layer, nn.Module) for layer in made.values()):
+        raise ValueError(f"the function of {name!r} gives {shown(made)}: expected a dictionary of layers by name")
+    return nn.Sequential(OrderedDict(made))
 
 
 def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from . import layers
 from .between import keeps_apart, owned
+from .given import shown
 
 _SIZES = ("num_features", "num_channels", "num_groups", "num_parameters")  # what modules between call their units
 
@@ -32,7 +33,7 @@ class Place(NamedTuple):
 def zeroed(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
     """A copy in which the removed units' rows, biases, norm scales and shifts, and outgoing weights are zero."""
     gone = _gone(model, layer, removed)
-    place = place_of(model := copy.deepcopy(model), layer)
+    place = place_of(model := copied(model), layer)
     with torch.no_grad():
         for module in (place.layer, *place.norms):
             for tensor in (module.weight, getattr(module, "bias", None)):
@@ -52,7 +53,7 @@ def remove(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
         raise ValueError(f"removing all {len(kept)} units of {layer!r} leaves no layer: keep one, or use zeroed")
     if getattr(model.get_submodule(layer), "groups", 1) != 1:
         raise ValueError(f"{layer!r} is a grouped convolution, whose units cannot go one by one: use zeroed")
-    place = place_of(model := copy.deepcopy(model), layer)
+    place = place_of(model := copied(model), layer)
     for module in (place.layer, *place.norms):
         for name in ("weight", "bias", "running_mean", "running_var"):
             _keep(module, name, kept, 0)
@@ -65,6 +66,19 @@ def remove(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
             if (size := getattr(module, name, None)) is not None:
                 setattr(module, name, int(_spread(kept, size).sum()))
     return model
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of a model. ValueError: it holds something that cannot be copied."""
+    try:
+        return copy.deepcopy(model)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever an attribute of a module may raise
+        raise ValueError(
+            f"the model cannot be copied ({shown(str(error))}): take away what its modules hold beside tensors and "
+            "plain values"
+        ) from error
 
 
 def removable(model: nn.Sequential) -> list[str]:
@@ -213,11 +227,13 @@ def unit_numbers(given, units: int, name: str) -> Tensor:
     """Numbers of units as int64; ValueError unless all are whole and in 0..units - 1."""
     try:
         numbers = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}={given!r}: expected numbers of units, 0..{units - 1}") from error
+        if numbers.is_meta or numbers.layout != torch.strided or numbers.ndim > 1:
+            raise ValueError("no row of numbers")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{name}={shown(given)}: expected numbers of units, 0..{units - 1}") from error
     wrong = numbers.dtype.is_floating_point or numbers.dtype.is_complex or numbers.dtype == torch.bool
     if numbers.numel() and (wrong or not ((numbers.long() >= 0) & (numbers.long() < units)).all()):
-        raise ValueError(f"{name}={numbers.tolist()}: expected numbers of units, 0..{units - 1}")
+        raise ValueError(f"{name}={shown(numbers.tolist())}: expected numbers of units, 0..{units - 1}")
     return numbers.long()
 
 

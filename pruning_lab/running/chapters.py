@@ -24,6 +24,8 @@ def chapter(name: str) -> Path:
     Raises:
         ValueError: no such chapter.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"no chapter {name!r}: expected a number, a name or a path")
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return Path(name)
     stem = Path(name).stem.zfill(2)
@@ -33,7 +35,7 @@ def chapter(name: str) -> Path:
     raise ValueError(f"no chapter {name!r}; there are {', '.join(p.stem for p in chapters())}")
 
 
-def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) -> list[Experiment]:
+def plan(path: Path | str, profile: str, parameters: Mapping[str, Any] | None = None) -> list[Experiment]:
     """The experiments of a chapter at a profile: its `parameters` cell, then the overrides, then its `plan` cells.
 
     Raises:
@@ -41,6 +43,9 @@ def plan(path: Path, profile: str, parameters: Mapping[str, Any] | None = None) 
             (see `parameters.check`), or the plan does not end in a list `experiments`. FileNotFoundError: no such
             notebook.
     """
+    path = path if isinstance(path, Path) else chapter(path)
+    if not isinstance(parameters, Mapping | None):
+        raise ValueError(f"parameters are a {type(parameters).__name__}: expected a mapping from names to values")
     given = {"profile": profile, **(parameters or {})}
     names = defaults(path)
     check_parameters(path.stem, names, given)

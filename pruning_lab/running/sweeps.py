@@ -91,10 +91,11 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
 
     Raises:
         SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
-        ValueError: the notebook that calls was given a parameter that it does not have, or of another kind or range.
+        ValueError: the notebook that calls was given a parameter that it does not have, or of another kind or range;
+            what is to be swept is no list of experiments.
     """
     check_notebook()
-    experiments = list(dict.fromkeys(experiments))
+    experiments = _experiments(experiments)
     environment.device(), certificates.stored()  # what would fail them all is said before anything begins
     levels = missing(experiments)
     if not levels:
@@ -103,6 +104,16 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
     limit = limit or Limit()
     with _place(executor, sum(map(len, levels)), partial(limit.call, task)) as place:
         _Sweep(levels, place, limit).run(experiments)
+
+
+def _experiments(given: Iterable[Experiment]) -> list[Experiment]:
+    """Experiments, each once; ValueError where something else is among them."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"sweep was given a {type(given).__name__}: expected a list of experiments")
+    given = list(given)
+    if odd := [e for e in given if not hasattr(e, "needs")]:
+        raise ValueError(f"sweep was given a {type(odd[0]).__name__} in its list: expected experiments alone")
+    return list(dict.fromkeys(given))
 
 
 def missing(experiments: Sequence[Experiment], fresh: bool = False) -> list[list[Experiment]]:

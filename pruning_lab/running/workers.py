@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from .. import environment
+from ..nets.given import check_whole
 from ..records.disk import DiskFull
 from ..records.experiment import Experiment
 from ..records.provenance import THREADS
@@ -154,7 +155,11 @@ class Pool(ProcessPoolExecutor):
 
 
 def pool(workers: int) -> Pool:
-    """Worker processes of one CPU thread each: small nets run fastest one a core."""
+    """Worker processes of one CPU thread each: small nets run fastest one a core.
+
+    ValueError: no number of workers, or more than any machine has use for.
+    """
+    check_whole("workers", workers, most=environment.MOST_WORKERS)
     if getattr(current_process(), "_inheriting", False):  # a worker that starts, and reads the script that sweeps
         raise SystemExit(UNGUARDED)
     # the tracker lets Ctrl-C through when it starts, which must not be in the middle of `submit`

@@ -4,7 +4,7 @@ A unit is a neuron or a filter with all that belongs to it (`surgery`); any `nn.
 not from `models`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from numbers import Integral
 from typing import NamedTuple
@@ -84,7 +84,8 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
     ValueError: images that do not fit the model; labels that name none of the split's classes; activations that are
     not finite.
     """
-    place, classes = place_of(model, layer), len(getattr(data, "classes", ()))
+    place, named = place_of(model, layer), getattr(data, "classes", ())
+    classes = len(named) if isinstance(named, Sized) and not isinstance(named, str) else 0
     samples.check_range(samples.checked(data)[1], classes, f"the split names {classes} classes (split.classes)")
     totals, counts = 0.0, torch.bincount(data.labels.long(), minlength=classes).double().cpu()
     with _evaluation(model):

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 import numpy as np
 
 from .. import metrics
+from ..nets.given import check_whole, is_number, shown
 
 LEAST = 3  # units that make a community
 COMPANDED = 127  # a cosine c is kept as round(127 sign(c) sqrt(|c|)): fine where most pairs are, at right angles
 
 
 def chance(inputs: int, deviations: float = 4.0) -> float:
-    """The cosine that a pair of random directions in so many dimensions passes by so many standard deviations only."""
+    """The cosine that a pair of random directions in so many dimensions passes by so many standard deviations only.
+
+    ValueError: no number of dimensions, or no number of deviations.
+    """
+    if not (is_number(inputs) and 0 < inputs < math.inf and is_number(deviations) and math.isfinite(deviations)):
+        raise ValueError(f"inputs={shown(inputs)}, deviations={shown(deviations)}: expected numbers, the first above 0")
     return deviations / math.sqrt(inputs)
 
 
@@ -36,7 +42,12 @@ def describe(
     `agreement` with `classes` [U] (adjusted mutual information, 0 by chance; units of class -1 left out). Lengths: mean
     `norm`, `spread` (sd over mean), and `crowding`, the rank correlation of a unit's norm with the mean cosine of its
     `neighbours` nearest.
+
+    ValueError: numbers that are not finite, or no square of them; fewer than one neighbour; classes of other units.
     """
+    _check(gram, "gram", neighbours, seed)
+    if classes is not None and np.shape(classes) != (len(gram),):
+        raise ValueError(f"classes={shown(classes)}: expected one whole number a unit, [{len(gram)}]")
     cosines, norms, units = metrics.cosines(gram), np.sqrt(np.diagonal(gram).astype(float)), len(gram)
     upper = cosines[np.triu_indices(units, 1)]
     labels, modularity = communities(cosines, neighbours, seed)
@@ -65,8 +76,9 @@ def communities(cosines: np.ndarray, neighbours: int = 5, seed: int = 0) -> tupl
     """Louvain's communities of the strongest pairs of `cosines` [U, U], and their modularity.
 
     Labels [U] are 0, 1, ... from the largest on, -1 for units in none of three or more. Edges weigh their cosine; pairs
-    at right angles or beyond are none. Modularity is NaN without any edge.
+    at right angles or beyond are none. Modularity is NaN without any edge. ValueError: as `describe`.
     """
+    _check(cosines, "cosines", neighbours, seed)
     import networkx as nx
 
     units = len(cosines)
@@ -85,7 +97,11 @@ def communities(cosines: np.ndarray, neighbours: int = 5, seed: int = 0) -> tupl
 
 
 def clusters(cosines: np.ndarray, count: int = 10, seed: int = 0) -> np.ndarray:
-    """k-means clusters [U] of the directions whose cosines are [U, U]; -1 for units of norm zero."""
+    """k-means clusters [U] of the directions whose cosines are [U, U]; -1 for units of norm zero.
+
+    ValueError: numbers that are not finite, or no square of them; fewer than one cluster.
+    """
+    _check(cosines, "cosines", count, seed, "count")
     from sklearn.cluster import KMeans
 
     alive = np.flatnonzero(np.diagonal(cosines) > 0)
@@ -124,6 +140,19 @@ def unpack(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
     upper[:, *np.triu_indices(units, 1)] = np.sign(part) * part**2
     cosines = upper + upper.transpose(0, 2, 1) + np.eye(units)
     return cosines * norms[:, :, None] * norms[:, None]
+
+
+def _check(square: np.ndarray, name: str, count: int, seed: int, counted: str = "neighbours") -> None:
+    """ValueError unless it is a square of finite numbers, with as many as wanted of something, and a seed."""
+    shape = np.shape(square)
+    if not hasattr(square, "shape") or len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
+        raise ValueError(
+            f"{name} is a {type(square).__name__} of shape {list(shape)}: expected an array [units, units]"
+        )
+    if bad := int((~np.isfinite(np.asarray(square, float))).sum()):
+        raise ValueError(f"{name} has {bad} numbers that are not finite: check the weights that it was made of")
+    check_whole(counted, count)
+    check_whole("seed", seed, 0, 2**32 - 1)
 
 
 def _component(linked: np.ndarray) -> int:
