@@ -29,7 +29,8 @@ def test_all_claims_are_there_once():
     assert all(row.margin for row in found.values() if row.kind in ("same", "size"))
 
 
-def test_the_landing_page_has_a_row_for_every_claim_of_a_chapter_that_is_written_and_none_for_a_question():
+def test_the_landing_page_names_no_claim_by_hand_and_the_questions_are_known():
+    """Its squares and findings come from the list of claims and from the verdicts (test_landing.py)."""
     written = {path.stem[3:] for path in chapters.chapters()}
     here = [claim for claim in claims.load().values() if claim.chapter in written]
     intro = chapters.read(chapters.FOLDER / "intro.ipynb")
@@ -37,6 +38,8 @@ def test_the_landing_page_has_a_row_for_every_claim_of_a_chapter_that_is_written
     rows = re.findall(r"^\| .* \| \{glue:text\}`(\w+)\.ipynb::(\w+):s` \|$", text, re.M)
     assert [(page[3:], id) for page, id in rows] == [(claim.chapter, claim.id) for claim in here if not claim.asks]
     assert {claim.id for claim in here if claim.asks} == {f"OQ{k}" for k in range(1, 8)}
+    assert not re.findall(r"\b[A-Z]{2}\d\b", text)
+    assert {claim.id for claim in here if claim.asks} == {"OQ1", "OQ2", "OQ3", "OQ4"}
 
 
 # which profile a page shows
@@ -354,6 +357,8 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
         "caption",
         "details",
         "summary",
+        "a",
+        "href",
         *drawn,
     }
     assert sum(text in cell for cell in words.text) == 4

@@ -97,3 +97,14 @@ def test_the_glossary_has_the_words_that_pages_use():
     asked = {"modularity", "adjusted mutual information", "ERK", "excess kurtosis", "floor", "parent", "child", "diff",
              "coherence", "frame potential", "mask", "density"}  # fmt: skip
     assert asked <= terms
+
+
+BOOK = sorted(path for path in chapters.FOLDER.iterdir() if path.suffix in (".ipynb", ".md"))
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda path: path.stem)
+def test_no_page_types_what_became_of_a_claim(path):
+    """In chapters settings and definitions have numbers and compare; what no page may type is a claim with its word."""
+    word = r"(holds?|fails?|is (not )?(reproduced|open|decided)|undecided)"
+    typed = re.compile(rf"\b[A-Z]{{2}}\d\b[^.;,]{{0,30}}\b{word}\b|\b(undecided|mixed)\b", re.I)
+    assert [one for one in re.split(r"(?<=[.!?])\s+|\n\n+", prose(path)) if typed.search(one)] == []

@@ -420,6 +420,12 @@ def test_contents_names_what_is_there():
     files = [contents["root"], *(chapter["file"] for part in contents["parts"] for chapter in part["chapters"])]
     pages = [path for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
     assert set(files) == {f"book/{path.stem}" for path in pages}
+    named = {
+        chapter["file"][5:]: chapter.get("title", "") for part in contents["parts"] for chapter in part["chapters"]
+    }
+    for path in NOTEBOOKS:
+        if path.name[0].isdigit():  # pages speak of "chapter 3", so the list of contents has its number
+            assert named[path.stem].split()[0] == str(int(path.stem[:2]))
 
 
 # Sources

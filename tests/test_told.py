@@ -126,3 +126,14 @@ def test_a_page_that_read_records_is_executed_again_when_a_chapter_stored_some(w
     assert said(execute([page], tmp_path), page) == "False\n"
     source = f"import os; os.makedirs({str(shelf)!r}); open({str(shelf / 'record.json')!r}, 'w').close()"
     assert said(execute([write("01_a", source), page], tmp_path), page) == "True\n"
+
+
+@pytest.mark.parametrize("tags, kept", [(["parameters", "remove-cell"], False), (["parameters"], True)])
+def test_a_page_that_hides_its_parameters_hides_those_that_the_build_sets(write, tmp_path, tags, kept):  # noqa: F811
+    path = write("intro", "1")
+    book = nbformat.read(path, as_version=4)
+    book.cells[0].metadata["tags"] = tags
+    nbformat.write(book, path)
+    book = nbformat.read(executing.execute(path, "smoke", folder=tmp_path), as_version=4)
+    injected = next(cell for cell in book.cells if "injected-parameters" in cell.metadata.get("tags", []))
+    assert ("remove-cell" not in injected.metadata["tags"]) == kept
