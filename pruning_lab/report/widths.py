@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..experiments import GradientHistory
 from ..records.store import run
-from . import coherence
+from . import coherence, contrast
 from .curves import slopes
 from .evidence import Evidence
 from .page import Page
@@ -185,10 +185,8 @@ def over_widest(found: Evidence, model: str) -> pd.Series:
 
 
 def _tops(nets: Iterable[GradientHistory]) -> pd.Series:
-    """The highest coherence from epoch 1 on, by seed."""
-    tables = {e.snapshots.net.seed: run(e).table for e in nets}
-    tops = {seed: t[(t.layer == "whole") & (t.epoch > 0)].coherence.max() for seed, t in tables.items()}
-    return pd.Series(tops, dtype=float)
+    """The highest coherence from epoch 1 on, by seed, read as chapter 3 reads it."""
+    return pd.Series({e.snapshots.net.seed: contrast.peak(e) for e in nets}, dtype=float)
 
 
 def has_deep(found: Evidence) -> bool:
