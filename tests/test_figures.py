@@ -527,3 +527,39 @@ def test_paths_tell_highest_from_lowest_in_a_panel_each():
     assert [t.name for t in figure.data if t.showlegend] == ["highest |diff|", "lowest |diff|"]
     assert len({t.line.color for t in figure.data if t.legendgroup == "highest"}) == 1
     assert len({t.line.color for t in figure.data}) == 2 and list(figure.data[2].y) == [0, 2, 4, 6]
+
+
+def taylor_and_norm():
+    rows = [
+        dict(criterion=criterion, remove=remove, removed=k, accuracy=0.9 - k / 10, seed=seed)
+        for criterion in ("norm", "taylor", "activation") for remove in ("lowest", "highest")
+        for seed in range(3) for k in range(5)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_criterion_of_ours_is_seen_where_the_page_asks_for_it_lowest_first():
+    figure = figures.unit_curves({"fc1": taylor_and_norm()}, shown=["taylor"], **SAYS)
+    seen = {trace.legendgroup for trace in figure.data if trace.visible is not None and trace.visible is not False
+            and trace.visible != "legendonly"}  # fmt: skip
+    assert seen == {
+        figures.line_name(*line) for line in (("norm", "lowest"), ("norm", "highest"), ("taylor", "lowest"))
+    }
+
+
+def test_the_stretch_of_units_that_never_fire_is_shaded_and_named():
+    figure = figures.unit_curves({"fc1": taylor_and_norm()}, dead=3, **SAYS)
+    (shade,) = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert (shade.x0, shade.x1) == (0, 3)
+    assert any("never fire: 3" in words.text for words in figure.layout.annotations)
+    assert not [s for s in figures.unit_curves({"fc1": taylor_and_norm()}, **SAYS).layout.shapes if s.type == "rect"]
+
+
+def test_random_rows_of_the_same_spectrum_have_a_line_of_their_own_in_a_history():
+    rows = [
+        dict(iteration=k, seed=seed, weights=weights, modularity=0.1 * k)
+        for weights in ("trained", "permuted", "spectrum") for seed in range(3) for k in (0, 1, 10)
+    ]  # fmt: skip
+    figure = figures.histories(pd.DataFrame(rows), {"modularity": "modularity"}, **SAYS)
+    names = {trace.name for trace in figure.data if trace.showlegend}
+    assert "random rows, same spectrum (± sd, 3 nets)" in names and len(names) == 3
