@@ -1211,3 +1211,21 @@ def test_an_array_that_goes_on_behind_its_end_is_named(tmp_path):
         npz.read(file)
     with pytest.raises(ValueError, match="goes on behind its end"):
         npz._arrays(file, ("labels",))
+
+
+def test_images_larger_than_any_memory_are_refused():
+    for wrong in (8193, 10**7, 10**30):
+        with pytest.raises(ValueError, match="image_size must be at most 8,192 pixels, got"):
+            data.load("digits", "train", image_size=wrong)
+
+
+def test_a_name_is_known_or_is_none_and_nothing_is_fetched(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
+    monkeypatch.setitem(data.DOWNLOADS, "mnist", lambda *_: pytest.fail("fetched"))
+    for name in ("digits", "gaussian:digits", "mnist", "gaussian:mnist"):
+        data.check_known(name)
+    for name in ("nope", "gaussian:nope"):
+        with pytest.raises(ValueError, match="unknown data set 'nope'; known here: .*digits"):
+            data.check_known(name)
+    with pytest.raises(ValueError, match="is no name of a data set"):
+        data.check_known("../x")

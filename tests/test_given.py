@@ -459,3 +459,29 @@ def test_pools_sweeps_and_plans_say_what_they_expect():
     assert pruning_lab.chapters.plan("01", "smoke") == pruning_lab.chapters.plan(
         pruning_lab.chapters.chapter("1"), "smoke"
     )
+
+
+class Full(nn.Module):
+    """Needs more memory than there is, when it runs or when it is copied."""
+
+    def forward(self, x):
+        raise torch.OutOfMemoryError("no memory left")
+
+    def __deepcopy__(self, memo):
+        if getattr(self, "copies", False):
+            return self
+        raise torch.OutOfMemoryError("no memory left")
+
+
+def test_a_device_without_memory_says_so_itself():
+    full = Full()
+    for call in (
+        lambda: units.remove(nn.Sequential(*net()[:3], full), "0", [1]),
+        lambda: masks.scores(nn.Sequential(*net()[:3], full), "gradient", data=split()),
+        lambda: models.multiplications(nn.Sequential(net(), full), (8,)),
+    ):
+        with pytest.raises(torch.OutOfMemoryError, match="no memory left"):
+            call()
+    full.copies = True
+    with pytest.raises(torch.OutOfMemoryError, match="no memory left"):
+        models.multiplications(nn.Sequential(net(), full), (8,))

@@ -17,6 +17,8 @@ from .pixels import SCALES, drawn, moments_of, pixels_of, scaled_by
 from .sharing import Kept
 from .split import Split
 
+LARGEST = 8192  # pixels of a side
+
 
 def load(
     name: str,
@@ -101,6 +103,8 @@ def _asked(
     """All that determines what is handed out, checked; the set is on disk from here on."""
     _check(name, split, limit)
     _check_count("image_size", image_size)
+    if image_size is not None and image_size > LARGEST:
+        raise ValueError(f"image_size must be at most {LARGEST:,} pixels, got {image_size!r}")
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
     target = environment.device() if device is None else environment.usable(device)

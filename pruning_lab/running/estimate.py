@@ -19,6 +19,7 @@ from .measuring import Step, batch_of, images_of, measure, on_cpu, one_look, pea
 from .sweeps import duration, makers, missing, told
 
 BASE = 500_000_000  # bytes of a process that has loaded Python and torch, on a GPU those of its context
+FEW = 3  # runs left out for one reason, from which on they share a line
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,17 @@ def _one(e: Experiment, measured: dict[Any, Any], say: Callable[[str], None]) ->
 
 
 def _left_out(why: Mapping[Experiment, str]) -> list[str]:
-    """One line a reason, however many runs it keeps from being told."""
+    """One line a run of which this cannot be told; more than a few that have one reason share a line."""
     of_reason: dict[str, list[Experiment]] = {}
     for e, reason in why.items():
         of_reason.setdefault(reason, []).append(e)
-    others = {reason: f" and {len(runs) - 1} more" * (len(runs) > 1) for reason, runs in of_reason.items()}
-    return [f"left out: {named(runs[0])}{others[reason]}: {reason}" for reason, runs in of_reason.items()]
+    lines = []
+    for reason, runs in of_reason.items():
+        if len(runs) > FEW:
+            lines.append(f"left out: {named(runs[0])} and {len(runs) - 1} more: {reason}")
+        else:
+            lines += [f"left out: {named(e)}: {reason}" for e in runs]
+    return lines
 
 
 def _check_makers(groups: Sequence[Sequence[Experiment]], left_out: dict[Experiment, str]) -> None:
