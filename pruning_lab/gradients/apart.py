@@ -65,7 +65,8 @@ class _Follow(TorchDispatchMode):
     def note(self, t: Tensor) -> None:
         self.noted[id(t)] = t
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def follow(self, function, types, args=(), kwargs=None):
+        """One operation, and a look at what it was given and what came out."""
         kwargs, name = kwargs or {}, function.overloadpacket.__name__
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         noted = [t for t in given if id(t) in self.noted]
@@ -86,6 +87,10 @@ class _Follow(TorchDispatchMode):
                 if not isinstance(t, Tensor) or not _in_three(t):  # a number that decides, or of all samples
                     raise _Meet
                 self.note(t)
+
+
+# Not in the class, where PyTorch would wrap it in its compiler, whose import takes a second.
+_Follow.__torch_dispatch__ = _Follow.follow
 
 
 def _look_at(t: Tensor, noted: bool) -> None:
