@@ -137,3 +137,7 @@ def test_a_page_that_hides_its_parameters_hides_those_that_the_build_sets(write,
     book = nbformat.read(executing.execute(path, "smoke", folder=tmp_path), as_version=4)
     injected = next(cell for cell in book.cells if "injected-parameters" in cell.metadata.get("tags", []))
     assert ("remove-cell" not in injected.metadata["tags"]) == kept
+
+
+def test_the_build_and_the_page_mean_the_same_name():
+    assert executing.VERDICTS == told.NAME
