@@ -35,11 +35,8 @@ def test_the_landing_page_names_no_claim_by_hand_and_the_questions_are_known():
     here = [claim for claim in claims.load().values() if claim.chapter in written]
     intro = chapters.read(chapters.FOLDER / "intro.ipynb")
     text = "".join("".join(cell["source"]) for cell in intro["cells"] if cell["cell_type"] == "markdown")
-    rows = re.findall(r"^\| .* \| \{glue:text\}`(\w+)\.ipynb::(\w+):s` \|$", text, re.M)
-    assert [(page[3:], id) for page, id in rows] == [(claim.chapter, claim.id) for claim in here if not claim.asks]
     assert {claim.id for claim in here if claim.asks} == {f"OQ{k}" for k in range(1, 8)}
     assert not re.findall(r"\b[A-Z]{2}\d\b", text)
-    assert {claim.id for claim in here if claim.asks} == {"OQ1", "OQ2", "OQ3", "OQ4"}
 
 
 # which profile a page shows

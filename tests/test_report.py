@@ -86,8 +86,8 @@ def test_a_page_tells_its_verdicts_its_origin_and_its_sentences(made_up, monkeyp
     heard, found = told(monkeypatch), page()
     verdicts = pd.concat(
         [
-            found.judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}),
-            found.judge("FP2", {"LeNet fc1": [-1.0, -1.1, -1.2]}, on="digits"),
+            found.judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2, 1.1, 1.0]}),
+            found.judge("FP2", {"LeNet fc1": [-1.0, -1.1, -1.2, -1.1, -1.0]}, on="digits"),
         ]
     )
     found.tell(verdicts, answer="so it is")
@@ -109,8 +109,8 @@ def test_one_more_seed_costs_what_all_records_took_by_seed(made_up):
 
 def test_at_smoke_a_page_gives_no_verdict(made_up):
     made_up(plan("smoke")[0], [END])
-    words = page("smoke").judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2]}).verdict
-    assert words.tolist() == ["no verdict at this size", "not run", "not run"]
+    words = page("smoke").judge("FP1", {"LeNet fc1": [1.0, 1.1, 1.2, 1.1, 1.0]}).verdict
+    assert words.tolist() == ["no verdict at this size", "not run", "not run", "not run"]
 
 
 def test_a_sweep_leaves_out_what_may_be_lost_and_raises_anything_else(store_folder):
