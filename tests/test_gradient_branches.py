@@ -252,3 +252,23 @@ def test_rows_divided_by_how_often_they_are_read_are_right_or_refused_by_name(ki
         assert "'embed' has scale_grad_by_freq=True" in str(error) and (shared or kind is nn.EmbeddingBag)
     else:
         assert_right(found, naive_of(model, test))
+
+
+def test_a_parameter_that_is_held_aside_as_well_is_refused_by_name():
+    """Neither a row nor a copy stands in both places."""
+    torch.manual_seed(0)
+    model, test = Net(lambda m, x: m.out((m.a(x).tanh() + m.p) * m.aside[0])), flagged()
+    model.aside = [model.p]
+    with pytest.raises(ValueError, match="gradients of 'p', sample by sample, do not add up to those of the batch"):
+        gradients.statistics(model, test)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_lack_of_memory_stays_what_it_is(later):
+    def full(m, x):
+        if not later or seen(x).any():
+            raise torch.OutOfMemoryError("too much")
+        return m.out(m.a(x))
+
+    with pytest.raises(torch.OutOfMemoryError):
+        gradients.statistics(Net(full), flagged(9), chunk=4)
