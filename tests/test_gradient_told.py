@@ -12,7 +12,7 @@ from torch import nn
 from pruning_lab import gradients
 from pruning_lab.gradients import calls, engine, norms, plan, told
 
-LARGE = 4000
+LARGE = 10_000  # more than noise that formulas are tried on
 
 
 def quiet(x, dims):
