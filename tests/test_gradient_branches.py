@@ -166,7 +166,7 @@ class FewRows(nn.Module):
 
 def test_where_no_row_can_stand_for_a_parameter_each_sample_goes_alone():
     torch.manual_seed(0)
-    model, test = FewRows(), flagged()
+    model, test = FewRows(fails=False), flagged()
     assert_right(gradients.statistics(model, test), naive_of(model, test))
 
 
@@ -252,3 +252,34 @@ def test_rows_divided_by_how_often_they_are_read_are_right_or_refused_by_name(ki
         assert "'embed' has scale_grad_by_freq=True" in str(error) and (shared or kind is nn.EmbeddingBag)
     else:
         assert_right(found, naive_of(model, test))
+
+
+def test_a_parameter_that_is_held_aside_as_well_is_refused_by_name():
+    """Neither a row nor a copy stands in both places."""
+    torch.manual_seed(0)
+    model, test = Net(lambda m, x: m.out((m.a(x).tanh() + m.p) * m.aside[0])), flagged()
+    model.aside = [model.p]
+    with pytest.raises(ValueError, match="gradients of 'p', sample by sample, do not add up to those of the batch"):
+        gradients.statistics(model, test)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_lack_of_memory_stays_what_it_is(later):
+    def full(m, x):
+        if not later or seen(x).any():
+            raise torch.OutOfMemoryError("too much")
+        return m.out(m.a(x))
+
+    with pytest.raises(torch.OutOfMemoryError):
+        gradients.statistics(Net(full), flagged(9))
+
+
+def test_no_row_stands_where_many_samples_take_other_operations():
+    torch.manual_seed(0)
+
+    def forward(m, x):
+        h = m.a(x).tanh() + m.p
+        return m.out(h.clone().sin() if len(x) > 5 else h.sin())
+
+    model, test = Net(forward), flagged()
+    assert_right(gradients.statistics(model, test), naive_of(model, test))

@@ -8,7 +8,7 @@ from test_gradient_plans import naive_of
 from torch import nn
 
 from pruning_lab import gradients
-from pruning_lab.gradients import apart, verify
+from pruning_lab.gradients import apart, company, verify
 from pruning_lab.gradients.kept import Kept
 
 
@@ -250,6 +250,7 @@ ASIDE = {
     "turned": lambda x: x.flip(0),
     "longer": lambda x: torch.cat([x, x], 0),
     "sums over samples": lambda x: x * (x > 0).sum(0),
+    "a choice that is not in three": lambda x: x * torch.where(x[:, 0] > 0, torch.ones(4, 3), torch.zeros(4, 3)).sum(),
     "an error": lambda x: x.nothing(),
     "numbers of samples in one": lambda x: x + (x > 0).sum(0).float(),
 }
@@ -272,3 +273,10 @@ def test_a_lack_of_memory_is_no_answer():
 
     with pytest.raises(torch.OutOfMemoryError):
         apart.keep_apart(Large(), None, torch.zeros(3, 2), torch.zeros(3), Kept(Large()))
+
+
+def test_rows_are_the_same_if_sizes_and_whole_numbers_are():
+    a, b = torch.randn(4, 2), torch.arange(4)
+    assert company._close(a, a.flip(0), [0, 1], [3, 2]) and not company._close(a, a, [0, 1], [1, 0])
+    assert not company._close(a, torch.randn(4, 3), [0], [0])
+    assert company._close(b, b, [1], [1]) and not company._close(b, b, [1], [2])

@@ -1,5 +1,7 @@
 """Layers that agree with their class for the first samples, not for all: subclasses, hooks, forwards of their own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,9 +10,9 @@ from test_gradient_plans import naive_of
 from torch import nn
 
 from pruning_lab import gradients
-from pruning_lab.gradients import engine, plan
+from pruning_lab.gradients import calls, engine, norms, plan, told
 
-LARGE = 4000
+LARGE = 10_000  # more than noise that formulas are tried on
 
 
 def quiet(x, dims):
@@ -159,3 +161,11 @@ def test_a_hook_of_all_modules_is_tried():
         assert_right(gradients.statistics(model, split(x)), naive_of(model, split(x)))
     finally:
         hook.remove()
+
+
+def test_what_has_another_shape_is_not_what_the_class_gives():
+    layer, x = nn.LayerNorm(6), torch.randn(4, 6)
+    tried = told.Tried(norms.layer_norm, nn.LayerNorm, told.plain)
+    for gave, same in ((layer(x), True), (layer(x)[:, :3], False)):
+        call = SimpleNamespace(read=[x], gave=[gave], module=layer)
+        assert tried.holds(call, calls.Place(0, 1)) is same

@@ -21,11 +21,10 @@ class Doubts:
 
 
 class Doubtful(ValueError):
-    """A plan does not hold for some samples; its own sentence is for where no other plan can."""
+    """A plan does not hold for some samples; its own sentence is for where no other plan can.
 
-    def told(self, doubts: Doubts) -> bool:
-        """Adds what was learnt to the doubts; False where they had it already."""
-        raise NotImplementedError
+    `told(doubts)` adds what was learnt to the doubts, and is False where they had it already.
+    """
 
 
 class NotTold(Doubtful):
