@@ -143,7 +143,7 @@ def test_there_are_five_findings_each_with_a_sentence_for_every_outcome_that_is_
         assert not re.search(r"\d", " ".join(said.values()))
 
 
-@pytest.mark.parametrize("values, outcome", [(AT, "yes"), (NO, "no"), ([-1.0, 0.0, 1.0], "open"), ([], "none")])
+@pytest.mark.parametrize("values, outcome", [(AT * 3, "yes"), (NO * 3, "no"), ([-1.0, 0.0, 1.0] * 3, "open"), ([], "none")])
 def test_the_verdict_chooses_the_sentence(values, outcome):
     table = verdicts.judge("WI3", {"peak": values}, on="narrow <nets>")
     html = landing.findings(
@@ -171,7 +171,7 @@ def test_the_examples_are_judged_by_the_rule():
 
 
 def test_what_our_nets_contradict_is_listed_and_nothing_else():
-    fails = verdicts.judge("CO1", {"ResNet50": NO, "ViT": AT, "fully-connected net": NO})
+    fails = verdicts.judge("CO1", {"ResNet50": NO * 2, "ViT": AT * 2, "fully-connected net": NO * 2})
     html = explained.against(heard(**{"03_coherence": fails})).data
     assert html.count("<li>") == 1
     assert "CO1, 2.1, figs 2.1, 2.2; ResNet50: 0.37 times" in html
