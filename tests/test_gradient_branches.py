@@ -8,6 +8,7 @@ from torch import nn
 
 from pruning_lab import gradients
 from pruning_lab.gradients import engine, plan
+from pruning_lab.gradients.kept import Kept
 
 
 def flagged(*where, n=14, width=6, value=30.0):
@@ -272,6 +273,8 @@ def test_a_lack_of_memory_stays_what_it_is(later):
 
     with pytest.raises(torch.OutOfMemoryError):
         gradients.statistics(Net(full), flagged(9))
+    with pytest.raises(torch.OutOfMemoryError):
+        plan._tried(model := Net(full), flagged(9).images, Kept(model))
 
 
 def test_no_row_stands_where_many_samples_take_other_operations():

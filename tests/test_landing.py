@@ -143,7 +143,9 @@ def test_there_are_five_findings_each_with_a_sentence_for_every_outcome_that_is_
         assert not re.search(r"\d", " ".join(said.values()))
 
 
-@pytest.mark.parametrize("values, outcome", [(AT * 3, "yes"), (NO * 3, "no"), ([-1.0, 0.0, 1.0] * 3, "open"), ([], "none")])
+@pytest.mark.parametrize(
+    "values, outcome", [(AT * 3, "yes"), (NO * 3, "no"), ([-1.0, 0.0, 1.0] * 3, "open"), ([], "none")]
+)
 def test_the_verdict_chooses_the_sentence(values, outcome):
     table = verdicts.judge("WI3", {"peak": values}, on="narrow <nets>")
     html = landing.findings(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .. import criteria, gradients
 from ..nets import layers
-from ..nets.given import check_mapping, check_names, check_seed, is_number, running, shown
+from ..nets.given import check_mapping, check_names, check_seed, is_number, shown
 from ..nets.shortcuts import shortcuts as on_shortcuts
 
 SMALL = 100_000  # weights under which a shortcut convolution is left whole
@@ -141,8 +141,7 @@ def _from_statistics(
 ) -> dict[str, Mapping[str, Tensor]]:
     wanted = {read: _STATISTICS[read] for read in reads if read in _STATISTICS}
     if wanted and statistics is None and data is not None:
-        with running(getattr(data, "images", None)):
-            statistics = gradients.statistics(model, data, want=set(wanted.values()))
+        statistics = gradients.statistics(model, data, want=set(wanted.values()))
     if wanted and statistics is not None and not all(hasattr(statistics, kept) for kept in wanted.values()):
         raise ValueError(
             f"statistics is a {type(statistics).__name__}: expected what gradients.statistics(model, split) gives"

@@ -1,12 +1,10 @@
 """Arguments of public functions, looked at before anything is done with them, one sentence a fault."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 SEEDS = (-(2**63), 2**64 - 1)  # those that torch's generators take
@@ -63,21 +61,6 @@ def check_tensors(what: str, value: Any) -> None:
         if not isinstance(each, Tensor):
             kind = type(each).__name__
             raise ValueError(f"{what} of {name!r} are a {kind}: expected tensors by the weights' names")
-
-
-@contextmanager
-def running(images: Any) -> Iterator[None]:
-    """ValueError where a model fails while it runs on images, with the reason that torch gives."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        given = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
-        raise ValueError(
-            f"the model does not run on images {given} ({shown(str(error))}): expected numbers of the type and sizes "
-            "that its first layer reads"
-        ) from error
 
 
 def shown(value: Any) -> str:

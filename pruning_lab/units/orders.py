@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import criteria, gradients, samples
-from ..nets.given import check_seed, running, shown
+from ..nets.given import check_seed, shown
 from ..nets.surgery import place_of
 from ..samples import wide
 from .removal import _chunks, _double, _evaluation, _whole
@@ -91,8 +91,7 @@ def _differentiated(model, layer, asked, data):
         return {}
     images, _ = samples.checked(data)
     samples.check_pictures(images)
-    with running(images):
-        statistics = gradients.statistics(model, data, want=set(kept.values()))
+    statistics = gradients.statistics(model, data, want=set(kept.values()))
     return {read: _double(getattr(statistics, name)[f"{layer}.weight"]) for read, name in kept.items()}
 
 
