@@ -11,7 +11,7 @@ from pruning_lab.publish import executing
 from pruning_lab.report import claims, told, verdicts
 from pruning_lab.running import chapters
 
-AT = [0.9, 1.0, 1.1]
+AT = [0.9, 1.0, 1.1, 0.95, 1.05]
 
 
 def judged(first=AT, second=(2.0,)):
@@ -98,26 +98,26 @@ def said(copies, path):
 
 def test_a_page_of_all_claims_comes_last_and_again_only_when_a_verdict_changes(write, tmp_path, capsys):  # noqa: F811
     paths = [write("00_claims", "1"), write("01_frame_potential", CHAPTER.format(values=AT)), write("claims", READER)]
-    assert said(execute(paths, tmp_path), paths[2]) == "['reproduced', 'not run', 'not run']\n"
+    assert said(execute(paths, tmp_path), paths[2]) == "['reproduced', 'not run', 'not run', 'not run']\n"
     capsys.readouterr()
     execute(paths, tmp_path)
     assert capsys.readouterr().out.count("as executed before") == 3
     write("01_frame_potential", CHAPTER.format(values=AT) + "# the same, said in other words")
     execute(paths, tmp_path)
     assert "claims: as executed before" in capsys.readouterr().out
-    write("01_frame_potential", CHAPTER.format(values=[-1.0, -1.1, -0.9]))
-    assert said(execute(paths, tmp_path), paths[2]) == "['not reproduced', 'not run', 'not run']\n"
+    write("01_frame_potential", CHAPTER.format(values=[-1.0, -1.1, -0.9, -1.05, -0.95]))
+    assert said(execute(paths, tmp_path), paths[2]) == "['not reproduced', 'not run', 'not run', 'not run']\n"
     write("01_frame_potential", "'no verdict any more'")
-    assert said(execute(paths, tmp_path), paths[2]) == "['not run', 'not run', 'not run']\n"
+    assert said(execute(paths, tmp_path), paths[2]) == "['not run', 'not run', 'not run', 'not run']\n"
 
 
 def test_a_chapter_executed_alone_leaves_its_verdicts_too(write, tmp_path):  # noqa: F811
     executing.execute(write("01_frame_potential", CHAPTER.format(values=AT)), "smoke", folder=tmp_path)
     folder = tmp_path / "executed"
-    assert told.read(told.file(folder, "01_frame_potential", "smoke").read_text()).judged.n.tolist() == [3, 0, 0]
+    assert told.read(told.file(folder, "01_frame_potential", "smoke").read_text()).judged.n.tolist() == [5, 0, 0, 0]
     path = write("claims", READER)
     copy = executing.execute(path, "smoke", folder=tmp_path)
-    assert said({path: copy}, path) == "['reproduced', 'not run', 'not run']\n"
+    assert said({path: copy}, path) == "['reproduced', 'not run', 'not run', 'not run']\n"
 
 
 def test_a_page_that_read_records_is_executed_again_when_a_chapter_stored_some(write, tmp_path):  # noqa: F811
