@@ -19,8 +19,8 @@ STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """A page with both, as the book has them: their HTML, their styles, their scripts after them."""
-    known = heard(**{"01_frame_potential": fp1(AT, [-1.3, -1.0, -0.7], [1.0]),
-                     "05_width": verdicts.judge("WI3", {"peak": [10.0, 10.1, 10.2]})})  # fmt: skip
+    known = heard(**{"01_frame_potential": fp1(AT, [-1.3, -1.0, -0.7, -1.2, -0.8], [1.0]),
+                     "05_width": verdicts.judge("WI3", {"peak": [10.0, 10.1, 10.2] * 3})})  # fmt: skip
     cosines, norms = packed()
     orders = {"shortest": [4, 1, 0, 2, 3, 5], "random": [5, 4, 3, 2, 1, 0]}
     accuracy = {name: np.linspace(start, 0, UNITS + 1) for name, start in (("shortest", 0.9), ("random", 0.8))}
