@@ -330,6 +330,13 @@ def test_a_claim_s_strip_has_a_dot_for_every_part_that_has_an_interval():
     assert strips.of_claim(verdicts.judge("FP1", {}), "Short first") == ""
 
 
+def test_a_dot_is_filled_where_the_nets_are_enough_to_say_what_it_shows():
+    sure = [1.0, 1.1, 0.9, 1.05, 0.95]
+    rows = verdicts.judge("FP1", {"LeNet fc1": sure, "Conv-2 fc1": sure[:3], "Conv-2 conv2": [-9.0, 9.0, 1.0]})
+    dots = [dot.get("class") for dot in svg(strips.of_claim(rows, "Short first")).findall("circle")]
+    assert dots == ["lab-net", "lab-net lab-hollow", "lab-net"]
+
+
 def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(claimed):
     claimed(
         HEAD + ", needs: nets that fit, parts: [{name: <a>}, {name: b, by: ours}], amended: [{date: 2026-01-02, "

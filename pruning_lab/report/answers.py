@@ -37,7 +37,8 @@ def strip(judged: pd.DataFrame) -> HTML:
 
     rows = [_line(claims.load()[id], parts) for id, parts in judged.groupby("claim", sort=False)]
     on = "; ".join(board.apart(judged))
-    told = f"{on and f'Measured on: {on}. '}A dot is a part: right of the bar it holds, left of it it fails."
+    told = f"{on and f'Measured on: {on}. '}A dot is a part: right of the bar it holds, left of the bar it fails; "
+    told += "hollow, it has too few nets."
     name = 'aria-label="The claims of this chapter"'
     return HTML(
         f'<table class="lab-claims" {name}><caption>{escape(told)} {board.EXPLAINED}</caption>{"".join(rows)}</table>'

@@ -37,15 +37,17 @@ def of_nets(row: Mapping[str, Any]) -> str:
 def of_claim(parts: pd.DataFrame, name: str) -> str:
     """A dot a part: how many half-intervals its mean lies on the claimed side of what decides, from -4 to +4.
 
-    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part of fewer than three nets is
-    hollow. Parts without an interval have no dot; "" where none has.
+    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part is hollow that has too few
+    nets to say so: fewer than three, or than were fixed before. Parts without an interval have no dot; "" where none
+    has.
     """
     table = pd.DataFrame([row for row in parts.to_dict("records") if np.isfinite(row["high"])])
     if table.empty:
         return ""
     places = [distance(row) for row in table.to_dict("records")]
     open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} 9H{_place(1, MOST):.1f}"/>'
-    dots = [_dot(place, MOST, n >= 3) for place, n in zip(places, table.n, strict=True)]
+    tells = (table.n >= 3) & ((table.verdict != "open") | (np.abs(places) <= 1))
+    dots = [_dot(place, MOST, enough) for place, enough in zip(places, tells, strict=True)]
     told = "; ".join(f"{part} {place:+.1f}" for part, place in zip(table.part, places, strict=True))
     return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
 
