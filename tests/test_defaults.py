@@ -13,9 +13,11 @@ DEFAULTS = {
     "Recipe": dict(
         optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.0, batch=64, iterations=None, epochs=None, drops=(),
         drop_factor=0.1, shuffle=True, augmentation="none", precision="float32", holdout=0, keep="last",
-        tested_on=None,
+        tested_on=None, loss="cross_entropy", stop_loss=None, stop_reading="running", stop_margin=None,
     ),
-    "Train": dict(seed=0, width=None, init="default", scale="unit", image_size=None, limit=None, start=None),
+    "Train": dict(
+        seed=0, width=None, init="default", scale="unit", image_size=None, limit=None, start=None, options=(),
+    ),
     "UnitCurve": dict(group=GROUP, repeats=5, sample=1000, test_images=None),
     "UnitImportance": dict(test_images=None),
     "GradientSnapshots": dict(sample=None, followed=10_000),

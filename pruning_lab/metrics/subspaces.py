@@ -1,0 +1,35 @@
+"""Subspaces of a layer's units: the leading directions of a matrix, chance ones, projections, and how two overlap."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Left singular vectors [rows, rows] as columns, the largest value's first, and their singular values [rows].
+
+    From the eigenvectors of the matrix times its transpose, in float64: singular values below 1e-8 of the largest are
+    rounding.
+    """
+    matrix = np.asarray(matrix, dtype=float)
+    squares, vectors = np.linalg.eigh(matrix @ matrix.T)
+    return vectors[:, ::-1], np.sqrt(squares[::-1].clip(0))
+
+
+def random_directions(rows: int, count: int, seed: int) -> np.ndarray:
+    """An orthonormal basis [rows, count] of a subspace drawn uniformly from all of that dimension."""
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((rows, count)))[0]
+
+
+def projected(matrix: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """The columns of a matrix [rows, columns] as far as they lie in the subspace of an orthonormal basis [rows, k]."""
+    return basis @ (basis.T @ np.asarray(matrix, dtype=float))
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean squared cosine of the principal angles of two subspaces, from orthonormal bases [rows, k] and [rows, m].
+
+    The mean is over the smaller dimension: 1 where one contains the other, 0 where they are orthogonal; of a given one
+    and one drawn at random max(k, m) / rows.
+    """
+    return float(np.square(one.T @ other).sum() / min(one.shape[1], other.shape[1]))
