@@ -16,6 +16,7 @@ ALLOWED = {
     "registry": "",
     "data": "environment npz",
     "metrics": "",
+    "worlds": "",
     "samples": "",
     "nets": "environment registry",
     "criteria": "registry",
@@ -26,9 +27,9 @@ ALLOWED = {
     "figures": "criteria",
     "widgets": "metrics criteria units figures",
     "records": "environment literal data",
-    "experiments": "environment precision data metrics nets criteria gradients masks units training records",
+    "experiments": "environment precision data metrics worlds nets criteria gradients masks units training records",
     "running": "environment data nets criteria training records experiments",
-    "report": "metrics nets criteria gradients masks figures widgets records experiments running",
+    "report": "metrics worlds nets criteria gradients masks figures widgets records experiments running",
     "publish": "environment records running",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
