@@ -15,6 +15,7 @@ ALLOWED = {
     "npz": "",
     "registry": "",
     "data": "environment npz",
+    "losses": "",
     "metrics": "",
     "worlds": "",
     "samples": "",
@@ -23,11 +24,13 @@ ALLOWED = {
     "gradients": "precision samples",
     "masks": "nets criteria gradients",
     "units": "precision metrics samples nets criteria gradients",
-    "training": "precision literal data",
+    "training": "precision literal losses data",
     "figures": "criteria",
     "widgets": "metrics criteria units figures",
     "records": "environment literal data",
-    "experiments": "environment precision data metrics worlds nets criteria gradients masks units training records",
+    "experiments": (
+        "environment precision losses data metrics worlds nets criteria gradients masks units training records"
+    ),
     "running": "environment data nets criteria training records experiments",
     "report": "metrics worlds nets criteria gradients masks figures widgets records experiments running",
     "publish": "environment records running",

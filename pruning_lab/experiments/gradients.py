@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -12,18 +13,24 @@ import pandas as pd
 import torch
 from torch import nn
 
-from .. import data, gradients
+from .. import data, gradients, losses
 from ..gradients import summary
 from ..metrics import rank_correlation
 from ..records import store
 from ..records.experiment import Experiment, Result, Training
 from ..training.fit import evaluate
+from ..training.recipe import Recipe
 from .train import Train, WhileTraining, ends, looked_at, steps_per_epoch, trained_on
 
 # Published records were made when every sign counted, also that of a gradient that is zero but for rounding. With the
 # library's own `gradients.silent.SILENT` the diffs of a vision transformer's key biases are others: whoever takes it
 # here raises the `version` of the experiments that read it.
 SILENT = 0
+
+
+def each_loss(recipe: Recipe) -> gradients.loss.Loss:
+    """The recipe's loss of each image, as `gradients.statistics` takes it."""
+    return losses.squared if recipe.loss == "squared" else gradients.cross_entropy
 
 
 def snapshot_epochs(epochs: int) -> tuple[int, ...]:
@@ -35,13 +42,12 @@ def snapshot_epochs(epochs: int) -> tuple[int, ...]:
 class GradientSnapshots(WhileTraining):
     """Gradient statistics at the end of epochs while a net trains, in a training that leaves the net's own record too.
 
-    The model stands still meanwhile, in evaluation mode. Loss and gradients are of plain cross-entropy, by whatever
-    recipe the net trains. Table: iteration, epoch, accuracy in [0, 1] and loss on the images that were differentiated;
-    of a net with batch norms also `refreshed`: the coherence of a copy whose norms have these images' own statistics.
-    All else is of the net with its running statistics; at epoch 0, when it has none yet, of that copy. Arrays of T
-    snapshots and L layers, all layers together first: `numbers` [T, 1 + L, 7] and `histograms` [T, 1 + L, 201] (see
-    `gradients.summary.rows`), `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs`
-    [T, weights].
+    The model stands still meanwhile, in evaluation mode. Loss and gradients are of the recipe's loss. Table: iteration,
+    epoch, accuracy in [0, 1] and loss on the images that were differentiated; of a net with batch norms also
+    `refreshed`: the coherence of a copy whose norms have these images' own statistics. All else is of the net with its
+    running statistics; at epoch 0, when it has none yet, of that copy. Arrays of T snapshots and L layers, all layers
+    together first: `numbers` [T, 1 + L, 7] and `histograms` [T, 1 + L, 201] (see `gradients.summary.rows`),
+    `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs` [T, weights].
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
@@ -62,11 +68,12 @@ class GradientSnapshots(WhileTraining):
         refreshed = _with_own_statistics(model, seen)
         if iteration == 0:
             model = refreshed
-        loss, accuracy = evaluate(model, seen)
-        statistics = gradients.statistics(model, seen, silent=SILENT)
+        loss, accuracy = evaluate(model, seen, loss=self.net.recipe.loss)
+        differentiated = partial(gradients.statistics, loss=each_loss(self.net.recipe), silent=SILENT)
+        statistics = differentiated(model, seen)
         numbers = dict(epoch=iteration // steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         if refreshed is not model:
-            numbers["refreshed"] = gradients.statistics(refreshed, seen, want={"coherence"}, silent=SILENT).coherence()
+            numbers["refreshed"] = differentiated(refreshed, seen, want={"coherence"}).coherence()
         elif _norms(model):
             numbers["refreshed"] = statistics.coherence()
         arrays = summary.rows(model, statistics) | dict(magnitudes=summary.magnitudes(model))

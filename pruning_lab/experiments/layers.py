@@ -29,11 +29,10 @@ DRAWS = 5  # of random rows a snapshot
 class Snapshots(WhileTraining):
     """The weight vectors of some layers while a net trains, from a training that leaves the net's own record as well.
 
-    Table: iteration, epoch, accuracy in [0, 1] and loss (plain cross-entropy, by whatever recipe the net trains) on the
-    first `sample` test images. Arrays of each layer, float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units,
-    units] of its weight vectors, `<layer>.null` [T, units, units] of the same weights with all entries permuted; and
-    `<layer>.classes` [T, units] int16, the class whose images (of the first `sample` for training) activate a unit
-    most, -1 where none does.
+    Table: iteration, epoch, accuracy in [0, 1] and loss (the recipe's) on the first `sample` test images. Arrays of
+    each layer, float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors,
+    `<layer>.null` [T, units, units] of the same weights with all entries permuted; and `<layer>.classes` [T, units]
+    int16, the class whose images (of the first `sample` for training) activate a unit most, -1 where none does.
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
@@ -49,7 +48,7 @@ class Snapshots(WhileTraining):
         return Result(snapshots.table, snapshots.arrays, seconds=result.seconds)
 
     def _look(self, iteration: int, model: nn.Module) -> dict[str, float | torch.Tensor]:
-        loss, accuracy = evaluate(model, self.net.split("test", self.sample))
+        loss, accuracy = evaluate(model, self.net.split("test", self.sample), loss=self.net.recipe.loss)
         row = dict(epoch=iteration / steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         for layer in self.layers:
             weight = model.get_submodule(layer).weight.detach().flatten(1)

@@ -23,7 +23,7 @@ from ..records.experiment import Result, Training
 from ..training import checkpoint
 from ..training.fit import evaluate
 from ..training.state import Log
-from .gradients import SILENT, _with_own_statistics
+from .gradients import SILENT, _with_own_statistics, each_loss
 from .train import Train, WhileTraining, ends, looked_at, steps_per_epoch
 
 
@@ -35,8 +35,8 @@ class MaskSources(WhileTraining):
     accuracy in [0, 1] and loss on the images that were differentiated, coherence (none at epoch 0), peak (bool); then
     how the mask of the largest weights at that epoch overlaps the one at the end: overlap, chance, chance_in_layers,
     above_chance (`masks.overlap`, the whole net; global, at `density`). Weights: the diffs at the peak by the weights'
-    names, in their shapes. Loss and gradients are of plain cross-entropy, by whatever recipe the net trains. All are of
-    the net with its running statistics or, if `refreshed`, of a copy whose batch norms have these images' own ones.
+    names, in their shapes. Loss and gradients are of the recipe's loss. All are of the net with its running
+    statistics or, if `refreshed`, of a copy whose batch norms have these images' own ones.
     """
 
     has_weights: ClassVar[bool] = True
@@ -84,7 +84,7 @@ class MaskSources(WhileTraining):
         """What is seen at one epoch; the diffs of the highest coherence so far go to a file."""
         seen = self.net.split("train", looked_at(self.net, self.sample))
         read = _with_own_statistics(model, seen) if self.refreshed else model
-        loss, accuracy = evaluate(read, seen)
+        loss, accuracy = evaluate(read, seen, loss=self.net.recipe.loss)
         row = dict(epoch=iteration // steps_per_epoch(self.net), accuracy=accuracy, loss=loss)
         with quiet():
             kept = masks.build(masks.scores(model, "magnitude"), self.density)
@@ -92,7 +92,8 @@ class MaskSources(WhileTraining):
         row["state"] = _state(model)
         if iteration == 0:  # counts for no maximum, and batch norms have no statistics yet
             return row
-        statistics = gradients.statistics(read, seen, want={"coherence", "diffs"}, silent=SILENT)
+        how = dict(want={"coherence", "diffs"}, loss=each_loss(self.net.recipe), silent=SILENT)
+        statistics = gradients.statistics(read, seen, **how)
         row["coherence"] = statistics.coherence()
         peak.offer(iteration, row, {name: statistics.diffs[name] for name in kept})
         return row

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from .. import criteria, data, environment, masks
+from .. import criteria, data, environment, gradients, masks
 from ..masks.weights import weights
 from ..records import source, store
 from ..records.experiment import Experiment, Result, Training
 from ..training.fit import EACH_EPOCH, evaluate, fit
 from ..training.recipe import Recipe, derived_seed
-from .gradients import _with_own_statistics, snapshot_epochs
+from .gradients import _with_own_statistics, each_loss, snapshot_epochs
 from .mask_sources import MaskSources, quiet
 from .train import Train, looked_at, steps_per_epoch, training_cost
 
@@ -28,8 +28,8 @@ class MaskedTraining(Experiment):
     Table: as `training.state.History`, and at the end of each epoch nonzero (weights that are not zero, of those that a
     mask covers) and escaped (masked weights that are not zero: 0, or the training fails). Arrays, a row a layer, masked
     or not: layers (names), weights, kept, covered (whether a mask covers it); and emptied, the names of the layers of
-    which nothing is left. Gradients that a criterion reads, and test losses, are of plain cross-entropy, by whatever
-    recipe the nets train. If `refreshed`, diffs are those of `MaskSources(refreshed=True)`, and the array `refreshed`
+    which nothing is left. Gradients that a criterion reads are of the loss of the parent's recipe, test losses
+    of the child's. If `refreshed`, diffs are those of `MaskSources(refreshed=True)`, and the array `refreshed`
     [2] has the accuracy in the end on training and test images with batch-norm statistics of all training images.
     """
 
@@ -106,9 +106,11 @@ class MaskedTraining(Experiment):
             given["init"] = dict(self.parent.untrained().named_parameters())
         if "diff" in self.reads:
             given["diff"] = store.run(self.diffs_from, weights=True).weights()
-        seen = self._seen() if "gradient" in self.reads else None
-        # Of the statistics the mean alone is read here, which `silent` does not touch: diffs come from `diffs_from`.
-        return masks.scores(model, self.criterion, data=seen, seed=seed, **given)
+        if "gradient" in self.reads:
+            # Of these statistics the mean alone is read, which `silent` does not touch: diffs come from `diffs_from`.
+            how = dict(want={"mean"}, loss=each_loss(self.parent.recipe))
+            given["gradient"] = gradients.statistics(model, self._seen(), **how).mean
+        return masks.scores(model, self.criterion, seed=seed, **given)
 
     def _seen(self) -> data.Split:
         """The images that are differentiated."""

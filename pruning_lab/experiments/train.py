@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -23,7 +23,11 @@ from . import cost
 
 @dataclass(frozen=True)
 class Train(Experiment):
-    """One net trained from scratch; the table has one row an epoch (see `training.state.History`)."""
+    """One net trained from scratch; the table has one row an epoch (see `training.state.History`).
+
+    options: what its model alone knows, as `models.build` takes it: a mapping, or pairs of name and value; kept as
+    pairs in the order of their names. ValueError: the model does not take them.
+    """
 
     has_weights: ClassVar[bool] = True
     is_net: ClassVar[bool] = True
@@ -38,6 +42,12 @@ class Train(Experiment):
     image_size: int | None = None
     limit: int | None = None  # training images; None: all
     start: Train | None = None  # begin at this run's trained weights instead of fresh ones
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "options", _pairs(self.options))
+        models.check_options(self.model, dict(self.options))
 
     def split(self, name: str, limit: int | None = None) -> data.Split:
         """The training or test images as this net sees them, shared by all: to be read only (see `data.shared`)."""
@@ -46,7 +56,7 @@ class Train(Experiment):
     def fresh(self) -> nn.Sequential:
         """The net at weights drawn by its seed, on the CPU, also where its training starts at another run's."""
         shape, classes = self._shape()
-        return models.build(self.model, shape, classes, self.width, self.seed, self.init)
+        return models.build(self.model, shape, classes, self.width, self.seed, self.init, **dict(self.options))
 
     def untrained(self) -> nn.Sequential:
         """The net where its training begins, on the CPU: as drawn, or at the weights of the run that it starts from."""
@@ -114,6 +124,24 @@ class Train(Experiment):
         return tuple(first.images.shape[1:]), len(first.classes)
 
 
+def _pairs(options: Any) -> tuple[tuple[str, Any], ...]:
+    """Options in the order of their names, lists as tuples. ValueError: they are no names with values."""
+    try:
+        pairs = [(name, value) for name, value in (options.items() if isinstance(options, Mapping) else options)]
+    except (TypeError, ValueError):
+        pairs = None
+    if pairs is None or not all(isinstance(name, str) for name, _ in pairs):
+        raise ValueError(f"options={options!r}: expected names with values, as (('hidden', (300, 100)),)")
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"options={options!r} say {twice[0]!r} twice: expected each name once")
+    return tuple(sorted((name, _settled(value)) for name, value in pairs))
+
+
+def _settled(value: Any) -> Any:
+    return tuple(_settled(v) for v in value) if isinstance(value, tuple | list) else value
+
+
 class WhileTraining(Experiment):
     """Base of experiments that look at a `net` while it trains, in a training that leaves the net's own record too."""
 
@@ -146,7 +174,10 @@ def _multiplications(net: Train) -> int:
 
 
 def training_cost(net: Train, recipe: Recipe) -> float:
-    """Rough seconds of training a net by a recipe. ValueError: the recipe holds out all of its images."""
+    """Rough seconds of training a net by a recipe, to its limit where it may stop early.
+
+    ValueError: the recipe holds out all of its images.
+    """
     return cost.steps(multiplications(net), recipe.batch, recipe.steps(trained_on(net, recipe)))
 
 

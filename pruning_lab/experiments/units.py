@@ -19,8 +19,9 @@ class UnitCurve(Experiment):
     """Accuracy along the removal orders of a group of criteria, which share one pass over the test images.
 
     Table: criterion, remove ("lowest" or "highest" score first), repeat, removed (0..units), accuracy in [0, 1], loss
-    (plain cross-entropy, by whatever recipe the net trained).
-    `repeats` counts the orders of a criterion that reads noise; one that reads nothing else has one direction.
+    (plain cross-entropy, by whatever recipe the net trained, so that curves of all nets are on one scale; gradients
+    that criteria read are of it too, as in `units.order`). `repeats` counts the orders of a criterion that reads noise;
+    one that reads nothing else has one direction.
     """
 
     parent: Train
@@ -76,7 +77,7 @@ class UnitImportance(Experiment):
     """What each unit of a layer is worth by itself.
 
     Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes; the
-    loss is plain cross-entropy, by whatever recipe the net trained.
+    loss is plain cross-entropy, by whatever recipe the net trained, so that units of all nets are on one scale.
     """
 
     parent: Train

@@ -69,7 +69,7 @@ class Xord(Experiment):
         final = xord.train(first, shares, **how)
         train, test, paths = (np.stack(part) for part in zip(*seen, strict=True))
         arrays = dict(steps=np.array(at), train_error=train.astype(np.float16), test_error=test.astype(np.float16))
-        arrays |= dict(final=final.float().numpy(), paths=_scaled(paths), sets=shares.numpy().astype(np.float16))
+        arrays |= dict(final=final.float().numpy(), paths=paths.astype(np.float16), sets=shares.numpy().astype(np.float16))
         return Result(self._table(first, final, train[-1], test[-1]), arrays)
 
     def first(self) -> torch.Tensor:
@@ -94,11 +94,6 @@ class Xord(Experiment):
         return f"xord-k{self.k}{'-centres' if self.start else ''}-s{self.seed}"
 
 
-def _scaled(paths: np.ndarray) -> np.ndarray:
-    """Half precision, which is enough to draw them."""
-    return paths.astype(np.float16)
-
-
 @dataclass(frozen=True)
 class TeacherStudent(Experiment):
     """A student of `student` units that learns online from a teacher of `teacher` units.
@@ -115,7 +110,7 @@ class TeacherStudent(Experiment):
     noise: float = 0.1  # deviation of what is added to the teacher's outputs
     seed: int = 0
     teacher: int = 2
-    inputs: int = 200
+    inputs: int = 50
     lr: float = 0.5
     steps: int = 40_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ def build(
     width: int | None = None,
     seed: int = 0,
     init: str = "default",
-    **options: int,
+    **options: object,
 ) -> nn.Sequential:
     """A fresh net on the CPU for images of `in_shape` (C, H, W); its last layer is called `out`.
 
@@ -49,7 +50,7 @@ def build(
         width: units of the first layer; the other hidden layers keep their ratio to it. None: the source's width.
         init: "default" (PyTorch's uniform) or "glorot" (normal weights, variance 2 / (fan in + fan out), zero biases;
             Glorot & Bengio 2010).
-        options: what one model alone knows, such as `hidden=3` of `mlp`.
+        options: what one model alone knows, such as `hidden=3` or `hidden=(300, 100)` of `mlp`.
 
     Raises:
         ValueError: unknown model, initialisation or option; numbers that are not whole or too small; images too small
@@ -70,6 +71,18 @@ def build(
         if init == "glorot":
             _glorot(model)
     return model
+
+
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """ValueError: options that a model does not take; of a model that is not here nothing is said."""
+    if name not in MODELS:
+        return
+    taken = inspect.signature(MODELS[name]).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return
+    own = [n for n in taken if n not in ("in_shape", "classes", "width")]
+    if unknown := sorted(options.keys() - set(own)):
+        raise ValueError(f"{name} does not take the options {unknown}: it takes {', '.join(own) or 'none'}")
 
 
 def _in_a_row(name: str, made: object) -> nn.Sequential:
@@ -137,10 +150,19 @@ def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | Non
 
 
 @register
-def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden: int = 4) -> Layers:
-    """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10."""
-    check_whole("hidden", hidden, least=0)
-    return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [width or 512] * hidden, classes)
+def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden: int | tuple[int, ...] = 4) -> Layers:
+    """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10.
+
+    hidden=(300, 100): layers of these widths; with a `width` the first has that one, and the others keep their ratio.
+    """
+    if isinstance(hidden, tuple):
+        for k, units in enumerate(hidden):
+            check_whole(f"hidden[{k}]", units)
+        widths = [_scaled(units, width, hidden[0]) for units in hidden]
+    else:
+        check_whole("hidden", hidden, least=0)
+        widths = [width or 512] * hidden
+    return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), widths, classes)
 
 
 def _vgg(

@@ -57,7 +57,7 @@ def step_work(training: Training) -> float:
     net = training.net
     first = net.split("test", 1)
     shape = tuple(first.images.shape[1:])
-    model = models.build(net.model, shape, len(first.classes), net.width)
+    model = models.build(net.model, shape, len(first.classes), net.width, **dict(net.options))
     return 3.0 * training.recipe.batch * models.multiplications(model, shape)
 
 

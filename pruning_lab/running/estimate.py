@@ -48,7 +48,7 @@ class Estimate:
         row = dict(what=type(e).__name__, model="", width=None, data="", batch=None, iterations=None)
         row |= dict(runs=1, step_ms=None)
         if t := e.training():
-            row |= dict(model=t.net.model, width=t.net.width, data=t.net.dataset, batch=t.recipe.batch)
+            row |= dict(model=_model(t.net), width=t.net.width, data=t.net.dataset, batch=t.recipe.batch)
             row |= dict(iterations=iterations(t), step_ms=1000 * self.steps[e].step)
         return row | dict(seconds=self.seconds[e], bytes=self.memory[e])
 
@@ -73,7 +73,8 @@ class Estimate:
         for n in sorted({1, workers}) if self.seconds else ():
             seconds, memory = self.total(n)
             who = "in one process" if n == 1 else f"with {n} workers that do not slow each other down"
-            takes = f"about {duration(seconds)}, {memory / 1e9:.1f} GB"
+            most = "at most " if any(_may_stop(e) for e in self.seconds) else ""
+            takes = f"{most}about {duration(seconds)}, {memory / 1e9:.1f} GB"
             lines.append(f"{who}: {takes} (estimated from steps measured here, {where})")
         return "\n".join(lines)
 
@@ -95,10 +96,10 @@ def estimate(
 ) -> Estimate:
     """Measure one step of every different net that the missing runs train, and add up.
 
-    A training takes its number of steps, one evaluation an epoch and its looks; anything else takes its `cost()` at the
-    speed of this device. Times are those of a machine on which nothing else computes. Memory is reckoned, not measured:
-    parameters, gradients, moments, images and the activations of a batch; what criteria and statistics take comes on
-    top.
+    A training takes its number of steps, one evaluation an epoch and its looks; where its recipe may stop it early this
+    is the most that it can take. Anything else takes its `cost()` at the speed of this device. Times are those of a
+    machine on which nothing else computes. Memory is reckoned, not measured: parameters, gradients, moments, images and
+    the activations of a batch; what criteria and statistics take comes on top.
 
     Args:
         fresh: as if nothing were stored.
@@ -132,6 +133,16 @@ def _one(e: Experiment, measured: dict[Any, Any], say: Callable[[str], None]) ->
         return seconds, 0, None
     sign = signature(training)
     return seconds, _once(measured, ("memory", sign, training.net.limit), lambda: peak_bytes(training)), measured[sign]
+
+
+def _may_stop(e: Experiment) -> bool:
+    """Whether it is a training that its recipe may stop before its limit."""
+    return (training := e.training()) is not None and training.recipe.stops
+
+
+def _model(net: Any) -> str:
+    """A net's model with its options, as a table names it."""
+    return net.model + "".join(f" {name}={value}" for name, value in net.options)
 
 
 def _left_out(why: Mapping[Experiment, str]) -> list[str]:
@@ -170,7 +181,7 @@ def rough_seconds(e: Experiment, measured: dict[Any, Any]) -> float:
 
 
 def iterations(training: Training) -> int:
-    """Steps of a whole training."""
+    """Steps of a whole training; the most that there can be, where its recipe may stop it early."""
     return training.recipe.steps(images_of(training))
 
 
@@ -179,13 +190,14 @@ def signature(training: Training) -> tuple:
     net, r = training.net, training.recipe
     images = net.split("train", net.limit).images
     net_and_images = net.model, net.width, tuple(images.shape[1:]), batch_of(training)
-    return (*net_and_images, r.optimizer, bool(r.momentum), r.precision, r.augmentation)
+    return (*net_and_images, net.options, r.optimizer, bool(r.momentum), r.precision, r.augmentation, r.loss)
 
 
 def _training_seconds(training: Training, step: Step) -> float:
     steps, images, recipe = iterations(training), images_of(training), training.recipe
     epochs = -(-steps // recipe.steps_per_epoch(images))
     evaluated = recipe.tests(images, len(training.net.split("test"))) + epochs * recipe.holdout
+    evaluated += epochs * images * recipe.rereads
     return steps * step.step + step.evaluation * evaluated
 
 

@@ -88,7 +88,7 @@ def _timed(training: Training, at: list[int]) -> list[float]:
     rows = torch.arange(at[-1] * batch, device=seen.labels.device) % len(seen)
     images = replace(seen, images=seen.images[rows], labels=seen.labels[rows])
     short = dict(batch=batch, iterations=at[-1], epochs=None, drops=(), lr=1e-9, holdout=0, keep="last")
-    recipe = replace(training.recipe, **short)
+    recipe = replace(training.recipe, **short, stop_loss=None, stop_reading="running", stop_margin=None)
 
     def stamp(*_: Any) -> dict[str, float]:
         stamps.append(clock())

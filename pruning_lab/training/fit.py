@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
+from .. import losses
 from ..data import Split
 from ..literal import plain
 from ..precision import tensor_float_32
-from . import checkpoint
+from . import checkpoint, stopping
 from .hooks import EACH_EPOCH, Hook, Hooks, When, own_random_numbers
 from .recipe import Recipe, crop_flip, derived_seed, hold_out
 from .state import History, State
@@ -27,20 +27,17 @@ from .state import History, State
 __all__ = ["EACH_EPOCH", "Hook", "When", "evaluate", "fit"]
 
 
-def evaluate(model: nn.Module, split: Split, batch: int = 1000) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy in [0, 1], in evaluation mode; the model's mode is put back.
-
-    The loss is plain cross-entropy, by whatever recipe the model trains.
-    """
-    was_training, loss, right = model.training, 0.0, 0
+def evaluate(model: nn.Module, split: Split, batch: int = 1000, loss: str = "cross_entropy") -> tuple[float, float]:
+    """Mean loss (one of `losses.LOSSES`) and accuracy in [0, 1], in evaluation mode; the model's mode is put back."""
+    was_training, total, right = model.training, 0.0, 0
     model.eval()
     with torch.inference_mode():
         for x, y in zip(split.images.split(batch), split.labels.split(batch), strict=True):
             logits = model(x)
-            loss += F.cross_entropy(logits, y, reduction="sum").item()
+            total += losses.summed(loss, logits, y).item()
             right += (logits.argmax(1) == y).sum().item()
     model.train(was_training)
-    return loss / len(split), right / len(split)
+    return total / len(split), right / len(split)
 
 
 def fit(
@@ -61,7 +58,8 @@ def fit(
         mask: parameter name -> bool tensor of its shape; where False, the weight is zero after every step.
         hooks: pairs (when, hook). `hook(number, model)` looks at the model in evaluation mode and returns numbers and
             tensors by name: columns of its row. When is `EACH_EPOCH`, and the row that of the epoch of this number;
-            or some iterations (0: before the first), and the row that of this iteration in `history.snapshots`.
+            or some iterations (0: before the first), and the row that of this iteration in `history.snapshots`; those
+            past the end of a training that stops early are not looked at.
         checkpoint_file: file to save to (at most every `save_every` seconds) and to resume from; removed by the caller.
 
     Raises:
@@ -83,13 +81,14 @@ def fit(
     run.finish()
     history = run.state.history
     if "ipykernel" in sys.modules:  # a progress bar needs a terminal
-        took = f"{run.steps:,} iterations, {history.seconds:.1f} s"
+        took = f"{run.state.iteration:,} iterations, {history.seconds:.1f} s"
         print(f"trained on {train.name}: {took}, {_reached(history)}", flush=True)
     return history
 
 
 def _reached(history: History) -> str:
-    return f"test {100 * history.rows[-1]['test_accuracy']:.1f} %"
+    words = f"test {100 * history.rows[-1]['test_accuracy']:.1f} %"
+    return f"{words}, stopped by its {' and '.join(history.stopped[1])}" if history.stopped else words
 
 
 def _removed(model: nn.Module, mask: Mapping[str, torch.Tensor]) -> dict[str, tuple[nn.Parameter, torch.Tensor]]:
@@ -145,7 +144,7 @@ class _Run:
         self.look()
         how = dict(unit="it", disable=None, file=sys.stderr, leave=False, desc=f"training on {self.train.name}")
         with tqdm(total=self.steps, initial=state.iteration, **how) as bar:
-            while state.iteration < self.steps:
+            while state.iteration < self.steps and not state.history.stopped:
                 self.one_epoch()
                 bar.set_postfix_str(_reached(state.history))
                 bar.update(state.iteration - bar.n)
@@ -179,7 +178,7 @@ class _Run:
         self.state.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             logits = self.model(images)
-            loss = F.cross_entropy(logits.float(), labels)
+            loss = losses.mean(self.recipe.loss, logits.float(), labels)
         loss.backward()
         self.state.optimizer.step()
         self.apply_mask()
@@ -211,16 +210,18 @@ class _Run:
         self.check_finite(loss, state.epoch)
         self.model.eval()
         row = dict(epoch=state.epoch, iteration=state.iteration, lr=lr, train_loss=loss, train_accuracy=accuracy)
-        test = self.test if state.iteration == self.steps else self.few
-        row["test_loss"], row["test_accuracy"] = evaluate(self.model, test)
+        stops = stopping.read(self.model, self.train, self.recipe, loss)
+        test = self.test if state.iteration == self.steps or stopping.met(stops) else self.few
+        row["test_loss"], row["test_accuracy"] = evaluate(self.model, test, loss=self.recipe.loss)
         if self.recipe.tested_on is not None:
             row["test_images"] = len(test)
         self.check_finite(row["test_loss"], state.epoch)
         if self.validation is not None:
-            row["validation_loss"], row["validation_accuracy"] = evaluate(self.model, self.validation)
+            validated = evaluate(self.model, self.validation, loss=self.recipe.loss)
+            row["validation_loss"], row["validation_accuracy"] = validated
             if row["validation_loss"] < min((r["validation_loss"] for r in state.history.rows), default=np.inf):
                 state.best = {k: v.clone() for k, v in self.model.state_dict().items()}
-        state.history.add(self.hooks.epoch_row(row, state.epoch, self.model))
+        state.history.add(self.hooks.epoch_row(row | stops, state.epoch, self.model))
 
     def finish(self) -> None:
         """Put the kept weights into the model and check that what the mask removed is exactly zero."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +13,13 @@ from torch import nn
 
 from ..data import Split
 from ..literal import plain, settle
+from ..losses import LOSSES
 
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 AUGMENTATIONS = ("none", "crop_flip")
 KEEPS = ("last", "lowest_validation_loss")
+READINGS = ("running", "evaluated")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,13 @@ class Recipe:
     holdout: training images (drawn by seed) set aside for validation. keep: whose weights are reported, the last
     epoch's or those of the epoch with the lowest loss on the held-out images. tested_on: the first so many test images
     are looked at after each epoch but the last, which sees all of them; None: all after each.
+
+    Training may stop after an earlier epoch than the last: `iterations` or `epochs` is its limit. stop_loss: once the
+    training loss is at or below it, read as stop_reading says: "running", the mean over the epoch's batches as they
+    were trained on, or "evaluated", of the net after the epoch on all images that train. stop_margin: (share, margin),
+    once at least this share of the images that train has its true output ahead of every other by this margin, after
+    the epoch. Of two rules the first that is met ends it. loss: that of training, and of every loss that is reported
+    of it (see `losses`).
     """
 
     optimizer: str = "sgd"
@@ -44,10 +54,15 @@ class Recipe:
     holdout: int = 0
     keep: str = "last"
     tested_on: int | None = None
+    loss: str = "cross_entropy"
+    stop_loss: float | None = None
+    stop_reading: str = "running"
+    stop_margin: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         settle(self)
         known = dict(optimizer=OPTIMIZERS, precision=PRECISIONS, augmentation=AUGMENTATIONS, keep=KEEPS)
+        known |= dict(loss=LOSSES, stop_reading=READINGS)
         for name, values in known.items():
             if (value := getattr(self, name)) not in values:
                 raise ValueError(f"recipe: {value!r} is none of {values}")
@@ -60,6 +75,33 @@ class Recipe:
             raise ValueError(f"recipe: tested_on={self.tested_on}: expected at least 1 image after each epoch, or None")
         if self.keep != "last" and self.holdout < 1:
             raise ValueError("recipe: keep='lowest_validation_loss' needs holdout images to validate on")
+        self._check_stops()
+
+    def _check_stops(self) -> None:
+        """ValueError: a rule that no training could follow. A list of two numbers becomes the tuple of them."""
+        if self.stop_loss is not None and not (_is_number(self.stop_loss) and self.stop_loss > 0):
+            raise ValueError(f"recipe: stop_loss={self.stop_loss!r}: expected a positive number, or None")
+        if self.stop_loss is None and self.stop_reading != "running":
+            raise ValueError(f"recipe: stop_reading={self.stop_reading!r} reads no loss: give stop_loss as well")
+        if (given := self.stop_margin) is None:
+            return
+        if not (isinstance(given, tuple | list) and len(given) == 2 and all(_is_number(v) for v in given)):
+            raise ValueError(f"recipe: stop_margin={given!r}: expected two numbers, (share, margin), as (0.99, 10)")
+        if not 0 < given[0] <= 1:
+            raise ValueError(
+                f"recipe: stop_margin={given!r}: expected a share of the training images, above 0 and at most 1, first"
+            )
+        object.__setattr__(self, "stop_margin", tuple(given))
+
+    @property
+    def stops(self) -> bool:
+        """Whether training may end before its limit, so that `steps` and `tests` are upper bounds."""
+        return self.stop_loss is not None or self.stop_margin is not None
+
+    @property
+    def rereads(self) -> bool:
+        """Whether all images that train are passed once more after each epoch, for a rule that reads them."""
+        return self.stop_margin is not None or self.stop_reading == "evaluated"
 
     def trained_on(self, images: int) -> int:
         """How many of a set's images train: those that are not held out. ValueError: none would."""
@@ -70,11 +112,11 @@ class Recipe:
         return -(-images // self.batch)
 
     def steps(self, images: int) -> int:
-        """Iterations in all, likewise."""
+        """Iterations in all, likewise; the most that there can be, where it `stops` early."""
         return self.iterations or self.epochs * self.steps_per_epoch(images)
 
     def tests(self, images: int, test_images: int) -> int:
-        """How many test images are looked at in all, of a set of so many, where so many train."""
+        """How many test images are looked at in all, at most, of a set of so many, where so many train."""
         epochs = -(-self.steps(images) // self.steps_per_epoch(images))
         return (epochs - 1) * min(self.tested_on or test_images, test_images) + test_images
 
@@ -85,6 +127,10 @@ class Recipe:
     def lr_at(self, iteration: int) -> float:
         """The learning rate of the step that follows so many others."""
         return self.lr * self.drop_factor ** sum(iteration >= d for d in self.drops)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:

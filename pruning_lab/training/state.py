@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from . import checkpoint
+from . import checkpoint, stopping
 from .recipe import Recipe, moments_of, optimizer
 
 MEASURED = ("epoch", "iteration", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -55,11 +55,17 @@ class History(Log):
     """What training left behind: one row a finished epoch, the hooks' tensors stacked by epoch, and `snapshots`.
 
     Columns: those `MEASURED` (in training as running means over the epoch), those `VALIDATED` if any, test_images (how
-    many were looked at) where the recipe says `tested_on`, the hooks'.
+    many were looked at) where the recipe says `tested_on`, those of its rules for stopping (`stopping.columns`), the
+    hooks'. Losses are the recipe's.
     """
 
     snapshots: Log = field(default_factory=Log)
     seconds: float = 0.0  # time spent training, earlier processes included
+
+    @property
+    def stopped(self) -> tuple[int, tuple[str, ...]] | None:
+        """The epoch after which a rule ended the training, and which: "loss", "margin"; None: it had its limit."""
+        return stopping.stopped(self.rows)
 
 
 @dataclass(eq=False)
@@ -155,7 +161,9 @@ class State:
         for row in values["rows"] + values["snapshots"]:
             if not all(isinstance(v, int | float) for v in row.values()):
                 raise ValueError("a row holds what is no number")
-        measured = MEASURED + VALIDATED * bool(self.recipe.holdout)
+        if any(stopping.met(row) for row in values["rows"][:-1]):
+            raise ValueError("it goes on where it should have stopped")
+        measured = (*MEASURED, *VALIDATED * bool(self.recipe.holdout), *stopping.columns(self.recipe))
         for row in values["rows"]:
             if lacking := [k for k in measured if k not in row]:
                 raise ValueError(f"a row lacks {', '.join(lacking)}")

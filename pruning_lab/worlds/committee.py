@@ -36,7 +36,6 @@ def said(net: Net, x: np.ndarray) -> np.ndarray:
 
 def error(student: Net, teacher: Net) -> float:
     """Half the mean squared difference of the outputs over all inputs, without the teacher's noise; exact."""
-    student, teacher = student, teacher
     w, v = np.concatenate([student.w, teacher.w]), np.concatenate([student.v, -teacher.v])
     overlaps = w @ w.T / w.shape[1]
     scale = np.sqrt(1 + np.diagonal(overlaps))
