@@ -30,7 +30,7 @@ class Xord(Experiment):
     Nets of all widths at one seed have the same training sets. Table, a row a net: run, train_error, test_error (exact,
     of the whole population), missed (0..2 equal patterns that it does not find), explored (its start has a filter
     closest to every pattern), angle_start, angle_end (degrees to the closest pattern, see `xord.angles`). Arrays:
-    `steps` [T]; `train_error`, `test_error` [T, runs] float16; `final` [runs, 2, k, 2] float32; `paths` [T, kept, 2, k,
+    `steps` [T]; `train_error`, `test_error` [T, runs] float16; `final` [runs, 2, k, 2] float16; `paths` [T, kept, 2, k,
     2] float16, of the first `kept` nets; `sets` [runs, 15] float16, the shares of pattern sets in training.
     """
 
@@ -69,7 +69,11 @@ class Xord(Experiment):
         final = xord.train(first, shares, **how)
         train, test, paths = (np.stack(part) for part in zip(*seen, strict=True))
         arrays = dict(steps=np.array(at), train_error=train.astype(np.float16), test_error=test.astype(np.float16))
-        arrays |= dict(final=final.float().numpy(), paths=paths.astype(np.float16), sets=shares.numpy().astype(np.float16))
+        arrays |= dict(
+            final=final.numpy().astype(np.float16),
+            paths=paths.astype(np.float16),
+            sets=shares.numpy().astype(np.float16),
+        )
         return Result(self._table(first, final, train[-1], test[-1]), arrays)
 
     def first(self) -> torch.Tensor:

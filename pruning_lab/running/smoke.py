@@ -43,7 +43,16 @@ from ..records.store import Record
 from ..training.recipe import Recipe
 
 WIDTHS = dict(
-    lenet_300_100=12, mlp=8, conv_2=4, conv_4=4, conv_6=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8,
+    lenet_300_100=12,
+    mlp=8,
+    conv_2=4,
+    conv_4=4,
+    conv_6=4,
+    vgg19=4,
+    vgg19_bn=4,
+    resnet50=2,
+    resnet50_cifar=2,
+    vit=8,
     conv_max=6,
 )
 SIDES = dict(conv_2=16, conv_4=16, conv_6=16, vgg19=32, vgg19_bn=32)  # pixels; else 8, as digits come
@@ -121,7 +130,12 @@ def _alignment() -> list[Experiment]:
     clusters = FilterClusters(net("conv_max"), clusters=4)
     large = Xord(4, runs=3, steps=20)
     repeats = [UnitRepeats(net("lenet_300_100"), sample=32), UnitRepeats(net("conv_2"), "conv2", sample=32)]
-    worlds = [large, Xord(2, runs=3, steps=20, start=large), TeacherStudent(2, steps=20), TeacherStudent(2, both=False, steps=20)]
+    worlds = [
+        large,
+        Xord(2, runs=3, steps=20, start=large),
+        TeacherStudent(2, steps=20),
+        TeacherStudent(2, both=False, steps=20),
+    ]
     return [clusters, CentreStart(clusters), *repeats, *worlds]
 
 
