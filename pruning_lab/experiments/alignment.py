@@ -20,14 +20,14 @@ from ..training.recipe import derived_seed
 from . import cost
 from .train import Train, multiplications, training_cost
 
-WEIGHTS = ("initial", "trained", "null")
+WEIGHTS = ("initial", "trained", "random")
 
 
 @dataclass(frozen=True)
 class FilterClusters(Experiment):
     """How close a layer's weight vectors lie to their k-means centres before and after training.
 
-    Table, a row a vector: weights ("initial"; "trained"; "null": the trained lengths in random directions), unit,
+    Table, a row a vector: weights ("initial"; "trained"; "random": the trained lengths in random directions), unit,
     length, angle (degrees to the centre nearest in angle). Arrays, of the trained vectors: `centres` [clusters, n]
     float32, `biases` [clusters] float32, the mean of each cluster's.
     """
