@@ -6,9 +6,11 @@ from dataclasses import replace
 from .running.plugins import load as _load
 
 # isort: split
-from . import criteria, data, environment, gradients, masks, metrics, units
+from . import criteria, data, environment, gradients, masks, metrics, units, worlds
 from .criteria import unit_criterion, weight_criterion
 from .experiments import (
+    CentreStart,
+    FilterClusters,
     GradientHistory,
     GradientSnapshots,
     InferenceSpeed,
@@ -17,9 +19,12 @@ from .experiments import (
     MaskedTraining,
     MaskSources,
     Snapshots,
+    TeacherStudent,
     Train,
     UnitCurve,
     UnitImportance,
+    UnitRepeats,
+    Xord,
 )
 from .experiments.gradients import snapshot_epochs
 from .nets import models
@@ -32,11 +37,11 @@ from .training.recipe import Recipe, snapshot_iterations
 
 __version__ = "0.1.0"
 __all__ = [
-    "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
-    "LayerStructure", "MaskSources", "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train",
-    "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find", "gather", "gradients", "masks", "metrics",
-    "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion", "units",
-    "weight_criterion",
+    "PROFILES", "CentreStart", "Experiment", "FilterClusters", "GradientHistory", "GradientSnapshots", "InferenceSpeed",
+    "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining", "Recipe", "Record", "Result", "Snapshots",
+    "TeacherStudent", "Train", "UnitCurve", "UnitImportance", "UnitRepeats", "Xord", "chapters", "criteria", "data",
+    "find", "gather", "gradients", "masks", "metrics", "models", "pool", "replace", "run", "snapshot_epochs",
+    "snapshot_iterations", "sweep", "unit_criterion", "units", "weight_criterion", "worlds",
 ]  # fmt: skip
 
 _load(environment.plugins())

@@ -30,6 +30,13 @@ DEFAULTS = {
         criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None,
         begin="fresh", recipe=None, sample=None, seed=0, refreshed=False,
     ),
+    "FilterClusters": dict(layer="conv1", clusters=4),
+    "CentreStart": {},
+    "UnitRepeats": dict(layer="fc1", sample=1000),
+    "Xord": dict(
+        seed=0, runs=100, n=60, d=10, lr=0.5, margin=1.0, deviation=1e-3, steps=1000, kept=3, start=None,
+    ),
+    "TeacherStudent": dict(both=True, noise=0.1, seed=0, teacher=2, inputs=50, lr=0.5, steps=40_000),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
     ),

@@ -17,6 +17,7 @@ ALLOWED = {
     "data": "environment npz",
     "losses": "",
     "metrics": "",
+    "worlds": "",
     "samples": "",
     "nets": "environment registry",
     "criteria": "registry",
@@ -27,9 +28,11 @@ ALLOWED = {
     "figures": "criteria",
     "widgets": "metrics criteria units figures",
     "records": "environment literal data",
-    "experiments": "environment precision losses data metrics nets criteria gradients masks units training records",
+    "experiments": (
+        "environment precision losses data metrics worlds nets criteria gradients masks units training records"
+    ),
     "running": "environment data nets criteria training records experiments",
-    "report": "metrics nets criteria gradients masks figures widgets records experiments running",
+    "report": "metrics worlds nets criteria gradients masks figures widgets records experiments running",
     "publish": "environment records running",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

@@ -29,6 +29,7 @@ COUNTS = {  # name: images, weights, those of them in convolutions
     "vgg19": (CIFAR, 20_548_288, 20_018_880),
     "vgg19_bn": (CIFAR, 20_548_288, 20_018_880),
     "mlp": (CIFAR, 2_364_416, 0),
+    "conv_max": (MNIST, 4_200, 3_000),
 }
 
 

@@ -1,5 +1,6 @@
 """The wiring: what each experiment is made of, one file a subject."""
 
+from .alignment import CentreStart, FilterClusters, UnitRepeats
 from .gradients import GradientHistory, GradientSnapshots
 from .layers import LayerGraph, LayerStructure, Snapshots
 from .mask_sources import MaskSources
@@ -7,8 +8,10 @@ from .masked import MaskedTraining
 from .speed import InferenceSpeed
 from .train import Train
 from .units import UnitCurve, UnitImportance
+from .worlds import TeacherStudent, Xord
 
 __all__ = [
-    "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
-    "MaskedTraining", "Snapshots", "Train", "UnitCurve", "UnitImportance",
+    "CentreStart", "FilterClusters", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
+    "LayerStructure", "MaskSources", "MaskedTraining", "Snapshots", "TeacherStudent", "Train", "UnitCurve",
+    "UnitImportance", "UnitRepeats", "Xord",
 ]  # fmt: skip

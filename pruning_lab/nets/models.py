@@ -165,6 +165,29 @@ def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden:
     return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), widths, classes)
 
 
+@register
+def conv_max(in_shape: tuple[int, int, int], classes: int, width: int | None, pool: int | None = None) -> Layers:
+    """One convolution (120 filters of 5 x 5), of each the largest rectified response to any position, `out`.
+
+    pool: side of the squares of positions of which each gives its largest response; None: all are one (Brutzkus &
+    Globerson 2019, whose text in the sources does not say which).
+    """
+    check_whole("pool", pool, least=1, none=True)
+    channels, height, wide = in_shape
+    units, rows, columns = width or 120, height - 4, wide - 4
+    if min(rows, columns) < (pool or 1):
+        needed = (pool or 1) + 4
+        raise ValueError(f"images of {height} x {wide} are too small: {needed} pixels are needed (image_size={needed})")
+    squares = (pool, pool) if pool else (rows, columns)
+    return OrderedDict(
+        conv1=nn.Conv2d(channels, units, 5),
+        relu=nn.ReLU(),
+        pool=nn.MaxPool2d(squares),
+        flatten=nn.Flatten(),
+        out=nn.Linear(units * (rows // squares[0]) * (columns // squares[1]), classes),
+    )
+
+
 def _vgg(
     in_shape: tuple[int, int, int],
     blocks: list[list[int]],

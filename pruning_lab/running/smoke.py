@@ -20,6 +20,8 @@ import pandas as pd
 
 from .. import criteria, environment
 from ..experiments import (
+    CentreStart,
+    FilterClusters,
     GradientHistory,
     GradientSnapshots,
     InferenceSpeed,
@@ -28,9 +30,12 @@ from ..experiments import (
     MaskedTraining,
     MaskSources,
     Snapshots,
+    TeacherStudent,
     Train,
     UnitCurve,
     UnitImportance,
+    UnitRepeats,
+    Xord,
 )
 from ..records import store
 from ..records.experiment import Experiment, lineage
@@ -38,7 +43,17 @@ from ..records.store import Record
 from ..training.recipe import Recipe
 
 WIDTHS = dict(
-    lenet_300_100=12, mlp=8, conv_2=4, conv_4=4, conv_6=4, vgg19=4, vgg19_bn=4, resnet50=2, resnet50_cifar=2, vit=8
+    lenet_300_100=12,
+    mlp=8,
+    conv_2=4,
+    conv_4=4,
+    conv_6=4,
+    vgg19=4,
+    vgg19_bn=4,
+    resnet50=2,
+    resnet50_cifar=2,
+    vit=8,
+    conv_max=6,
 )
 SIDES = dict(conv_2=16, conv_4=16, conv_6=16, vgg19=32, vgg19_bn=32)  # pixels; else 8, as digits come
 IMAGES, STEPS, EPOCHS = 96, 6, (0, 1, 2)  # 3 steps an epoch
@@ -64,7 +79,7 @@ def net(model: str, **recipe: object) -> Train:
 
 def experiments() -> list[Experiment]:
     """One of every kind, on each family of nets; every precision, criterion and way to mask; all tiny."""
-    return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), _speed()]
+    return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), *_alignment(), _speed()]
 
 
 def _nets() -> list[Experiment]:
@@ -109,6 +124,19 @@ def _masks() -> list[Experiment]:
     children = [MaskedTraining(parents[0], density=0.3, **how) for how in ways]
     others = [(parent, c) for parent in parents[1:] for c in ("magnitude", "diff")]
     return [*sources, *children, *(MaskedTraining(parent, c, density=0.3, sample=32) for parent, c in others)]
+
+
+def _alignment() -> list[Experiment]:
+    clusters = FilterClusters(net("conv_max"), clusters=4)
+    large = Xord(4, runs=3, steps=20)
+    repeats = [UnitRepeats(net("lenet_300_100"), sample=32), UnitRepeats(net("conv_2"), "conv2", sample=32)]
+    worlds = [
+        large,
+        Xord(2, runs=3, steps=20, start=large),
+        TeacherStudent(2, steps=20),
+        TeacherStudent(2, both=False, steps=20),
+    ]
+    return [clusters, CentreStart(clusters), *repeats, *worlds]
 
 
 def _speed() -> Experiment:

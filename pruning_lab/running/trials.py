@@ -40,9 +40,13 @@ def small(e: Any) -> Any:
         return replace(e, batch=min(e.batch, 32), **short, **held)
     if isinstance(e, experiments.InferenceSpeed):
         return replace(e, width=4, shape=(1, 8, 8), batches=(1, 8), rounds=2, density=0.3)
+    if isinstance(e, experiments.TeacherStudent):
+        return replace(e, steps=60)
     given = {f.name: getattr(e, f.name) for f in fields(e)}
     change = {k: small(v) for k, v in given.items() if isinstance(v, Experiment | Recipe)}
     change |= {k: v for k, v in SMALL.items() if given.get(k) is not None}
+    if isinstance(e, experiments.Xord):
+        change |= dict(k=min(e.k, 8), runs=4, steps=60)
     if isinstance(e, experiments.Train):
         name = "gaussian:digits" if e.dataset.startswith("gaussian:") else "digits"
         change |= dict(dataset=name, width=WIDTHS.get(e.model, 8), limit=96, image_size=SIDES.get(e.model))

@@ -1,0 +1,80 @@
+"""A student of K units that learns from a teacher of M, online, and its error in closed form (Goldt et al. 2019).
+
+Both are sums of v erf(w x / sqrt(2 N)) over their units; inputs x [N] are standard normal, and each is seen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK = 1_000  # inputs drawn at once; it changes no draw
+
+
+@dataclass
+class Net:
+    """First-layer weights [units, N] and second-layer weights [units], float64."""
+
+    w: np.ndarray
+    v: np.ndarray
+
+
+def drawn(units: int, inputs: int, rng: np.random.Generator, signs: bool = False) -> Net:
+    """A net of standard normal first-layer weights; second-layer weights are normal with `signs`, else all 1."""
+    w = rng.standard_normal((units, inputs))
+    return Net(w, rng.standard_normal(units) if signs else np.ones(units))
+
+
+def said(net: Net, x: np.ndarray) -> np.ndarray:
+    """Outputs for inputs [n, N], [n]."""
+    from scipy.special import erf
+
+    return erf(x @ net.w.T / np.sqrt(2 * net.w.shape[1])) @ net.v
+
+
+def error(student: Net, teacher: Net) -> float:
+    """Half the mean squared difference of the outputs over all inputs, without the teacher's noise; exact."""
+    w, v = np.concatenate([student.w, teacher.w]), np.concatenate([student.v, -teacher.v])
+    overlaps = w @ w.T / w.shape[1]
+    scale = np.sqrt(1 + np.diagonal(overlaps))
+    return float(v @ np.arcsin(overlaps / scale / scale[:, None]) @ v / np.pi)
+
+
+def train(
+    student: Net, teacher: Net, rng: np.random.Generator, *, lr: float, noise: float, both: bool, steps: int,
+    at: Collection[int], look: Callable[[int, Net], None],
+) -> Net:  # fmt: skip
+    """The student after so many steps of one new input each, at rate lr / sqrt(N) by w and, if `both`, lr / N by v.
+
+    noise: deviation of what is added to the teacher's outputs. at, look: steps after which `look(step, student)` is
+    called; 0: before the first.
+    """
+    from scipy.special import erf
+
+    net, size = Net(student.w.copy(), student.v.copy()), teacher.w.shape[1]
+    root, slope = np.sqrt(size), np.sqrt(2 / np.pi)
+    for step in range(steps + 1):
+        if step in at:
+            look(step, net)
+        if step == steps:
+            break
+        if step % CHUNK == 0:
+            x = rng.standard_normal((CHUNK, size))
+            y = said(teacher, x) + noise * rng.standard_normal(CHUNK)
+        row = x[step % CHUNK]
+        fields = net.w @ row / root
+        active = erf(fields / np.sqrt(2))
+        off = net.v @ active - y[step % CHUNK]
+        back = (lr / root * off * slope) * net.v * np.exp(-fields * fields / 2)
+        if both:
+            net.v -= lr / size * off * active
+        net.w -= back[:, None] * row
+    return net
+
+
+def cosines(student: Net, teacher: Net) -> np.ndarray:
+    """Between each student's and each teacher's first-layer weights, [K, M]."""
+    a, b = (net.w / np.linalg.norm(net.w, axis=1, keepdims=True) for net in (student, teacher))
+    return a @ b.T
