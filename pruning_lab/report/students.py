@@ -10,6 +10,10 @@ from ..records.store import run
 from .evidence import Evidence
 
 ARMS = {True: "both layers", False: "first layer only"}
+HUES = {
+    "both layers": "#0072B2", "both layers, no noise": "#56B4E9", "first layer only": "#D55E00",
+    "first layer only, no noise": "#E69F00",
+}  # fmt: skip
 PAST = 0.005  # error below which a student of the teacher's size has left the plateau
 MEASURES = {"error": "generalisation error", "sharing": "student units that carry a teacher's"}
 COLUMNS = ("arm", "noise", "width", "teacher", "seed", "error", "sharing")
@@ -87,7 +91,7 @@ def by_step(found: Evidence, noisy: bool = True) -> pd.DataFrame:
 def panels_of(table: pd.DataFrame) -> dict[str, str]:
     """The columns of `by_step` that are widths, and their panels' words."""
     widths = sorted(int(name.removeprefix("units_")) for name in table if name.startswith("units_"))
-    return {f"units_{width}": f"error, student of {width}" for width in widths}
+    return {f"units_{width}": f"error, student of {width}" for width in widths} or {"units": "not run at this size yet"}
 
 
 def overlaps(found: Evidence) -> pd.DataFrame:
