@@ -9,6 +9,7 @@ from .running.plugins import load as _load
 from . import criteria, data, environment, gradients, masks, metrics, units
 from .criteria import unit_criterion, weight_criterion
 from .experiments import (
+    Forest,
     GradientHistory,
     GradientSnapshots,
     InferenceSpeed,
@@ -16,6 +17,8 @@ from .experiments import (
     LayerStructure,
     MaskedTraining,
     MaskSources,
+    RandomFeatures,
+    ShallowNets,
     Snapshots,
     Train,
     UnitCurve,
@@ -32,11 +35,11 @@ from .training.recipe import Recipe, snapshot_iterations
 
 __version__ = "0.1.0"
 __all__ = [
-    "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
-    "LayerStructure", "MaskSources", "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train",
-    "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find", "gather", "gradients", "masks", "metrics",
-    "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion", "units",
-    "weight_criterion",
+    "PROFILES", "Experiment", "Forest", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
+    "LayerStructure", "MaskSources", "MaskedTraining", "RandomFeatures", "Recipe", "Record", "Result",
+    "ShallowNets", "Snapshots", "Train", "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find",
+    "gather", "gradients", "masks", "metrics", "models", "pool", "replace", "run", "snapshot_epochs",
+    "snapshot_iterations", "sweep", "unit_criterion", "units", "weight_criterion",
 ]  # fmt: skip
 
 _load(environment.plugins())

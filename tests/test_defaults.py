@@ -28,6 +28,12 @@ DEFAULTS = {
         criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None,
         begin="fresh", recipe=None, sample=None, seed=0, refreshed=False,
     ),
+    "RandomFeatures": dict(seed=0, sigma=5.0, noises=(0.0,), ridge=0.0, image_size=None, tested_on=None),
+    "Forest": dict(seed=0, noise=0.0, image_size=None, tested_on=None),
+    "ShallowNets": dict(
+        epochs=6_000, seed=0, noise=0.0, lr=0.01, momentum=0.95, batch=128, decay=0.9, every=500, sd=0.1,
+        image_size=None, tested_on=None,
+    ),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
     ),

@@ -16,6 +16,7 @@ ALLOWED = {
     "registry": "",
     "data": "environment npz",
     "metrics": "",
+    "fits": "",
     "samples": "",
     "nets": "environment registry",
     "criteria": "registry",
@@ -24,11 +25,11 @@ ALLOWED = {
     "units": "precision metrics samples nets criteria gradients",
     "training": "precision literal data",
     "figures": "criteria",
-    "widgets": "metrics criteria units figures",
+    "widgets": "metrics fits criteria units figures",
     "records": "environment literal data",
-    "experiments": "environment precision data metrics nets criteria gradients masks units training records",
+    "experiments": "environment precision data metrics fits nets criteria gradients masks units training records",
     "running": "environment data nets criteria training records experiments",
-    "report": "metrics nets criteria gradients masks figures widgets records experiments running",
+    "report": "metrics fits nets criteria gradients masks figures widgets records experiments running",
     "publish": "environment records running",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

@@ -1,5 +1,6 @@
 """The wiring: what each experiment is made of, one file a subject."""
 
+from .fitted import Forest, RandomFeatures, ShallowNets
 from .gradients import GradientHistory, GradientSnapshots
 from .layers import LayerGraph, LayerStructure, Snapshots
 from .mask_sources import MaskSources
@@ -9,6 +10,6 @@ from .train import Train
 from .units import UnitCurve, UnitImportance
 
 __all__ = [
-    "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
-    "MaskedTraining", "Snapshots", "Train", "UnitCurve", "UnitImportance",
+    "Forest", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
+    "MaskedTraining", "RandomFeatures", "ShallowNets", "Snapshots", "Train", "UnitCurve", "UnitImportance",
 ]  # fmt: skip
