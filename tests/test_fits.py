@@ -62,6 +62,13 @@ def test_inner_products_of_many_features_tend_to_the_gaussian_kernel():
     np.testing.assert_allclose(wide @ wide.T, np.exp(-distances / (2 * 0.7**2)), atol=0.05)
 
 
+def test_images_that_are_there_twice_have_the_fit_of_least_norm_too():
+    twice = np.concatenate([TRAIN[:10], TRAIN[:10]])
+    for fit in fourier.fits(WAVES, twice, TARGETS, TEST, (6, 16, 20, 40)):
+        slow = np.linalg.lstsq(features(fit.features, twice), TARGETS, rcond=1e-8)[0]
+        np.testing.assert_allclose(fit.test, features(fit.features, TEST) @ slow, rtol=1e-4, atol=1e-4)
+
+
 class Isotropic(fourier.Fourier):
     """Standard normal features instead of waves, new for every set of images."""
 

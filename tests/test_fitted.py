@@ -10,17 +10,17 @@ from pruning_lab.experiments import fitted
 from pruning_lab.running.trials import small
 
 HOW = dict(limit=96, tested_on=50)
-FEATURES = RandomFeatures("digits", (8, 96, 128), noises=(0.0, 0.2), **HOW)
+FEATURES = RandomFeatures("digits", (0.08, 1.0, 1.3), noises=(0.0, 0.2), **HOW)
 FOREST = Forest("digits", leaves=(4,), trees=(1, 3), **HOW)
-NETS = ShallowNets("digits", (2, 4, 40), epochs=40, lr=0.05, **HOW)
+NETS = ShallowNets("digits", (0.16, 0.32, 3.2), epochs=40, lr=0.05, **HOW)
 
 
 def test_features_interpolate_from_as_many_on_as_there_are_images():
     table = FEATURES.compute().table.set_index(["noise", "features"])
-    assert list(table.index) == [(share, n) for n in (8, 96, 128) for share in (0.0, 0.2)]
-    assert (table.train_risk.unstack("features")[[96, 128]] < 1e-5).all(axis=None)
+    assert list(table.index) == [(share, n) for n in (8, 96, 124) for share in (0.0, 0.2)]
+    assert (table.train_risk.unstack("features")[[96, 124]] < 1e-5).all(axis=None)
     assert (table.train_risk.unstack("features")[8] > 0.1).all()
-    assert table.norm[0.2, 96] > table.norm[0.2, 128]
+    assert table.norm[0.2, 96] > table.norm[0.2, 124]
     clean = replace(FEATURES, noises=(0.0,)).compute().table
     pd.testing.assert_frame_equal(clean, table.loc[[0.0]].reset_index()[clean.columns])
 
@@ -43,10 +43,11 @@ def test_a_forest_has_its_axes_one_after_the_other():
 def test_nets_begin_fresh_or_at_the_net_before_and_the_first_of_both_alike():
     table = NETS.compute().table
     assert table.start.tolist() == ["fresh"] * 3 + ["smaller"] * 3
-    assert table.parameters.tolist() == [(64 + 1) * w + (w + 1) * 10 for w in NETS.widths] * 2
+    assert table.parameters.tolist() == [(64 + 1) * w + (w + 1) * 10 for w in (1, 3, 40)] * 2
+    assert (table.parameters <= 960 * np.array([0.16, 0.32, 3.2] * 2)).all()
     assert table.below.tolist() == [True, True, False] * 2
     assert (table.epochs[~table.below] == 40).all()
-    again = replace(NETS, widths=(2, 4)).compute().table
+    again = replace(NETS, multiples=(0.16, 0.32)).compute().table
     pd.testing.assert_frame_equal(again[again.start == "smaller"].reset_index(drop=True),
                                   table[table.start == "smaller"][:2].reset_index(drop=True))  # fmt: skip
 
@@ -68,7 +69,7 @@ def test_a_seed_is_an_answer_and_its_data_are_named(e):
 
 
 def test_noise_is_of_the_training_labels_alone():
-    noisy = replace(NETS, noise=0.5, widths=(300,), epochs=400).compute().table
+    noisy = replace(NETS, noise=0.5, multiples=(20.0,), epochs=400).compute().table
     assert (noisy.test_error > 0.1).all()
     forest = replace(FOREST, noise=1.0).compute().table
     assert forest.train_error[1] == 0 and forest.test_error[1] > 0.5  # it fits what was redrawn

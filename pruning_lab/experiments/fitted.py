@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from ..records.experiment import Experiment, Result
 from ..training.recipe import derived_seed
 from . import cost
 
+PIXELS = 28 * 28
 STARTS = ("fresh", "smaller")  # where a net's training begins: at drawn weights, or at those of the net before it
 
 
@@ -76,14 +78,14 @@ class RandomFeatures(Fitted):
 
     Table, a row a number of features and share of redrawn labels: features, noise, risks, errors, and the norm of the
     coefficients of all classes, of features over sqrt(N / 2): with their number it tends to the norm in the space of
-    the Gaussian kernel of width `sigma`, in pixels of [0, 1].
+    the Gaussian kernel.
     """
 
     dataset: str
-    features: tuple[int, ...]  # real ones, even numbers, ascending
+    ratios: tuple[float, ...]  # of real features to images, ascending; their numbers are rounded to even ones
     limit: int
     seed: int = 0
-    sigma: float = 5.0
+    sigma: float = 5.0  # width of the kernel, of 28 x 28 pixels in [0, 1]; of others it grows with their root
     noises: tuple[float, ...] = (0.0,)
     ridge: float = 0.0
     image_size: int | None = None
@@ -94,9 +96,10 @@ class RandomFeatures(Fitted):
             train, labels, test, true, classes = self.rows()
             fitted = [self.noisy(labels, share, classes) for share in self.noises]
             targets = np.concatenate([one_hot(some, classes) for some in fitted], axis=1)
-            seed = derived_seed(self.seed, "directions")
-            waves = fourier.Fourier(train.shape[1], max(self.features), self.sigma, seed)
-            found = fourier.fits(waves, train, targets, test, self.features, self.ridge)
+            sizes = list(dict.fromkeys(max(2, 2 * round(ratio * len(train) / 2)) for ratio in self.ratios))
+            sigma = self.sigma * math.sqrt(train.shape[1] / PIXELS)
+            waves = fourier.Fourier(train.shape[1], max(sizes), sigma, derived_seed(self.seed, "directions"))
+            found = fourier.fits(waves, train, targets, test, sizes, self.ridge)
         rows = [
             dict(features=fit.features, noise=share, **measured(fit.train[:, own], some, fit.test[:, own], true),
                  norm=float(np.linalg.norm(fit.norms[own])))
@@ -108,8 +111,8 @@ class RandomFeatures(Fitted):
 
     def cost(self) -> float:
         n, tested, inputs = self._sizes()
-        most = max(self.features)
-        grams = n * n * most + n**3 * len(self.features) / 6
+        most = n * max(self.ratios)
+        grams = n * n * most + n**3 * len(self.ratios) / 6
         return cost.passes(1, grams + (2 * n + tested) * most * (inputs / 2 + 50))
 
 
@@ -145,9 +148,9 @@ class Forest(Fitted):
         return Result(pd.DataFrame(rows).round(6))
 
     def cost(self) -> float:
-        n, tested, inputs = self._sizes()
+        n, _, inputs = self._sizes()
         grown = sum(trees for _, _, trees in forests.sizes(self.leaves, self.trees))
-        return cost.passes(1, grown * (n * inputs**0.5 * 15 * 40 + tested * 2_000))
+        return cost.passes(1, grown * n * (inputs**0.5 * 10_000 + 50_000))
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ class ShallowNets(Fitted):
     """
 
     dataset: str
-    widths: tuple[int, ...]  # ascending
+    multiples: tuple[float, ...]  # of n K parameters, ascending; the widest net of no more has this size
     limit: int
     epochs: int = 6_000
     seed: int = 0
@@ -192,7 +195,7 @@ class ShallowNets(Fitted):
         """The nets of one start, from the narrowest to the widest, a row each."""
         targets = torch.tensor(one_hot(labels["fitted"], classes), dtype=torch.float32, device=images[0].device)
         rows, net = [], None
-        for width in self.widths:
+        for width in self.widths(len(targets), images[0].shape[1], classes):
             draw = torch.Generator().manual_seed(derived_seed(self.seed, start, width))
             begun = (
                 shallow.glorot(images[0].shape[1], width, classes, draw)
@@ -207,6 +210,11 @@ class ShallowNets(Fitted):
             rows.append(named | found | dict(norm=net.norm))
         return rows
 
+    def widths(self, n: int, inputs: int, classes: int) -> list[int]:
+        """Hidden units of the nets, for so many images; one at least."""
+        sizes = (max(1, int((m * n * classes - classes) / (inputs + 1 + classes))) for m in self.multiples)
+        return list(dict.fromkeys(sizes))
+
     def rule(self, below: bool) -> shallow.Rule:
         """How a net is trained that has at most n K parameters, or more."""
         slower = dict(decay=self.decay, stop=True) if below else {}
@@ -215,5 +223,6 @@ class ShallowNets(Fitted):
     def cost(self) -> float:
         n, _, inputs = self._sizes()
         steps = self.epochs * -(-n // self.batch)
-        step = sum(self.batch * inputs * width * 2 + 3e6 for width in self.widths)  # 3e6: what any step takes
+        widths = self.widths(n, inputs, 10)
+        step = sum(self.batch * inputs * width * 2 + 1e7 for width in widths)  # 1e7: what any step takes
         return len(STARTS) * cost.passes(step, steps)

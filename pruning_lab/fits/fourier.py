@@ -74,7 +74,7 @@ def fits(
     ridge: what a unit of the squared norm costs, beside the sum of squared errors; of 0 it is least norm among the
     best.
 
-    ValueError: sizes that are odd, not ascending or too large. numpy.linalg.LinAlgError: the equations are singular.
+    ValueError: sizes that are odd, not ascending or too large.
     """
     _check(sizes, features.most)
     within = [size for size in sizes if size <= len(train)]
@@ -99,21 +99,31 @@ def _few(
     right, found = wide.T @ targets, {}
     square = not ridge and sizes[-1] == len(train)
     if square:  # the normal equations would square a condition that is at its worst here
-        found[sizes[-1]] = linalg.solve(wide, targets)
+        found[sizes[-1]] = linalg.lstsq(wide, targets, lapack_driver="gelsy", check_finite=False)[0]
     if least := sizes[: -1 if square else None]:
         gram = wide[:, : least[-1]].T @ wide[:, : least[-1]]
-        shared = None if ridge else linalg.cholesky(gram, lower=True, check_finite=False)
+        shared = None if ridge else _lower(gram)
         for size in least:
-            lower = shared[:size, :size] if shared is not None else _ridged(gram[:size, :size], ridge * size / 2)
-            found[size] = linalg.cho_solve((lower, True), right[:size], check_finite=False)
+            lower = None if shared is None else shared[:size, :size]
+            found[size] = _solved(gram[:size, :size], right[:size], ridge * size / 2, lower)
     return found
 
 
-def _ridged(gram: np.ndarray, ridge: float) -> np.ndarray:
-    """The lower Cholesky factor of a matrix with `ridge` on top of its diagonal; the matrix is left as it is."""
-    raised = np.array(gram)
-    raised[np.diag_indices_from(raised)] += ridge
-    return linalg.cholesky(raised, lower=True, overwrite_a=True, check_finite=False)
+def _lower(matrix: np.ndarray) -> np.ndarray | None:
+    """The lower Cholesky factor; None: in float64 the matrix is singular."""
+    try:
+        return linalg.cholesky(matrix, lower=True, check_finite=False)
+    except linalg.LinAlgError:
+        return None
+
+
+def _solved(gram: np.ndarray, right: np.ndarray, ridge: float, lower: np.ndarray | None = None) -> np.ndarray:
+    """What a matrix with `ridge` on top of its diagonal takes to `right`, of least norm where it is singular."""
+    raised = gram + ridge * np.eye(len(gram)) if ridge else gram
+    lower = _lower(raised) if lower is None else lower
+    if lower is None:  # images that are there twice
+        return linalg.pinvh(raised, check_finite=False) @ right
+    return linalg.cho_solve((lower, True), right, check_finite=False)
 
 
 def _many(
@@ -126,7 +136,7 @@ def _many(
         while waiting and waiting[0] <= columns.stop:
             _grow(gram, part[:, done - columns.start : waiting[0] - columns.start])
             done = waiting.pop(0)
-            found[done] = linalg.cho_solve((_ridged(gram, ridge * done / 2), True), targets, check_finite=False)
+            found[done] = _solved(gram, targets, ridge * done / 2)
         if not waiting:
             break
         _grow(gram, part[:, done - columns.start :])

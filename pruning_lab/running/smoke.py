@@ -120,8 +120,10 @@ def _speed() -> Experiment:
 
 def _fits() -> list[Experiment]:
     how = dict(limit=IMAGES, tested_on=50)
-    features = [RandomFeatures("digits", (8, 96, 128), noises=(0.0, 0.2), ridge=ridge, **how) for ridge in (0.0, 0.1)]
-    nets = ShallowNets("digits", (2, 4, 24), epochs=20, batch=32, noise=0.2, **how)
+    features = [
+        RandomFeatures("digits", (0.08, 1.0, 1.3), noises=(0.0, 0.2), ridge=ridge, **how) for ridge in (0.0, 0.1)
+    ]
+    nets = ShallowNets("digits", (0.1, 0.4, 2.0), epochs=20, batch=32, noise=0.2, **how)
     return [*features, Forest("digits", leaves=(4,), trees=(1, 2), noise=0.2, **how), nets]
 
 

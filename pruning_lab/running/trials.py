@@ -55,7 +55,7 @@ def small(e: Any) -> Any:
 def _small_fit(e: Fitted) -> Fitted:
     """The twin of one kind of model fitted at many sizes: it crosses the size at which it fits its 96 images."""
     given = {f.name for f in fields(e)}
-    sizes = dict(features=(8, 96, 128), leaves=(4,), trees=(1, 2), widths=(2, 4, 24), epochs=20, batch=32)
+    sizes = dict(ratios=(0.08, 1.0, 1.3), leaves=(4,), trees=(1, 2), multiples=(0.1, 0.4, 2.0), epochs=20, batch=32)
     change = {name: value for name, value in sizes.items() if name in given}
     return replace(e, dataset="digits", limit=96, seed=0, image_size=None, tested_on=50, **change)
 
