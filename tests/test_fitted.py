@@ -18,6 +18,7 @@ NETS = ShallowNets("digits", (0.16, 0.32, 3.2), epochs=40, lr=0.05, **HOW)
 def test_features_interpolate_from_as_many_on_as_there_are_images():
     table = FEATURES.compute().table.set_index(["noise", "features"])
     assert list(table.index) == [(share, n) for n in (8, 96, 124) for share in (0.0, 0.2)]
+    assert (table.images == 96).all()
     assert (table.train_risk.unstack("features")[[96, 124]] < 1e-5).all(axis=None)
     assert (table.train_risk.unstack("features")[8] > 0.1).all()
     assert table.norm[0.2, 96] > table.norm[0.2, 124]
@@ -35,7 +36,7 @@ def test_a_forest_has_its_axes_one_after_the_other():
     table = FOREST.compute().table
     assert table.axis.tolist() == ["leaves", "trees", "trees", *["leaves of many trees"] * 2]
     assert table.leaves.tolist() == [4, 0, 0, 4, 0] and table.trees.tolist() == [1, 1, 3, 3, 3]
-    assert table.total[0] == 4 and table.total[3] == 12
+    assert (table.images == 96).all() and table.total[0] == 4 and table.total[3] == 12
     assert (table.train_error[table.leaves == 0] == 0).all()
     assert table.test_error[2] == table.test_error[4]
 
@@ -45,6 +46,7 @@ def test_nets_begin_fresh_or_at_the_net_before_and_the_first_of_both_alike():
     assert table.start.tolist() == ["fresh"] * 3 + ["smaller"] * 3
     assert table.parameters.tolist() == [(64 + 1) * w + (w + 1) * 10 for w in (1, 3, 40)] * 2
     assert (table.parameters <= 960 * np.array([0.16, 0.32, 3.2] * 2)).all()
+    assert (table.threshold == 960).all()
     assert table.below.tolist() == [True, True, False] * 2
     assert (table.epochs[~table.below] == 40).all()
     again = replace(NETS, multiples=(0.16, 0.32)).compute().table

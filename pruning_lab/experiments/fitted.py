@@ -76,7 +76,7 @@ def measured(train: np.ndarray, fitted: np.ndarray, test: np.ndarray, true: np.n
 class RandomFeatures(Fitted):
     """Least squares of least norm on random Fourier features (Belkin et al. 2019, figure 2).
 
-    Table, a row a number of features and share of redrawn labels: features, noise, risks, errors, and the norm of the
+    Table, a row a number of features and share of redrawn labels: features, images, noise, risks, errors, and the norm of the
     coefficients of all classes, of features over sqrt(N / 2): with their number it tends to the norm in the space of
     the Gaussian kernel.
     """
@@ -101,7 +101,7 @@ class RandomFeatures(Fitted):
             waves = fourier.Fourier(train.shape[1], max(sizes), sigma, derived_seed(self.seed, "directions"))
             found = fourier.fits(waves, train, targets, test, sizes, self.ridge)
         rows = [
-            dict(features=fit.features, noise=share, **measured(fit.train[:, own], some, fit.test[:, own], true),
+            dict(features=fit.features, images=len(train), noise=share, **measured(fit.train[:, own], some, fit.test[:, own], true),
                  norm=float(np.linalg.norm(fit.norms[own])))
             for fit in found
             for k, (share, some) in enumerate(zip(self.noises, fitted, strict=True))
@@ -122,7 +122,7 @@ class Forest(Fitted):
 
     Table, a row a forest of an axis: axis ("leaves": one tree of more and more leaves; "trees": more and more
     full-grown trees; "leaves of many trees": as the first, with the most trees), leaves (the most that a tree may
-    have, 0: no bound), trees, total (leaves in all), risks, errors.
+    have, 0: no bound), trees, total (leaves in all), images, risks, errors.
     """
 
     dataset: str
@@ -141,7 +141,7 @@ class Forest(Fitted):
             wanted = forests.sizes(self.leaves, self.trees)
             each = dict.fromkeys((leaves, trees) for _, leaves, trees in wanted)
             seed = derived_seed(self.seed, "forest") % 2**32
-            answers = {size: dict(total=total, **measured(answer(train), fitted, answer(test), true))
+            answers = {size: dict(total=total, images=len(train), **measured(answer(train), fitted, answer(test), true))
                        for size, total, answer in forests.grown(train, fitted, each, classes, seed)}  # fmt: skip
         rows = [dict(axis=axis, leaves=leaves or 0, trees=trees, **answers[leaves, trees])
                 for axis, leaves, trees in wanted]  # fmt: skip
@@ -161,7 +161,7 @@ class ShallowNets(Fitted):
     the last epoch; a larger one at the full rate to the last epoch (Belkin et al. 2019, appendix; their re-use ends
     there: `report` joins the two kinds of start). Table, a row a net: start ("fresh": drawn, Glorot's uniform;
     "smaller": at the trained weights of the next narrower net that began so, new ones normal with `sd`), width,
-    parameters, below (whether they are at most n K), epochs taken, risks, errors, norm of all weights.
+    parameters, threshold (n K), below (whether they are no more), epochs taken, risks, errors, norm of all weights.
     """
 
     dataset: str
@@ -202,12 +202,13 @@ class ShallowNets(Fitted):
                 if net is None or start == "fresh"
                 else shallow.widened(net, width, draw, self.sd)
             )
-            below = begun.parameters <= len(targets) * classes
+            threshold = len(targets) * classes
+            below = begun.parameters <= threshold
             net, epochs = shallow.train(begun.to(targets.device), images[0], targets, self.rule(below), draw)
             outputs = [net.outputs(part).cpu().double().numpy() for part in images]
             found = measured(outputs[0], labels["fitted"], outputs[1], labels["true"])
-            named = dict(start=start, width=width, parameters=net.parameters, below=below, epochs=epochs)
-            rows.append(named | found | dict(norm=net.norm))
+            named = dict(start=start, width=width, parameters=net.parameters, threshold=threshold, below=below)
+            rows.append(named | dict(epochs=epochs) | found | dict(norm=net.norm))
         return rows
 
     def widths(self, n: int, inputs: int, classes: int) -> list[int]:
