@@ -76,9 +76,9 @@ def measured(train: np.ndarray, fitted: np.ndarray, test: np.ndarray, true: np.n
 class RandomFeatures(Fitted):
     """Least squares of least norm on random Fourier features (Belkin et al. 2019, figure 2).
 
-    Table, a row a number of features and share of redrawn labels: features, images, noise, risks, errors, and the norm of the
-    coefficients of all classes, of features over sqrt(N / 2): with their number it tends to the norm in the space of
-    the Gaussian kernel.
+    Table, a row a number of features and share of redrawn labels: features, images, noise, norm, risks, errors. The
+    norm is that of the coefficients of all classes, of features over sqrt(N / 2): with their number it tends to the
+    norm in the space of the Gaussian kernel.
     """
 
     dataset: str
@@ -100,13 +100,13 @@ class RandomFeatures(Fitted):
             sigma = self.sigma * math.sqrt(train.shape[1] / PIXELS)
             waves = fourier.Fourier(train.shape[1], max(sizes), sigma, derived_seed(self.seed, "directions"))
             found = fourier.fits(waves, train, targets, test, sizes, self.ridge)
-        rows = [
-            dict(features=fit.features, images=len(train), noise=share, **measured(fit.train[:, own], some, fit.test[:, own], true),
-                 norm=float(np.linalg.norm(fit.norms[own])))
-            for fit in found
-            for k, (share, some) in enumerate(zip(self.noises, fitted, strict=True))
-            for own in [slice(k * classes, (k + 1) * classes)]
-        ]  # fmt: skip
+        rows = []
+        for fit in found:
+            for k, (share, some) in enumerate(zip(self.noises, fitted, strict=True)):
+                own = slice(k * classes, (k + 1) * classes)
+                named = dict(features=fit.features, images=len(train), noise=share)
+                norm = float(np.linalg.norm(fit.norms[own]))
+                rows.append(named | dict(norm=norm) | measured(fit.train[:, own], some, fit.test[:, own], true))
         return Result(pd.DataFrame(rows).round(6))
 
     def cost(self) -> float:
