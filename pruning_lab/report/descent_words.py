@@ -45,7 +45,7 @@ FIGURES = {  # name -> what is drawn, in words for who does not see it, along wh
         "Nets at fresh weights by parameters over n K", "Risks and errors of nets by size, with and without noise.",
         "ratio", ("ratio",),
     ),
-    "leaves": ("Forests by leaves of a tree", "Risk and error by leaves, of one tree and of many.", "leaves", ("leaves",)),
+    "leaves": ("Forests by leaves of a tree", "Risk and error by leaves, one tree and many.", "leaves", ("leaves",)),
     "trees": ("Forests by number of full-grown trees", "Risk and error by number of trees.", "trees", ("trees",)),
 }  # fmt: skip
 NOTHING = "Not run at this size yet."
@@ -73,7 +73,7 @@ def toy(found: Evidence, table: pd.DataFrame) -> HTML:
     images = int(table.images.max()) if len(table) else 0
     measured = f"{descent.own(found).data()}, {images:,} images"
     caption = (
-        "Left: the line is the fit, the dashed curve the truth, dots are the points; what is too high is cut off. Right: "
+        "Left: the line is the fit, the dashed curve the truth, dots are the points; beyond 3 it is cut off. Right: "
         f"{measured}, mean test risk of {table.seed.nunique()} draws, by features over images; the dot is where the "
         "left picture stands. Noise is there a fifth of the labels redrawn."
     )
