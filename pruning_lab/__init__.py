@@ -11,6 +11,7 @@ from .criteria import unit_criterion, weight_criterion
 from .experiments import (
     CentreStart,
     FilterClusters,
+    Forest,
     GradientHistory,
     GradientSnapshots,
     InferenceSpeed,
@@ -18,6 +19,8 @@ from .experiments import (
     LayerStructure,
     MaskedTraining,
     MaskSources,
+    RandomFeatures,
+    ShallowNets,
     Snapshots,
     TeacherStudent,
     Train,
@@ -37,11 +40,12 @@ from .training.recipe import Recipe, snapshot_iterations
 
 __version__ = "0.1.0"
 __all__ = [
-    "PROFILES", "CentreStart", "Experiment", "FilterClusters", "GradientHistory", "GradientSnapshots", "InferenceSpeed",
-    "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining", "Recipe", "Record", "Result", "Snapshots",
-    "TeacherStudent", "Train", "UnitCurve", "UnitImportance", "UnitRepeats", "Xord", "chapters", "criteria", "data",
-    "find", "gather", "gradients", "masks", "metrics", "models", "pool", "replace", "run", "snapshot_epochs",
-    "snapshot_iterations", "sweep", "unit_criterion", "units", "weight_criterion", "worlds",
+    "PROFILES", "CentreStart", "Experiment", "FilterClusters", "Forest", "GradientHistory", "GradientSnapshots",
+    "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining", "RandomFeatures", "Recipe",
+    "Record", "Result", "ShallowNets", "Snapshots", "TeacherStudent", "Train", "UnitCurve", "UnitImportance",
+    "UnitRepeats", "Xord", "chapters", "criteria", "data", "find", "gather", "gradients", "masks", "metrics", "models",
+    "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion", "units",
+    "weight_criterion", "worlds",
 ]  # fmt: skip
 
 _load(environment.plugins())

@@ -37,6 +37,12 @@ DEFAULTS = {
         seed=0, runs=100, n=60, d=10, lr=0.5, margin=1.0, deviation=1e-3, steps=1000, kept=3, start=None,
     ),
     "TeacherStudent": dict(both=True, noise=0.1, seed=0, teacher=2, inputs=50, lr=0.5, steps=40_000),
+    "RandomFeatures": dict(seed=0, sigma=5.0, noises=(0.0,), ridge=0.0, image_size=None, tested_on=None),
+    "Forest": dict(seed=0, noise=0.0, image_size=None, tested_on=None),
+    "ShallowNets": dict(
+        epochs=6_000, seed=0, noise=0.0, lr=0.01, momentum=0.95, batch=128, decay=0.9, every=500, sd=0.1,
+        image_size=None, tested_on=None,
+    ),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
     ),

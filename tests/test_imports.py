@@ -18,6 +18,7 @@ ALLOWED = {
     "losses": "",
     "metrics": "",
     "worlds": "",
+    "fits": "",
     "samples": "",
     "nets": "environment registry",
     "criteria": "registry",
@@ -26,13 +27,13 @@ ALLOWED = {
     "units": "precision metrics samples nets criteria gradients",
     "training": "precision literal losses data",
     "figures": "criteria",
-    "widgets": "metrics criteria units figures",
+    "widgets": "metrics fits criteria units figures",
     "records": "environment literal data",
     "experiments": (
-        "environment precision losses data metrics worlds nets criteria gradients masks units training records"
+        "environment precision data losses metrics worlds fits nets criteria gradients masks units training records"
     ),
     "running": "environment data nets criteria training records experiments",
-    "report": "metrics worlds nets criteria gradients masks figures widgets records experiments running",
+    "report": "metrics worlds fits nets criteria gradients masks figures widgets records experiments running",
     "publish": "environment records running",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

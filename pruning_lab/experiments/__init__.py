@@ -1,6 +1,7 @@
 """The wiring: what each experiment is made of, one file a subject."""
 
 from .alignment import CentreStart, FilterClusters, UnitRepeats
+from .fitted import Forest, RandomFeatures, ShallowNets
 from .gradients import GradientHistory, GradientSnapshots
 from .layers import LayerGraph, LayerStructure, Snapshots
 from .mask_sources import MaskSources
@@ -11,7 +12,7 @@ from .units import UnitCurve, UnitImportance
 from .worlds import TeacherStudent, Xord
 
 __all__ = [
-    "CentreStart", "FilterClusters", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
-    "LayerStructure", "MaskSources", "MaskedTraining", "Snapshots", "TeacherStudent", "Train", "UnitCurve",
-    "UnitImportance", "UnitRepeats", "Xord",
+    "CentreStart", "FilterClusters", "Forest", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
+    "LayerStructure", "MaskSources", "MaskedTraining", "RandomFeatures", "ShallowNets", "Snapshots", "TeacherStudent",
+    "Train", "UnitCurve", "UnitImportance", "UnitRepeats", "Xord",
 ]  # fmt: skip

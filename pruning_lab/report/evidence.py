@@ -51,7 +51,7 @@ class Evidence:
         "and" between.
         """
         names = {s["dataset"].removeprefix("gaussian:") for e in self.experiments
-                 if "dataset" in (s := _flat(e)) and model in (None, s["model"])}  # fmt: skip
+                 if "dataset" in (s := _flat(e)) and model in (None, s.get("model"))}  # fmt: skip
         return " and ".join(sorted(SPELLED.get(name, name) for name in names))
 
     def apart(self, sizes: Mapping[str, str], model: str | None = None, source: str = "CIFAR-10") -> str:

@@ -22,6 +22,7 @@ from .. import criteria, environment
 from ..experiments import (
     CentreStart,
     FilterClusters,
+    Forest,
     GradientHistory,
     GradientSnapshots,
     InferenceSpeed,
@@ -29,6 +30,8 @@ from ..experiments import (
     LayerStructure,
     MaskedTraining,
     MaskSources,
+    RandomFeatures,
+    ShallowNets,
     Snapshots,
     TeacherStudent,
     Train,
@@ -57,7 +60,7 @@ WIDTHS = dict(
 )
 SIDES = dict(conv_2=16, conv_4=16, conv_6=16, vgg19=32, vgg19_bn=32)  # pixels; else 8, as digits come
 IMAGES, STEPS, EPOCHS = 96, 6, (0, 1, 2)  # 3 steps an epoch
-COMPARED = ("train_loss", "test_loss", "test_accuracy", "loss", "accuracy", "coherence")
+COMPARED = ("train_loss", "test_loss", "test_accuracy", "loss", "accuracy", "coherence", "test_error")
 CLOSE = 0.2  # how far the mean of such a column may be from the CPU's, absolute or relative: a wrong kernel is further
 
 
@@ -79,7 +82,7 @@ def net(model: str, **recipe: object) -> Train:
 
 def experiments() -> list[Experiment]:
     """One of every kind, on each family of nets; every precision, criterion and way to mask; all tiny."""
-    return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), *_alignment(), _speed()]
+    return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), *_alignment(), _speed(), *_fits()]
 
 
 def _nets() -> list[Experiment]:
@@ -141,6 +144,15 @@ def _alignment() -> list[Experiment]:
 
 def _speed() -> Experiment:
     return InferenceSpeed(4, shape=(1, 8, 8), batches=(1, 8), rounds=2, density=0.3)
+
+
+def _fits() -> list[Experiment]:
+    how = dict(limit=IMAGES, tested_on=50)
+    features = [
+        RandomFeatures("digits", (0.08, 1.0, 1.3), noises=(0.0, 0.2), ridge=ridge, **how) for ridge in (0.0, 0.1)
+    ]
+    nets = ShallowNets("digits", (0.1, 0.4, 2.0), epochs=20, batch=32, noise=0.2, **how)
+    return [*features, Forest("digits", leaves=(4,), trees=(1, 2), noise=0.2, **how), nets]
 
 
 def run(device: str, say: Callable[[str], None] = print) -> list[Said]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import experiments
+from ..experiments.fitted import Fitted
 from ..records import imports, syntax, texts
 from ..records.experiment import Experiment, changed, lineage
 from ..records.source import state
@@ -42,6 +43,8 @@ def small(e: Any) -> Any:
         return replace(e, width=4, shape=(1, 8, 8), batches=(1, 8), rounds=2, density=0.3)
     if isinstance(e, experiments.TeacherStudent):
         return replace(e, steps=60)
+    if isinstance(e, Fitted):
+        return _small_fit(e)
     given = {f.name: getattr(e, f.name) for f in fields(e)}
     change = {k: small(v) for k, v in given.items() if isinstance(v, Experiment | Recipe)}
     change |= {k: v for k, v in SMALL.items() if given.get(k) is not None}
@@ -51,6 +54,14 @@ def small(e: Any) -> Any:
         name = "gaussian:digits" if e.dataset.startswith("gaussian:") else "digits"
         change |= dict(dataset=name, width=WIDTHS.get(e.model, 8), limit=96, image_size=SIDES.get(e.model))
     return replace(e, **change)
+
+
+def _small_fit(e: Fitted) -> Fitted:
+    """The twin of one kind of model fitted at many sizes: it crosses the size at which it fits its 96 images."""
+    given = {f.name for f in fields(e)}
+    sizes = dict(ratios=(0.08, 1.0, 1.3), leaves=(4,), trees=(1, 2), multiples=(0.1, 0.4, 2.0), epochs=20, batch=32)
+    change = {name: value for name, value in sizes.items() if name in given}
+    return replace(e, dataset="digits", limit=96, seed=0, image_size=None, tested_on=50, **change)
 
 
 def twins(published: Iterable[Experiment]) -> list[Experiment]:

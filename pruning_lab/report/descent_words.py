@@ -1,0 +1,200 @@
+"""What the chapter on double descent says of its tables, and what its figures carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from . import descent
+from .descent import ALL, CLEAN, FRESH, NEAR, NOISY, TO
+from .evidence import Evidence
+from .page import Page
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+COLOURS = {
+    CLEAN: "#0072B2", NOISY: "#D55E00", f"{CLEAN}, ridge 1": "#009E73", f"{NOISY}, ridge 1": "#B5508A",
+    TO: "#D55E00", FRESH: "#0072B2", ALL: "#009E73", f"{FRESH}, {NOISY}": "#B5508A",
+    "one tree": "#0072B2", "many trees": "#D55E00", "full-grown trees": "#0072B2",
+}  # fmt: skip
+OF_FEATURES = {
+    "test_risk": "test risk",
+    "norm": "norm of the solution",
+    "train_risk": "training risk",
+    "test_error": "test error, %",
+}
+OF_NETS = {
+    "test_risk": "test risk",
+    "train_risk": "training risk",
+    "test_error": "test error, %",
+    "train_error": "training error, %",
+}
+OF_FORESTS = {"test_risk": "test risk", "test_error": "test error, %"}
+FIGURES = {  # name -> what is drawn, in words for who does not see it, along what, on logarithmic axes
+    "features": (
+        "Fits on random features", "Risks, norm and error by random features over images.", "ratio",
+        ("ratio", "test_risk", "norm"),
+    ),
+    "starts": (
+        "Nets by parameters over n K", "Risks and errors of nets by size, a line a way to start.", "ratio", ("ratio",),
+    ),
+    "noise": (
+        "Nets at fresh weights by parameters over n K", "Risks and errors of nets by size, with and without noise.",
+        "ratio", ("ratio",),
+    ),
+    "leaves": ("Forests by leaves of a tree", "Risk and error by leaves, one tree and many.", "leaves", ("leaves",)),
+    "trees": ("Forests by number of full-grown trees", "Risk and error by number of trees.", "trees", ("trees",)),
+}  # fmt: skip
+NOTHING = "Not run at this size yet."
+
+
+def drawn(page: Page, found: Evidence, name: str) -> dict[str, object]:
+    """What a figure of `FIGURES` is drawn by, beside its rows and measures: lines, axes, colours, title, command."""
+    words, alt, x, log = FIGURES[name]
+    what = descent.own(found).data()
+    title, file = f"{words}{', ' * bool(what)}{what}", f"{name}-{found.profile}"
+    how = dict(by="line", x=x, log=log, colours=COLOURS)
+    return how | page.about(file, title=title, alt=alt, found=found)
+
+
+def toy(found: Evidence, table: pd.DataFrame) -> HTML:
+    """Ten points that are fitted as sliders move, and the mean test risks of `descent.features` beside them."""
+    from IPython.display import HTML
+
+    from ..widgets import descent as widget
+
+    curves = {
+        (bool(noise), bool(ridge)): {float(f"{r:.4g}"): float(f"{v:.4g}") for r, v in means(line, "test_risk").items()}
+        for (noise, ridge), line in table.groupby(["noise", "ridge"])
+    }
+    images = int(table.images.max()) if len(table) else 0
+    measured = f"{descent.own(found).data()}, {images:,} images"
+    caption = (
+        "Left: the line is the fit, the dashed curve the truth, dots are the points; beyond 3 it is cut off. Right: "
+        f"{measured}, mean test risk of {table.seed.nunique()} draws, by features over images; the dot is where the "
+        "left picture stands. Noise is there a fifth of the labels redrawn."
+    )
+    return HTML(widget.picture(curves, "How many features are too many?", caption, measured))
+
+
+def axes(table: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Of `descent.forests` what the figure of one axis draws: leaves of one and of many trees, or trees."""
+    if axis == "trees":
+        return table[table.axis == "trees"].assign(line="full-grown trees")
+    one = table[(table.axis == "leaves") | ((table.axis == "trees") & (table.trees == 1))].assign(line="one tree")
+    return pd.concat([one, table[table.axis == "leaves of many trees"].assign(line="many trees")])
+
+
+def means(table: pd.DataFrame, column: str) -> pd.Series:
+    """The mean over seeds by ratio."""
+    return table.groupby("ratio")[column].mean()
+
+
+def one(risk: pd.Series) -> float:
+    """Of means by ratio the one at as many features as images, or the nearest to it."""
+    return risk.iloc[np.abs(risk.index - 1).argmin()]
+
+
+def features_read(table: pd.DataFrame) -> str:
+    """Where the risk of the clean fits is lowest before the threshold, and what it is at it and at the end."""
+    clean = table[(table.ridge == 0) & (table.noise == 0)]
+    if clean.empty:
+        return NOTHING
+    risk, norm = means(clean, "test_risk"), means(clean, "norm")
+    less = risk[risk.index < 1]
+    return (
+        f"On average the test risk falls to {less.min():.2f} at {less.idxmin():g} features an image, is "
+        f"{one(risk):,.0f} at one an image, where the norm is {one(norm) / norm[less.idxmin()]:,.0f} times that of "
+        f"before, and {risk.iloc[-1]:.2f} at {risk.index[-1]:g} an image."
+    )
+
+
+def ridge_read(table: pd.DataFrame) -> str:
+    """What a ridge leaves of the peak, and what noise makes of it."""
+    clean, noisy = ((table.noise == 0), (table.noise > 0))
+    plain, ridged = table.ridge == 0, table.ridge > 0
+    if not (clean & ridged).any() or not (noisy & plain).any():
+        return NOTHING
+    at = {name: means(table[rows], "test_risk") for name, rows in
+          (("noisy", noisy & plain), ("ridged", clean & ridged), ("both", noisy & ridged))}  # fmt: skip
+    ridge = table.ridge.max()
+    return (
+        f"With a fifth of the labels redrawn the risk is {one(at['noisy']):,.0f} at the threshold and "
+        f"{at['noisy'].iloc[-1]:.2f} at the end. A ridge of {ridge:g} leaves {one(at['ridged']):.2f} at the threshold, "
+        f"with redrawn labels {one(at['both']):.2f}."
+    )
+
+
+def nets_read(table: pd.DataFrame) -> str:
+    """The dip, the peak and the end of each arm on true labels."""
+    told = []
+    for arm in (TO, FRESH, ALL):
+        risk = means(table[(table.arm == arm) & (table.noise == 0)], "test_risk")
+        if risk.empty:
+            return NOTHING
+        near = risk[(risk.index >= NEAR[0]) & (risk.index <= NEAR[1])]
+        dip = risk[risk.index < NEAR[0]].min()
+        told.append(f"{arm}, {dip:.2f} before, {near.max():.2f} at the threshold, {risk.iloc[-1]:.2f} at the end")
+    return f"Test risk, mean over nets: {'; '.join(told)}."
+
+
+def cliff_read(table: pd.DataFrame) -> str:
+    """The step in risk from the largest net of at most n K parameters to the next, where re-use ends and where not."""
+    told = {}
+    for arm in (TO, FRESH, ALL):
+        risk = means(table[(table.arm == arm) & (table.noise == 0)], "test_risk")
+        if risk.empty:
+            return NOTHING
+        told[arm] = risk[risk.index <= 1].iloc[-1], risk[risk.index > 1].iloc[0]
+    said = [f"{arm} from {a:.2f} to {b:.2f}" for arm, (a, b) in told.items()]
+    return f"From the last net below the threshold to the first above it the test risk goes, {', '.join(said)}."
+
+
+def forests_read(table: pd.DataFrame) -> str:
+    """The best small tree, the full-grown one, the forest, and what leaves do to a forest."""
+    if table.empty:
+        return NOTHING
+    risk = table.groupby(["axis", "full", "leaves", "trees"]).test_risk.mean()
+    few, many = risk["leaves"], risk["trees"]
+    broad = risk["leaves of many trees"]
+    best = few.idxmin()
+    return (
+        f"One tree has its lowest test risk, {few.min():.2f}, at {best[1]:g} leaves, and {many.iloc[0]:.2f} where it "
+        f"is full-grown; {many.index[-1][2]} such trees have {many.iloc[-1]:.2f}. With that many trees the risk falls "
+        f"from {broad.iloc[0]:.2f} to {broad.iloc[-1]:.2f} as leaves are added, and is lowest at "
+        f"{broad.idxmin()[1]:g} leaves a tree."
+    )
+
+
+def errors_read(table: pd.DataFrame) -> str:
+    """From where on nets at fresh weights make no error in training, and what their test error does from there."""
+    rows = table[(table.arm == FRESH) & (table.noise == 0)]
+    if rows.empty:
+        return NOTHING
+    train, test = means(rows, "train_error"), means(rows, "test_error")
+    zero = train.index[train == 0]
+    if not len(zero):
+        return "At no size do all nets fit every training image."
+    return (
+        f"From {zero[0]:.2g} n K parameters on no net makes an error in training; from there to {test.index[-1]:.2g} "
+        f"n K the mean test error goes from {test[zero[0]]:.1f} to {test.iloc[-1]:.1f} %."
+    )
+
+
+def sentences(fits: pd.DataFrame, nets: pd.DataFrame, forests: pd.DataFrame) -> dict[str, str]:
+    """What the page says of its tables, by the names that its prose has for it."""
+    return dict(
+        features_read=features_read(fits), ridge_read=ridge_read(fits), nets_read=nets_read(nets),
+        cliff_read=cliff_read(nets), forests_read=forests_read(forests), errors_read=errors_read(nets),
+    )  # fmt: skip
+
+
+def numbers(fits: pd.DataFrame, nets: pd.DataFrame) -> dict[str, str]:
+    """What the answer's sentences ask for: how often an image the most features are, and points of test error."""
+    clean = fits[(fits.ridge == 0) & (fits.noise == 0)]
+    most = clean.ratio.max() if len(clean) else np.nan
+    fallen, _ = descent.past_zero(nets[(nets.arm == FRESH) & (nets.noise == 0)])
+    return dict(most=f"{most:g}", points=f"{abs(fallen.mean()):.1f}")
