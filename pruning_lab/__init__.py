@@ -16,7 +16,9 @@ from .experiments import (
     LayerStructure,
     MaskedTraining,
     MaskSources,
+    Projection,
     Snapshots,
+    Spectrum,
     Train,
     UnitCurve,
     UnitImportance,
@@ -33,7 +35,8 @@ from .training.recipe import Recipe, snapshot_iterations
 __version__ = "0.1.0"
 __all__ = [
     "PROFILES", "Experiment", "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph",
-    "LayerStructure", "MaskSources", "MaskedTraining", "Recipe", "Record", "Result", "Snapshots", "Train",
+    "LayerStructure", "MaskSources", "MaskedTraining", "Projection", "Recipe", "Record", "Result", "Snapshots",
+    "Spectrum", "Train",
     "UnitCurve", "UnitImportance", "chapters", "criteria", "data", "find", "gather", "gradients", "masks", "metrics",
     "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion", "units",
     "weight_criterion",

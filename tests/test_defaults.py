@@ -30,6 +30,8 @@ DEFAULTS = {
         criterion="magnitude", density=0.1, scope="global", floor=0.0, skip=(), invert=False, shuffle=None,
         begin="fresh", recipe=None, sample=None, seed=0, refreshed=False,
     ),
+    "Projection": dict(ranks=(1, 2, 4, 8, 16, 32, 64, 128), test_images=None),
+    "Spectrum": dict(epochs=(0,), ranks=(), sample=2000),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
     ),

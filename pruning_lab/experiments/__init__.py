@@ -5,10 +5,11 @@ from .layers import LayerGraph, LayerStructure, Snapshots
 from .mask_sources import MaskSources
 from .masked import MaskedTraining
 from .speed import InferenceSpeed
+from .subspace import Projection, Spectrum
 from .train import Train
 from .units import UnitCurve, UnitImportance
 
 __all__ = [
     "GradientHistory", "GradientSnapshots", "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources",
-    "MaskedTraining", "Snapshots", "Train", "UnitCurve", "UnitImportance",
+    "MaskedTraining", "Projection", "Snapshots", "Spectrum", "Train", "UnitCurve", "UnitImportance",
 ]  # fmt: skip
