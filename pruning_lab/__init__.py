@@ -19,9 +19,11 @@ from .experiments import (
     LayerStructure,
     MaskedTraining,
     MaskSources,
+    Projection,
     RandomFeatures,
     ShallowNets,
     Snapshots,
+    Spectrum,
     TeacherStudent,
     Train,
     UnitCurve,
@@ -41,11 +43,11 @@ from .training.recipe import Recipe, snapshot_iterations
 __version__ = "0.1.0"
 __all__ = [
     "PROFILES", "CentreStart", "Experiment", "FilterClusters", "Forest", "GradientHistory", "GradientSnapshots",
-    "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining", "RandomFeatures", "Recipe",
-    "Record", "Result", "ShallowNets", "Snapshots", "TeacherStudent", "Train", "UnitCurve", "UnitImportance",
-    "UnitRepeats", "Xord", "chapters", "criteria", "data", "find", "gather", "gradients", "masks", "metrics", "models",
-    "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion", "units",
-    "weight_criterion", "worlds",
+    "InferenceSpeed", "LayerGraph", "LayerStructure", "MaskSources", "MaskedTraining", "Projection", "RandomFeatures",
+    "Recipe", "Record", "Result", "ShallowNets", "Snapshots", "Spectrum", "TeacherStudent", "Train", "UnitCurve",
+    "UnitImportance", "UnitRepeats", "Xord", "chapters", "criteria", "data", "find", "gather", "gradients", "masks",
+    "metrics", "models", "pool", "replace", "run", "snapshot_epochs", "snapshot_iterations", "sweep", "unit_criterion",
+    "units", "weight_criterion", "worlds",
 ]  # fmt: skip
 
 _load(environment.plugins())

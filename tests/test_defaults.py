@@ -43,6 +43,8 @@ DEFAULTS = {
         epochs=6_000, seed=0, noise=0.0, lr=0.01, momentum=0.95, batch=128, decay=0.9, every=500, sd=0.1,
         image_size=None, tested_on=None,
     ),
+    "Projection": dict(ranks=(1, 2, 4, 8, 16, 32, 64, 128), test_images=None),
+    "Spectrum": dict(epochs=(0,), ranks=(), sample=2000),
     "InferenceSpeed": dict(
         ratio=10.0, density=0.1, shape=(3, 32, 32), classes=10, batches=(1, 32, 1000), rounds=30, seed=0,
     ),
