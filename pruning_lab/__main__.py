@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     _certifying(
         command(_certify, "certify", "show by small twins that today's code answers as that of the published records")
     )
+    words = "compute published records again, those that take least first, and compare"
+    verify = command(_verify, "verify", words)
+    words = "how long; what does not fit is left (default: 5)"
+    verify.add_argument("--minutes", type=float, default=5.0, help=words)
+    command(_doctor, "doctor", "what will work on this machine, and what to install for the rest")
     words = "sizes of this machine's shelf and caches; empties what is named"
     clean = command(lambda args: shelves.clean(args.what), "clean", words)
     clean.add_argument("what", nargs="*", choices=[[], *shelves.PLACES], help="what to empty")
@@ -256,6 +261,18 @@ def _certify(args: argparse.Namespace) -> None:
         raise ValueError(
             "\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]])
         )
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from .running import verify
+
+    verify.run(args.minutes, lambda words: print(words, flush=True))
+
+
+def _doctor(_: argparse.Namespace) -> None:
+    from .running import doctor
+
+    doctor.run()
 
 
 if __name__ == "__main__":

@@ -644,7 +644,14 @@ def pinch(page, start, end, steps=6):
 
 
 @marked
-@pytest.mark.parametrize("along", [(1, 0), (0, 1), (0.6, 0.8)], ids=["across", "upright", "askew"])
+@pytest.mark.parametrize(
+    "along",
+    [
+        pytest.param((1, 0), marks=pytest.mark.soak, id="across"),
+        pytest.param((0, 1), marks=pytest.mark.soak, id="upright"),
+        pytest.param((0.6, 0.8), id="askew"),  # both at once
+    ],
+)
 def test_two_fingers_zoom_the_graph_and_not_the_page(browser, graph_site, along):
     with visit(browser, graph_site, reduced_motion="reduce", is_mobile=True, **PHONE) as page:
         page.locator(".pl-force-graph canvas").first.wait_for(timeout=300_000)

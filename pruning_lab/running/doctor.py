@@ -1,0 +1,183 @@
+"""What of the library and the book will work on this machine, a line each, and what to install for the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from .. import data, environment
+from ..records import provenance
+from . import folders
+
+PYTHONS = ((3, 11), (3, 14))  # from, and below
+ROOM = 2_000_000_000  # bytes on the store's disk: nets, checkpoints, a book
+MEMORY = 2_000_000_000  # bytes of the machine: what the chapters at `laptop` take
+SETS = ("mnist", "cifar10")  # that published records were made on
+PARTS = {  # what for -> the packages as Python imports them, and what brings them
+    "the book": (("jupyter_book", "myst_nb", "plotly", "anywidget", "ipywidgets", "sphinxcontrib.bibtex"),
+                 "pip install 'pruning-lab[book]'"),
+    "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install 'pruning-lab[book]'"),
+    "data sets to download": (("torchvision",), "pip install 'pruning-lab[data]'"),
+    "clusters": (("distributed",), "pip install 'pruning-lab[cluster]'"),
+    "JupyterLab": (("jupyterlab",), "pip install jupyterlab"),
+    "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install 'pruning-lab[test]'"),
+}  # fmt: skip
+
+
+class Line(NamedTuple):
+    """Whether something works, whether nothing goes without it, what it is, and what there is or what to do."""
+
+    works: bool
+    essential: bool
+    what: str
+    words: str
+
+    def __str__(self) -> str:
+        sign = "ok" if self.works else "MISSING" if self.essential else "without"
+        return f"{sign:8} {self.what:22} {self.words}"
+
+
+def lines() -> Iterator[Line]:
+    """All that is looked at, in the order in which it is needed."""
+    yield python()
+    yield packages()
+    yield device()
+    yield memory()
+    yield from writable()
+    yield disk()
+    yield from (image_set(name) for name in SETS)
+    yield from (part(what, *needs) for what, needs in PARTS.items())
+    yield browser()
+
+
+def python() -> Line:
+    """The interpreter."""
+    low, high = PYTHONS
+    works = low <= sys.version_info[:2] < high
+    wanted = "" if works else f"; expected {low[0]}.{low[1]} or later, below {high[0]}.{high[1]}: install one of these"
+    return Line(works, True, "Python", f"{platform.python_version()} on {platform.system()}{wanted}")
+
+
+def packages() -> Line:
+    """What the library itself computes with."""
+    names = ("torch", "numpy", "pandas", "scikit-learn", "safetensors", "filelock", "networkx")
+    found = {name: _version(name) for name in names}
+    lacking = [name for name, there in found.items() if not there]
+    words = f"{', '.join(lacking)} are not here: pip install pruning-lab" if lacking else _listed(found)
+    return Line(not lacking, True, "packages", words)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _listed(found: dict[str, str]) -> str:
+    return ", ".join(f"{name} {there}" for name, there in found.items())
+
+
+def device() -> Line:
+    """What computes."""
+    try:
+        seen = provenance.device()
+    except ValueError as error:
+        return Line(False, True, "device", str(error))
+    here = environment.device()
+    more = f", {seen['cores']} cores, instructions {seen['instructions']}"
+    if here.type == "cuda":
+        more = f", {torch.cuda.get_device_properties(here).total_memory / 1e9:.0f} GB"
+    hint = "" if here.type != "cpu" else "; profiles gpu and paper want a GPU"
+    return Line(True, True, "device", f"{here.type}: {seen['name']}{more}{hint}")
+
+
+def memory() -> Line:
+    """What the machine has in all."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return Line(True, False, "memory", "the system does not say how much there is")
+    few = "" if total >= MEMORY else f"; chapters take up to {MEMORY / 1e9:.0f} GB: run one at a time"
+    return Line(not few, False, "memory", f"{total / 1e9:.1f} GB{few}")
+
+
+def writable() -> Iterator[Line]:
+    """Whether records can be stored, and published."""
+    for setting, what in (("PRUNING_LAB_STORE", "store"), ("PRUNING_LAB_RESULTS", "published shelf")):
+        essential = what == "store"
+        try:
+            folders.settle(setting)
+        except ValueError as error:
+            yield Line(False, essential, what, str(error))
+            continue
+        yield Line(True, essential, what, f"can be written to; {setting} names another folder")
+
+
+def disk() -> Line:
+    """What is free where records are stored."""
+    try:
+        free = shutil.disk_usage(_nearest(environment.local_shelf())).free
+    except (OSError, ValueError) as error:
+        return Line(False, False, "free disk", f"it cannot be told: {error}")
+    few = "" if free >= ROOM else f"; a book and its nets take up to {ROOM / 1e9:.0f} GB: free some, or name another"
+    return Line(not few, False, "free disk", f"{free / 1e9:.1f} GB{few}")
+
+
+def _nearest(place: Path) -> Path:
+    """A folder, or the nearest above it that is there."""
+    return next(path for path in (place, *place.parents) if path.is_dir())
+
+
+def image_set(name: str) -> Line:
+    """A set of images that the published records were made on."""
+    try:
+        here = all(data.is_here(name, half) for half in ("train", "test"))
+    except (ValueError, OSError) as error:
+        return Line(False, False, name, str(error))
+    how = "it is downloaded when it is first asked for, if torchvision and a network are here; or put train.npz and"
+    return Line(here, False, name, "here" if here else f"{how} test.npz into {name}/ of PRUNING_LAB_DATA")
+
+
+def part(what: str, names: Sequence[str], how: str) -> Line:
+    """What a part of the project needs beside the library."""
+    lacking = [name for name in names if not _found(name)]
+    return Line(not lacking, False, what, f"{', '.join(lacking)} not here: {how}" if lacking else "here")
+
+
+def _found(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def browser() -> Line:
+    """What tests of pages are opened in."""
+    lacking = [] if _found("playwright") else ["playwright (pip install playwright)"]
+    lacking += [] if shutil.which("chromium") else ["chromium on the PATH"]
+    words = f"{' and '.join(lacking)} not here; only tests need them" if lacking else "here"
+    return Line(not lacking, False, "tests of pages", words)
+
+
+def run() -> None:
+    """Print the lines. ValueError: something essential is missing."""
+    found = []
+    for line in lines():
+        found.append(line)
+        print(line, flush=True)
+    if bad := [line.what for line in found if line.essential and not line.works]:
+        raise ValueError(f"nothing can be computed here before this is mended: {', '.join(bad)}")
+    idle = sum(not line.works for line in found)
+    print(
+        f"the library works here; {idle} of {len(found)} optional parts are missing" if idle else "all of it works here"
+    )

@@ -1,0 +1,70 @@
+"""What will work on this machine: a line each, and an exit code that says whether something essential is missing."""
+
+import sys
+
+import pytest
+
+from pruning_lab.__main__ import main
+from pruning_lab.running import doctor
+
+
+def said(capsys):
+    return {line[9:31].strip(): line for line in capsys.readouterr().out.splitlines()}
+
+
+def test_a_machine_that_can_do_all_is_told_so_line_by_line(store_folder, capsys):
+    assert main(["doctor"]) == 0
+    lines = said(capsys)
+    wanted = {
+        "Python",
+        "packages",
+        "device",
+        "memory",
+        "store",
+        "free disk",
+        *doctor.SETS,
+        *doctor.PARTS,
+        "tests of pages",
+    }
+    assert wanted <= lines.keys() and lines["Python"].startswith("ok") and lines["device"].startswith("ok")
+    assert not store_folder.exists()
+
+
+def test_what_is_optional_and_missing_is_named_with_what_brings_it_and_is_no_error(
+    tmp_path, store_folder, capsys, monkeypatch
+):
+    monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
+    monkeypatch.setitem(doctor.PARTS, "clusters", (("no_such_package",), "pip install 'pruning-lab[cluster]'"))
+    assert main(["doctor"]) == 0
+    lines = said(capsys)
+    assert lines["mnist"].startswith("without") and "train.npz" in lines["mnist"]
+    assert lines["clusters"].startswith("without") and "no_such_package not here: pip install" in lines["clusters"]
+
+
+def test_a_store_that_cannot_be_written_to_is_an_error(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(doctor.folders, "settle", lambda *names: names and (_ for _ in ()).throw(ValueError("no room")))
+    assert main(["doctor"]) == 2
+    out, err = capsys.readouterr()
+    assert "MISSING  store                  no room" in out and "before this is mended: store" in err
+    assert "without  published shelf" in out
+
+
+@pytest.mark.parametrize("there, works", [((3, 10), False), ((3, 11), True), ((3, 13), True), ((3, 14), False)])
+def test_a_python_that_is_too_old_or_too_new_is_essential(monkeypatch, there, works):
+    monkeypatch.setattr(sys, "version_info", (*there, 0, "final", 0))
+    line = doctor.python()
+    assert (
+        line.works == works and line.essential and ("expected 3.11 or later, below 3.14" in line.words) == (not works)
+    )
+
+
+@pytest.mark.parametrize("number, part", [(10**9, "memory"), (10**9, "free disk")])
+def test_little_room_is_said(monkeypatch, number, part):
+    if part == "memory":
+        monkeypatch.setattr(doctor.os, "sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else number)
+        line = doctor.memory()
+    else:
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), dict(free=number)))
+        line = doctor.disk()
+    assert not line.works and not line.essential and "1.0 GB; " in line.words
