@@ -687,7 +687,7 @@ def test_intervals_that_exclude_zero_are_counted_and_named():
     resnet = {DENSE: [90, 90, 90], GOOD: [80, 81, 82], BAD: [99, 98, 97], LARGE: [80, 90, 100], SMALL: [1]}
     nets = pd.concat([table(resnet), table({GOOD: [50, 50.5], BAD: [40, 40.6], RANDOM: [1.0]}, VIT)])
     assert large_words.sides(nets, (RESNET, VIT)).startswith(
-        "Of 4 masks on both nets, 1 end below dense and 1 above it,"
+        "Of 4 masks on both kinds of net, 1 end below dense and 1 above it,"
     )
     resnet, vit = (report.spoken(values) for values in ([-19, -17, -15], [10, 9.9]))
     assert large_words.inverses(nets, (RESNET, VIT)) == (
@@ -765,3 +765,15 @@ def test_every_word_of_the_page_is_told_with_nets_and_without(put):
     assert set(again) == set(told) and not [
         words for words in again.values() if "nan" in words or "ot run yet" in words
     ]
+
+
+def test_the_toy_says_what_is_left_of_its_outer_layers():
+    def left(*counts):
+        return {f"layer {k}": torch.arange(100) < n for k, n in enumerate(counts)}
+
+    toy = {("global", 1.0, False): left(9, 9, 9), ("global", 3.0, False): left(0, 10, 50),
+           ("local", 3.0, True): left(10, 10, 10)}  # fmt: skip
+    assert large_views.toy_read(toy) == (
+        "At the end of the slider the first and the last layer keep, ranked global, best mask: 0 and 50 %; local, "
+        "worst mask: 10 and 10 %."
+    )

@@ -348,7 +348,6 @@ def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(cla
         "AA1: It rises. Needs: nets that fit.",
         "&lt;a&gt;",
         "<th>open</th>",
-        "Measured on: digits.",
         "b (our question)",
         "holds",
     ]

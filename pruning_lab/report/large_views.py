@@ -126,6 +126,16 @@ def epoch_explorer(epochs: DataFrame) -> Explorer | None:
     )  # fmt: skip
 
 
+def toy_read(masks: Mapping[tuple[str, float, bool], Mapping[str, Any]]) -> str:
+    """What the toy's masks, as `toy` takes them, leave of the first and the last layer where scores grow most."""
+    told = []
+    for (ranking, factor, lowest), found in masks.items():
+        if factor == max(other for _, other, _ in masks):
+            first, *_, last = (100 * int(mask.sum()) / mask.numel() for mask in found.values())
+            told.append(f"{ranking}, {'worst' if lowest else 'best'} mask: {first:.0f} and {last:.0f} %")
+    return f"At the end of the slider the first and the last layer keep, ranked {'; '.join(told)}."
+
+
 def toy(masks: Mapping[tuple[str, float, bool], Mapping[str, Any]]) -> Explorer:
     """What each layer keeps: masks of layers by (ranking, factor from layer to layer, do the lowest scores stay?)."""
     rows = [

@@ -106,7 +106,7 @@ def sides(nets: DataFrame, models: Iterable[str]) -> str:
     """How many masks end surely below and above dense."""
     found = [side(values, 2) for model in models for values in from_dense(nets, model)["values"]]
     told = f"{found.count('below')} end below dense and {found.count('above')} above it"
-    return f"Of {len(found)} masks on both nets, {told}, with an interval that excludes zero."
+    return f"Of {len(found)} masks on both kinds of net, {told}, with an interval that excludes zero."
 
 
 def _sure(rows: DataFrame) -> tuple[int, str]:
