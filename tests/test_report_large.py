@@ -572,8 +572,7 @@ def test_statements_of_what_was_not_run_are_not_run():
     found = pd.concat(both)
     assert len(found) == 17 and set(found["borne out"]) == {"not run"} and set(found.measured) == {"none"}
     assert (
-        large_words.tally(found)
-        == "Of 17 statements 0 are borne out and 0 are contradicted; the rest our nets cannot tell."
+        large_words.tally(found) == "Which of them is right our nets cannot say yet: none of 17 statements is decided."
     )
 
 
@@ -616,7 +615,7 @@ def test_statements_are_tallied():
     found = pd.DataFrame({"borne out": ["yes", "no", "no", "open", "not run"]})
     assert (
         large_words.tally(found)
-        == "Of 5 statements 1 are borne out and 2 are contradicted; the rest our nets cannot tell."
+        == "Of 5 such statements our nets find 1 true and 2 false; of the rest they cannot tell."
     )
 
 
@@ -777,3 +776,11 @@ def test_the_toy_says_what_is_left_of_its_outer_layers():
         "At the end of the slider the first and the last layer keep, ranked global, best mask: 0 and 50 %; local, "
         "worst mask: 10 and 10 %."
     )
+
+
+@pytest.mark.parametrize(
+    "layer, role",
+    [("layer1.0.conv2", "conv2"), ("block6.attention.qkv", "attention.qkv"), ("conv1", "conv1"), ("out", "out")],
+)
+def test_a_layer_has_a_role_within_its_block(layer, role):
+    assert large_views.role(layer) == role

@@ -4,11 +4,14 @@ import re
 import shutil
 from pathlib import Path
 
+FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
+
 
 def setup(app):
     """Register the hooks and the folder that paths in figures (`layout.meta.rows`) are relative to."""
     app.add_config_value("lab_root", "", "env")
     app.connect("html-page-context", _scripts, priority=900)
+    app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _drop_font_preloads)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
@@ -28,6 +31,17 @@ def _scripts(app, page, template, context, doctree):
             continue
         kept.setdefault((name, repr(sorted(attributes.items()))), script)
     context["script_files"] = list(kept.values())
+
+
+def _code(app, page, template, context, doctree):
+    """Take folds off code cells: one switch for the whole book hides their code (code.js); without scripts it stays."""
+    if context.get("body"):
+        context["body"] = unfolded(context["body"])
+
+
+def unfolded(body: str) -> str:
+    """A page's HTML with the code of cells tagged hide-input in plain sight, without a fold."""
+    return FOLD.sub(r"\1", body)
 
 
 def _copy_plotly(app, error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,7 +81,13 @@ def by_depth(layers: DataFrame, model: str) -> DataFrame:
     usual = (layers.model == model) & (layers.variant == "") & (layers.ranking == "global")
     part = layers[usual & layers.end.isin(("best", "worst", "ERK"))]
     part = part.assign(mask=[masked(mask) for mask in part[KIND[1:]].itertuples(index=False)])
+    part = part.assign(kind=part.layers.map(role))
     return part.assign(**{c: part.density.where(part.criterion.isin((c, "random"))) for c in ("magnitude", "diff")})
+
+
+def role(layer: str) -> str:
+    """What a layer is within its block, such as "conv2" or "attention.qkv"; its own name outside of blocks."""
+    return re.sub(r"^(layer\d+\.\d+|block\d+)\.", "", layer)
 
 
 def late_over_early(layers: DataFrame, models: Iterable[str]) -> DataFrame:

@@ -146,8 +146,11 @@ def gaps(epochs: DataFrame) -> str:
 def tally(statements: DataFrame) -> str:
     """How many statements are borne out by nets in the regime of the claims."""
     yes, no = ((statements["borne out"] == word).sum() for word in ("yes", "no"))
-    told = f"Of {len(statements)} statements {yes} are borne out and {no} are contradicted"
-    return f"{told}; the rest our nets cannot tell."
+    if not yes + no:
+        return f"Which of them is right our nets cannot say yet: none of {len(statements)} statements is decided."
+    return (
+        f"Of {len(statements)} such statements our nets find {yes} true and {no} false; of the rest they cannot tell."
+    )
 
 
 def varied(page: Page, nets: DataFrame, models: Iterable[str]) -> str:
