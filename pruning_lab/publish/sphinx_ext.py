@@ -4,6 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
+from . import icons
+
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
 
 
@@ -13,7 +15,7 @@ def setup(app):
     app.connect("html-page-context", _scripts, priority=900)
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
-    app.connect("build-finished", _drop_font_preloads)
+    app.connect("build-finished", _thin_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -56,10 +58,7 @@ def _copy_plotly(app, error):
     shutil.copy(source, target)
 
 
-def _drop_font_preloads(app, error):
-    """Take out the theme's preloaded icon fonts: icons are drawn by script, and over file:// the fonts are an error."""
-    if error is not None or app.builder.format != "html":
-        return
-    for page in Path(app.outdir).rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text), encoding="utf-8")
+def _thin_icons(app, error):
+    """Serve the icons that the pages show, and not the theme's script of all icons, half a megabyte for each page."""
+    if error is None and app.builder.format == "html":
+        icons.thin(Path(app.outdir))
