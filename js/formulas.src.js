@@ -11,4 +11,4 @@ import { AssistiveMmlHandler } from "mathjax-full/js/a11y/assistive-mml.js";
 AssistiveMmlHandler(RegisterHTMLHandler(browserAdaptor())); // beside each picture MathML, for screen readers
 const tex = new TeX({ packages: ["base", "ams"], inlineMath: [["\\(", "\\)"]], displayMath: [["\\[", "\\]"], ["$$", "$$"]] });
 const page = mathjax.document(document, { InputJax: tex, OutputJax: new SVG({ fontCache: "local" }) });
-page.findMath({ elements: [...document.querySelectorAll(".math")] }).compile().getMetrics().typeset().updateDocument();
+page.findMath({ elements: [...document.querySelectorAll(".math")] }).compile().getMetrics().typeset().assistiveMml().updateDocument();
