@@ -1,4 +1,4 @@
-"""The bundle that sets formulas: every formula of the book is drawn from paths, with MathML beside it, and none fails."""
+"""The bundle that sets formulas: every formula of the book is drawn from paths, with MathML beside it."""
 
 import re
 from html import escape

@@ -24,7 +24,7 @@ def _scripts(app, page, template, context, doctree):
 
     Sphinx 7.4 lists inline scripts twice, and a `const` declared twice is an error.
     """
-    formulas = app.env.get_domain("math").has_equations(page)
+    formulas = app.env.get_domain("math").data["has_equations"].get(page)  # not those of the pages below it
     kept = {}
     for script in context.get("script_files", []):
         name, attributes = str(getattr(script, "filename", script) or ""), getattr(script, "attributes", None) or {}
