@@ -784,3 +784,11 @@ def test_the_toy_says_what_is_left_of_its_outer_layers():
 )
 def test_a_layer_has_a_role_within_its_block(layer, role):
     assert large_views.role(layer) == role
+
+
+def test_how_kinds_of_net_respond_is_told_with_what_their_thinnest_layers_keep():
+    nets = table({RANDOM: [80], LARGE: [70], GOOD: [20], BAD: [40]})
+    layers = pd.concat([cut([9, 10], RANDOM), cut([5, 30], LARGE), cut([2, 50], GOOD), cut([3, 50], BAD)])
+    said = large_words.responses(nets, layers, [RESNET, VIT])
+    assert said.endswith(": ResNet50 (small stem) ends up to 60.0 points apart (+1.00).")
+    assert large_words.responses(nets[:2], layers, [RESNET, VIT]) == large_words.NOT_RUN

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from .evidence import reference
-from .large import NAMES, level, lost, of_kind
+from .large import GLOBAL, NAMES, level, lost, of_kind
 from .large_claims import BEST_DIFF, resnet_statements, vit_statements
 from .large_views import best_minus_worst, choices, from_dense
 from .numbers import side, spoken
@@ -39,7 +39,7 @@ def sentences(
         resnet_read=ends(nets, resnet), vit_read=f"{ends(nets, vit)} {fit(nets)}",
         resnet_layers=thinned(layers, resnet), vit_layers=thinned(layers, vit), dense_read=sides(nets, both),
         inverse_read=inverses(nets, both), epochs_read=gaps(epochs),
-        rate_read=varied(page, nets, both), lost_read=failures(nets, resnet),
+        oq7_read=responses(nets, layers, both), rate_read=varied(page, nets, both), lost_read=failures(nets, resnet),
     )  # fmt: skip
 
 
@@ -93,6 +93,20 @@ def thinned(layers: DataFrame, model: str) -> str:
         f"under a mask thin under its inverse? The rank correlation of the two densities is {magnitude:+.2f} for "
         f"magnitude and {diff:+.2f} for diff."
     )
+
+
+def responses(nets: DataFrame, layers: DataFrame, models: Iterable[str]) -> str:
+    """How far apart each kind of net ends under the global masks, and whether accuracy goes with its thinnest layer."""
+    told = []
+    for model in models:
+        thin = {kind: of_kind(layers, model, kind).groupby("seed").density.min().mean() for kind in GLOBAL}
+        test = {kind: level(nets, model, kind).mean() for kind in GLOBAL}
+        both = DataFrame(dict(test=test, thin=thin), dtype=float).dropna()
+        if len(both) > 2:
+            apart, rank = np.ptp(both.test), both.test.corr(both.thin, "spearman")
+            told.append(f"{NAMES[model]} ends up to {apart:.1f} points apart ({rank:+.2f})")
+    begin = "By global mask (in brackets the rank correlation of accuracy with what the thinnest layer keeps):"
+    return f"{begin} {'; '.join(told)}." if told else NOT_RUN
 
 
 def mirrored(layers: DataFrame, model: str, criterion: str) -> float:
