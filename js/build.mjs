@@ -22,6 +22,25 @@ const styles = {
   },
 };
 
+// Of the fonts of formulas the alphabets that no page needs: Fraktur, sans serif, typewriter, old-style digits, bold script.
+const SPARED = [[0x1d4d0, 0x1d537], [0x1d56c, 0x1d6a3]]; // Unicode's places of these letters
+const alphabets = {
+  name: "alphabets",
+  setup(build) {
+    const spared = (line) => {
+      const place = parseInt(line.match(/^\s*(0x[0-9A-F]+):/)?.[1]);
+      return SPARED.some(([first, last]) => place >= first && place <= last);
+    };
+    const text = (path) => readFileSync(path, "utf8");
+    build.onLoad({ filter: /svg\/fonts\/tex\/normal\.js$/ }, ({ path }) => ({
+      contents: text(path).split("\n").filter((line) => !spared(line)).join("\n"),
+    }));
+    build.onLoad({ filter: /svg\/fonts\/tex\/(fraktur|sans-serif|monospace|tex-oldstyle|tex-calligraphic-bold)[a-z-]*\.js$/ }, ({ path }) => ({
+      contents: text(path).replace(/AddPaths\)\([^,]*, \{[^]*?\}, \{[^]*?\}\)/, "AddPaths)({}, {}, {})"),
+    }));
+  },
+};
+
 // The licence of every package that is in a bundle, for the file beside it.
 function licences(metafile) {
   const found = Object.keys(metafile.inputs).map((path) => path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]);
@@ -46,4 +65,7 @@ await bundle("force_graph.src.js", "../pruning_lab/widgets/static/force_graph.js
 await bundle("explorer.src.js", "../pruning_lab/widgets/static/explorer.js", { format: "esm" });
 await bundle("widgets_host.src.js", "../book/_static/vendor/widgets-host.js", {
   format: "iife", plugins: [styles], define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },
+});
+await bundle("formulas.src.js", "../book/_static/vendor/formulas.js", {
+  format: "iife", plugins: [alphabets], define: { PACKAGE_VERSION: '"3.2.2"' },
 });

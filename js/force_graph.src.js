@@ -100,8 +100,13 @@ function render({ model, el }) {
     ui.play.textContent = on ? "Pause" : "Play";
     ui.summary.setAttribute("aria-live", on ? "off" : "polite");
     if (!on) tell();
-    else if (last && now.snapshot === last) change("snapshot", 0); // from there it goes on by itself
+    else if (last && (now.snapshot === last || now.snapshot < birth())) change("snapshot", birth()); // and goes on by itself
     else next();
+  }
+  // The snapshot before the first that has an edge: nobody has to wait through those in which nothing is joined.
+  function birth() {
+    const joined = ({ code }, t) => code.length > 0 && code[0] >= data.least(t, now.cutoff);
+    return Math.max(meta.epochs.findIndex((_, t) => joined(data.snapshot(t), t)) - 1, 0);
   }
   function next() {
     if (!playing) return;

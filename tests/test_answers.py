@@ -3,9 +3,10 @@
 import itertools
 import re
 
+import pandas as pd
 import pytest
 
-from pruning_lab.report import answers, claims, verdicts, why
+from pruning_lab.report import answers, board, claims, verdicts, why
 from pruning_lab.running import chapters
 
 AT = [0.9, 0.95, 1.0, 1.05, 1.1]
@@ -64,8 +65,19 @@ def test_the_strip_has_a_line_a_claim_with_its_word_and_a_link_to_its_row():
     assert 'href="#claim-FP1"' in html
     assert claims.load()["FP1"].short in html
     assert "holds in 1 of 3 layers, fails in 1, not run in 1 (5 nets)</td>" in html
-    assert "Measured on: &lt;narrow&gt;." in html
+    assert "<caption>Measured on &lt;narrow&gt;. A dot is a part" in html
     assert html.count("<circle") == 2
+
+
+def test_what_claims_were_measured_on_is_said_once():
+    def said(**ons):
+        return board.measured_on(pd.concat([verdicts.judge(id, {}, on=on) for id, on in ons.items()]))
+
+    assert said(FP1="narrow nets", FP2="narrow nets") == "Measured on narrow nets."
+    assert said(FP1="digits", FP2="digits", FP3="few images") == "Measured on digits; FP3 on few images."
+    assert said(FP1="digits", FP2="digits", FP3="") == "Measured on digits; FP3 on what the source has."
+    assert said(FP1="", FP2="", FP3="digits") == "Measured on what the source has; FP3 on digits."
+    assert said(FP1="") == ""
 
 
 def sentences(path):

@@ -1,5 +1,6 @@
 """The scoreboard and the landing page's picture in a browser: by keyboard, on a phone, without scripts."""
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,6 +125,7 @@ def test_without_scripts_the_whole_table_and_the_picture_stand_there_and_no_dead
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(running, file, theme):
     with visit(running, file, viewport={"width": 390, "height": 844}, color_scheme=theme, has_touch=True) as page:
+        page.get_by_role("button", name=re.compile("Claims of .*Frame potential")).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         claim, strip = (page.locator(f"#FP1 > {cell}").first.bounding_box() for cell in ("th", "td"))
         assert strip["y"] >= claim["y"] + claim["height"] - 1
@@ -152,3 +154,24 @@ def test_nothing_moves_by_itself_where_motion_is_reduced(running, file):
     with visit(running, file, reduced_motion="reduce") as page:
         moves = "dot => getComputedStyle(dot).transitionDuration"
         assert page.locator(".lab-units circle").first.evaluate(moves) == "0s"
+
+
+def test_on_a_phone_claims_are_folded_under_their_chapter(running, file):
+    phone = {"width": 390, "height": 844}
+    with visit(running, file, viewport=phone) as page:
+        assert seen(page) == []
+        fold = page.get_by_role("button", name=re.compile("Claims of .*Frame potential"))
+        assert "holds and fails 1" in page.locator(".lab-words:visible").first.inner_text()
+        fold.focus()
+        page.keyboard.press("Enter")
+        assert seen(page)[:2] == ["FP1", "FP2"] and fold.get_attribute("aria-expanded") == "true"
+        page.keyboard.press("Enter")
+        assert seen(page) == []
+        page.locator(".lab-squares button", has_text="holds and fails").click()
+        assert seen(page) == ["FP1"]
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.locator("button[type=reset]").click()
+        page.wait_for_function("document.querySelectorAll('.lab-board tr[id]:not([hidden])').length > 9")
+        assert "FP2" in seen(page)
+    with visit(running, file, "#FP3", viewport=phone) as page:
+        assert "FP3" in seen(page) and "CO1" not in seen(page)

@@ -330,7 +330,7 @@ def test_a_record_s_words_stay_words_on_every_page(shelves, monkeypatch, text):
     monkeypatch.setattr(Net, "data_read", lambda self: {self.dataset: dict(digest="0", lossy=2)})
     store.run(plan[0])
     cells = shown(evidence.plain(evidence.costs({text: plan})))
-    assert f"{text}, 1 CPU threads" in cells and text in cells
+    assert f"{text}, 1 CPU thread" in cells and text in cells
     found = evidence.stored(text, plan)
     # words for glue and figures, which take them as text
     assert text in found.origin() and found.data() == plan[0].dataset

@@ -563,3 +563,22 @@ def test_random_rows_of_the_same_spectrum_have_a_line_of_their_own_in_a_history(
     figure = figures.histories(pd.DataFrame(rows), {"modularity": "modularity"}, **SAYS)
     names = {trace.name for trace in figure.data if trace.showlegend}
     assert "random rows, same spectrum (± sd, 3 nets)" in names and len(names) == 3
+
+
+def test_a_band_of_shares_ends_where_nothing_can_be():
+    rows = [dict(epoch=k, seed=s, net="a", right=v, loss=v) for k in (0, 1) for s, v in enumerate((100.0, 98.0, 99.9))]
+    drawn = figures.panels(pd.DataFrame(rows), {"right": "right, %", "loss": "loss"}, by="net", **SAYS)
+    right, loss = (trace for trace in drawn.data if trace.fill == "toself")
+    assert max(right.y) == 100 < max(loss.y)
+    assert min(right.y) == min(loss.y)
+    axes = drawn.layout.yaxis, drawn.layout.yaxis2
+    assert [axis.autorangeoptions.maxallowed for axis in axes] == [101, None]
+
+
+def test_kinds_of_layers_have_lines_of_their_own():
+    rows = [dict(depth=k, seed=s, mask="a", kind=f"conv{k % 2}", density=k + s) for k in range(6) for s in range(3)]
+    drawn = figures.panels(pd.DataFrame(rows), {"density": "kept"}, by="mask", x="depth", ladder="kind", **SAYS)
+    lines = [trace for trace in drawn.data if trace.fill != "toself"]
+    assert [list(line.x) for line in lines] == [[0, 2, 4], [1, 3, 5]]
+    assert [line.showlegend for line in lines] == [True, False]
+    assert len({line.marker.symbol for line in lines}) == 2

@@ -545,6 +545,24 @@ def test_playing_goes_through_the_epochs_and_ends(page):
 
 
 @marked
+def test_playing_begins_at_the_snapshot_before_the_first_edge(page):
+    shown, edges = Graph(page), []
+    shown.move("Cosine at least", 0.9)
+    for epoch in range(6):
+        shown.move("Epoch", epoch)
+        edges.append(shown.edges())
+    first = next(epoch for epoch, count in enumerate(edges) if count)
+    assert first > 1
+    shown.box.get_by_label("Speed", exact=True).select_option("4 ×")
+    played = """([slider, button]) => new Promise((done) => { const seen = new Set();
+        const look = () => { seen.add(Number(slider.value));
+            if (button.textContent === "Play" && seen.size > 1) done([...seen]); else requestAnimationFrame(look); };
+        button.click(); look(); })"""
+    parts = [shown.slider("Epoch"), shown.box.get_by_role("button", name="Play")]
+    assert sorted(page.evaluate(played, [part.element_handle() for part in parts])) == list(range(first - 1, 6))
+
+
+@marked
 def test_settings_are_in_the_address_and_can_be_reset(browser, graph_site, page):
     shown = Graph(page)
     shown.move("Epoch", 2)

@@ -1,6 +1,7 @@
 """The landing page's picture and findings, and the page on verdicts: what they say is what the records have."""
 
 import ast
+import html
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -191,3 +192,14 @@ def test_chance_and_amendments_are_those_of_all_claims():
 
 def test_where_sources_disagree_is_what_the_list_of_claims_notes():
     assert set(explained.divided().claim) == {claim.id for claim in claims.load().values() if claim.note}
+
+
+def test_each_curve_has_its_name_beside_it(found):
+    plot = re.findall(r"<svg.*?</svg>", landing.removal(found, "conv_2", "fc1").data)[1]
+    names = {name: float(y) for y, name in re.findall(r'<text x="\d+" y="(\d+)"[^>]*class="lab-name">([^<]+)<', plot)}
+    assert list(names) == ["shortest weight vector", "any, at random"]
+    assert names["shortest weight vector"] < names["any, at random"]  # as the curves lie: SVG counts downwards
+
+
+def test_the_picture_says_where_its_numbers_are_from(found):
+    assert f"Numbers: {found.origin()}." in html.unescape(landing.removal(found, "conv_2", "fc1").data)

@@ -284,7 +284,7 @@ def test_a_figure_has_every_epoch_of_either_record_and_the_level_of_what_was_dif
     e = put(history(sample=5000, limit=None), 0.5, 0.2, 0.1)
     table = coherence.by_epoch(found([e]), "mlp")
     assert table.epoch.tolist() == [0, 1, 2] and table.coherence.tolist() == [0.5, 0.2, 0.1]
-    assert table.test_accuracy.tolist() == [0, 0.25, 0.5] and set(table.arm) == {"real images"}
+    assert table.test_accuracy.tolist() == [0, 25, 50] and set(table.arm) == {"real images"}
     assert table.running.tolist() == table.coherence.tolist()
     told = coherence.about(page([e]), found([e]), "mlp")
     size = len(e.snapshots.net.split("train"))

@@ -369,7 +369,9 @@ def test_the_spike_is_a_part_of_the_last_layer_at_the_peak(put):
     counts[2, 3, [0, 20, 180, 100]] = 1, 1, 2, 6  # diffs of -1, -0.8, 0.8 and 0
     e = put(history(), histograms=counts)
     assert diffs_words.at_spike(e) == pytest.approx(30)
-    assert told([e])["spikes_read"].endswith("has a |diff| from 0.75 to 0.85: 30 % on real images.")
+    said = told([e])
+    assert said["relu_read"].endswith("has a |diff| from 0.75 to 0.85: 30 % on real images.")
+    assert "ViT" in said["spikes_read"] and "30 %" not in said["spikes_read"]
 
 
 @pytest.mark.parametrize(

@@ -274,3 +274,8 @@ def test_how_vgg_ends_without_batch_normalisation(made_up):
     made_up(plain, [dict(epoch=k, test_accuracy=a) for k, a in enumerate((0.1, 0.5, 0.25))])
     said = graphs_words.without_norms(evidence.stored("laptop", [plain]))
     assert said == "one net of the same training on digits ends at 25.0 % of the test images (best epoch 50.0 %)."
+
+
+def test_the_toy_says_what_its_lengths_do():
+    arrows = np.array([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], [[1.0, 0.0], [0.0, 1.5], [0.0, -3.0]]])
+    assert graphs_words.lengths(arrows) == "Their lengths go from 1 to 1, 1.5 and 3."

@@ -572,8 +572,7 @@ def test_statements_of_what_was_not_run_are_not_run():
     found = pd.concat(both)
     assert len(found) == 17 and set(found["borne out"]) == {"not run"} and set(found.measured) == {"none"}
     assert (
-        large_words.tally(found)
-        == "Of 17 statements 0 are borne out and 0 are contradicted; the rest our nets cannot tell."
+        large_words.tally(found) == "Which of them is right our nets cannot say yet: none of 17 statements is decided."
     )
 
 
@@ -616,7 +615,7 @@ def test_statements_are_tallied():
     found = pd.DataFrame({"borne out": ["yes", "no", "no", "open", "not run"]})
     assert (
         large_words.tally(found)
-        == "Of 5 statements 1 are borne out and 2 are contradicted; the rest our nets cannot tell."
+        == "Of 5 such statements our nets find 1 true and 2 false; of the rest they cannot tell."
     )
 
 
@@ -687,7 +686,7 @@ def test_intervals_that_exclude_zero_are_counted_and_named():
     resnet = {DENSE: [90, 90, 90], GOOD: [80, 81, 82], BAD: [99, 98, 97], LARGE: [80, 90, 100], SMALL: [1]}
     nets = pd.concat([table(resnet), table({GOOD: [50, 50.5], BAD: [40, 40.6], RANDOM: [1.0]}, VIT)])
     assert large_words.sides(nets, (RESNET, VIT)).startswith(
-        "Of 4 masks on both nets, 1 end below dense and 1 above it,"
+        "Of 4 masks on both kinds of net, 1 end below dense and 1 above it,"
     )
     resnet, vit = (report.spoken(values) for values in ([-19, -17, -15], [10, 9.9]))
     assert large_words.inverses(nets, (RESNET, VIT)) == (
@@ -765,3 +764,31 @@ def test_every_word_of_the_page_is_told_with_nets_and_without(put):
     assert set(again) == set(told) and not [
         words for words in again.values() if "nan" in words or "ot run yet" in words
     ]
+
+
+def test_the_toy_says_what_is_left_of_its_outer_layers():
+    def left(*counts):
+        return {f"layer {k}": torch.arange(100) < n for k, n in enumerate(counts)}
+
+    toy = {("global", 1.0, False): left(9, 9, 9), ("global", 3.0, False): left(0, 10, 50),
+           ("local", 3.0, True): left(10, 10, 10)}  # fmt: skip
+    assert large_views.toy_read(toy) == (
+        "At the end of the slider the first and the last layer keep, ranked global, best mask: 0 and 50 %; local, "
+        "worst mask: 10 and 10 %."
+    )
+
+
+@pytest.mark.parametrize(
+    "layer, role",
+    [("layer1.0.conv2", "conv2"), ("block6.attention.qkv", "attention.qkv"), ("conv1", "conv1"), ("out", "out")],
+)
+def test_a_layer_has_a_role_within_its_block(layer, role):
+    assert large_views.role(layer) == role
+
+
+def test_how_kinds_of_net_respond_is_told_with_what_their_thinnest_layers_keep():
+    nets = table({RANDOM: [80], LARGE: [70], GOOD: [20], BAD: [40]})
+    layers = pd.concat([cut([9, 10], RANDOM), cut([5, 30], LARGE), cut([2, 50], GOOD), cut([3, 50], BAD)])
+    said = large_words.responses(nets, layers, [RESNET, VIT])
+    assert said.endswith(": ResNet50 (small stem) ends up to 60.0 points apart (+1.00).")
+    assert large_words.responses(nets[:2], layers, [RESNET, VIT]) == large_words.NOT_RUN

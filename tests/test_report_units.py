@@ -326,3 +326,11 @@ def test_a_figure_of_curves_says_which_layer_and_data(three):
     told = units.about(page(three), *FC1)
     assert (told["title"], told["file"]) == ("Test accuracy as units go: LeNet fc1, digits", "lenet_300_100-fc1.csv")
     assert units.about(page(three), *CONV)["title"] == "Test accuracy as units go: Conv-2 conv2"
+
+
+def test_the_toy_says_what_its_shares_do():
+    shares = np.array([[1.0, 1.0, 3.0], [2.0, 1.5, 2.0], [1.5, 3.0, 3.0]])
+    assert units_words.turned([0, 5, 10], shares) == dict(
+        toy_read="From 0° to 5°, where the first vector's share is largest, it goes from 1.0 to 2.0; of the other 2 "
+        "shares 1 rise with it."
+    )

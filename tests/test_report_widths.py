@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, figures, replace, report
-from pruning_lab.report import evidence, widths
+from pruning_lab.report import evidence, widths, widths_words
 
 NET = Train("digits", "mlp", Recipe("adam", lr=1e-3, batch=128, epochs=20), scale="standardised", limit=384)
 WIDTHS = (4, 8, 16, 32, 64, 128)
@@ -183,7 +183,7 @@ def test_nothing_that_was_run_gives_empty_parts_and_sentences_that_say_so(store_
     assert set(judged.verdict) == {"not run"}
     assert judged.claim.unique().tolist() == ["WI1", "WI2", "WI3", "WI4", "WI5", "WI7"]
     assert widths.puzzle(every).empty
-    told = widths.sentences(every)
+    told = widths_words.sentences(every)
     assert told["puzzle_read"] == told["loss_read"] == "Not run at this size yet."
     about = widths.about(page(NOTHING), NOTHING, "ends", "the end", widths.ENDS)
     drawn = figures.panels(every, widths.ENDS, by="net", x="width", **about)
@@ -193,7 +193,7 @@ def test_nothing_that_was_run_gives_empty_parts_and_sentences_that_say_so(store_
 def test_a_single_width_has_no_slope(put):
     every = widths.whole(evidence.stored("laptop", [put(history(8), 1, 0.9, 1, [0, 1, 0, 0])]))
     assert all(values.empty for values in [*widths.peaks(every).values(), *widths.losses(every).values()])
-    assert widths.same_way(every).startswith("Of 0 steps to the next width, 0 raise the coherence")
+    assert widths_words.same_way(every).startswith("Of 0 steps to the next width, 0 raise the coherence")
 
 
 def test_the_puzzle_has_the_means_of_each_width_as_text(nets):
@@ -203,15 +203,15 @@ def test_the_puzzle_has_the_means_of_each_width_as_text(nets):
 
 
 def test_sentences_have_the_numbers_of_the_records(nets):
-    told = widths.sentences(widths.by_width(nets))
+    told = widths_words.sentences(widths.by_width(nets))
     assert told["ends_read"] == "From width 4 to 128, test accuracy goes from 90.0 to 94.0 %."
     loss = "From width 4 to 128, the test loss at the end goes from 1.0 to 0.5; the lowest of any epoch goes from "
     assert told["loss_read"] == loss + "1.0 to 0.5."
     spread = "the spread of the first layer's diffs goes from 2.0 to 0.1"
     assert told["gradients_read"] == f"From width 4 to 128, {spread} times that of coin tossing."
     assert told["when_read"] == "From width 4 to 128, the epoch of the peak goes from 2 to 2."
-    assert told["puzzle_read"].startswith("Of 5 steps to the next width, 5 raise the coherence and ")
-    numbers = widths.numbers(widths.whole(nets))
+    assert told["steps_read"].startswith("Of 5 steps to the next width, 5 raise the coherence and ")
+    numbers = widths_words.numbers(widths.whole(nets))
     assert numbers["peak"] == "100"
     assert numbers["points"] == "1.0"  # 90, 88, 96, 94, 94, 94 by a straight line
 
@@ -220,7 +220,7 @@ def test_steps_of_coherence_and_gap_are_counted_by_their_direction():
     peak, gap = [1.0, 2.0, 3.0, 2.0], [1.0, 2.0, 1.0, 0.0]
     table = pd.DataFrame(dict(net="a", seed=0, width=[4, 8, 16, 32], peak=peak, gap=gap))
     said = "Of 3 steps to the next width, 2 raise the coherence and 1 the gap; 2 move both the same way."
-    assert widths.same_way(table) == said
+    assert widths_words.same_way(table) == said
 
 
 def test_deep_nets_that_lack_are_named_too(nets, put):
@@ -232,3 +232,46 @@ def test_deep_nets_that_lack_are_named_too(nets, put):
 def test_a_figure_says_its_data_and_the_run_that_it_shows(nets):
     told = widths.about(page(nets), nets, "ends", "the end of training", widths.ENDS)
     assert told["title"] == "Fully-connected nets, digits: the end of training" and told["file"] == "ends-laptop.csv"
+
+
+@pytest.mark.parametrize(
+    "peak, gap, said",
+    [
+        (1, 1, "In our nets both rise together, as in the source: with width, coherence rises and the gap rises."),
+        (-1, -1, "In our nets both fall together: with width, coherence falls and the gap falls."),
+        (-1, 1, "In our nets the puzzle runs the other way: with width, coherence falls and the gap rises."),
+        (1, -1, "In our nets the puzzle runs the other way: with width, coherence rises and the gap falls."),
+        (
+            0,
+            1,
+            "Which way the puzzle runs in our nets is open: with width, coherence does neither for sure and the gap",
+        ),
+        (
+            1,
+            0,
+            "Which way the puzzle runs in our nets is open: with width, coherence rises and the gap does neither for",
+        ),
+    ],
+)
+def test_a_sentence_says_which_way_the_puzzle_runs(peak, gap, said):
+    rows = [
+        dict(
+            net="", width=2**k, seed=s, peak=np.exp(0.1 * s * k + (peak or s - 1) * k), gap=k * (s + 5 * (gap or s - 1))
+        )
+        for s in range(3)
+        for k in range(3)
+    ]
+    assert widths_words.puzzled(pd.DataFrame(rows)).startswith(said)
+
+
+def test_of_two_nets_no_puzzle_is_told():
+    rows = [dict(net="", width=w, seed=s, peak=w, gap=w) for s in range(2) for w in (4, 8)]
+    assert widths_words.puzzled(pd.DataFrame(rows)) == (
+        "Which way the puzzle runs in our nets is open: with width, coherence is known of too few nets and the gap is "
+        "known of too few nets."
+    )
+    assert widths_words.puzzled(widths.by_width(NOTHING)) == "Not run at this size yet."
+
+
+def test_how_many_nets_fit_is_counted(nets):
+    assert widths_words.fitted(widths.by_width(nets)) == "Of 18 nets 12 get 99 % of their training images right."

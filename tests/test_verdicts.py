@@ -344,14 +344,7 @@ def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(cla
     )
     rows = verdicts.judge("AA1", {"<a>": around(0.1), "b": around(1)}, on="digits")
     page = board.table(rows, hours=0.5).data
-    told = [
-        "AA1: It rises. Needs: nets that fit.",
-        "&lt;a&gt;",
-        "<th>open</th>",
-        "Measured on: digits.",
-        "b (our question)",
-        "holds",
-    ]
+    told = ["AA1: It rises. Needs: nets that fit.", "&lt;a&gt;", "<th>open</th>", "b (our question)", "holds"]
     told += ["open: the interval spans zero; about 10 nets in all would decide it, for 3.5 core-hours more"]
     told += ["Amended", "2026-01-02: No x. Why: It was wrong. Under the rule before: open."]
     for words in told:

@@ -5,6 +5,7 @@
   const form = root.querySelector(".lab-controls"), table = root.querySelector(".lab-board");
   const rows = [...table.querySelectorAll("tr[id]")], home = rows.map((row) => row.parentElement);
   const flat = document.createElement("tbody"), chosen = new Set();
+  const opened = new Set(), narrow = matchMedia("(max-width: 700px)");
   const said = (row, name) => row.dataset[name];
 
   const buttons = [...root.querySelectorAll(".lab-squares li")].map((item) => {
@@ -19,6 +20,28 @@
     name.replaceChildren(button);
     return button;
   });
+
+  // On a narrow page the claims of a chapter are folded under its name, which says how they came out.
+  const folds = new Map([...table.querySelectorAll(".lab-chapter")].map((head) => {
+    const body = head.parentElement, button = document.createElement("button");
+    Object.assign(button, { type: "button", className: "lab-fold" });
+    button.setAttribute("aria-label", `Claims of ${head.querySelector("th").firstChild.textContent.trim()}`);
+    button.addEventListener("click", () => {
+      if (!opened.delete(body)) opened.add(body);
+      fold();
+    });
+    head.querySelector("th").prepend(button);
+    return [body, button];
+  }));
+
+  function fold() {
+    const chosenSome = chosen.size || form.own.checked || ["source", "chapter", "sort"].some((name) => form[name].value);
+    for (const [body, button] of folds) {
+      const shut = narrow.matches && !chosenSome && !opened.has(body);
+      body.classList.toggle("lab-shut", shut);
+      button.setAttribute("aria-expanded", !shut);
+    }
+  }
 
   const shows = (row) =>
     (!chosen.size || chosen.has(said(row, "word"))) &&
@@ -49,6 +72,7 @@
       body.hidden = !next || next === flat || next.matches(".lab-question");
     }
     for (const button of buttons) button.setAttribute("aria-pressed", chosen.has(button.dataset.word));
+    fold();
     const left = rows.filter((row) => !row.hidden).length;
     form.querySelector("output").textContent = left === rows.length ? `all ${left} claims` : `${left} of ${rows.length} claims`;
     if (!keep) remember();
@@ -69,6 +93,7 @@
     for (const word of (state.get("word") || "").split(",").filter(Boolean)) chosen.add(word);
     for (const name of ["source", "chapter", "sort"]) form[name].value = state.get(name) || "";
     form.own.checked = state.get("own") === "1";
+    if (row) opened.add(row.parentElement);
     show(true);
     if (row) {
       row.querySelector("details").open = true;
@@ -77,6 +102,7 @@
   }
 
   form.hidden = false;
+  narrow.addEventListener("change", fold);
   form.addEventListener("change", () => show());
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => { chosen.clear(); show(); }));

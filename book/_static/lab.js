@@ -255,6 +255,12 @@
   const repaintAll = () => figures.forEach((_, element) => repaint(element));
   new MutationObserver(repaintAll).observe(root, { attributes: true, attributeFilter: ["data-theme"] });
 
+  // The side bar stands at its top, with the book's title and the search, where the page's own entry is seen there.
+  addEventListener("load", () => {
+    const bar = document.querySelector(".bd-sidebar-primary"), own = bar?.querySelector(".toctree-l1.current");
+    if (own && bar.scrollTop && own.offsetTop + own.offsetHeight < bar.clientHeight) bar.scrollTop = 0;
+  });
+
   // Paper is white, whatever the screen.
   let screenTheme;
   addEventListener("beforeprint", () => {

@@ -16,7 +16,9 @@ for (const figure of document.querySelectorAll(".lab-removal")) {
     at.setAttribute("cx", x);
     at.setAttribute("cy", y);
     const fired = gone.filter((unit) => !still.has(unit)).length;
-    const said = `${removed} of ${units} removed, ${fired} of them ever fired: ${(share[name][removed] / 10).toFixed(1)} % of test images right`;
+    const right = `${(share[name][removed] / 10).toFixed(1)} % of test images right`;
+    const which = `${fired || "none"} of them ever fired`;
+    const said = removed ? `${removed} of ${units} removed, ${which}: ${right}` : `None of ${units} removed: ${right}`;
     output.textContent = said;
     slider.setAttribute("aria-valuetext", said);
   }

@@ -10,6 +10,8 @@ import pandas as pd
 
 from .style import COLOURS, GREY, MEANS_FROM, faint, finish, look, summarise
 
+MARKS = ("circle", "diamond", "square", "cross")
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
@@ -28,22 +30,30 @@ def panels(
     log: Collection[str] = (),
     floor: Mapping[str, float] | None = None,
     colours: Mapping[str, str] | None = None,
+    ladder: str | None = None,
 ) -> Figure:
     """How numbers of nets change along `x`, one panel a measure, a colour for each value of `by`.
 
     Args:
         table: rows with `x`, seed, `by` and the measures; a measure may lack at some places.
-        measures: column -> the words over its panel. log: those, `x` among them, on a logarithmic axis.
+        measures: column -> the words over its panel; those that end in "%" are shares, and no band leaves 0 to
+            100. log: those, `x` among them, on a logarithmic axis.
         said: the column whose values a reader sees under the pointer, `x` by default.
         floor: column -> a value at which its panel has a dotted line.
         colours: value of `by` -> colour, where it is no criterion with a colour of its own.
+        ladder: a column whose values have lines of their own, a mark each, where neighbours on `x` differ in kind.
     """
     figure, places = grid(measures)
     ticks = _ticks(table[x]) if x in log and len(table) else None
     along = dict(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks])
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
-        named |= _draw(figure, table, by, x, column, place, colours, said, named)
+        share = measures[column].endswith(", %")
+        named |= _draw(figure, table, by, x, column, place, colours, said, named, share, ladder)
+        if share:  # room for a line at 100 %, none for a tick beyond
+            figure.update_yaxes(
+                autorangeoptions=dict(maxallowed=101, minallowed=None if column in log else -1), **place
+            )
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
         figure.update_xaxes(**along, **place)
         figure.update_yaxes(type="log" if column in log else "linear", **place)
@@ -66,15 +76,27 @@ def _draw(
     colours: Mapping[str, str] | None,
     said: str | None,
     named: Collection[object],
+    share: bool = False,
+    ladder: str | None = None,
 ) -> set[object]:
     """Add the lines of one panel; those that were drawn. `named`: lines that have their entry in the legend already."""
     drawn = set()
     for name, part in table.groupby(by, sort=False) if len(table) else ():
         if part[column].notna().any():
-            for trace in lines(part, x, column, name, look(name, colours), name not in named, said):
-                figure.add_trace(trace, **place)
+            kinds = list(part.groupby(ladder, sort=False)) if ladder else [(None, part)]
+            for number, (_, rows) in enumerate(kinds):
+                first = name not in named and not number
+                for trace in lines(rows, x, column, name, look(name, colours), first, said, share):
+                    figure.add_trace(_marked(trace, number) if ladder else trace, **place)
             drawn.add(name)
     return drawn
+
+
+def _marked(trace, number: int):
+    """A line with marks of its own, thin between them; a band stays as it is."""
+    if trace.fill != "toself":
+        trace.update(mode="lines+markers", line_width=1, marker=dict(symbol=MARKS[number % len(MARKS)], size=6))
+    return trace
 
 
 def _ticks(values: pd.Series, most: int = 9) -> list[float] | None:
@@ -110,11 +132,13 @@ def nothing_was_run(figure: Figure) -> None:
 
 
 def lines(
-    part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None
-) -> list:
+    part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None,
+    share: bool = False,
+) -> list:  # fmt: skip
     """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
 
     `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry.
+    share: the numbers are per cent of something, and the band ends where nothing can be.
     """
     import plotly.graph_objects as go
 
@@ -132,7 +156,8 @@ def lines(
     along, mean, sd = means[x].to_numpy(), means["mean"].to_numpy(), means.sd.to_numpy()
     # a logarithmic axis has no zero
     low = np.maximum(mean - sd, part[column].min()) if (part[column] > 0).all() else mean - sd
-    edge, inside = _short(np.concatenate([mean + sd, low[::-1]])), faint(drawn["color"])
+    edge, inside = np.concatenate([mean + sd, low[::-1]]), faint(drawn["color"])
+    edge = _short(edge.clip(0, 100) if share else edge)
     band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0,
                       mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band",
                       legendgroup=name)  # fmt: skip

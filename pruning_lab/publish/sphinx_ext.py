@@ -4,13 +4,18 @@ import re
 import shutil
 from pathlib import Path
 
+from . import icons
+
+FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
+
 
 def setup(app):
     """Register the hooks and the folder that paths in figures (`layout.meta.rows`) are relative to."""
     app.add_config_value("lab_root", "", "env")
     app.connect("html-page-context", _scripts, priority=900)
+    app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
-    app.connect("build-finished", _drop_font_preloads)
+    app.connect("build-finished", _thin_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -19,7 +24,7 @@ def _scripts(app, page, template, context, doctree):
 
     Sphinx 7.4 lists inline scripts twice, and a `const` declared twice is an error.
     """
-    formulas = app.env.get_domain("math").has_equations(page)
+    formulas = app.env.get_domain("math").data["has_equations"].get(page)  # not those of the pages below it
     kept = {}
     for script in context.get("script_files", []):
         name, attributes = str(getattr(script, "filename", script) or ""), getattr(script, "attributes", None) or {}
@@ -28,6 +33,17 @@ def _scripts(app, page, template, context, doctree):
             continue
         kept.setdefault((name, repr(sorted(attributes.items()))), script)
     context["script_files"] = list(kept.values())
+
+
+def _code(app, page, template, context, doctree):
+    """Take folds off code cells: one switch for the whole book hides their code (code.js); without scripts it stays."""
+    if context.get("body"):
+        context["body"] = unfolded(context["body"])
+
+
+def unfolded(body: str) -> str:
+    """A page's HTML with the code of cells tagged hide-input in plain sight, without a fold."""
+    return FOLD.sub(r"\1", body)
 
 
 def _copy_plotly(app, error):
@@ -42,10 +58,7 @@ def _copy_plotly(app, error):
     shutil.copy(source, target)
 
 
-def _drop_font_preloads(app, error):
-    """Take out the theme's preloaded icon fonts: icons are drawn by script, and over file:// the fonts are an error."""
-    if error is not None or app.builder.format != "html":
-        return
-    for page in Path(app.outdir).rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text), encoding="utf-8")
+def _thin_icons(app, error):
+    """Serve the icons that the pages show, and not the theme's script of all icons, half a megabyte for each page."""
+    if error is None and app.builder.format == "html":
+        icons.thin(Path(app.outdir))

@@ -36,9 +36,8 @@ def strip(judged: pd.DataFrame) -> HTML:
     from IPython.display import HTML
 
     rows = [_line(claims.load()[id], parts) for id, parts in judged.groupby("claim", sort=False)]
-    on = "; ".join(board.apart(judged))
-    told = f"{on and f'Measured on: {on}. '}A dot is a part: right of the bar it holds, left of the bar it fails; "
-    told += "hollow, it has too few nets."
+    told = f"{board.measured_on(judged)} A dot is a part: right of the bar it holds, left of the bar it fails; "
+    told = told.lstrip() + "hollow, it has too few nets."
     name = 'aria-label="The claims of this chapter"'
     return HTML(
         f'<table class="lab-claims" {name}><caption>{escape(told)} {board.EXPLAINED}</caption>{"".join(rows)}</table>'

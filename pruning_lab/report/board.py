@@ -39,19 +39,17 @@ def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
         return HTML("<p>No part of these claims has been run yet.</p>")
     rows = [_claim(claims.load()[id], parts, hours) for id, parts in judged.groupby("claim", sort=False)]
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
-    caption = f"<caption>{escape(' '.join(filter(None, (_on(judged), KEY))))} {EXPLAINED}</caption>"
+    caption = f"<caption>{escape(KEY)} {EXPLAINED}</caption>"
     table = f'<table class="dataframe lab-verdicts">{caption}<thead><tr>{head}</tr></thead>{"".join(rows)}</table>'
     return HTML(f"{table}<p>{by_chance(judged)}</p>")
 
 
-def _on(judged: pd.DataFrame) -> str:
-    on = apart(judged)
-    return f"Measured on: {'; '.join(on)}." if on else ""
-
-
-def apart(judged: pd.DataFrame) -> list[str]:
-    """What sets the runs of a page apart from the sources' own, said once for all claims."""
-    return [on for on in judged.on.unique() if on]
+def measured_on(judged: pd.DataFrame) -> str:
+    """What sets the runs of a page apart from the sources' own, in a sentence: of most claims, then of the others."""
+    on = judged.groupby("claim", sort=False)["on"].first().replace("", "what the source has")
+    usual, *others = on.value_counts().index
+    told = [usual, *(f"{', '.join(on.index[on == other])} on {other}" for other in others)]
+    return f"Measured on {'; '.join(told)}." if judged.on.any() else ""
 
 
 def by_chance(judged: pd.DataFrame) -> str:

@@ -34,8 +34,8 @@ from .page import Page
 from .regime import accuracy
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
-MEASURES = {"coherence": "coherence", "train_accuracy": "accuracy, training images"}
-RESNET = MEASURES | {"running": "coherence, running statistics", "test_accuracy": "accuracy, test images"}
+MEASURES = {"coherence": "coherence", "train_accuracy": "right of the training images, %"}
+RESNET = MEASURES | {"running": "coherence, running statistics", "test_accuracy": "right of the test images, %"}
 STATISTICS = {"the images' own statistics": "refreshed", "running statistics": "coherence"}  # of batch norms -> column
 
 
@@ -70,7 +70,7 @@ def by_epoch(found: Evidence, model: str) -> pd.DataFrame:
 
 
 def _curves(e: GradientHistory) -> pd.DataFrame:
-    trained = run(e.snapshots.net).table[["epoch", "train_accuracy", "test_accuracy"]]
+    trained = run(e.snapshots.net).table.set_index("epoch")[["train_accuracy", "test_accuracy"]].mul(100).reset_index()
     alpha = whole(e).assign(running=whole(e).coherence, coherence=whole(e)[reading(e)])
     return alpha[["epoch", "coherence", "running"]].merge(trained, how="outer", on="epoch")
 

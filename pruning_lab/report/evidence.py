@@ -17,6 +17,7 @@ from ..records.experiment import Experiment, flat, lineage
 from ..records.store import Record, find, gather
 from ..running.lines import ENOUGH, line
 from ..running.prose import HANDED
+from .numbers import counted
 
 REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
 SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
@@ -188,7 +189,9 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
         records = [r for e in wanted if (r := find(e)) is not None]
         minutes = sum(r.meta["seconds"] for r in records) / 60
         on = " and ".join(
-            sorted({f"{r.meta['device']['name']}, {r.meta['device']['threads']} CPU threads" for r in records})
+            sorted(
+                {f"{r.meta['device']['name']}, {counted(r.meta['device']['threads'], 'CPU thread')}" for r in records}
+            )
         )
         rows.append({"profile": profile, "nets": sum(e.is_net for e in wanted), "records": len(wanted),
                      "stored": len(records), "minutes those took": round(minutes, 1), "on": on})  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 
 from ..experiments import LayerGraph, Train
@@ -47,6 +48,18 @@ def sentences(page: Page, where: Mapping[str, Where], two: ForceGraph | None) ->
         told[f"{name}_numbers"] = measured(found, model, layer)
     told["class_read"] = followed(found, *where["vgg19"])
     return told | dict(merged_read=mixed(two), plain_vgg=without_norms(found))
+
+
+def lengths(arrows: np.ndarray) -> str:
+    """From what to what lengths the arrows of the toy go, [snapshots, arrows, 2]."""
+    begin, end = (
+        [f"{length:.3g}" for length in np.unique(np.linalg.norm(arrows[at], axis=1).round(6))] for at in (0, -1)
+    )
+    return f"Their lengths go from {_listed(begin)} to {_listed(end)}."
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def introduced(found: Evidence, model: str, layer: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,7 +81,13 @@ def by_depth(layers: DataFrame, model: str) -> DataFrame:
     usual = (layers.model == model) & (layers.variant == "") & (layers.ranking == "global")
     part = layers[usual & layers.end.isin(("best", "worst", "ERK"))]
     part = part.assign(mask=[masked(mask) for mask in part[KIND[1:]].itertuples(index=False)])
+    part = part.assign(kind=part.layers.map(role))
     return part.assign(**{c: part.density.where(part.criterion.isin((c, "random"))) for c in ("magnitude", "diff")})
+
+
+def role(layer: str) -> str:
+    """What a layer is within its block, such as "conv2" or "attention.qkv"; its own name outside of blocks."""
+    return re.sub(r"^(layer\d+\.\d+|block\d+)\.", "", layer)
 
 
 def late_over_early(layers: DataFrame, models: Iterable[str]) -> DataFrame:
@@ -124,6 +131,16 @@ def epoch_explorer(epochs: DataFrame) -> Explorer | None:
         styles={"training images": "dashed"}, colours=HUES, labels=dict(accuracy="accuracy, %"),
         ranges=dict(y=(0, 100)), title="Accuracy while the child trains", name="epochs",
     )  # fmt: skip
+
+
+def toy_read(masks: Mapping[tuple[str, float, bool], Mapping[str, Any]]) -> str:
+    """What the toy's masks, as `toy` takes them, leave of the first and the last layer where scores grow most."""
+    told = []
+    for (ranking, factor, lowest), found in masks.items():
+        if factor == max(other for _, other, _ in masks):
+            first, *_, last = (100 * int(mask.sum()) / mask.numel() for mask in found.values())
+            told.append(f"{ranking}, {'worst' if lowest else 'best'} mask: {first:.0f} and {last:.0f} %")
+    return f"At the end of the slider the first and the last layer keep, ranked {'; '.join(told)}."
 
 
 def toy(masks: Mapping[tuple[str, float, bool], Mapping[str, Any]]) -> Explorer:

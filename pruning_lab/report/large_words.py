@@ -9,7 +9,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from .evidence import reference
-from .large import NAMES, level, lost, of_kind
+from .large import GLOBAL, NAMES, level, lost, of_kind
 from .large_claims import BEST_DIFF, resnet_statements, vit_statements
 from .large_views import best_minus_worst, choices, from_dense
 from .numbers import side, spoken
@@ -39,7 +39,7 @@ def sentences(
         resnet_read=ends(nets, resnet), vit_read=f"{ends(nets, vit)} {fit(nets)}",
         resnet_layers=thinned(layers, resnet), vit_layers=thinned(layers, vit), dense_read=sides(nets, both),
         inverse_read=inverses(nets, both), epochs_read=gaps(epochs),
-        rate_read=varied(page, nets, both), lost_read=failures(nets, resnet),
+        oq7_read=responses(nets, layers, both), rate_read=varied(page, nets, both), lost_read=failures(nets, resnet),
     )  # fmt: skip
 
 
@@ -95,6 +95,20 @@ def thinned(layers: DataFrame, model: str) -> str:
     )
 
 
+def responses(nets: DataFrame, layers: DataFrame, models: Iterable[str]) -> str:
+    """How far apart each kind of net ends under the global masks, and whether accuracy goes with its thinnest layer."""
+    told = []
+    for model in models:
+        thin = {kind: of_kind(layers, model, kind).groupby("seed").density.min().mean() for kind in GLOBAL}
+        test = {kind: level(nets, model, kind).mean() for kind in GLOBAL}
+        both = DataFrame(dict(test=test, thin=thin), dtype=float).dropna()
+        if len(both) > 2:
+            apart, rank = np.ptp(both.test), both.test.corr(both.thin, "spearman")
+            told.append(f"{NAMES[model]} ends up to {apart:.1f} points apart ({rank:+.2f})")
+    begin = "By global mask (in brackets the rank correlation of accuracy with what the thinnest layer keeps):"
+    return f"{begin} {'; '.join(told)}." if told else NOT_RUN
+
+
 def mirrored(layers: DataFrame, model: str, criterion: str) -> float:
     """Rank correlation of layer densities under a global mask and its inverse, mean over nets (NaN: none has both)."""
     best, worst = (of_kind(layers, model, ("global", criterion, end)) for end in ("best", "worst"))
@@ -106,7 +120,7 @@ def sides(nets: DataFrame, models: Iterable[str]) -> str:
     """How many masks end surely below and above dense."""
     found = [side(values, 2) for model in models for values in from_dense(nets, model)["values"]]
     told = f"{found.count('below')} end below dense and {found.count('above')} above it"
-    return f"Of {len(found)} masks on both nets, {told}, with an interval that excludes zero."
+    return f"Of {len(found)} masks on both kinds of net, {told}, with an interval that excludes zero."
 
 
 def _sure(rows: DataFrame) -> tuple[int, str]:
@@ -146,8 +160,11 @@ def gaps(epochs: DataFrame) -> str:
 def tally(statements: DataFrame) -> str:
     """How many statements are borne out by nets in the regime of the claims."""
     yes, no = ((statements["borne out"] == word).sum() for word in ("yes", "no"))
-    told = f"Of {len(statements)} statements {yes} are borne out and {no} are contradicted"
-    return f"{told}; the rest our nets cannot tell."
+    if not yes + no:
+        return f"Which of them is right our nets cannot say yet: none of {len(statements)} statements is decided."
+    return (
+        f"Of {len(statements)} such statements our nets find {yes} true and {no} false; of the rest they cannot tell."
+    )
 
 
 def varied(page: Page, nets: DataFrame, models: Iterable[str]) -> str:

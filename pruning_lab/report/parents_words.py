@@ -38,6 +38,7 @@ def sentences(
         biases=f"{100 * biases:.1f}",
         least=f"{100 / max(planned.values()):.1f}",
         largest=f"{mlp_weights(6496) / 1e6:.0f}",
+        child=f"{mlp_weights(512) / 1e6:.2f}",
     )
 
 

@@ -86,8 +86,15 @@ def _chapter(title: str, those: list[dict[str, Any]], parts: Mapping[str, pd.Dat
     name = f'<a href="{page}.html">{escape(title)}</a>' if page else f"{escape(title)} (to come)"
     apart = len({row["on"] for row in ran}) > 1
     where = _chip(ran[0]) if ran and not apart else ""
-    head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name} {where}</th></tr>'
+    head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name} {where}{_words(those)}</th></tr>'
     return f"<tbody>{head}{''.join(_row(row, parts[row['claim']], apart) for row in those)}</tbody>"
+
+
+def _words(those: list[dict[str, Any]]) -> str:
+    """How many claims have which word: seen where a narrow page has the claims of a chapter folded away."""
+    there = [row["word"] for row in those]
+    said = ", ".join(f"{word} {there.count(word)}" for word in WORDS if word in there)
+    return f'<span class="lab-words">{escape(said)}</span>'
 
 
 def _chip(row: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ def sentences(
     table: `masks.by_width`, of what is shown; where, settled: `kept.layers`, `kept.settling`; timed: `InferenceSpeed`.
     """
     names, width, device = ranks(table), masks.several(table), timed.meta["device"]
+    threads = timed.table.threads.iloc[0]
     over = each(table, {m: (m, "dense") for m in names})
     return dict(
         origin=page.shown.origin(),
@@ -48,7 +49,7 @@ def sentences(
         source_read=in_the_source(),
         settling_read=settled_at(settled),
         speed_read=timings(timed),
-        speed_device=f"{device['name']} ({device['type'].upper()}), {timed.table.threads.iloc[0]} CPU threads",
+        speed_device=f"{device['name']} ({device['type'].upper()}), {counted(threads, 'CPU thread')}",
         local_read=f"Layer by layer minus together: {each(table, {m: (named(m, 'local'), m) for m in names})}.",
         biases=f"up to {4 * (table.parent - table.width).max():,}",
         too_many=f"{mlp_weights(2800) / 1e5:.0f}",

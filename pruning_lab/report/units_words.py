@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from .. import figures, metrics
@@ -36,6 +37,17 @@ def sentences(found: Evidence, where: Sequence[Where]) -> dict[str, str]:
     names = ("lenet_best", "fc1_best", "conv2_best")
     told = {name: best(curves(found, *one)) for name, one in zip(names, where, strict=True)}
     return told | dict(dead_read=deaths(found, where), conv2_reversed=reversal(curves(found, *where[-1])))
+
+
+def turned(angles: Sequence[float], shares: np.ndarray) -> dict[str, str]:
+    """What the toy shows: shares [stops, units] from its first stop to where the turned vector, the first, has most."""
+    first, rest = shares[:, 0], shares[:, 1:]
+    top = int(first.argmax())
+    rise = int((rest[top] > rest[0]).sum())
+    return dict(
+        toy_read=f"From {angles[0]}° to {angles[top]}°, where the first vector's share is largest, it goes from "
+        f"{first[0]:.1f} to {first[top]:.1f}; of the other {rest.shape[1]} shares {rise} rise with it."
+    )
 
 
 def dead_units(found: Evidence, model: str, layer: str) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def puzzle(table: pd.DataFrame) -> pd.DataFrame:
     """Coherence beside the gap: of `by_width` the means over nets as text, a row a width; empty if not run."""
     if table.empty:
         return pd.DataFrame()
-    means = _means(table)
+    means = means_of(table)
     told = {words: means[column].map(form.format) for column, (words, form) in PUZZLE.items()}
     return pd.DataFrame({"width": means.index.map("{:.0f}".format)} | told | {"nets": table.groupby("width").size()})
 
@@ -201,50 +201,6 @@ def deeper(found: Evidence) -> Parts:
     return {"ResNet50 over the widest": resnet, "ViT over the widest": vit}
 
 
-def sentences(table: pd.DataFrame) -> dict[str, str]:
-    """What the page says of `by_width`, by the names that its prose has for it."""
-    return dict(
-        ends_read=moved(table, "test", "test accuracy") + " %.",
-        loss_read=moved(table, "test_loss", "the test loss at the end") + lowest(table),
-        gradients_read=moved(table, "fc1", "the spread of the first layer's diffs") + " times that of coin tossing.",
-        when_read=moved(table, "when", "the epoch of the peak", 0) + ".",
-        puzzle_read=same_way(table),
-    )
-
-
-def numbers(table: pd.DataFrame) -> dict[str, str]:
-    """What the answer's sentences ask for: changes per doubling of the width, and of the loss over all widths."""
-    grown, lost = (np.exp(float(np.mean(values))) if len(values) else np.nan
-                   for values in (slope(table, "peak", log=True), over_all(table, "test_loss")))  # fmt: skip
-    points = slope(table, "test").mean()
-    return dict(peak=f"{100 * abs(grown - 1):.0f}", loss=f"{lost:.1f}", points=f"{abs(points):.1f}")
-
-
-def moved(table: pd.DataFrame, column: str, words: str, digits: int = 1) -> str:
-    """From what to what the mean of a measure goes between the narrowest and the widest net."""
-    if table.empty:
-        return "Not run at this size yet"
-    means = _means(table)[column]
-    narrow, wide = means.index[[0, -1]]
-    return f"From width {narrow} to {wide}, {words} goes from {means[narrow]:.{digits}f} to {means[wide]:.{digits}f}"
-
-
-def same_way(table: pd.DataFrame) -> str:
-    """At how many steps to the next width coherence and the gap rise, and at how many both move the same way."""
-    if table.empty:
-        return "Not run at this size yet."
-    means = _means(table)
-    coherence, gap = np.diff(means.peak) > 0, np.diff(means.gap) > 0
-    return (
-        f"Of {len(gap)} steps to the next width, {coherence.sum()} raise the coherence and {gap.sum()} the gap; "
-        f"{(coherence == gap).sum()} move both the same way."
-    )
-
-
-def _means(table: pd.DataFrame) -> pd.DataFrame:
+def means_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The means over nets of `by_width`, a row a width."""
     return table.drop(columns=["net", "seed"]).groupby("width").mean()
-
-
-def lowest(table: pd.DataFrame) -> str:
-    """How the lowest loss of any epoch goes, after a sentence about the last."""
-    return "; " + moved(table, "lowest", "the lowest of any epoch").partition(", ")[2] + "." if len(table) else "."

@@ -95,10 +95,24 @@ def _plot(share: Mapping[str, Sequence[int]], units: int) -> str:
              for v in (0, units // 2, units)]  # fmt: skip
     axis.append(f'<text x="{left + WIDE / 2:.0f}" y="{BOTTOM + 32}" text-anchor="middle">neurons removed</text>')
     lines = [_line(name, values, " chosen" * (not number)) for number, (name, values) in enumerate(share.items())]
+    lines += _names(share, units)
     start = BOTTOM - height * next(iter(share.values()))[0] / 1000
     needle = f'<path class="lab-needle" d="M{left} {TOP}V{BOTTOM}"/>'
     dot = f'<circle class="lab-at" cx="{left}" cy="{start:.1f}" r="5"/>'
     return f'<g class="lab-curve">{"".join(axis)}{"".join(lines)}{needle}{dot}</g>'
+
+
+def _names(share: Mapping[str, Sequence[int]], units: int) -> list[str]:
+    """Each curve's name where they lie furthest apart: over the upper one, under the lower ones."""
+    values = np.asarray(list(share.values()))
+    at = int(np.ptp(values, axis=0)[: units // 2 + 1].argmax())  # in the left half, where names have room
+    upper = values[:, at].argmax()
+    marks = []
+    for number, (name, curve) in enumerate(share.items()):
+        y = BOTTOM - (BOTTOM - TOP) * curve[at] / 1000 + (-8 if number == upper else 18)
+        x, end = LEFT + WIDE * at / units, "start" if number == upper else "end"
+        marks.append(f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{end}" class="lab-name">{escape(name)}</text>')
+    return marks
 
 
 def _line(name: str, values: Sequence[int], more: str) -> str:
