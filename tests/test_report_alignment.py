@@ -103,7 +103,7 @@ def angle_rows(trained):
 
 @pytest.fixture
 def images(made_up):
-    """Filters end 30 degrees nearer; the small net errs by 40 %, from centres by 20 %, the large by 10 %; one is unfit"""
+    """Filters end 30 degrees nearer; the small net errs by 40 %, from centres by 20 %, the large by 10 %."""
     made = []
     for seed in SEEDS:
         large = replace(NET, seed=seed)
@@ -150,7 +150,8 @@ def units(made_up):
             strong = np.where(np.arange(width) < round(share * width), 0.95, 0.2)
             made.append(made_up(UnitRepeats(net), dict(unit=range(width), correlation=strong)))
             accuracy = np.where(np.arange(width + 1) <= round(2 * share * width), 0.9, 0.1)
-            row = dict(criterion="random", remove="lowest", repeat=0, removed=range(width + 1), accuracy=accuracy, loss=0)
+            row = dict(criterion="random", remove="lowest", repeat=0, removed=range(width + 1))
+            row |= dict(accuracy=accuracy, loss=0)
             made.append(made_up(UnitCurve(net, "fc1", ("random",), repeats=1), row))
     return found(*made)
 
@@ -205,6 +206,12 @@ def test_errors_of_students_are_compared_where_the_small_one_has_left_the_platea
     assert steps[(steps.arm == "first layer only") & (steps.step == 11)].units_8.tolist() == pytest.approx([0.002] * 5)
     matrix = students.overlaps(found(*made))
     assert matrix["teacher's unit 2"].tolist() == ["+0.00"] * 3 + ["+1.00"] * 3 + ["+0.00"] * 2
+
+
+def test_an_error_of_zero_has_a_logarithm(made_up):
+    made = [student(made_up, w, seed, 0.0, noise=0.0) for seed in SEEDS for w in (2, 8)]
+    values, _ = students.parts(students.students(found(*made)))
+    assert values["both layers, no noise: error does not rise"].tolist() == [0.0] * 5
 
 
 def test_a_page_of_nothing_says_so_and_one_of_all_has_every_claim(nets, images, units):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pruning_lab import TeacherStudent, Xord, run
+from pruning_lab.running import trials
 from pruning_lab.worlds import committee, xord
 
 PAIRS = [(1, 1), (-1, -1), (1, -1), (-1, 1)]
@@ -150,3 +151,11 @@ def test_a_student_learns_and_what_is_kept_is_of_its_way(store_folder):
     assert shapes == dict(cosines=(looks, 3, 2), second=(looks, 3), lengths=(looks, 3))
     first_only = run(TeacherStudent(3, both=False, steps=10, inputs=20))
     assert (first_only.arrays["second"] == 1).all()
+
+
+def test_a_twin_of_a_world_is_tiny_and_begins_where_its_own_does():
+    large = Xord(100, seed=11)
+    twin = trials.small(Xord(2, seed=11, start=large))
+    assert (twin.k, twin.runs, twin.steps, twin.seed) == (2, 4, 60, 0)
+    assert twin.start == trials.small(large) and twin.start.k == 8
+    assert trials.small(TeacherStudent(8, both=False)) == TeacherStudent(8, both=False, steps=60)

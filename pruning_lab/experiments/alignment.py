@@ -83,9 +83,9 @@ class CentreStart(Experiment):
         net, model = self.fresh, self.fresh.untrained()
         found, layer = store.run(self.clusters).arrays, model.get_submodule(self.clusters.layer)
         with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(found["centres"]).view_as(layer.weight))
+            layer.weight.copy_(torch.tensor(found["centres"]).view_as(layer.weight))
             if layer.bias is not None:
-                layer.bias.copy_(torch.from_numpy(found["biases"]))
+                layer.bias.copy_(torch.tensor(found["biases"]))
         how = dict(seed=net.seed, checkpoint_file=store.scratch(self))
         history = fit(model, net.split("train", net.limit), net.split("test"), net.recipe, **how)
         return Result(history.table, history.arrays, seconds=history.seconds)

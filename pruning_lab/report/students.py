@@ -15,6 +15,7 @@ HUES = {
     "first layer only, no noise": "#E69F00",
 }  # fmt: skip
 PAST = 0.005  # error below which a student of the teacher's size has left the plateau
+FLOOR = 1e-9  # smaller errors are as good as none, and counted as this
 MEASURES = {"error": "generalisation error", "sharing": "student units that carry a teacher's"}
 COLUMNS = ("arm", "noise", "width", "teacher", "seed", "error", "sharing")
 
@@ -30,7 +31,7 @@ def students(found: Evidence) -> pd.DataFrame:
     for e in found.of(TeacherStudent):
         record = run(e)
         last = [record.arrays[name][-1] for name in ("cosines", "second", "lengths")]
-        ends = dict(error=record.table.error.iloc[-1], sharing=carriers(*last))
+        ends = dict(error=max(FLOOR, record.table.error.iloc[-1]), sharing=carriers(*last))
         named = dict(arm=arm(e), noise=e.noise, width=e.student, teacher=e.teacher, seed=e.seed)
         rows.append(named | ends)
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(["arm", "width", "seed"], ignore_index=True)
@@ -81,7 +82,7 @@ def by_step(found: Evidence, noisy: bool = True) -> pd.DataFrame:
         if bool(e.noise) == noisy:
             table = run(e).table
             own = dict(arm=ARMS[e.both], seed=e.seed, width=f"units_{e.student}", step=table.step + 1)
-            tables.append(table[["error"]].assign(**own))
+            tables.append(table[["error"]].clip(lower=FLOOR).assign(**own))
     if not tables:
         return pd.DataFrame(columns=["arm", "seed", "step"])
     wide = pd.concat(tables).pivot(index=["arm", "seed", "step"], columns="width", values="error")
