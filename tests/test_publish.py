@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, executing, figure_rows, inputs, pages
+from pruning_lab.publish import build, executing, figure_rows, inputs, pages, plotly_mime
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 from pruning_lab.report import claims, evidence
 
