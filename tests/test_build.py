@@ -474,6 +474,15 @@ def test_a_record_that_is_only_being_written_changes_no_key(write, tmp_path):
         assert (inputs.key(path, {}) == before) == (name == ".part-x")
 
 
+def test_what_records_computed_again_came_to_concerns_the_page_that_shows_it_and_no_chapter(write, tmp_path):
+    paths = [write("01_a", "1"), write("evidence", "1")]
+    before = [executing.executed(path, "smoke", folder=tmp_path) for path in paths]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "verified.json").write_text("{}")
+    after = [executing.executed(path, "smoke", folder=tmp_path) for path in paths]
+    assert before[0] == after[0] and before[1] != after[1]
+
+
 # Paths of this machine
 
 

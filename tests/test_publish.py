@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, executing, figure_rows, inputs, pages
+from pruning_lab.publish import build, executing, figure_rows, inputs, pages, plotly_mime
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 from pruning_lab.report import claims, evidence
 
@@ -456,3 +456,20 @@ def test_vendored_scripts_are_those_of_the_manifest():
     for name, path in found.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[name], name
         assert path.suffix == ".txt" or f"{path.stem}.LICENSE.txt" in found, f"{name} comes without its licence"
+
+
+@pytest.mark.parametrize(
+    "command, says",
+    [
+        ("python -m pruning_lab run 01_frame_potential --profile night",
+         '<a href="evidence.html#chapter=01&amp;profile=night">Records</a>'),
+        ("python -m pruning_lab run 12_new --profile gpu", 'href="evidence.html#chapter=12&amp;profile=gpu"'),
+        ("python -m pruning_lab run 01_frame_potential --profile laptop", "Records: of this build's own run"),
+        ("python -m pruning_lab run 01_frame_potential -p dataset my set --profile night", "of this build's own run"),
+        ("python own.py", ""),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_a_figure_leads_to_the_records_of_the_run_that_its_command_makes_again(command, says):
+    html = plotly_mime.figure_html(dict(data=[], layout={}), dict(alt="x", command=command), "rows.csv")
+    assert says in html and ("Records" in html) == bool(says)

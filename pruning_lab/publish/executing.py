@@ -13,7 +13,7 @@ import nbformat
 from .. import environment
 from ..records import disk
 from ..records.disk import DiskFull
-from ..running import prose
+from ..running import prose, verify
 from . import beside, inputs
 from .inputs import key, surroundings
 
@@ -176,6 +176,7 @@ def executed(path: Path, profile: str, parameters: dict | None = None, folder=No
     around = surroundings() if around is None else around
     if not is_chapter(path):
         around = around | {"verdicts": inputs.bytes_of(place.glob(f"*-{profile}.verdicts.json"))}
+        around |= {"verified": inputs.bytes_of([verify.file()])}  # which one page shows
     return place / f"{path.stem}-{profile}-{key(path, {'profile': profile, **(parameters or {})}, around)}.ipynb"
 
 

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import environment
+from ..running import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "plotly", "ipykernel", "papermill")
@@ -47,7 +48,9 @@ def surroundings() -> dict:
         "versions": [sys.version, *(f"{name} {names.get(name)}" for name in PACKAGES)],
         "device": os.environ.get("PRUNING_LAB_DEVICE", ""),
         # certificates too: they take marks off pages
-        "records": bytes_of(below(environment.published_shelf(), ".json")),
+        "records": bytes_of(
+            path for path in below(environment.published_shelf(), ".json") if path.name != verify.file().name
+        ),
         "files": [[str(path), size, date] for path, size, date in dated([*local, *data])],
     }
 

@@ -12,9 +12,14 @@ from pathlib import Path
 
 from docutils import nodes
 
+from ..running import parameters
 from . import figure_rows
 
 MIME = "application/vnd.plotly.v1+json"
+EVIDENCE = "evidence.html"  # beside every chapter: the page of all records
+RUN = re.compile(  # what `report.page` writes under a figure
+    r"python -m pruning_lab run (?P<chapter>\S+)(?P<given>(?: -p \S+ .+?)*)(?: --profile (?P<profile>\w+))?"
+)
 KEPT_TAGS = re.compile(r"&lt;(/?(?:b|i|em|strong|sub|sup)|br ?/?)&gt;")
 
 
@@ -58,7 +63,7 @@ def figure_html(figure: dict, meta: dict, link: str) -> str:
         f'<script type="application/json" class="lab-json">{body}</script>'
         f'<noscript><p class="lab-alt">{escape(alt)}</p></noscript>'
         f'<div class="lab-tools"><a href="{escape(link)}" download>Rows (CSV)</a>'
-        f"{_fold('Table', figure_rows.table(figure))}{_fold('Command', _command(meta))}</div></figure>"
+        f"{_records(meta)}{_fold('Table', figure_rows.table(figure))}{_fold('Command', _command(meta))}</div></figure>"
     )
 
 
@@ -82,6 +87,17 @@ def _command(meta: dict) -> str:
     """The command in the markup that sphinx-copybutton gives a copy button."""
     command = meta.get("command")
     return f'<div class="highlight"><pre>{escape(str(command))}</pre></div>' if command else ""
+
+
+def _records(meta: dict) -> str:
+    """A link to the records of the run that the figure's command makes again; words where none of it is published."""
+    found = RUN.fullmatch(str(meta.get("command") or ""))
+    if not found or not found["chapter"][:2].isdigit():
+        return ""
+    profile = found["profile"] or "laptop"
+    if found["given"] or profile in parameters.PRIVATE:
+        return "<span>Records: of this build's own run</span>"
+    return f'<a href="{EVIDENCE}#chapter={found["chapter"][:2]}&amp;profile={escape(profile)}">Records</a>'
 
 
 def _rows(renderer, figure: dict, meta: dict, line) -> str:

@@ -1,0 +1,66 @@
+// The table of all records: filters and sorts what stands in the page; the choice stands in its address.
+(() => {
+  const root = document.querySelector(".lab-records-page");
+  if (!root) return;
+  const form = root.querySelector(".lab-controls"), table = root.querySelector(".lab-records");
+  const rows = [...table.querySelectorAll("tr[id]")], home = rows.map((row) => row.parentElement);
+  const flat = document.createElement("tbody"), several = new Set(["chapter", "profile"]);
+  const names = [...form.querySelectorAll("select")].map((select) => select.name).filter((name) => name !== "sort");
+  const words = rows.map((row) => row.textContent.toLowerCase());
+
+  const fits = (row, name) => {
+    const wanted = form[name].value, has = row.dataset[name];
+    return !wanted || (several.has(name) ? has.split(" ").includes(wanted) : has === wanted);
+  };
+
+  const value = (row, by) => (by === "made" ? Date.parse(row.dataset.made) : Number(row.dataset[by])) || -1;
+
+  function order() {
+    const by = form.sort.value;
+    table.classList.toggle("lab-flat", Boolean(by));
+    if (by) {
+      flat.replaceChildren(...[...rows].sort((a, b) => value(b, by) - value(a, by)));
+      table.append(flat);
+    } else {
+      rows.forEach((row, i) => home[i].append(row));
+      flat.remove();
+    }
+  }
+
+  function show(keep) {
+    const asked = form.text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    rows.forEach((row, i) => {
+      row.hidden = !names.every((name) => fits(row, name)) || !asked.every((word) => words[i].includes(word));
+    });
+    order();
+    for (const body of table.tBodies) if (body !== flat) body.hidden = ![...body.rows].some((row) => row.id && !row.hidden);
+    const left = rows.filter((row) => !row.hidden).length;
+    form.querySelector("output").textContent = left === rows.length ? `all ${left} records` : `${left} of ${rows.length} records`;
+    if (!keep) remember();
+  }
+
+  function remember() {
+    const state = new URLSearchParams();
+    for (const name of [...names, "text", "sort"]) if (form[name].value) state.set(name, form[name].value);
+    history.replaceState(null, "", `${location.pathname}${location.search}${String(state) ? `#${state}` : ""}`);
+  }
+
+  function recall() {
+    const hash = decodeURIComponent(location.hash.slice(1)), row = hash && document.getElementById(hash);
+    const state = new URLSearchParams(row ? "" : location.hash.slice(1));
+    for (const name of [...names, "text", "sort"]) form[name].value = state.get(name) || "";
+    for (const name of names) if (form[name].selectedIndex < 0) form[name].value = ""; // no such value here
+    show(true);
+    if (row && rows.includes(row)) {
+      row.querySelector("details")?.setAttribute("open", "");
+      row.scrollIntoView();
+    }
+  }
+
+  form.hidden = false;
+  form.addEventListener("input", () => show());
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(() => show()));
+  window.addEventListener("hashchange", recall);
+  recall();
+})();

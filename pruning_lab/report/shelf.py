@@ -1,0 +1,186 @@
+"""All published records on one page: a row each, with what filters and sorts them, and the whole table to download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from ..running import register, verify
+from .evidence import SPELLED
+from .numbers import counted
+from .units import NAMES
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+HEAD = ("record", "seed", "computed on", "took", "made", "state")
+FOLDED = {"settings": "Settings", "data_digests": "Data", "chapters": "In chapters", "library": "Source of the library"}
+STATES = {  # word of a state -> glyph, and the word by which the scoreboard's colours know it
+    "current": ("●", "holds"), "certified": ("◐", "holds in part"), "unverified": ("○", "open"),
+    register.OLDER: ("○", "open"), register.BROKEN: ("×", "fails"),
+}  # fmt: skip
+KEY = (
+    "A record is one answer: one experiment at one seed. Its settings are those that are not the library's defaults, "
+    "and of what it is made of, with that name before. Seconds and memory are of the record alone. "
+    "State: current, made by today's code; certified, made by other code that gives the same answers bit by bit; "
+    "unverified, neither."
+)
+FILTERS = {"kind": "Kind", "model": "Net", "data": "Data", "chapter": "Chapter", "profile": "Profile",
+           "processor": "Processor", "state": "State"}  # fmt: skip
+SORTS = {"": "kind", "seconds": "seconds", "memory": "peak memory", "made": "date, latest first"}
+
+
+def page(table: pd.DataFrame) -> HTML:
+    """Controls (shown where a script can run), a row a record under its kind, and a link to all of it as CSV."""
+    from IPython.display import HTML
+
+    body = "".join(_group(kind, rows) for kind, rows in table.groupby("kind", sort=False))
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    drawn = f'<table class="lab-board lab-records"><caption>{KEY}</caption><thead><tr>{head}</tr></thead>{body}</table>'
+    return HTML(f'<div class="lab-records-page">{_controls(table)}{_csv(table)}{drawn}</div>')
+
+
+def _group(kind: str, rows: pd.DataFrame) -> str:
+    name = f"{escape(kind)} <span class='lab-by'>{counted(len(rows), 'record')}</span>"
+    head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name}</th></tr>'
+    return f"<tbody>{head}{''.join(map(_row, rows.to_dict('records')))}</tbody>"
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    """One record, with what a script filters and sorts by."""
+    places = [place.split() for place in _text(row["chapters"]).split("; ") if place]
+    told = {"kind": row["kind"], "model": row["model"], "data": row["data"], "processor": _processor(row),
+            "chapter": " ".join(dict.fromkeys(chapter for chapter, _ in places)), "state": row["state"],
+            "profile": " ".join(dict.fromkeys(profile for _, profile in places)), "seconds": row["seconds"],
+            "memory": row["peak_memory_mb"], "made": row["made"]}  # fmt: skip
+    said = "".join(f' data-{name}="{escape(_text(value))}"' for name, value in told.items())
+    first = f'<th scope="row">{escape(row["record"])} {_fold(row)}</th>'
+    shown = "".join(
+        f'<td data-label="{name}">{cell}</td>' for name, cell in zip(HEAD[1:], _cells(row), strict=True) if cell
+    )
+    return f'<tr id="{escape(row["kind"])}-{escape(row["record"])}"{said}>{first}{shown}</tr>'
+
+
+def _fold(row: Mapping[str, Any]) -> str:
+    """Settings, digests of the data, chapters and code of a record; nothing of one that is broken."""
+    if row["state"] == register.BROKEN:
+        return ""
+    told = {label: _text(row[name]) for name, label in FOLDED.items()}
+    versions = f"Python {row['python']}, torch {row['torch']}, numpy {row['numpy']}, {row['system']}"
+    told |= {"Versions": versions, "Revision": _text(row["code"])}
+    items = "".join(f"<li>{label}: {escape(words)}</li>" for label, words in told.items() if words)
+    return f"<details><summary>settings, data, versions</summary><ul>{items}</ul></details>"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """What stands in the columns after the first; nothing but the state of a record that is broken."""
+    glyph, word = STATES[row["state"]]
+    state = f'<span class="lab-glyph" data-word="{word}" aria-hidden="true">{glyph}</span>{escape(row["state"])}'
+    if row["state"] == register.BROKEN:
+        return [""] * (len(HEAD) - 2) + [state]
+    threads = counted(int(row["threads"]), "thread")
+    where = f"{escape(_processor(row))}, {escape(_instructions(row))}, {threads}"
+    took = f"{_seconds(row['seconds'])}, {row['peak_memory_mb']:,.0f} MB"
+    made = f"{escape(row['made'][:10])}, torch {escape(row['torch'])}"
+    return [_text(row["seed"]), where, took, made, state]
+
+
+def _text(value: Any) -> str:
+    """A value as a page writes it: nothing for none, a whole number without a point."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _processor(row: Mapping[str, Any]) -> str:
+    return "" if row["state"] == register.BROKEN else f"{row['processor']} ({row['device'].upper()})"
+
+
+def _instructions(row: Mapping[str, Any]) -> str:
+    return f"instructions {row['instructions']}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.{0 if value >= 10 else 1 if value >= 1 else 2}f} s"
+
+
+def _controls(table: pd.DataFrame) -> str:
+    """What filters and sorts; a page without scripts does not show it."""
+    shown = "".join(_filter(name, label, table) for name, label in FILTERS.items())
+    sorts = "".join(f'<option value="{value}">{words}</option>' for value, words in SORTS.items())
+    text = '<label>Text <input type="search" name="text" placeholder="in names and settings"></label>'
+    sort = f'<label>Sort by <select name="sort">{sorts}</select></label>'
+    end = '<button type="reset">Show all</button><output></output>'
+    return f'<form class="lab-controls" hidden>{shown}{text}{sort}{end}</form>'
+
+
+def _filter(name: str, label: str, table: pd.DataFrame) -> str:
+    """A choice of one of the values that there are."""
+    rows = table.to_dict("records")
+    if name in ("chapter", "profile"):
+        places = [place.split() for row in rows for place in _text(row["chapters"]).split("; ") if place]
+        values = {place[name == "profile"] for place in places}
+    else:
+        values = {_processor(row) if name == "processor" else _text(row[name]) for row in rows}
+    spelled = dict(model=NAMES, data=SPELLED).get(name, {})
+    options = "".join(
+        f'<option value="{escape(value)}">{escape(str(spelled.get(value, value)))}</option>'
+        for value in sorted(values - {""})
+    )
+    return f'<label>{label} <select name="{name}"><option value="">all</option>{options}</select></label>'
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """A link that holds the whole table as text, every column."""
+    text = quote(table.to_csv(index=False, lineterminator="\n"), safe=" ,;:=/.()[]{}+-_*!?'|~")
+    return f'<p><a download="records.csv" href="data:text/csv;charset=utf-8,{text}">All records as CSV</a></p>'
+
+
+def sentences(table: pd.DataFrame) -> dict[str, Any]:
+    """What the page says of its table and of the last time that records were computed again."""
+    states = table.state.value_counts()
+    counts = ", ".join(f"{states[word]} {word}" for word in STATES if word in states)
+    hours, days = table.seconds.sum() / 3600, table.made.dropna().str[:10]
+    between = f", from {days.min()} to {days.max()}" if len(days) else ""
+    made = (
+        f"{len(table):,} records, {hours:,.0f} hours of computing{between}: {counts}." if len(table) else "No record."
+    )
+    return dict(records_made=made, verified=verified())
+
+
+def verified() -> str:
+    """The last outcome of `verify` in sentences."""
+    told = verify.last()
+    if told is None:
+        return "No outcome is stored yet."
+    device, versions = told["device"], told["versions"]
+    where = f"{device['name']} ({device['type'].upper()}, {device['instructions']}), torch {versions['torch']}"
+    left = "; ".join(f"{count} were left, since {why}" for why, count in told["left"].items())
+    time = counted(round(told["minutes"]), "minute")
+    return f"Last on {told['time'][:10]}, on {where}, in {time}: {told['summary']}." + (
+        f" Of the others {left}." if left else ""
+    )
+
+
+def again() -> HTML:
+    """What came of each record that was computed again last, in a fold; nothing where nobody did."""
+    from IPython.display import HTML
+
+    told = verify.last()
+    if not told:
+        return HTML("")
+    words = {True: "agrees", False: "differs", None: "no test"}
+    rows = "".join(
+        f'<tr><th scope="row"><a href="#{escape(one["record"].replace("/", "-"))}">{escape(one["record"])}</a></th>'
+        f"<td>{words[one['agrees']]}</td><td>{escape(one['words'])}</td></tr>"
+        for one in told["records"]
+    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("record", "came out", "test"))
+    table = f'<table class="lab-board lab-again"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return HTML(
+        f"<details><summary>{counted(len(told['records']), 'record')} computed again</summary>{table}</details>"
+    )
