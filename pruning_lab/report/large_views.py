@@ -86,8 +86,9 @@ def by_depth(layers: DataFrame, model: str) -> DataFrame:
 
 
 def role(layer: str) -> str:
-    """What a layer is within its block, such as "conv2" or "attention.qkv"; its own name outside of blocks."""
-    return re.sub(r"^(layer\d+\.\d+|block\d+)\.", "", layer)
+    """What a layer is within its block, such as "conv2" or "attention.qkv"; "outer conv1" outside of blocks."""
+    within = re.match(r"(layer\d+\.\d+|block\d+)\.", layer)
+    return layer[within.end() :] if within else f"outer {layer}"
 
 
 def late_over_early(layers: DataFrame, models: Iterable[str]) -> DataFrame:
