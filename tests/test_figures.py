@@ -581,4 +581,7 @@ def test_kinds_of_layers_have_lines_of_their_own():
     lines = [trace for trace in drawn.data if trace.fill != "toself"]
     assert [list(line.x) for line in lines] == [[0, 2, 4], [1, 3, 5]]
     assert [line.showlegend for line in lines] == [True, False]
-    assert len({line.marker.symbol for line in lines}) == 2
+    assert [line.marker.symbol for line in lines] == ["circle", "diamond"]
+    worst = pd.DataFrame(rows).assign(mask="magnitude, worst")
+    drawn = figures.panels(worst, {"density": "kept"}, by="mask", x="depth", ladder="kind", **SAYS)
+    assert [line.marker.symbol for line in drawn.data if line.fill != "toself"] == ["circle-open", "diamond-open"]

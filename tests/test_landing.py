@@ -202,4 +202,5 @@ def test_each_curve_has_its_name_beside_it(found):
 
 
 def test_the_picture_says_where_its_numbers_are_from(found):
-    assert f"Numbers: {found.origin()}." in html.unescape(landing.removal(found, "conv_2", "fc1").data)
+    foot = html.unescape(landing.removal(found, "conv_2", "fc1").data).partition("<figcaption>")[2]
+    assert f"</summary>{found.origin()}</details>" in foot

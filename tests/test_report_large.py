@@ -780,7 +780,12 @@ def test_the_toy_says_what_is_left_of_its_outer_layers():
 
 @pytest.mark.parametrize(
     "layer, role",
-    [("layer1.0.conv2", "conv2"), ("block6.attention.qkv", "attention.qkv"), ("conv1", "conv1"), ("out", "out")],
+    [
+        ("layer1.0.conv2", "conv2"),
+        ("block6.attention.qkv", "attention.qkv"),
+        ("conv1", "outer conv1"),
+        ("out", "outer out"),
+    ],
 )
 def test_a_layer_has_a_role_within_its_block(layer, role):
     assert large_views.role(layer) == role

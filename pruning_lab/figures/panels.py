@@ -93,9 +93,12 @@ def _draw(
 
 
 def _marked(trace, number: int):
-    """A line with marks of its own, thin between them; a band stays as it is."""
+    """A line with marks of its own, thin between them, hollow where it is dashed; a band stays as it is."""
     if trace.fill != "toself":
-        trace.update(mode="lines+markers", line_width=1, marker=dict(symbol=MARKS[number % len(MARKS)], size=6))
+        hollow = "-open" if trace.line.dash not in (None, "solid") else ""
+        trace.update(
+            mode="lines+markers", line_width=1, marker=dict(symbol=MARKS[number % len(MARKS)] + hollow, size=6)
+        )
     return trace
 
 

@@ -41,10 +41,10 @@ def removal(found: Evidence, model: str, layer: str) -> HTML:
     caption = (
         f"{place(found, model, layer)}: the weight vectors of one trained net; larger dots are longer, neighbours "
         f"point in similar directions. Grey ones fire on none of the first {seen:,} training images. "
-        f"Nothing is retrained. Numbers: {found.origin()}."
+        "Nothing is retrained."
     )
     where = removal.places(record.arrays["cosines"], norms)
-    return HTML(removal.picture(where, norms[-1], silent, orders, accuracy, heading(silent), caption))
+    return HTML(removal.picture(where, norms[-1], silent, orders, accuracy, heading(silent), caption, found.origin()))
 
 
 def heading(silent: np.ndarray) -> str:

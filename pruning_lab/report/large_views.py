@@ -86,8 +86,9 @@ def by_depth(layers: DataFrame, model: str) -> DataFrame:
 
 
 def role(layer: str) -> str:
-    """What a layer is within its block, such as "conv2" or "attention.qkv"; its own name outside of blocks."""
-    return re.sub(r"^(layer\d+\.\d+|block\d+)\.", "", layer)
+    """What a layer is within its block, such as "conv2" or "attention.qkv"; "outer conv1" outside of blocks."""
+    within = re.match(r"(layer\d+\.\d+|block\d+)\.", layer)
+    return layer[within.end() :] if within else f"outer {layer}"
 
 
 def late_over_early(layers: DataFrame, models: Iterable[str]) -> DataFrame:
@@ -97,7 +98,7 @@ def late_over_early(layers: DataFrame, models: Iterable[str]) -> DataFrame:
 
 
 def layer_explorer(layers: DataFrame) -> Explorer | None:
-    """Density by depth of every mask, means over nets; dots where a layer is on the floor in any. None: not run."""
+    """Density by depth of every mask, means over nets, those on the floor in any net marked. None: not run."""
     part = layers[layers.end.isin(list(CURVES)) & layers.variant.isin(("", NO_FLOOR))]
     if part.empty:
         return None
@@ -109,7 +110,7 @@ def layer_explorer(layers: DataFrame) -> Explorer | None:
     floored = means[means.floored.astype(bool)].assign(curve=FLOORED)
     return Explorer(
         pd.concat([means, floored]), ("net", "criterion", "ranking"), x="depth", y="density", log=("y",),
-        styles={"keeps the best": "line", "keeps the worst": "dashed", FLOORED: "dots"}, colours=HUES,
+        styles="dots", colours=HUES | {CURVES["worst"]: "#7D76D0"},  # a line would join layers of different kinds
         labels=dict(density="weights kept, %", depth="layer, by depth"), start=dict(criterion="diff"),
         title="Weights kept by layer", name="layers",
     )  # fmt: skip

@@ -36,14 +36,14 @@ def places(packed: np.ndarray, norms: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def picture(
     places: np.ndarray, norms: np.ndarray, silent: np.ndarray, orders: Mapping[str, Sequence[int]],
-    accuracy: Mapping[str, Sequence[float]], title: str, caption: str,
+    accuracy: Mapping[str, Sequence[float]], title: str, caption: str, origin: str = "",
 ) -> str:  # fmt: skip
     """The figure as HTML.
 
     Args:
         places, norms, silent: of the units, [U, 2], [U] and booleans [U], the last those that never fire.
         orders: name -> the units in the order of their removal. accuracy: name -> in [0, 1] after 0..U removals.
-        title: what is found, which stands above. caption: what is drawn.
+        title: what is found, which stands above. caption: what is drawn. origin: of the numbers, in a fold.
 
     Raises:
         ValueError: an order is none of all units, or an accuracy has not U + 1 numbers.
@@ -59,9 +59,13 @@ def picture(
     packed = escape(json.dumps(data | plot, separators=(",", ":")), quote=False).replace("'", "&#39;")
     drawn = _svg(SIDE, _dots(places, norms, silent), f"{title}. {caption}")
     drawn += _svg(LEFT + WIDE + 12, _plot(share, units), _told(share, units))
-    head, foot = f"<h2>{escape(title)}</h2>", f"<figcaption>{escape(caption)}</figcaption>"
+    head, foot = f"<h2>{escape(title)}</h2>", f"<figcaption>{escape(caption)}{_fold(origin)}</figcaption>"
     inside = f"{head}<div>{drawn}</div>{_controls(units, orders)}{foot}"
     return f"<figure class=\"lab-removal\" data-removal='{packed}'>{inside}</figure>"
+
+
+def _fold(origin: str) -> str:
+    return f"<details><summary>Where the numbers come from</summary>{escape(origin)}</details>" if origin else ""
 
 
 def _svg(width: int, inside: str, told: str) -> str:
