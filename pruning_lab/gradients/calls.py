@@ -62,14 +62,16 @@ def run(
     modules: Iterable[nn.Module],
     kept: Kept,
     looks: Mapping[nn.Module, Callable[[Call], None]] | None = None,
+    begun: list[Call] | None = None,
 ) -> tuple[object, dict[nn.Module, list[Call]]]:
     """The model's output, beginning from what it held at first, and, module by module, the calls in their order.
 
-    `looks` see a module's call before anything behind it changes what it gave.
+    `looks` see a module's call before anything behind it changes what it gave. `begun` has, where the model fails, the
+    calls that have not ended, the innermost last.
     """
     kept.restore()
     calls: dict[nn.Module, list[Call]] = {}
-    open_calls: list[Call] = []
+    open_calls: list[Call] = [] if begun is None else begun
 
     def begin(module, args, kwargs):
         open_calls.append(Call(module, args, kwargs))
@@ -92,14 +94,20 @@ def run(
             hook.remove()
 
 
-def places(two: list, three: list) -> list[Place | None] | None:
+def places(two: list, three: list, known: dict | None = None) -> list[Place | None] | None:
     """Where samples stand in each leaf, from the same call for two and three images; None for a shared leaf.
 
-    None altogether if that cannot be told, or if what belongs to the first two images depends on the third.
+    None altogether if that cannot be told, or if what belongs to the first two images depends on the third. `known` has
+    the answers for pairs of leaves that other calls read or gave, and takes these.
     """
     if len(two) != len(three):
         return None
-    each = [_place(a, b) for a, b in zip(two, three, strict=True)]
+    known = {} if known is None else known
+    each = []
+    for a, b in zip(two, three, strict=True):
+        if (id(a), id(b)) not in known:
+            known[id(a), id(b)] = _place(a, b)
+        each.append(known[id(a), id(b)])
     return None if any(place is False for place in each) else each
 
 

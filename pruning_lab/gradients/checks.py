@@ -9,6 +9,8 @@ from torch import nn
 from .. import samples
 
 _WANT = frozenset({"mean", "diffs", "coherence"})
+_LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm,
+           nn.modules.batchnorm._BatchNorm)  # fmt: skip
 
 
 def checked(model, split, loss, chunk, want, groups, silent):
@@ -67,6 +69,11 @@ def _check_model(model):
             f"parameters are {', '.join(map(str, kinds))}: expected float32 or float64; "
             "convert the model (model.float())"
         )
+    if empty := [name or type(m).__name__ for name, m in model.named_modules() if _is_empty(m)]:
+        raise ValueError(
+            f"{some(empty)}: layers without units or without inputs, through which nothing passes: expected at least "
+            "one of each; leave such a layer out"
+        )
     batch = [name for name, m in model.named_modules() if _mixes(m)]
     if batch:
         raise ValueError(
@@ -81,6 +88,11 @@ def _check_model(model):
             f"{some(list(chance))}: {kind} in training mode draws random numbers, "
             "so that a sample has not one gradient but many: use model.eval(), or freeze these layers (layer.eval())"
         )
+
+
+def _is_empty(module):
+    own = [p for p in module._parameters.values() if p is not None]
+    return isinstance(module, _LAYERS) and any(p.numel() == 0 for p in own)
 
 
 def _mixes(module):

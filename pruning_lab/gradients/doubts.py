@@ -20,6 +20,13 @@ class Doubts:
     whole: set[str] = field(default_factory=set)  # parameters that only the model as a whole gives
 
 
+def _learnt(told: set, known: set) -> bool:
+    """Adds what is told to what is known; whether there was anything new."""
+    new = told - known
+    known |= new
+    return bool(new)
+
+
 class Doubtful(ValueError):
     """A plan does not hold for some samples; its own sentence is for where no other plan can.
 
@@ -35,9 +42,7 @@ class NotTold(Doubtful):
         self.modules = modules
 
     def told(self, doubts: Doubts) -> bool:
-        new = set(self.modules) - doubts.mixed
-        doubts.mixed |= new
-        return bool(new)
+        return _learnt(set(self.modules), doubts.mixed)
 
 
 class Branches(NotTold):
@@ -52,9 +57,7 @@ class NotLike(Doubtful):
         self.modules = modules
 
     def told(self, doubts: Doubts) -> bool:
-        new = set(self.modules) - doubts.unlike
-        doubts.unlike |= new
-        return bool(new)
+        return _learnt(set(self.modules), doubts.unlike)
 
 
 class NotByRows(Doubtful):
@@ -65,9 +68,7 @@ class NotByRows(Doubtful):
         self.names = names
 
     def told(self, doubts: Doubts) -> bool:
-        new = self.names - doubts.without_row
-        doubts.without_row |= new
-        return bool(new)
+        return _learnt(self.names, doubts.without_row)
 
 
 class Beyond(Doubtful):
@@ -86,6 +87,4 @@ class Beyond(Doubtful):
             doubts.tried.add(self.sample)
             doubts.samples = [self.sample, *(i for i in doubts.samples if i != self.sample)][:_SAMPLES]
             return True
-        new = self.names - doubts.whole
-        doubts.whole |= new
-        return bool(new)
+        return _learnt(self.names, doubts.whole)

@@ -157,9 +157,10 @@ class _Work:
             if task.passed is not None:
                 watch.check_all(task.passed, start, stop, self._samples)
                 task.passed = None
-            for i, one in zip(places, seen, strict=True):
-                pair = watch.company(start + i)
-                watch.check(one, *self._samples(pair), pair.index(start + i), i == places[0])
+            looked, backward = iter(seen), True  # one backward pass a chunk
+            for together, ends in watch.companies(places, start):
+                watch.check([next(looked) for _ in ends], *self._samples(together), ends, backward)
+                backward = False
         return sums
 
     def _samples(self, which: slice | list[int]) -> list[Tensor]:
@@ -199,7 +200,7 @@ def _result(
         kept = sums.pop(name, None) or Sums(p.detach(), want, len(blocks))
         if kept.total is not None:
             mean[name] = (kept.total.sum(0) / n).view_as(p)
-            if not mean[name].isfinite().all():
+            if not _finite(mean[name]):
                 raise ValueError(
                     f"the gradient of {name!r} is not finite: check inputs and weights for NaN and overflow"
                 )
@@ -216,6 +217,11 @@ def _result(
         tuple(name for name in parameters if name not in used), _precision(model), tuple(b - a for a, b in blocks),
         inner, squares,
     )  # fmt: skip
+
+
+def _finite(t: Tensor) -> bool:
+    """Whether every number is finite, read once: the least and the largest of what holds NaN are NaN."""
+    return not t.numel() or bool(torch.stack(t.aminmax()).isfinite().all())
 
 
 def _precision(model):

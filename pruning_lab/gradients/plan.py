@@ -16,6 +16,7 @@ from . import broadcast
 from .calls import Call, places, run
 from .checks import check_finite
 from .doubts import Doubts
+from .failed import why
 from .formulas import formula
 from .graph import Readers, leaves, passed, reached
 from .kept import Kept
@@ -93,12 +94,13 @@ def plan(
 
 def _tried(model: nn.Module, images: Tensor, kept: Kept) -> tuple[object, dict[nn.Module, list[Call]]]:
     """As `run`, with a sentence of ours where the model fails."""
+    begun: list[Call] = []
     try:
-        return run(model, images, model.modules(), kept)
+        return run(model, images, model.modules(), kept, begun=begun)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # it may say in many ways that it expected another shape
-        raise ValueError(f"the model fails on {len(images)} samples {list(images.shape)}: {error}") from error
+        raise ValueError(why(model, images, begun, error)) from error
 
 
 def _expected(how: Plan, total: Tensor) -> dict[str, Tensor]:
@@ -136,12 +138,12 @@ def _is_rough(leaf):
 
 
 def _where(two, three):
-    where = {}
+    where, known = {}, {}  # what one module gives another one reads, and those around both
     for module, calls in three.items():
         if len(two.get(module, [])) != len(calls):
             continue
         pairs = list(zip(two[module], calls, strict=True))
-        each = [(places(a.read, b.read), places(a.gave, b.gave)) for a, b in pairs]
+        each = [(places(a.read, b.read, known), places(a.gave, b.gave, known)) for a, b in pairs]
         if all(read is not None and gave is not None and any(gave) for read, gave in each) and all(
             c.untouched() for c in calls
         ):

@@ -63,12 +63,13 @@ def _wrong(task: Task, x: Tensor, y: Tensor, expected: dict[str, Tensor]) -> lis
     """Parameters whose sum over some samples is not what is expected."""
     sums = {name: Sums(task.how.parameters[name], frozenset({"mean"}), 1) for name in expected}
     task.add(x, y, sums, "the first samples")
-    largest = max(float(g.abs().max()) for g in expected.values())
-    return [name for name, g in expected.items() if not _close(sums[name].total.view_as(g), g, largest)]
+    sizes = {name: float(g.abs().max()) for name, g in expected.items()}
+    largest = max(sizes.values())
+    return [name for name, g in expected.items() if not _close(sums[name].total.view_as(g), g, sizes[name], largest)]
 
 
-def _close(found: Tensor, expected: Tensor, largest: float) -> bool:
-    return bool((found - expected).abs().max() <= 1e-3 * expected.abs().max() + 1e-5 * largest)
+def _close(found: Tensor, expected: Tensor, own: float, largest: float) -> bool:
+    return float((found - expected).abs().max()) <= 1e-3 * own + 1e-5 * largest
 
 
 class Watch:
@@ -86,7 +87,19 @@ class Watch:
             return list(range(size))
         return torch.randperm(size, generator=self.drawn)[: 1 if size < 64 else 2].tolist()
 
-    def company(self, i: int) -> list[int]:
+    def companies(self, places: list[int], start: int) -> list[tuple[list[int], list[int]]]:
+        """Samples that pass together, and which of them are looked at, for places in a chunk that begins at `start`.
+
+        Each has another sample beside it. Few of a large chunk go at once; where all are looked at, each pair alone, as
+        all together would be the company that they had.
+        """
+        pairs = [self._pair(start + i) for i in places]
+        if len(places) > 2:
+            return [(pair, [pair.index(start + i)]) for i, pair in zip(places, pairs, strict=True)]
+        ends = [2 * k + pair.index(start + i) for k, (i, pair) in enumerate(zip(places, pairs, strict=True))]
+        return [(sum(pairs, []), ends)] if pairs else []
+
+    def _pair(self, i: int) -> list[int]:
         """Another sample of the split before i, or after it."""
         other = (i + 1 + int(torch.randint(self.n - 1, (1,), generator=self.drawn))) % self.n
         return [other, i] if torch.rand(1, generator=self.drawn) < 0.5 else [i, other]
@@ -107,12 +120,13 @@ class Watch:
         check_sizes({m: task.how.where[m] for m in task.noted}, calls, task.names, len(x))
         return calls, each
 
-    def check(self, was: Seen, x: Tensor, y: Tensor, at: int, backward: bool) -> None:
-        """ValueError or NotTold where a sample, one of these two, does not give what was seen of it."""
+    def check(self, was: list[Seen], x: Tensor, y: Tensor, ends: list[int], backward: bool) -> None:
+        """ValueError or NotTold where samples at some places of these do not give what was seen of them."""
         task, noted = self.task, {m: self.task.how.where[m] for m in self.task.noted}
         calls, each = self._passed(x, y)
-        was.check(task.seen(calls, each, at))
+        for one, at in zip(was, ends, strict=True):
+            one.check(task.seen(calls, each, at))
         if not backward:
             return
-        if met := entangled(task.model, noted, calls, each, at):
+        if met := entangled(task.model, noted, calls, each, ends[0]):
             raise NotTold(met, f"the loss of one sample depends on what {task.names[met[0]]!r} gives for another")

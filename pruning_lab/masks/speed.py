@@ -6,14 +6,13 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from numbers import Integral
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from ..nets import layers
-from ..nets.given import check_seed, shown
+from ..nets.given import check_batches, check_seed
 from ..nets.surgery import copied
 from .compare import check
 
@@ -132,26 +131,23 @@ def inference(
     AssertionError: outputs of "csr" are not those of "masked".
     """
     check_seed(seed)
-    listed = isinstance(batches, Sequence) and not isinstance(batches, str) and len(batches) > 0
-    if not listed or not all(
-        isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in (*batches, rounds)
-    ):
-        raise ValueError(
-            f"batches={shown(batches)}, rounds={shown(rounds)}: expected some batch sizes of at least 1, "
-            "and at least one round"
-        )
-    nets = _nets(model, masks, smaller)
-    inputs, device = _ends(model)[0], next(model.parameters()).device
+    check_batches(batches, rounds)
+    nets, like = _nets(model, masks, smaller), next(model.parameters())
     tables = []
     for batch in batches:
-        images = torch.randn(batch, inputs, generator=torch.Generator().manual_seed(int(seed)))
+        images = torch.randn(batch, _ends(model)[0], generator=torch.Generator().manual_seed(int(seed)))
         with torch.inference_mode():
-            times = _milliseconds(nets, images.to(device, next(model.parameters()).dtype), rounds)
-        sizes = pd.DataFrame([dict(net=name, batch=batch) | _size(net) for name, net in nets.items()])
-        quartiles = times.quantile([0.5, 0.25, 0.75]).T.set_axis(["milliseconds", "low", "high"], axis=1)
-        ratios = times.div(times.dense, axis=0).median()
-        tables.append(sizes.join(quartiles.assign(of_dense=ratios), on="net"))
-    return pd.concat(tables, ignore_index=True).assign(device=device.type, threads=torch.get_num_threads())
+            times = _milliseconds(nets, images.to(like.device, like.dtype), rounds)
+        tables.append(_table(nets, batch, times))
+    return pd.concat(tables, ignore_index=True).assign(device=like.device.type, threads=torch.get_num_threads())
+
+
+def _table(nets: Mapping[str, nn.Module], batch: int, times: pd.DataFrame) -> pd.DataFrame:
+    """Sizes and times of the nets at one batch size, a row a net."""
+    sizes = pd.DataFrame([dict(net=name, batch=batch) | _size(net) for name, net in nets.items()])
+    quartiles = times.quantile([0.5, 0.25, 0.75]).T.set_axis(["milliseconds", "low", "high"], axis=1)
+    ratios = times.div(times.dense, axis=0).median()
+    return sizes.join(quartiles.assign(of_dense=ratios), on="net")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Arguments of public functions, looked at before anything is done with them, one sentence a fault."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -32,6 +32,18 @@ def is_number(value: Any) -> bool:
 def check_seed(seed: Any, name: str = "seed") -> None:
     """ValueError unless a seed is a whole number that torch's generators take."""
     check_whole(name, seed, *SEEDS)
+
+
+def check_batches(batches: Any, rounds: Any) -> None:
+    """ValueError unless batch sizes are several whole numbers of at least 1, and rounds are one."""
+    listed = isinstance(batches, Sequence) and not isinstance(batches, str) and len(batches) > 0
+    if not listed or not all(
+        isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in (*batches, rounds)
+    ):
+        raise ValueError(
+            f"batches={shown(batches)}, rounds={shown(rounds)}: expected some batch sizes of at least 1, "
+            "and at least one round"
+        )
 
 
 def check_flag(name: str, value: Any) -> None:
