@@ -111,11 +111,15 @@ def _students(table: pd.DataFrame) -> str:
     told = []
     for name, part in table.groupby("arm", sort=False):
         means = part.groupby("width").error.mean()
-        told.append(f"{name}: {means.iloc[0]:.4f} to {means.iloc[-1]:.4f}")
+        told.append(f"{name}: {_error(means.iloc[0])} to {_error(means.iloc[-1])}")
     if not told:
         return WAITING
     narrow, wide = table.width.min(), table.width.max()
     return f"Mean error from {narrow} to {wide} units: {'; '.join(told)}."
+
+
+def _error(value: float) -> str:
+    return "none" if value <= 10 * students.FLOOR else f"{value:.2g}"
 
 
 def numbers(page: Page) -> dict[str, str]:

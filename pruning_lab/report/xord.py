@@ -25,6 +25,7 @@ MEASURES = {
 COLUMNS = ("arm", "k", "seed", "runs", "fit", "fails", "error", "failed", "explored", "angle_start", "angle_end")
 HUES = {"for equal pairs": "#0072B2", "against": "#D55E00"}
 SPAN = 1.25  # of the plane, times the longest filter
+WAYS = 8  # of a kind that are drawn: more hide the filters
 EQUAL = ("(1, 1)", "(-1, -1)")
 
 
@@ -150,7 +151,7 @@ def _shown(steps: np.ndarray, most: int) -> list[int]:
 
 
 def _points(e: Xord, arrays: Mapping[str, np.ndarray], number: int, most: int) -> Iterator[tuple]:
-    """Rows k, run, step, curve, x, y: filters at each step, scaled by the longest there; a filter's way to the end."""
+    """Rows k, run, step, curve, x, y: filters at each step, scaled by the longest there; ways of the first `WAYS`."""
     steps, paths = arrays["steps"], arrays["paths"][:, number].astype(float)
     unit = np.linalg.norm(paths, axis=-1).max(axis=(1, 2))
     missing = arrays_missed(arrays, number)
@@ -166,9 +167,9 @@ def _points(e: Xord, arrays: Mapping[str, np.ndarray], number: int, most: int) -
                 SPAN * x / 2**0.5,
                 SPAN * y / 2**0.5,
             )
-    last = paths / unit[-1]
-    for side, ways in zip(HUES, np.moveaxis(last, 1, 0), strict=True):
-        for way in np.moveaxis(ways, 1, 0):
+    scaled = paths / unit[:, None, None, None]
+    for side, ways in zip(HUES, np.moveaxis(scaled, 1, 0), strict=True):
+        for way in np.moveaxis(ways, 1, 0)[:WAYS]:
             yield from ((e.k, number + 1, None, f"{side}: way", *map(_short, p)) for p in way[_shown(steps, most)])
             yield (e.k, number + 1, None, f"{side}: way", 0.0, np.nan)
 
