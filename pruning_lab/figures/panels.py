@@ -28,6 +28,7 @@ def panels(
     log: Collection[str] = (),
     floor: Mapping[str, float] | None = None,
     colours: Mapping[str, str] | None = None,
+    of: str = "nets",
 ) -> Figure:
     """How numbers of nets change along `x`, one panel a measure, a colour for each value of `by`.
 
@@ -37,13 +38,14 @@ def panels(
         said: the column whose values a reader sees under the pointer, `x` by default.
         floor: column -> a value at which its panel has a dotted line.
         colours: value of `by` -> colour, where it is no criterion with a colour of its own.
+        of: what the legend counts, where seeds are not of nets.
     """
     figure, places = grid(measures)
     ticks = _ticks(table[x]) if x in log and len(table) else None
     along = dict(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks])
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
-        named |= _draw(figure, table, by, x, column, place, colours, said, named)
+        named |= _draw(figure, table, by, x, column, place, colours, said, named, of)
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
         figure.update_xaxes(**along, **place)
         figure.update_yaxes(type="log" if column in log else "linear", **place)
@@ -66,12 +68,13 @@ def _draw(
     colours: Mapping[str, str] | None,
     said: str | None,
     named: Collection[object],
+    of: str,
 ) -> set[object]:
     """Add the lines of one panel; those that were drawn. `named`: lines that have their entry in the legend already."""
     drawn = set()
     for name, part in table.groupby(by, sort=False) if len(table) else ():
         if part[column].notna().any():
-            for trace in lines(part, x, column, name, look(name, colours), name not in named, said):
+            for trace in lines(part, x, column, name, look(name, colours), name not in named, said, of):
                 figure.add_trace(trace, **place)
             drawn.add(name)
     return drawn
@@ -110,11 +113,13 @@ def nothing_was_run(figure: Figure) -> None:
 
 
 def lines(
-    part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None
-) -> list:
+    part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None,
+    of: str = "nets",
+) -> list:  # fmt: skip
     """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
 
-    `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry.
+    `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry,
+    which counts `of`.
     """
     import plotly.graph_objects as go
 
@@ -122,7 +127,7 @@ def lines(
     seeds, common = part.groupby("seed"), dict(legendgroup=name, line=dict(width=2) | drawn)
     common["hovertemplate"] = said + " %{customdata}: %{y:.3g}<extra>" + name + "</extra>"
     if seeds.ngroups < MEANS_FROM:
-        label = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
+        label = f"{name} ({seeds.ngroups} single {of if seeds.ngroups > 1 else of.removesuffix('s')})"
         return [go.Scatter(x=run[x], y=_short(run[column]), customdata=run[said], name=label,
                            showlegend=first and not k, **common)
                 for k, (_, run) in enumerate(seeds)]  # fmt: skip
@@ -136,7 +141,7 @@ def lines(
     band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0,
                       mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band",
                       legendgroup=name)  # fmt: skip
-    label = f"{name} (± sd, {seeds.ngroups} nets)"
+    label = f"{name} (± sd, {seeds.ngroups} {of})"
     return [band, go.Scatter(x=along, y=_short(mean), customdata=means[said], name=label, showlegend=first, **common)]
 
 
