@@ -91,7 +91,7 @@ def test_sliders_move_the_fit_and_the_dot(tmp_path):
         page.goto(file.as_uri())
         fit, dot, said = (page.locator(f".lab-descent {what}") for what in (".lab-fit", ".lab-at", "output"))
         assert "10 features for 10 points" in said.inner_text()
-        assert "at 1 features an image, test risk 400" in said.inner_text()
+        assert "at 1 times as many features as images, test risk 400" in said.inner_text()
         before, place = fit.get_attribute("d"), float(dot.get_attribute("cx"))
         page.locator("[name=features]").focus()
         for _ in range(5):

@@ -157,8 +157,8 @@ def test_claims_are_judged_with_what_sets_the_run_apart(found):
 def test_sentences_have_the_numbers_of_the_tables(found):
     fits, nets_, forests = descent.features(found), descent.nets(found), descent.forests(found)
     said = descent_words.sentences(fits, nets_, forests)
-    assert "falls to 0.40 at 0.5 features an image, is 8 at one an image" in said["features_read"]
-    assert "norm is 20 times" in said["features_read"] and "0.20 at 2 an image" in said["features_read"]
+    assert "is lowest, 0.40, at 0.5 an image; at one an image it is 8, and the norm 20 times" in said["features_read"]
+    assert "at 2 an image it is 0.20" in said["features_read"]
     assert "risk is 81 at the threshold and 0.81 at the end" in said["ridge_read"]
     assert "fresh weights, 0.61 before, 0.51 at the threshold, 0.20 at the end" in said["nets_read"]
     assert "re-use to the threshold from 0.91 to 0.40" in said["cliff_read"]
@@ -189,5 +189,10 @@ def test_figures_have_a_line_an_arm_and_the_toy_has_the_measured_curves(found):
     named = {trace.name for trace in figure.data if trace.showlegend}
     assert named == {f"{arm} (± sd, 3 nets)" for arm in descent.ARMS}
     assert figure.layout.title.text == "Nets by parameters over n K, digits"
+    assert {axis.title.text for axis in figure.select_xaxes()} == {None, descent.OVER_NK}
+    fits = descent.features(found)
+    drawn = descent_words.drawn(page(found), found, "features")
+    named = {trace.name for trace in figures.panels(fits, descent_words.OF_FEATURES, **drawn).data if trace.showlegend}
+    assert "true labels, ridge 1 (± sd, 3 fits)" in named
     html = descent_words.toy(found, descent.features(found)).data
-    assert html.count('class="lab-line') == 4 and "digits, 100 images, mean test risk of 3 draws" in html
+    assert html.count('class="lab-line') == 4 and "digits, 100 images, median test risk of 3 draws" in html

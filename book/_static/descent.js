@@ -109,7 +109,7 @@
       const [low, high, least, most] = frame;
       at.setAttribute("cx", left + (width * (Math.log(ratio) - low)) / (high - low));
       at.setAttribute("cy", bottom - ((bottom - top) * (Math.log(risk) - least)) / (most - least));
-      return [`on images, at ${Number(ratio.toPrecision(3))} features an image, test risk ${told(risk)}`];
+      return [`on images, at ${Number(ratio.toPrecision(3))} times as many features as images, test risk ${told(risk)}`];
     }
 
     form.hidden = false;

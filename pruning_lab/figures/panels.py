@@ -31,6 +31,7 @@ def panels(
     floor: Mapping[str, float] | None = None,
     colours: Mapping[str, str] | None = None,
     ladder: str | None = None,
+    of: str = "nets",
 ) -> Figure:
     """How numbers of nets change along `x`, one panel a measure, a colour for each value of `by`.
 
@@ -42,6 +43,7 @@ def panels(
         floor: column -> a value at which its panel has a dotted line.
         colours: value of `by` -> colour, where it is no criterion with a colour of its own.
         ladder: a column whose values have lines of their own, a mark each, where neighbours on `x` differ in kind.
+        of: what the legend counts, where seeds are not of nets.
     """
     figure, places = grid(measures)
     ticks = _ticks(table[x]) if x in log and len(table) else None
@@ -54,6 +56,7 @@ def panels(
             figure.update_yaxes(
                 autorangeoptions=dict(maxallowed=101, minallowed=None if column in log else -1), **place
             )
+        named |= _draw(figure, table, by, x, column, place, colours, said, named, of)
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
         figure.update_xaxes(**along, **place)
         figure.update_yaxes(type="log" if column in log else "linear", **place)
@@ -78,6 +81,7 @@ def _draw(
     named: Collection[object],
     share: bool = False,
     ladder: str | None = None,
+    of: str,
 ) -> set[object]:
     """Add the lines of one panel; those that were drawn. `named`: lines that have their entry in the legend already."""
     drawn = set()
@@ -88,6 +92,8 @@ def _draw(
                 first = name not in named and not number
                 for trace in lines(rows, x, column, name, look(name, colours), first, said, share):
                     figure.add_trace(_marked(trace, number) if ladder else trace, **place)
+            for trace in lines(part, x, column, name, look(name, colours), name not in named, said, of):
+                figure.add_trace(trace, **place)
             drawn.add(name)
     return drawn
 
@@ -142,6 +148,12 @@ def lines(
 
     `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry.
     share: the numbers are per cent of something, and the band ends where nothing can be.
+    of: str = "nets",
+) -> list:  # fmt: skip
+    """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
+
+    `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry,
+    which counts `of`.
     """
     import plotly.graph_objects as go
 
@@ -149,7 +161,7 @@ def lines(
     seeds, common = part.groupby("seed"), dict(legendgroup=name, line=dict(width=2) | drawn)
     common["hovertemplate"] = said + " %{customdata}: %{y:.3g}<extra>" + name + "</extra>"
     if seeds.ngroups < MEANS_FROM:
-        label = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
+        label = f"{name} ({seeds.ngroups} single {of if seeds.ngroups > 1 else of.removesuffix('s')})"
         return [go.Scatter(x=run[x], y=_short(run[column]), customdata=run[said], name=label,
                            showlegend=first and not k, **common)
                 for k, (_, run) in enumerate(seeds)]  # fmt: skip
@@ -164,7 +176,7 @@ def lines(
     band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0,
                       mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band",
                       legendgroup=name)  # fmt: skip
-    label = f"{name} (± sd, {seeds.ngroups} nets)"
+    label = f"{name} (± sd, {seeds.ngroups} {of})"
     return [band, go.Scatter(x=along, y=_short(mean), customdata=means[said], name=label, showlegend=first, **common)]
 
 

@@ -21,6 +21,7 @@ ARMS = (TO, FRESH, ALL)
 CLEAN, NOISY = "true labels", "a fifth redrawn"
 NEAR = (0.5, 2.0)  # parameters over n K, between which a net is at the threshold
 FITS = 0.01  # share of training images: a net of no larger error fits them
+OVER_IMAGES, OVER_NK = "features over images", "parameters over n K"  # columns of figures: the ratio, as it is read
 Parts = Mapping[str, pd.Series]
 Short = Mapping[str, int]
 
@@ -40,7 +41,8 @@ def features(found: Evidence) -> pd.DataFrame:
         _labels(noise) + (f", ridge {ridge:g}" if ridge else "")
         for noise, ridge in zip(table.noise, table.ridge, strict=True)
     ]
-    return table.assign(line=named, ratio=table.features / table.images).sort_values(["ridge", "noise", "ratio"])
+    table = table.assign(line=named, ratio=table.features / table.images).sort_values(["ridge", "noise", "ratio"])
+    return table.assign(**{OVER_IMAGES: table.ratio})
 
 
 def nets(found: Evidence) -> pd.DataFrame:
@@ -53,7 +55,8 @@ def nets(found: Evidence) -> pd.DataFrame:
     arms = {TO: smaller == below, FRESH: ~smaller, ALL: smaller}
     table = pd.concat([table[rows].assign(arm=arm) for arm, rows in arms.items()])
     named = [arm + (f", {NOISY}" if noise else "") for arm, noise in zip(table.arm, table.noise, strict=True)]
-    return table.assign(line=named, ratio=table.parameters / table.threshold).sort_values(["noise", "ratio"])
+    table = table.assign(line=named, ratio=table.parameters / table.threshold).sort_values(["noise", "ratio"])
+    return table.assign(**{OVER_NK: [float(f"{ratio:.2g}") for ratio in table.ratio]})
 
 
 def forests(found: Evidence) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import descent
-from .descent import ALL, CLEAN, FRESH, NEAR, NOISY, TO
+from .descent import ALL, CLEAN, FRESH, NEAR, NOISY, OVER_IMAGES, OVER_NK, TO
 from .evidence import Evidence
 from .page import Page
 
@@ -33,48 +33,55 @@ OF_NETS = {
     "train_error": "training error, %",
 }
 OF_FORESTS = {"test_risk": "test risk", "test_error": "test error, %"}
-FIGURES = {  # name -> what is drawn, in words for who does not see it, along what, on logarithmic axes
+FIGURES = {  # name -> what is drawn, in words for who does not see it, along what, on logarithmic axes, of what
     "features": (
-        "Fits on random features", "Risks, norm and error by random features over images.", "ratio",
-        ("ratio", "test_risk", "norm"),
+        "Fits on random features", "Risks, norm and error by random features over images.", OVER_IMAGES,
+        (OVER_IMAGES, "test_risk", "norm"), "fits",
     ),
     "starts": (
-        "Nets by parameters over n K", "Risks and errors of nets by size, a line a way to start.", "ratio", ("ratio",),
+        "Nets by parameters over n K", "Risks and errors of nets by size, a line a way to start.", OVER_NK,
+        (OVER_NK,), "nets",
     ),
     "noise": (
         "Nets at fresh weights by parameters over n K", "Risks and errors of nets by size, with and without noise.",
-        "ratio", ("ratio",),
+        OVER_NK, (OVER_NK,), "nets",
     ),
-    "leaves": ("Forests by leaves of a tree", "Risk and error by leaves, one tree and many.", "leaves", ("leaves",)),
-    "trees": ("Forests by number of full-grown trees", "Risk and error by number of trees.", "trees", ("trees",)),
+    "leaves": (
+        "Forests by leaves of a tree", "Risk and error by leaves, one tree and many.", "leaves", ("leaves",), "forests",
+    ),
+    "trees": (
+        "Forests by number of full-grown trees", "Risk and error by number of trees.", "trees", ("trees",), "forests",
+    ),
 }  # fmt: skip
 NOTHING = "Not run at this size yet."
 
 
 def drawn(page: Page, found: Evidence, name: str) -> dict[str, object]:
     """What a figure of `FIGURES` is drawn by, beside its rows and measures: lines, axes, colours, title, command."""
-    words, alt, x, log = FIGURES[name]
+    words, alt, x, log, of = FIGURES[name]
     what = descent.own(found).data()
     title, file = f"{words}{', ' * bool(what)}{what}", f"{name}-{found.profile}"
-    how = dict(by="line", x=x, log=log, colours=COLOURS)
+    how = dict(by="line", x=x, log=log, of=of, colours=COLOURS)
     return how | page.about(file, title=title, alt=alt, found=found)
 
 
 def toy(found: Evidence, table: pd.DataFrame) -> HTML:
-    """Ten points that are fitted as sliders move, and the mean test risks of `descent.features` beside them."""
+    """Ten points that are fitted as sliders move, and the median test risks of `descent.features` beside them."""
     from IPython.display import HTML
 
     from ..widgets import descent as widget
 
     curves = {
-        (bool(noise), bool(ridge)): {float(f"{r:.4g}"): float(f"{v:.4g}") for r, v in means(line, "test_risk").items()}
+        (bool(noise), bool(ridge)): {
+            float(f"{r:.4g}"): float(f"{v:.4g}") for r, v in medians(line, "test_risk").items()
+        }
         for (noise, ridge), line in table.groupby(["noise", "ridge"])
     }
     images = int(table.images.max()) if len(table) else 0
     measured = f"{descent.own(found).data()}, {images:,} images"
     caption = (
         "Left: the line is the fit, the dashed curve the truth, dots are the points; beyond 3 it is cut off. Right: "
-        f"{measured}, mean test risk of {table.seed.nunique()} draws, by features over images; the dot is where the "
+        f"{measured}, median test risk of {table.seed.nunique()} draws, by features over images; the dot is where the "
         "left picture stands. Noise is there a fifth of the labels redrawn."
     )
     return HTML(widget.picture(curves, "How many features are too many?", caption, measured))
@@ -93,8 +100,13 @@ def means(table: pd.DataFrame, column: str) -> pd.Series:
     return table.groupby("ratio")[column].mean()
 
 
+def medians(table: pd.DataFrame, column: str) -> pd.Series:
+    """The median over seeds by ratio: at the threshold one draw of the features may be a hundred times another."""
+    return table.groupby("ratio")[column].median()
+
+
 def one(risk: pd.Series) -> float:
-    """Of means by ratio the one at as many features as images, or the nearest to it."""
+    """Of numbers by ratio the one at as many features as images, or the nearest to it."""
     return risk.iloc[np.abs(risk.index - 1).argmin()]
 
 
@@ -103,12 +115,13 @@ def features_read(table: pd.DataFrame) -> str:
     clean = table[(table.ridge == 0) & (table.noise == 0)]
     if clean.empty:
         return NOTHING
-    risk, norm = means(clean, "test_risk"), means(clean, "norm")
+    risk, norm = medians(clean, "test_risk"), medians(clean, "norm")
     less = risk[risk.index < 1]
     return (
-        f"On average the test risk falls to {less.min():.2f} at {less.idxmin():g} features an image, is "
-        f"{one(risk):,.0f} at one an image, where the norm is {one(norm) / norm[less.idxmin()]:,.0f} times that of "
-        f"before, and {risk.iloc[-1]:.2f} at {risk.index[-1]:g} an image."
+        f"Medians of the draws: of fewer features than images the test risk is lowest, {less.min():.2f}, at "
+        f"{less.idxmin():g} an image; at one an image it is {one(risk):,.0f}, and the norm "
+        f"{one(norm) / norm[less.idxmin()]:,.0f} times as large; at {risk.index[-1]:g} an image it is "
+        f"{risk.iloc[-1]:.2f}."
     )
 
 
@@ -118,7 +131,7 @@ def ridge_read(table: pd.DataFrame) -> str:
     plain, ridged = table.ridge == 0, table.ridge > 0
     if not (clean & ridged).any() or not (noisy & plain).any():
         return NOTHING
-    at = {name: means(table[rows], "test_risk") for name, rows in
+    at = {name: medians(table[rows], "test_risk") for name, rows in
           (("noisy", noisy & plain), ("ridged", clean & ridged), ("both", noisy & ridged))}  # fmt: skip
     ridge = table.ridge.max()
     return (
@@ -163,7 +176,7 @@ def forests_read(table: pd.DataFrame) -> str:
     best = few.idxmin()
     return (
         f"One tree has its lowest test risk, {few.min():.2f}, at {best[1]:g} leaves, and {many.iloc[0]:.2f} where it "
-        f"is full-grown; {many.index[-1][2]} such trees have {many.iloc[-1]:.2f}. With that many trees the risk falls "
+        f"is full-grown; {many.index[-1][2]} such trees have {many.iloc[-1]:.2f}. With that many trees the risk goes "
         f"from {broad.iloc[0]:.2f} to {broad.iloc[-1]:.2f} as leaves are added, and is lowest at "
         f"{broad.idxmin()[1]:g} leaves a tree."
     )

@@ -121,7 +121,7 @@ def _measured(curves: Curves, measured: str) -> str:
 
     marks = [_text(across(v), BOTTOM + 16, f"{v:g}") for v in (0.01, 0.1, 1.0, 10.0) if low <= np.log(v) <= high]
     marks += [
-        _text(LEFT - 6, up(v) + 4, f"{v:,g}", "end") for v in 10.0 ** np.arange(-3, 6) if least <= np.log(v) <= most
+        _text(LEFT - 6, up(v) + 4, _thousands(v), "end") for v in 10.0 ** np.arange(-3, 6) if least <= np.log(v) <= most
     ]
     marks.append(_text(LEFT + WIDE / 2, BOTTOM + 32, "features over images"))
     marks.append(_text(LEFT + 6, TOP + 2, f"test risk, {measured}", "start"))
@@ -132,6 +132,10 @@ def _measured(curves: Curves, measured: str) -> str:
         lines.append(f'<path class="lab-line{" chosen" * (noisy and not ridged)}" {named} d="{way}"/>')
     edge = f'<path class="lab-needle" d="M{across(1.0):.1f} {TOP}V{BOTTOM}"/>' if low < 0 < high else ""
     return f'{axis}{"".join(marks)}{edge}{"".join(lines)}<circle class="lab-at" cx="-9" cy="-9" r="5"/>'
+
+
+def _thousands(value: float) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
 def _text(x: float, y: float, said: str, anchor: str = "middle") -> str:
