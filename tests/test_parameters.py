@@ -314,9 +314,14 @@ FIRST = "import pruning_lab"  # as all chapters do, for the toy of their idea
     "given, says, before",
     [
         (["sedes", "3"], "this notebook has no parameter ['sedes']; it has [", [("", FIRST)]),
-        (["profile", "smokey"], "profile='smokey': expected one of smoke, laptop,", [("", FIRST)]),
         (["seeds", "two"], "seeds='two': expected a whole number from 1 to 1,000", []),
-        (["seeds", "2.5"], "seeds=2.5: expected a whole number", [("", FIRST)]),
+        pytest.param(
+            ["profile", "smokey"],
+            "profile='smokey': expected one of smoke, laptop,",
+            [("", FIRST)],
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(["seeds", "2.5"], "seeds=2.5: expected a whole number", [("", FIRST)], marks=pytest.mark.soak),
     ],
     ids=str,
 )

@@ -108,7 +108,10 @@ nets = [Train("digits", "mlp", Recipe(epochs=1), seed, width=4, limit=40) for se
 GUARD = 'if __name__ == "__main__":\n    '
 
 
-@pytest.mark.parametrize("begin, executor", [("", "pool(2)"), ("", "None"), (GUARD, "pool(2)")], ids=str)
+BY_SETTING = pytest.param("", "None", marks=pytest.mark.soak)  # workers that the environment asks for, refused alike
+
+
+@pytest.mark.parametrize("begin, executor", [("", "pool(2)"), BY_SETTING, (GUARD, "pool(2)")], ids=str)
 def test_a_script_without_a_guard_is_told_so_in_one_sentence_and_stores_nothing(tmp_path, begin, executor):
     script, shelf = tmp_path / "mine.py", tmp_path / "store"
     script.write_text(WITHOUT.format(begin=begin, executor=executor))

@@ -1,0 +1,117 @@
+"""The page of all records in a browser: filters by keyboard, an address that brings them back, a phone, no scripts."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import chromium
+
+from pruning_lab.report import shelf
+from pruning_lab.running import register
+
+pytestmark = pytest.mark.browser
+STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
+ROW = dict(
+    kind="Train", record="mlp-a", model="mlp", data="mnist", seed=0, settings="recipe.lr=0.1", chapters="01 night",
+    device="cpu", processor="One", instructions="AVX2", threads=1, cores=2, seconds=2.0, peak_memory_mb=500,
+    python="3.12", torch="2.11", numpy="2.4", system="Linux", data_digests="mnist/test 1; mnist/train 2",
+    code="abc", library="def", made="2026-01-02T00:00:00Z", state="current",
+)  # fmt: skip
+OTHERS = [
+    dict(record="mlp-b", seed=1, seconds=90.0, chapters="01 night; 08 gpu", made="2026-02-02T00:00:00Z"),
+    dict(record="vit-c", model="vit", settings="recipe.lr=0.003", state="certified", chapters="08 gpu", seconds=0.5),
+    dict(kind="UnitCurve", record="x-d", processor="Two", state="unverified", chapters=""),
+]
+BROKEN = dict(kind="UnitCurve", record="y-e", state=register.BROKEN)
+ALL = ["Train-mlp-a", "Train-mlp-b", "Train-vit-c", "UnitCurve-x-d", "UnitCurve-y-e"]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """The table as the book has it: its HTML, its styles, its script after them."""
+    table = pd.DataFrame([ROW, *(ROW | other for other in OTHERS), BROKEN], columns=list(register.COLUMNS))
+    css = "".join((STATIC / f"{name}.css").read_text() for name in ("lab", "board", "records"))
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{css}</style>'
+    script = f"<script>{(STATIC / 'records.js').read_text()}</script>"
+    path = tmp_path_factory.mktemp("records") / "page.html"
+    body = f'<main class="bd-article">{shelf.page(table).data}</main>{script}'
+    path.write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def running():
+    with chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def visit(running, file, state="", **options):
+    context = running.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+    page, wrong = context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(file.as_uri() + state)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def seen(page):
+    return page.locator(".lab-records tr[id]:visible").evaluate_all("rows => rows.map(row => row.id)")
+
+
+def test_filters_go_together_stand_in_the_address_and_show_all_undoes_them(running, file):
+    with visit(running, file) as page:
+        assert seen(page) == ALL
+        page.get_by_role("combobox", name="Chapter").select_option("08")
+        assert seen(page) == ["Train-mlp-b", "Train-vit-c"]
+        page.get_by_role("combobox", name="Net").focus()
+        page.keyboard.type("vit")
+        assert seen(page) == ["Train-vit-c"] and page.url.endswith("#model=vit&chapter=08")
+        assert page.locator("output").inner_text() == "1 of 5 records"
+        assert page.locator(".lab-chapter:visible").count() == 1
+        page.get_by_role("button", name="Show all").press("Enter")
+        page.wait_for_function("document.querySelector('output').textContent === 'all 5 records'")
+        assert seen(page) == ALL and "#" not in page.url
+        page.get_by_role("searchbox", name="Text").type("LR=0.003")
+        assert seen(page) == ["Train-vit-c"]
+
+
+def test_an_address_brings_back_what_was_chosen_or_opens_one_record_and_what_is_not_there_is_passed_over(running, file):
+    with visit(running, file, "#profile=night&sort=seconds") as page:
+        assert seen(page) == ["Train-mlp-b", "Train-mlp-a"] and page.locator(".lab-chapter:visible").count() == 0
+        page.get_by_role("combobox", name="Sort by").select_option("")
+        assert seen(page) == ["Train-mlp-a", "Train-mlp-b"]
+    with visit(running, file, "#profile=nowhere&sort=made") as page:
+        assert seen(page)[0] == "Train-mlp-b" and len(seen(page)) == 5
+    with visit(running, file, "#Train-vit-c") as page:
+        assert seen(page) == ALL and page.locator("#Train-vit-c details[open]").count() == 1
+        assert page.get_by_text("Settings: recipe.lr=0.003").is_visible()
+
+
+def test_the_whole_table_is_saved(running, file, tmp_path):
+    with visit(running, file) as page:
+        with page.expect_download() as download:
+            page.get_by_role("link", name="All records as CSV").click()
+        download.value.save_as(tmp_path / "records.csv")
+    saved = pd.read_csv(tmp_path / "records.csv")
+    assert list(saved.columns) == list(register.COLUMNS) and list(saved.record) == [i.partition("-")[2] for i in ALL]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_a_card_a_record_with_the_names_of_its_columns(running, file, scheme):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+    with visit(running, file, **phone, color_scheme=scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390 and seen(page) == ALL
+        label = "cell => getComputedStyle(cell, '::before').content"
+        assert page.locator("#Train-mlp-a td").first.evaluate(label) == '"seed: "'
+        page.get_by_role("combobox", name="State").select_option("broken")
+        assert seen(page) == ["UnitCurve-y-e"]
+
+
+def test_without_scripts_every_record_stands_there_its_settings_open_and_no_control_is_dead(running, file):
+    with visit(running, file, java_script_enabled=False) as page:
+        assert seen(page) == ALL and page.locator(":is(form, button, select):visible").count() == 0
+        page.locator("#Train-mlp-a summary").press("Enter")
+        assert page.get_by_text("Data: mnist/test 1; mnist/train 2").first.is_visible()
