@@ -572,7 +572,7 @@ def test_a_band_of_shares_ends_where_nothing_can_be():
     assert max(right.y) == 100 < max(loss.y)
     assert min(right.y) == min(loss.y)
     axes = drawn.layout.yaxis, drawn.layout.yaxis2
-    assert [axis.autorangeoptions.maxallowed for axis in axes] == [101, None]
+    assert [axis.autorangeoptions.clipmax for axis in axes] == [102, None]
 
 
 def test_kinds_of_layers_have_lines_of_their_own():

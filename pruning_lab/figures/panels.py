@@ -57,6 +57,8 @@ def panels(
                 autorangeoptions=dict(maxallowed=101, minallowed=None if column in log else -1), **place
             )
         named |= _draw(figure, table, by, x, column, place, colours, said, named, of)
+        if share:  # room for a dot at 100 %, none for a tick beyond
+            figure.update_yaxes(autorangeoptions=dict(clipmax=102, clipmin=None if column in log else -2), **place)
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
         figure.update_xaxes(**along, **place)
         figure.update_yaxes(type="log" if column in log else "linear", **place)

@@ -158,7 +158,7 @@ def explorer(page: Page) -> Explorer | None:
         tables, ("net", "images", "layer", "epoch"), captions=told, start=where | dict(epoch=marks(e)["the peak"]),
         styles={"diffs": "bar", NULL: "line"}, colours={"diffs": "#0072B2", NULL: "#808080"},
         title="Diffs of one layer at one epoch", name="histograms",
-        labels=dict(share="share of weights (what is over the top is cut)"),
+        labels=dict(share="share of weights (what is over the top is cut)", net="kind of net"),
     )  # fmt: skip
 
 

@@ -154,13 +154,22 @@ def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | Non
     return ForceGraph.from_layer(record.table, record.arrays, accuracy, name=name, snapshot=-1, title=title)
 
 
+MERGED = 300_000  # bytes in the page: of two layers together the weak pairs are many and say little
+
+
 def merged(found: Evidence, model: str, layer: str) -> ForceGraph | None:
     """Two nets that differ in their seed in one graph, at the start and the end; None: two have no weights here."""
     watched = [e.snapshots.net for e in found.of(LayerStructure, model=model, layer=layer, **SOURCE)]
     two = [net for net in watched if find(net, weights=True)][:2]  # published records have no weights
     if len(two) < 2:
         return None
-    told = dict(name="merged", time="snapshot", snapshot=-1, title=f"{NAMES[model]} {layer}: two nets in one graph")
+    told = dict(
+        limit=MERGED,
+        name="merged",
+        time="snapshot",
+        snapshot=-1,
+        title=f"{NAMES[model]} {layer}: two nets in one graph",
+    )
     return ForceGraph.from_snapshots(
         {f"seed {net.seed}": _both_ends(net, layer) for net in two}, ["start", "end"], **told
     )

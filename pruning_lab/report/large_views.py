@@ -29,6 +29,7 @@ FIGURES = {  # of one model: title, name of the file, words for who does not see
     "layers": ("{net}, {data}: weights kept by layer, %", "layers-{model}",
                "{net}: density of each layer by depth under global masks by magnitude and by diff."),
 }  # fmt: skip
+KIND_OF = "kind of net"
 BLUE, GREEN, ORANGE, GREY = "#0072B2", "#009E73", "#D55E00", "#808080"
 
 
@@ -111,7 +112,7 @@ def layer_explorer(layers: DataFrame) -> Explorer | None:
     return Explorer(
         pd.concat([means, floored]), ("net", "criterion", "ranking"), x="depth", y="density", log=("y",),
         styles="dots", colours=HUES | {CURVES["worst"]: "#7D76D0"},  # a line would join layers of different kinds
-        labels=dict(density="weights kept, %", depth="layer, by depth"), start=dict(criterion="diff"),
+        labels=dict(density="weights kept, %", depth="layer, by depth", net=KIND_OF), start=dict(criterion="diff"),
         title="Weights kept by layer", name="layers",
     )  # fmt: skip
 
@@ -129,7 +130,7 @@ def epoch_explorer(epochs: DataFrame) -> Explorer | None:
     dense = long[(long.criterion == "dense") & (long.images == "test_accuracy")].drop(columns="ranking")
     return Explorer(
         pd.concat([own, dense.assign(curve="dense, test images")]), ("net", "mask", "ranking"), x="epoch", y="accuracy",
-        styles={"training images": "dashed"}, colours=HUES, labels=dict(accuracy="accuracy, %"),
+        styles={"training images": "dashed"}, colours=HUES, labels=dict(accuracy="accuracy, %", net=KIND_OF),
         ranges=dict(y=(0, 100)), title="Accuracy while the child trains", name="epochs",
     )  # fmt: skip
 
