@@ -51,12 +51,7 @@ def panels(
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
         share = measures[column].endswith(", %")
-        named |= _draw(figure, table, by, x, column, place, colours, said, named, share, ladder)
-        if share:  # room for a line at 100 %, none for a tick beyond
-            figure.update_yaxes(
-                autorangeoptions=dict(maxallowed=101, minallowed=None if column in log else -1), **place
-            )
-        named |= _draw(figure, table, by, x, column, place, colours, said, named, of)
+        named |= _draw(figure, table, by, x, column, place, colours, said, named, share, ladder, of)
         if share:  # room for a dot at 100 %, none for a tick beyond
             figure.update_yaxes(autorangeoptions=dict(clipmax=102, clipmin=None if column in log else -2), **place)
         figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
@@ -81,8 +76,8 @@ def _draw(
     colours: Mapping[str, str] | None,
     said: str | None,
     named: Collection[object],
-    share: bool = False,
-    ladder: str | None = None,
+    share: bool,
+    ladder: str | None,
     of: str,
 ) -> set[object]:
     """Add the lines of one panel; those that were drawn. `named`: lines that have their entry in the legend already."""
@@ -92,10 +87,8 @@ def _draw(
             kinds = list(part.groupby(ladder, sort=False)) if ladder else [(None, part)]
             for number, (_, rows) in enumerate(kinds):
                 first = name not in named and not number
-                for trace in lines(rows, x, column, name, look(name, colours), first, said, share):
+                for trace in lines(rows, x, column, name, look(name, colours), first, said, share, of):
                     figure.add_trace(_marked(trace, number) if ladder else trace, **place)
-            for trace in lines(part, x, column, name, look(name, colours), name not in named, said, of):
-                figure.add_trace(trace, **place)
             drawn.add(name)
     return drawn
 
@@ -144,18 +137,12 @@ def nothing_was_run(figure: Figure) -> None:
 
 def lines(
     part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None,
-    share: bool = False,
-) -> list:  # fmt: skip
-    """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
-
-    `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry.
-    share: the numbers are per cent of something, and the band ends where nothing can be.
-    of: str = "nets",
+    share: bool = False, of: str = "nets",
 ) -> list:  # fmt: skip
     """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
 
     `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry,
-    which counts `of`.
+    which counts `of`. share: the numbers are per cent of something, and the band ends where nothing can be.
     """
     import plotly.graph_objects as go
 
