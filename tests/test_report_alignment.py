@@ -18,6 +18,7 @@ from pruning_lab import (
     replace,
     report,
 )
+from pruning_lab.records.experiment import lineage
 from pruning_lab.report import alignment, evidence, gathering, students, xord
 
 NET = Train("digits", "conv_max", Recipe("adam", lr=1e-3, batch=64, epochs=2), width=12, limit=64)
@@ -128,6 +129,11 @@ def test_shares_of_angles_sum_to_all_filters(images):
     assert table.groupby(["filters", "seed"]).share.sum().tolist() == pytest.approx([100] * 15)
     assert table[(table.filters == "trained") & (table.share > 0)].angle.unique().tolist() == [45]
     assert gathering.histogram(NOTHING).empty
+
+
+def test_hours_are_shared_out_over_seeds_also_where_a_net_has_only_that_of_its_parent(images):
+    records = len(set(lineage(images.experiments)))
+    assert evidence.hours(images) == pytest.approx(records / 3600 / 5)
 
 
 def test_a_small_net_from_centres_closes_two_thirds_of_the_gap(images):

@@ -201,7 +201,8 @@ def costs(plans: Mapping[str, Sequence[Experiment]]) -> pd.DataFrame:
 def hours(found: Evidence) -> float | None:
     """What a run took, shared out over its seeds; None of nothing."""
     records = [r for e in lineage(found.experiments) if e.published and (r := find(e)) is not None]
-    seeds = {e.seed for e in lineage(found.experiments) if e.is_net}
+    # a net that begins where another ended may have no seed but that one's
+    seeds = {e.seed for e in lineage(found.experiments) if e.is_net and hasattr(e, "seed")}
     return sum(r.meta["seconds"] for r in records) / 3600 / len(seeds) if records and seeds else None
 
 
