@@ -117,23 +117,28 @@ def by_vmap(model, test, chunk=8):
 
 
 def by_opacus(model, test, chunk=8):
-    """Opacus' per-sample gradients, summed up the same way; None where the package is not installed."""
+    """Opacus' per-sample gradients, summed up the same way; None where it is not installed or does not take the net's
+    modules.
+    """
     try:
         from opacus.grad_sample import GradSampleModule
     except ImportError:
         return None
-    # it sees nothing in evaluation mode; no net here differs
-    wrapped = GradSampleModule(model, loss_reduction="sum").train()
+    try:  # it sees nothing in evaluation mode; no net here differs
+        wrapped = GradSampleModule(copy.deepcopy(model), loss_reduction="sum").train()
+    except NotImplementedError:
+        return None
 
     def rows():
         for x, y in zip(test.images.split(chunk), test.labels.split(chunk), strict=True):
             wrapped.zero_grad()
             F.cross_entropy(wrapped(x), y, reduction="sum").backward()
-            yield {name: p.grad_sample for name, p in model.named_parameters()}
+            yield {name.removeprefix("_module."): p.grad_sample for name, p in wrapped.named_parameters()}
 
-    found = _summed(rows(), len(test.labels))
-    wrapped.to_standard_module().eval()
-    return found
+    try:
+        return _summed(rows(), len(test.labels))
+    except (AttributeError, TypeError):  # attention called by keywords, layer scales
+        return None
 
 
 def by_backpack(model, test, chunk=8):
@@ -196,7 +201,7 @@ def against(base, model, test, few, scale):
 def report(what, ratios, bound):
     """One line: what, least and median ratio, what is wanted."""
     if ratios is None:
-        print(f"  {what}: not installed", flush=True)
+        print(f"  {what}: not installed, or does not take this net", flush=True)
     else:
         print(f"  {what}: min {min(ratios):.2f}, median {statistics.median(ratios):.2f}   ({bound})", flush=True)
 
