@@ -144,7 +144,7 @@ def test_sentences_say_what_the_records_have(nets):
     assert "7 eigenvalues above the edge in the first hidden layer, the largest 4.0 times it" in told["signal_read"]
     assert told["distance_read"] == "From width 8 to 32, the distance goes from 5.05 to 4.09."
     assert told["stopped"].startswith("6 of 6 nets reached their margin, after 7 to 7 epochs; 9 of 9")
-    assert subspace_views.numbers(nets) == dict(points="0.6", spikes="7", fall="10")
+    assert subspace_views.numbers(nets) == dict(points="0.6", fall="10")
 
 
 def test_nothing_stored_says_so():

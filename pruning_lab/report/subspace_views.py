@@ -165,14 +165,11 @@ def sentences(page: Page) -> dict[str, str]:
 
 
 def numbers(found: Evidence) -> dict[str, str]:
-    """What the answer's sentences ask for: points lost at k = 16, spikes at the end, per cent per doubling."""
-    drops, signals = read.drops(found), read.signals(found)
-    lost = [-float(np.mean(drops[name])) for name in read.LAYERS.values() if name in drops]
-    spikes = [float(np.mean(v)) for name, v in signals.items() if name.endswith("more spikes")]
+    """What the answer's sentences ask for: points that the first layer loses at k = 16, per cent per doubling."""
+    lost = read.drops(found).get(read.LAYERS["fc1"], pd.Series(dtype=float))
     moved = next(iter(read.distances(read.by_width(found)).values()), pd.Series(dtype=float))
     fall = 100 * (np.exp(-abs(moved.mean())) - 1) if len(moved) else np.nan
-    return dict(points=f"{max(lost, default=np.nan):.1f}", spikes=f"{min(spikes, default=np.nan):.0f}",
-                fall=f"{abs(fall):.0f}")  # fmt: skip
+    return dict(points=f"{-lost.mean():.1f}", fall=f"{abs(fall):.0f}")
 
 
 def stopped(found: Evidence) -> str:
