@@ -143,8 +143,17 @@ def test_sentences_say_what_the_records_have(nets):
     assert "0.30 in the first hidden layer" in told["residual_read"]
     assert "7 eigenvalues above the edge in the first hidden layer, the largest 4.0 times it" in told["signal_read"]
     assert told["distance_read"] == "From width 8 to 32, the distance goes from 5.05 to 4.09."
-    assert told["stopped"].startswith("6 of 6 nets reached their margin, after 7 to 7 epochs; 9 of 9")
-    assert subspace_views.numbers(nets) == dict(points="0.6", spikes="7", fall="10")
+    assert told["stopped"].startswith("6 of 6 nets reached their margin, after 7 epochs; 9 of 9")
+    assert subspace_views.numbers(page(nets)) == dict(points="0.6", fall="10")
+
+
+def test_nets_of_which_there_are_few_are_named(nets):
+    lacks = evidence.stored("laptop", [e for e in nets.experiments if e not in nets.of(Spectrum)[:2]])
+    shown = page(lacks)
+    assert shown.shown == lacks  # read before the plan is a larger one
+    shown.plan = lambda profile: nets.experiments
+    named = "two hidden layers, 64 wide (2), two hidden layers, 48 wide (2)"
+    assert subspace_views.few(shown) == f"Fewer than three nets: {named}." and subspace_views.few(page(nets)) == ""
 
 
 def test_nothing_stored_says_so():
@@ -153,7 +162,7 @@ def test_nothing_stored_says_so():
     judged = subspaces.judged(page(NOTHING))
     assert set(judged.verdict) == {"not run"} and subspace_views.explorers(page(NOTHING)) is None
     assert subspaces.small_matrices(NOTHING).empty
-    assert subspace_views.numbers(NOTHING)["fall"] == "nan"
+    assert subspace_views.numbers(page(NOTHING))["fall"] == "nan"
 
 
 @pytest.mark.parametrize("draw", ["ranks", "residuals", "signal", "distances"])
@@ -165,7 +174,7 @@ def test_figures_are_drawn_of_something_and_of_nothing(nets, draw):
             "signal": (subspaces.by_epoch(found), subspaces.GROWS, "layer", "epoch"),
             "distances": (subspaces.by_width(found), subspaces.MOVES, "net", "width"),
         }[draw]
-        about = subspace_views.about(page(found), draw, "something")
+        about = subspace_views.about(page(found), draw, "something", wide=draw != "distances")
         figure = figures.panels(table, measures, by=by, x=x, colours=subspaces.COLOURS, **about)
         assert bool(len(figure.data)) == bool(found)
 

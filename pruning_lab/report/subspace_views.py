@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from ..experiments import Spectrum
+from ..experiments import Spectrum, Train
+from ..figures.style import INK
 from ..metrics import spectrum
 from ..records.store import run
+from ..running.lines import ENOUGH
 from ..widgets import Explorer
 from . import subspaces as read
 from .diffs import some
@@ -19,7 +22,7 @@ from .page import Page
 BINS = 48
 SERIES = {"weights": "weights", "noise": "noise at the start", "kept": "kept of the update", "gone": "thrown away"}
 STYLES = {"weights": "bar", "noise": "line", "kept": "dots", "gone": "dots"}
-HUES = {"weights": "#808080", "noise": "null", "kept": "#0072B2", "gone": "#E69F00"}
+HUES = {"weights": "#808080", "noise": INK, "kept": "#0072B2", "gone": "#E69F00"}
 TOY, STRENGTHS = (200, 400), tuple(np.round(np.arange(0, 3.01, 0.25), 2))
 
 
@@ -53,18 +56,18 @@ def toy() -> Explorer:
     table, told = planted()
     return Explorer(
         table, ("strength",), series="curve", x="x", y="y", captions=told, start=dict(strength=2.0),
-        styles={"eigenvalues": "bar", "noise": "line"}, colours={"eigenvalues": "#0072B2", "noise": "null"},
+        styles={"eigenvalues": "bar", "noise": "line"}, colours={"eigenvalues": "#0072B2", "noise": INK},
         title="Noise and one planted direction", name="planted",
         labels=dict(x="eigenvalue of W W^T", y="density", noise="noise alone (Marchenko and Pastur)",
                     strength="strength of the planted direction"),
     )  # fmt: skip
 
 
-def about(page: Page, file: str, words: str, found: Evidence | None = None) -> dict[str, str]:
-    """What a figure of this page carries."""
+def about(page: Page, file: str, words: str, found: Evidence | None = None, wide: bool = True) -> dict[str, str]:
+    """What a figure of this page carries; `wide`: it is of the widest nets of two hidden layers."""
     found = page.shown if found is None else found
-    width = read.main_width(found)
-    title = f"{width:,} wide, {found.data()}: {words}" if found else words
+    nets = f"{read.main_width(found):,} wide" if wide else "One hidden layer"
+    title = f"{nets}, {found.data()}: {words}" if found else words
     return page.about(f"{file}-{found.profile}", title=title, alt=f"{words}, by net.", found=found)
 
 
@@ -164,15 +167,26 @@ def sentences(page: Page) -> dict[str, str]:
                 distance_read=_distance(found), stopped=stopped(found))  # fmt: skip
 
 
-def numbers(found: Evidence) -> dict[str, str]:
-    """What the answer's sentences ask for: points lost at k = 16, spikes at the end, per cent per doubling."""
-    drops, signals = read.drops(found), read.signals(found)
-    lost = [-float(np.mean(drops[name])) for name in read.LAYERS.values() if name in drops]
-    spikes = [float(np.mean(v)) for name, v in signals.items() if name.endswith("more spikes")]
-    moved = next(iter(read.distances(read.by_width(found)).values()), pd.Series(dtype=float))
+def numbers(page: Page) -> dict[str, str]:
+    """What the answer's sentences ask for: points that the first layer loses at k = 16, per cent per doubling."""
+    found = page.shown
+    lost = read.drops(found).get(read.LAYERS["fc1"], pd.Series(dtype=float))
+    moved = next(iter(read.distances(read.by_width(found), read.widths_of(page)).values()), pd.Series(dtype=float))
     fall = 100 * (np.exp(-abs(moved.mean())) - 1) if len(moved) else np.nan
-    return dict(points=f"{max(lost, default=np.nan):.1f}", spikes=f"{min(spikes, default=np.nan):.0f}",
-                fall=f"{abs(fall):.0f}")  # fmt: skip
+    return dict(points=f"{-lost.mean():.1f}", fall=f"{abs(fall):.0f}")
+
+
+def few(page: Page) -> str:
+    """Which nets of the plan that is shown there are fewer than three of, in a sentence."""
+    planned = Counter(_named(e.net) for e in page.plan(page.shown.profile) if isinstance(e, Spectrum))
+    have = Counter(_named(e.net) for e in page.shown.of(Spectrum))
+    short = [f"{name} ({have[name]})" for name, count in planned.items() if have[name] < min(count, ENOUGH)]
+    return f"Fewer than three nets: {', '.join(short)}." if short else ""
+
+
+def _named(net: Train) -> str:
+    layers = "two hidden layers" if net.recipe.stop_margin is not None else "one hidden layer"
+    return f"{layers}, {net.width:,} wide"
 
 
 def stopped(found: Evidence) -> str:
@@ -183,7 +197,8 @@ def stopped(found: Evidence) -> str:
         if nets:
             ends = [int(run(net).table.epoch.iloc[-1]) for net in nets]
             got = sum(map(read.reached, nets))
-            told.append(f"{got} of {len(nets)} nets reached {what}, after {min(ends)} to {max(ends)} epochs")
+            span = f"{min(ends)}" if min(ends) == max(ends) else f"{min(ends)} to {max(ends)}"
+            told.append(f"{got} of {len(nets)} nets reached {what}, after {span} epochs")
     return "; ".join(told) + "." if told else "Not run at this size yet."
 
 

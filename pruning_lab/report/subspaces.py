@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -171,8 +171,15 @@ def signals(found: Evidence) -> Parts:
     return {part: rows.set_index("seed").value for part, rows in pd.DataFrame(rows).groupby("part")}
 
 
-def distances(table: pd.DataFrame) -> Parts:
-    """SS4: how the logs of both distances fall per doubling of the width, one a seed that has every width."""
+def widths_of(page: Page) -> set[int]:
+    """Every width of one hidden layer in the plan of what is shown."""
+    planned = [e for e in page.plan(page.shown.profile) if isinstance(e, Spectrum)]
+    return {e.net.width for e in planned if e.net.recipe.stop_margin is None}
+
+
+def distances(table: pd.DataFrame, widths: Collection[int]) -> Parts:
+    """SS4: how the logs of both distances fall per doubling of the width, one a seed that has all of these widths."""
+    table = table[table.groupby("seed").width.transform("nunique") == len(widths)]
     names = dict(distance="distance of the hidden weights", relative="distance over the norm of the start")
     wide = {c: table.pivot(index="seed", columns="width", values=c).astype(float) for c in names}
     return {name: -slopes(np.log(wide[c])) for c, name in names.items()} if len(table) else {}
@@ -188,7 +195,9 @@ def judged(page: Page) -> pd.DataFrame:
         on = ", ".join(filter(None, (on, f"{widest} wide")))
     said = {"SS1": drops(found), "SS2": residuals(found), "SS3": signals(found)}
     tables = [page.judge(id, parts, short=_short(id, len(late)), on=on) for id, parts in said.items()]
-    moved = page.judge("SS4", distances(by_width(found)), short=_short("SS4", len(high)), on=apart(found, NARROW))
+    moved = page.judge(
+        "SS4", distances(by_width(found), widths_of(page)), short=_short("SS4", len(high)), on=apart(found, NARROW)
+    )
     return pd.concat([*tables, moved])
 
 
