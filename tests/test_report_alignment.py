@@ -91,7 +91,9 @@ def test_the_plane_has_filters_at_a_step_and_marks_the_pattern_that_is_missed(ne
     x, y = drawn.curve("for equal pairs", k=2, run=1, step=10)
     assert np.allclose([x, y], 1 / math.sqrt(2), atol=1e-3)
     missed = drawn.curve("missed pattern", k=2, run=1, step=10)  # both kinds of filters lie at (1, 1)
-    assert len(missed[0]) == 2
+    assert np.isnan(missed[1]).sum() == 4 and len(drawn.curve("patterns", k=2, run=1, step=10)[0]) == 4
+    centres = np.nanmean(np.reshape(missed, (2, 2, 6))[..., [0, 1, 3, 4]], axis=2)
+    assert np.allclose(centres, np.array([[1, -1], [1, -1]]) * xord.SPAN / math.sqrt(2), atol=1e-2)
     text = drawn._packed.caption(drawn._row(drawn._find(drawn.meta, dict(k=2, run=1, step=10))))
     assert "error on all inputs 1.00 %" in text and "(1, 1) and (-1, -1)" in text
     assert xord.explorer(report.Page("09_alignment", lambda p: [], "laptop")) is None
