@@ -159,13 +159,15 @@ def test_narrow_nets_keep_at_least_one_unit():
 
 
 def by_hand(model, shape):
-    """Multiply-adds of one image, layer by layer from the sizes; only 3 x 3 convolutions that keep the size, and
-    halving pools.
+    """Multiply-adds of one image, layer by layer from the sizes; only 3 x 3 convolutions that keep the size, 5 x 5 ones
+    that lose two pixels at each edge, and halving pools, or those behind which nothing is convolved.
     """
     side, total = shape[1] * shape[2], 0
     for m in model.children():
         if isinstance(m, nn.Conv2d):
-            total += m.in_channels * 9 * m.out_channels * side
+            if m.kernel_size == (5, 5):
+                side = (shape[1] - 4) * (shape[2] - 4)
+            total += m.in_channels * m.kernel_size[0] ** 2 * m.out_channels * side
         elif isinstance(m, nn.MaxPool2d):
             side //= 4
         elif isinstance(m, nn.Linear):
@@ -194,7 +196,7 @@ def test_images_too_small_for_the_pools_are_refused():
 @pytest.mark.parametrize(
     "options, says",
     [
-        (dict(name="lenet"), "lenet_300_100, mlp, conv_2"),
+        (dict(name="lenet"), "lenet_300_100, mlp, conv_max, conv_2"),
         (dict(init="he"), "default, glorot"),
         (dict(width=0), "width must be at least 1, got 0"),
         (dict(hidden=3), "lenet_300_100 does not take .'hidden'"),

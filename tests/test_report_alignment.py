@@ -91,7 +91,9 @@ def test_the_plane_has_filters_at_a_step_and_marks_the_pattern_that_is_missed(ne
     x, y = drawn.curve("for equal pairs", k=2, run=1, step=10)
     assert np.allclose([x, y], 1 / math.sqrt(2), atol=1e-3)
     missed = drawn.curve("missed pattern", k=2, run=1, step=10)  # both kinds of filters lie at (1, 1)
-    assert len(missed[0]) == 2
+    assert np.isnan(missed[1]).sum() == 4 and len(drawn.curve("patterns", k=2, run=1, step=10)[0]) == 4
+    centres = np.nanmean(np.reshape(missed, (2, 2, 6))[..., [0, 1, 3, 4]], axis=2)
+    assert np.allclose(centres, np.array([[1, -1], [1, -1]]) * xord.SPAN / math.sqrt(2), atol=1e-2)
     text = drawn._packed.caption(drawn._row(drawn._find(drawn.meta, dict(k=2, run=1, step=10))))
     assert "error on all inputs 1.00 %" in text and "(1, 1) and (-1, -1)" in text
     assert xord.explorer(report.Page("09_alignment", lambda p: [], "laptop")) is None
@@ -127,7 +129,7 @@ def test_filters_come_closer_and_nets_that_do_not_fit_do_not_count(images):
 def test_shares_of_angles_sum_to_all_filters(images):
     table = gathering.histogram(images)
     assert table.groupby(["filters", "seed"]).share.sum().tolist() == pytest.approx([100] * 15)
-    assert table[(table.filters == "trained") & (table.share > 0)].angle.unique().tolist() == [45]
+    assert table[(table.filters == "trained") & (table.share > 0)].degrees.unique().tolist() == [45]
     assert gathering.histogram(NOTHING).empty
 
 
@@ -231,5 +233,6 @@ def test_a_page_of_nothing_says_so_and_one_of_all_has_every_claim(nets, images, 
     assert "30 after training" not in told["angles_read"] and "40 after training" in told["angles_read"]
     assert "60 % fail from random weights and 20 % from the centres of nets of k = 100" in told["centres_read"]
     assert "From k = 2 to k = 100" in told["fails_read"]
-    assert "goes from 10 to 40 %" in told["units_read"]
+    for said in ("repeated units (from 0.5) goes from 10 to 40 %", "removable ones goes from 20 to 80 %"):
+        assert said in told["units_read"]
     assert alignment.numbers(page)["narrow"] == "55"

@@ -99,10 +99,8 @@ def _small(table: pd.DataFrame) -> str:
 
 
 def _units(table: pd.DataFrame) -> str:
-    told = [
-        _ends(table, "width", column, words, "%")
-        for column, words in (("half", "the share of repeated units (0.5)"), ("gone", "that of removable ones"))
-    ]
+    words = dict(half="repeated units (from 0.5)", nearly="those from 0.9", gone="removable ones")
+    told = [_ends(table, "width", column, f"the share of {said}", "%") for column, said in words.items()]
     return " ".join(dict.fromkeys(told))
 
 

@@ -41,15 +41,15 @@ def fit(net: Train) -> float:
 
 
 def histogram(found: Evidence) -> pd.DataFrame:
-    """Share of filters by angle in steps of ten degrees: rows with filters (a kind of weights), seed, angle, share."""
+    """Share of filters by angle in steps of ten: rows with filters (a kind of weights), seed, degrees, share."""
     rows = []
     edges = np.arange(0, 181, BIN)
     for e in found.of(FilterClusters):
         for kind, part in run(e).table.groupby("weights", sort=False):
             shares = 100 * np.histogram(part.angle, edges)[0] / len(part)
             rows += [(KINDS[kind], e.parent.seed, a + BIN / 2, s) for a, s in zip(edges[:-1], shares, strict=True)]
-    table = pd.DataFrame(rows, columns=["filters", "seed", "angle", "share"])
-    return table[table.angle <= table.angle[table.share > 0].max()] if len(table) else table
+    table = pd.DataFrame(rows, columns=["filters", "seed", "degrees", "share"])
+    return table[table.degrees <= table.degrees[table.share > 0].max()] if len(table) else table
 
 
 def closer(table: pd.DataFrame) -> tuple[dict[str, pd.Series], dict[str, int]]:

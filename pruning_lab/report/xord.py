@@ -26,6 +26,7 @@ COLUMNS = ("arm", "k", "seed", "runs", "fit", "fails", "error", "failed", "explo
 HUES = {"for equal pairs": "#0072B2", "against": "#D55E00"}
 SPAN = 1.25  # of the plane, times the longest filter
 WAYS = 8  # of a kind that are drawn: more hide the filters
+CROSS, STROKES = 0.08, ((-1, -1), (1, 1), (0, np.nan), (-1, 1), (1, -1), (0, np.nan))
 EQUAL = ("(1, 1)", "(-1, -1)")
 
 
@@ -132,7 +133,7 @@ def explorer(page: Page, most: int = 12) -> Explorer | None:
             rows += _points(e, record.arrays, number, most)
             told += _captions(e, record, number, most)
     drawn = dict(
-        styles={"patterns": "dots", "missed pattern": "dots"} | {f"{side}: way": "path" for side in HUES},
+        styles={"patterns": "dots", "missed pattern": "path"} | {f"{side}: way": "path" for side in HUES},
         colours={f"{side}{end}": hue for side, hue in HUES.items() for end in ("", ": way")}
         | {"patterns": "#808080", "missed pattern": "#CC79A7"},
     )
@@ -161,12 +162,10 @@ def _points(e: Xord, arrays: Mapping[str, np.ndarray], number: int, most: int) -
         for side, filters in zip(HUES, here, strict=True):
             yield from ((*where, side, *map(_short, f)) for f in filters)
         for pattern, (x, y) in enumerate(xord.PATTERNS.tolist()):
-            yield (
-                *where,
-                "missed pattern" if pattern in missing[t] else "patterns",
-                SPAN * x / 2**0.5,
-                SPAN * y / 2**0.5,
-            )
+            x, y = SPAN * x / 2**0.5, SPAN * y / 2**0.5
+            yield (*where, "patterns", x, y)
+            if pattern in missing[t]:
+                yield from ((*where, "missed pattern", x + CROSS * a, y + CROSS * b) for a, b in STROKES)
     scaled = paths / unit[:, None, None, None]
     for side, ways in zip(HUES, np.moveaxis(scaled, 1, 0), strict=True):
         for way in np.moveaxis(ways, 1, 0)[:WAYS]:
