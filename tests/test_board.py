@@ -135,12 +135,13 @@ def test_the_slider_removes_neurons_by_keyboard_and_says_what_is_left(running, f
     with visit(running, file) as page:
         gone, said = page.locator(".lab-units .gone"), page.locator(".lab-removal output")
         assert gone.count() == 0
+        assert said.inner_text() == "None of 6 removed: 90.0 % of test images right"
         slider = page.get_by_role("slider", name="Neurons removed")
         slider.focus()
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowRight")
         assert gone.count() == 2
-        assert said.inner_text() == "2 of 6 removed, 0 of them ever fired: 60.0 % of test images right"
+        assert said.inner_text() == "2 of 6 removed, none of them ever fired: 60.0 % of test images right"
         assert slider.get_attribute("aria-valuetext") == said.inner_text()
         page.get_by_role("radio", name="random").check()
         assert said.inner_text() == "2 of 6 removed, 1 of them ever fired: 53.3 % of test images right"

@@ -3,10 +3,12 @@
 import re
 from html import escape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import chromium
 
+from pruning_lab.publish import sphinx_ext
 from pruning_lab.running import chapters
 
 SCRIPT = Path(__file__).resolve().parents[1] / "book" / "_static" / "vendor" / "formulas.js"
@@ -42,3 +44,14 @@ def test_every_formula_of_the_book_is_set(tmp_path):
         assert shown.locator("mjx-container svg :is(text, [data-mml-node=merror])").count() == 0  # a glyph is lacking
         assert r"A price of \(5\)" in shown.locator("body").inner_text()
     assert not wrong
+
+
+def test_only_a_page_with_formulas_of_its_own_asks_for_the_bundle():
+    math = SimpleNamespace(data={"has_equations": {"book/01": True, "book/intro": False}})
+    app = SimpleNamespace(
+        env=SimpleNamespace(get_domain=lambda name: math), config=SimpleNamespace(mathjax_path="f.js")
+    )
+    for page, asked in (("book/01", ["f.js", "lab.js"]), ("book/intro", ["lab.js"]), ("search", ["lab.js"])):
+        context = {"script_files": [SimpleNamespace(filename=name, attributes={}) for name in ("f.js", "lab.js")]}
+        sphinx_ext._scripts(app, page, "page.html", context, None)
+        assert [script.filename for script in context["script_files"]] == asked
