@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -80,8 +81,9 @@ def sentences(path):
 TABLES = {path.stem: table for path in chapters.chapters() if (table := sentences(path))}
 
 
-def test_a_chapter_has_a_table_of_answers():
-    assert len(TABLES) == 8
+def test_every_chapter_with_a_number_has_a_table_of_answers():
+    numbered = {path.stem for path in (Path(__file__).parents[1] / "book").glob("[0-9]*.ipynb")}
+    assert set(TABLES) >= numbered and len(numbered) >= 8
 
 
 @pytest.mark.parametrize("chapter", TABLES)
