@@ -161,6 +161,7 @@ def test_sentences_have_the_numbers_of_the_tables(found):
     assert "at 2 an image it is 0.20" in said["features_read"]
     assert "risk is 81 at the threshold and 0.81 at the end" in said["ridge_read"]
     assert "fresh weights, 0.61 before, 0.51 at the threshold, 0.20 at the end" in said["nets_read"]
+    assert "is 1.21 before, 1.01 at the threshold, 0.40 at the end; in 3 of 3 seeds" in said["noise_read"]
     assert "re-use to the threshold from 0.91 to 0.40" in said["cliff_read"]
     assert "0.51, at 8 leaves, and 0.71 where it is full-grown; 3 such trees have 0.30" in said["forests_read"]
     assert "From 1.5 n K parameters on" in said["errors_read"] and "from 4.0 to 2.0 %" in said["errors_read"]

@@ -141,17 +141,35 @@ def ridge_read(table: pd.DataFrame) -> str:
     )
 
 
+def course(table: pd.DataFrame) -> str:
+    """The mean test risk of one arm at its dip, at the threshold and at the end; "" of nothing."""
+    risk = means(table, "test_risk")
+    if risk.empty:
+        return ""
+    near = risk[(risk.index >= NEAR[0]) & (risk.index <= NEAR[1])]
+    dip = risk[risk.index < NEAR[0]].min()
+    return f"{dip:.2f} before, {near.max():.2f} at the threshold, {risk.iloc[-1]:.2f} at the end"
+
+
 def nets_read(table: pd.DataFrame) -> str:
     """The dip, the peak and the end of each arm on true labels."""
-    told = []
-    for arm in (TO, FRESH, ALL):
-        risk = means(table[(table.arm == arm) & (table.noise == 0)], "test_risk")
-        if risk.empty:
-            return NOTHING
-        near = risk[(risk.index >= NEAR[0]) & (risk.index <= NEAR[1])]
-        dip = risk[risk.index < NEAR[0]].min()
-        told.append(f"{arm}, {dip:.2f} before, {near.max():.2f} at the threshold, {risk.iloc[-1]:.2f} at the end")
-    return f"Test risk, mean over nets: {'; '.join(told)}."
+    told = {arm: course(table[(table.arm == arm) & (table.noise == 0)]) for arm in (TO, FRESH, ALL)}
+    if not all(told.values()):
+        return NOTHING
+    return f"Test risk, mean over nets: {'; '.join(f'{arm}, {said}' for arm, said in told.items())}."
+
+
+def noise_read(table: pd.DataFrame) -> str:
+    """The same of nets at fresh weights where labels are redrawn, and in how many seeds those past n K fit them."""
+    noisy = table[(table.arm == FRESH) & (table.noise > 0)]
+    if noisy.empty:
+        return NOTHING
+    seeds = noisy.seed.nunique()
+    fit = seeds - len(descent.unfitted(noisy))
+    return (
+        f"Where a fifth of the labels is redrawn the mean test risk is {course(noisy)}; in {fit} of {seeds} seeds "
+        "every net of more than n K parameters fits its images."
+    )
 
 
 def cliff_read(table: pd.DataFrame) -> str:
@@ -200,8 +218,9 @@ def errors_read(table: pd.DataFrame) -> str:
 def sentences(fits: pd.DataFrame, nets: pd.DataFrame, forests: pd.DataFrame) -> dict[str, str]:
     """What the page says of its tables, by the names that its prose has for it."""
     return dict(
-        features_read=features_read(fits), ridge_read=ridge_read(fits), nets_read=nets_read(nets),
-        cliff_read=cliff_read(nets), forests_read=forests_read(forests), errors_read=errors_read(nets),
+        features_read=features_read(fits), ridge_read=ridge_read(fits), forests_read=forests_read(forests),
+        nets_read=nets_read(nets), cliff_read=cliff_read(nets), noise_read=noise_read(nets),
+        errors_read=errors_read(nets),
     )  # fmt: skip
 
 
