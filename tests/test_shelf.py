@@ -11,7 +11,7 @@ import pytest
 from pruning_lab import Recipe, Train, UnitImportance
 from pruning_lab.records import record, store
 from pruning_lab.report import shelf
-from pruning_lab.running import register, verify
+from pruning_lab.running import nearness, register, verify
 
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.05, batch=32, epochs=1), 7, width=4, limit=64)
 WORTH = UnitImportance(NET, "fc1", test_images=20)
@@ -79,8 +79,8 @@ def test_the_page_has_every_record_its_filters_and_the_whole_table_as_a_link(res
 
 def test_the_last_outcome_is_told_and_each_record_of_it_leads_to_its_row(results):
     assert shelf.verified() == "No outcome is stored yet." and shelf.again().data == ""
-    said = [verify.Said(register.name(NET), verify.BITS, True, "equal <bits>", 1.0),
-            verify.Said(register.name(WORTH), verify.DEVIATIONS, False, "further", 1.0)]  # fmt: skip
+    said = [verify.Said(register.name(NET), nearness.BITS, True, "equal <bits>", 1.0),
+            verify.Said(register.name(WORTH), nearness.DEVIATIONS, False, "further", 1.0)]  # fmt: skip
     verify.save(verify.Outcome(2, said, {"they are times of another machine": 3}), 5.0)
     words, html = shelf.verified(), shelf.again().data
     assert (

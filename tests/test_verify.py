@@ -11,7 +11,7 @@ from pruning_lab import Recipe, Train
 from pruning_lab.__main__ import main
 from pruning_lab.records import record, store
 from pruning_lab.records.record import Stored
-from pruning_lab.running import register, verify
+from pruning_lab.running import nearness, register, verify
 
 NETS = [Train("digits", "mlp", Recipe(lr=0.05, batch=32, epochs=1), seed, width=4, limit=64) for seed in range(3)]
 HERE = dict(type="cpu", name="one", instructions="AVX2", threads=1)
@@ -30,42 +30,42 @@ KIN = [answer([1.0, 2.0]), answer([1.2, 2.2]), answer([0.8, 1.8])]  # standard d
 @pytest.mark.parametrize(
     "here, test, agrees, says",
     [
-        (answer([1.0, 2.0]), verify.BITS, True, "^equal bits$"),
-        (answer([1.0, 2.0 + 1e-15]), verify.BITS, False, "not the same bits in column loss"),
-        (answer([1.0, 2.0], instructions="AVX512"), verify.BITS, True, "equal bits, though .* AVX2, here AVX512"),
-        (answer([1.5, 2.5], instructions="AVX512"), verify.DEVIATIONS, True, "within .* 3 seeds, since it was made"),
-        (answer([1.7, 2.7], threads=2), verify.DEVIATIONS, False, r"threads 1, here 2; .* loss \(3.5 deviations"),
-        (answer([np.nan, np.nan], threads=2), verify.DEVIATIONS, False, "no number to compare"),
-        (answer([1.0, 2.0], type="cuda", seed_column=1), verify.DEVIATIONS, False, "here cuda; .* column seed"),
-        (answer([1.0, 2.0], threads=2, arrays=dict(a=np.ones(2))), verify.DEVIATIONS, False, "array a"),
+        (answer([1.0, 2.0]), nearness.BITS, True, "^equal bits$"),
+        (answer([1.0, 2.0 + 1e-15]), nearness.BITS, False, "not the same bits in column loss"),
+        (answer([1.0, 2.0], instructions="AVX512"), nearness.BITS, True, "equal bits, though .* AVX2, here AVX512"),
+        (answer([1.5, 2.5], instructions="AVX512"), nearness.DEVIATIONS, True, "within .* 3 seeds, since it was made"),
+        (answer([1.7, 2.7], threads=2), nearness.DEVIATIONS, False, r"threads 1, here 2; .* loss \(3.5 deviations"),
+        (answer([np.nan, np.nan], threads=2), nearness.DEVIATIONS, False, "no number to compare"),
+        (answer([1.0, 2.0], type="cuda", seed_column=1), nearness.DEVIATIONS, False, "here cuda; .* column seed"),
+        (answer([1.0, 2.0], threads=2, arrays=dict(a=np.ones(2))), nearness.DEVIATIONS, False, "array a"),
     ],
 )  # fmt: skip
 def test_bits_are_asked_of_the_same_kind_of_machine_and_three_deviations_of_another(here, test, agrees, says):
-    found, passes, words = verify.judged(KIN[0], here, KIN)
+    found, passes, words = nearness.judged(KIN[0], here, KIN)
     assert (found, passes) == (test, agrees) and re.search(says, words), words
 
 
 def test_fewer_than_three_seeds_are_no_test_and_times_are_not_compared():
     other = answer([1.0, 9.0], threads=2)
-    assert verify.judged(KIN[0], other, KIN[:2])[:2] == (verify.NEITHER, None)
-    assert verify.judged(KIN[0], answer([1.0, 9.0]), KIN, timed=("loss",))[:2] == (verify.BITS, True)
+    assert nearness.judged(KIN[0], other, KIN[:2])[:2] == (nearness.NEITHER, None)
+    assert nearness.judged(KIN[0], answer([1.0, 9.0]), KIN, timed=("loss",))[:2] == (nearness.BITS, True)
 
 
 def test_a_record_that_does_not_say_its_instructions_or_has_other_versions_is_not_asked_for_bits():
     old = dict(device={k: v for k, v in HERE.items() if k != "instructions"}, versions=VERSIONS)
-    assert verify.apart(old, dict(device=HERE, versions=VERSIONS)) == "its instructions were not kept"
+    assert nearness.apart(old, dict(device=HERE, versions=VERSIONS)) == "its instructions were not kept"
     new = dict(device=HERE, versions=VERSIONS | dict(torch="2.12"))
-    assert "made with torch 2.11, here 2.12" in verify.apart(dict(device=HERE, versions=VERSIONS), new)
+    assert "made with torch 2.11, here 2.12" in nearness.apart(dict(device=HERE, versions=VERSIONS), new)
 
 
 @pytest.fixture
 def shelf(store_folder, tmp_path, monkeypatch):
-    """A published shelf of three small nets and of one that takes a day."""
+    """A published shelf of three small nets and of one that takes months."""
     monkeypatch.setenv("PRUNING_LAB_RESULTS", str(tmp_path / "results"))
     for e in NETS:
         store.run(e)
         store.publish(e)
-    change(tmp_path / "results", NETS[2], seconds=86_400.0)
+    change(tmp_path / "results", NETS[2], seconds=1e7)
     return tmp_path / "results"
 
 
@@ -91,7 +91,7 @@ def test_the_command_says_which_test_it_used_stores_the_outcome_and_leaves_what_
     told = verify.last()
     assert told["left"] == {"there was no time for them": 1} and told["published"] == 3 and told["minutes"] == 60
     assert {(one["record"], one["test"], one["agrees"]) for one in told["records"]} == {
-        (register.name(e), verify.BITS, True) for e in NETS[:2]
+        (register.name(e), nearness.BITS, True) for e in NETS[:2]
     }
     assert str(shelf) not in verify.file().read_text() and sorted(store_folder.rglob("*")) == before
 

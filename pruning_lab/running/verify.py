@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import tempfile
 import time
@@ -17,21 +16,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import environment
 from ..records import provenance, record, store
 from ..records.experiment import lineage
-from ..records.record import Stored
 from .budget import Budget
-from .lines import ENOUGH, line
+from .lines import line
+from .nearness import BITS, DEVIATIONS, NEITHER, few, judged
 from .register import Entry, entries, name
 from .sweeps import OutOfTime, duration
 
 FORMAT = 1
-BITS, DEVIATIONS, NEITHER = "equal bits", "three standard deviations", "neither"
-MOST = 3.0  # standard deviations over seeds
-ROUNDING = 1e-6  # of the largest size: what is the same at every seed may differ so far
 OTHER = 30.0  # times what a record of another type of device took is expected here, until one was computed
 
 
@@ -101,8 +95,8 @@ class _Prices:
         return sum(self.seconds[part] for part in self.waiting[entry])
 
     def here(self, entry: Entry) -> float:
-        """Seconds, by what those took that were computed here."""
-        return self.of(entry) * (self.spent / self.expected if self.expected else 1.0)
+        """Seconds, by what those took that were computed here; no machine is more than ten times as fast."""
+        return self.of(entry) * max(self.spent / self.expected if self.expected else 1.0, 0.1)
 
     def take(self) -> Entry:
         """The one that takes least; it waits no longer."""
@@ -187,101 +181,6 @@ def _again(entry: Entry, alike: Mapping[str, Sequence[Entry]]) -> Said:
     return Said(name(entry.experiment), test, agrees, words, round(time.perf_counter() - start, 1))
 
 
-def judged(
-    published: Stored, here: Any, kin: Sequence[Stored], timed: Sequence[str] = ()
-) -> tuple[str, bool | None, str]:
-    """The test for an answer that was computed again, whether it passes, and words.
-
-    Args:
-        published, here: with `table`, `arrays` and `meta`. kin: published answers of the same thing at every seed, the
-            one in question included. timed: columns that are times.
-    """
-    old, new = (_answer(one, timed) for one in (published, here))
-    other = [k for k in sorted(old.keys() | new.keys()) if k not in old or k not in new or not _same(old[k], new[k])]
-    why = apart(published.meta, here.meta)
-    if not other:
-        return BITS, True, BITS if not why else f"{BITS}, though {why}"
-    if not why:
-        return BITS, False, f"not the same bits in {_few(other)}"
-    if len(kin) < ENOUGH:
-        return NEITHER, None, f"{why}, and there are fewer than {ENOUGH} seeds to compare with"
-    far = _far(old, new, [_answer(one, timed) for one in kin])
-    if far:
-        worst = _few([f"{k} ({_times(d)})" for k, d in sorted(far.items(), key=lambda item: -item[1])])
-        return DEVIATIONS, False, f"{why}; further than {DEVIATIONS} over {len(kin)} seeds in {worst}"
-    return DEVIATIONS, True, f"within {DEVIATIONS} over {len(kin)} seeds, since {why}"
-
-
-def apart(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    """Why equal bits cannot be asked of two answers, by their `record.json`; "" where they can."""
-    reasons = []
-    for what, words in (("type", "device"), ("instructions", "instructions"), ("threads", "threads")):
-        old, new = there["device"].get(what), here["device"].get(what)
-        if old is None:
-            reasons.append(f"its {words} were not kept")
-        elif old != new:
-            reasons.append(f"it was made with {words} {old}, here {new}")
-    if there["device"]["type"] != "cpu" and there["device"]["name"] != here["device"]["name"]:
-        reasons.append(f"it was made on {there['device']['name']}")
-    versions = [
-        k for k in ("python", "torch", "numpy", "system") if there["versions"].get(k) != here["versions"].get(k)
-    ]
-    reasons += [f"it was made with {k} {there['versions'].get(k)}, here {here['versions'].get(k)}" for k in versions]
-    return " and ".join(reasons)
-
-
-def _answer(found: Any, timed: Sequence[str]) -> dict[str, np.ndarray]:
-    """All that a record answers, by name: columns of its table but for times, and arrays."""
-    columns = {f"column {k}": found.table[k].to_numpy() for k in found.table if k not in timed}
-    return columns | {f"array {k}": np.asarray(v) for k, v in found.arrays.items()}
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    return a.tolist() == b.tolist() if a.dtype == object else a.tobytes() == b.tobytes()
-
-
-def _far(
-    old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], kin: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, float]:
-    """What is too far off -> by how many standard deviations over seeds; one number stands for an array, its mean.
-
-    Infinite: a name or words that are the same at every seed are others here, or a number is none.
-    """
-    far = {k: math.inf for k in old.keys() ^ new.keys()}
-    for k in old.keys() & new.keys():
-        if old[k].dtype.kind not in "biuf" or new[k].dtype.kind not in "biuf":
-            fixed = all(k in one and _same(old[k], one[k]) for one in kin)
-            far |= {k: math.inf} if fixed and not _same(old[k], new[k]) else {}
-            continue
-        seeds = [mean for one in kin if k in one and math.isfinite(mean := _mean(one[k]))]
-        was, now = _mean(old[k]), _mean(new[k])
-        if math.isnan(was) and math.isnan(now):
-            continue
-        size = max(map(abs, seeds), default=0.0) or 1.0
-        spread = max(float(np.std(seeds, ddof=1)) if len(seeds) > 1 else 0.0, ROUNDING * size / MOST)
-        distance = abs(now - was) / spread
-        if not distance <= MOST:
-            far[k] = math.inf if math.isnan(distance) else distance
-    return far
-
-
-def _mean(values: np.ndarray) -> float:
-    """The mean of the finite numbers; NaN where there is none."""
-    kept = values.astype(np.float64).ravel()
-    kept = kept[np.isfinite(kept)]
-    return float(kept.mean()) if kept.size else math.nan
-
-
-def _times(distance: float) -> str:
-    return f"{distance:.1f} deviations" if math.isfinite(distance) else "no number to compare"
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
 def file() -> Path:
     """Where the last outcome is kept: beside the published records."""
     return environment.published_shelf() / "verified.json"
@@ -332,4 +231,4 @@ def run(minutes: float, say: Callable[[str], None] = print) -> None:
     except OSError as error:
         say(f"the outcome is not stored: {error.strerror}")
     if bad := [one.record for one in outcome.said if one.agrees is False]:
-        raise ValueError(f"{len(bad)} published records differ from what this machine computes: {_few(bad)}")
+        raise ValueError(f"{len(bad)} published records differ from what this machine computes: {few(bad)}")
