@@ -160,7 +160,7 @@ def verified() -> str:
     device, versions = told["device"], told["versions"]
     where = f"{device['name']} ({device['type'].upper()}, {device['instructions']}), torch {versions['torch']}"
     left = "; ".join(f"{count} were left, since {why}" for why, count in told["left"].items())
-    time = counted(round(told["minutes"]), "minute")
+    time = "1 minute" if told["minutes"] == 1 else f"{told['minutes']:g} minutes"
     return f"Last on {told['time'][:10]}, on {where}, in {time}: {told['summary']}." + (
         f" Of the others {left}." if left else ""
     )
