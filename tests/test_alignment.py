@@ -120,3 +120,11 @@ def test_the_convolution_s_pool_is_over_all_positions_or_squares_of_them():
     assert torch.allclose(whole.out(by_hand), whole(images), atol=1e-6)
     with pytest.raises(ValueError, match="8 pixels are needed"):
         models.build("conv_max", (1, 7, 7), pool=4)
+
+
+def test_what_is_made_of_a_net_costs_by_its_size():
+    nets = [Train("digits", "conv_max", DIGITS, width=width, limit=64) for width in (4, 40)]
+    few, many = (UnitRepeats(net, "conv1", sample=40) for net in nets)
+    assert 0 < few.cost() < many.cost() and few.cost() < UnitRepeats(nets[0], "conv1", sample=80).cost()
+    start = CentreStart(FilterClusters(nets[1], clusters=4))
+    assert start.cost() == start.fresh.cost() > 0

@@ -91,6 +91,12 @@ def test_the_exponent_is_that_of_the_naive_loop():
     assert spectrum.tail_exponent(x).alpha == pytest.approx(best[1], rel=1e-9)
 
 
+def test_a_largest_eigenvalue_that_comes_twice_is_no_tail_of_its_own():
+    x = np.sort(np.random.default_rng(5).pareto(1.7, 60) + 0.2)
+    found = spectrum.tail_exponent(np.r_[x, x[-1]])
+    assert found.start < x[-1] and np.isfinite([found.alpha, found.deviation]).all()
+
+
 def test_too_few_eigenvalues_have_no_exponent_and_say_so():
     found = spectrum.tail_exponent(np.r_[np.arange(1.0, 11), np.zeros(90)])
     assert np.isnan(found.alpha) and found.reason == "10 eigenvalues above zero, fewer than 50"

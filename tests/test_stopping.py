@@ -334,3 +334,9 @@ def test_an_early_stop_makes_an_estimate_the_most_that_it_can_be(monkeypatch, st
 def test_a_step_is_measured_without_stopping():
     rule = replace(NET, recipe=replace(NET.recipe, stop_loss=1e3, stop_reading="evaluated"))
     assert measuring._timed(rule.training(), [1, 2, 9])[1] > 0
+
+
+def test_of_options_nothing_is_said_where_a_model_takes_any_or_is_not_here(monkeypatch):
+    monkeypatch.setitem(models.MODELS, "any", lambda in_shape, classes, width, **more: None)
+    for name in ("any", "not here"):
+        assert models.check_options(name, dict(depth=3)) is None

@@ -159,3 +159,8 @@ def test_a_twin_of_a_world_is_tiny_and_begins_where_its_own_does():
     assert (twin.k, twin.runs, twin.steps, twin.seed) == (2, 4, 60, 0)
     assert twin.start == trials.small(large) and twin.start.k == 8
     assert trials.small(TeacherStudent(8, both=False, seed=11)) == TeacherStudent(8, both=False, steps=60)
+
+
+def test_more_filters_and_more_steps_cost_more():
+    assert 0 < Xord(2).cost() < Xord(100).cost() < Xord(100, steps=2000).cost()
+    assert TeacherStudent(2, steps=100).cost() == pytest.approx(TeacherStudent(2, steps=200).cost() / 2)
