@@ -120,11 +120,6 @@ def _parts(weights: torch.Tensor, like: Shallow) -> Shallow:
     return Shallow(*(row.view(part.shape) for row, part in zip(rows, like, strict=True)))
 
 
-def risk_of(net: Shallow, images: torch.Tensor, targets: torch.Tensor) -> float:
-    """Mean over images of the squared distance to their targets, summed over outputs."""
-    return (net.outputs(images) - targets).square().sum(1).mean().item()
-
-
 def error_of(net: Shallow, images: torch.Tensor, targets: torch.Tensor) -> float:
     """Share of images whose largest output is not their class."""
     return (net.outputs(images).argmax(1) != targets.argmax(1)).float().mean().item()
