@@ -747,7 +747,7 @@ def words_of_the_page():
         if cell.cell_type == "markdown"
         for name in re.findall(r"{glue:text}`(\w+)`", cell.source)
     }
-    return used - {"origin", "own_origin", "missing", "answer", "sources_read"}
+    return used - {"origin", "own_origin", "missing", "answer", "sources_read", "toy_read"}
 
 
 def test_every_word_of_the_page_is_told_with_nets_and_without(put):

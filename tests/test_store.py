@@ -151,12 +151,15 @@ def test_every_field_changes_the_key():
     curve = UnitCurve(NET, "fc1")
     keys = [NET.key, curve.key]
     for f in dataclasses.fields(Train):
-        if f.name != "recipe":
+        if f.name not in ("recipe", "options"):
             value = replace(NET, seed=9) if f.name == "start" else changed(getattr(NET, f.name))
             keys.append(replace(NET, **{f.name: value}).key)
+    other = replace(NET, model="mlp")
+    keys += [other.key, replace(other, options=dict(hidden=(7,))).key]
     words = dict(optimizer="adam", precision="bfloat16", augmentation="crop_flip", keep="lowest_validation_loss")
+    words |= dict(loss="squared", stop_margin=(0.9, 2.0))
     for f in dataclasses.fields(Recipe):
-        if f.name not in ("iterations", "keep"):
+        if f.name not in ("iterations", "keep", "stop_reading"):
             keys.append(
                 replace(
                     NET, recipe=replace(RECIPE, **{f.name: words.get(f.name, changed(getattr(RECIPE, f.name)))})
@@ -164,6 +167,7 @@ def test_every_field_changes_the_key():
             )
     keys.append(replace(NET, recipe=replace(RECIPE, epochs=None, iterations=7)).key)
     keys.append(replace(NET, recipe=replace(RECIPE, holdout=7, keep=words["keep"])).key)
+    keys.append(replace(NET, recipe=replace(RECIPE, stop_loss=7, stop_reading="evaluated")).key)
     for f in dataclasses.fields(UnitCurve):
         if f.name not in ("parent", "group"):
             keys.append(replace(curve, **{f.name: changed(getattr(curve, f.name))}).key)

@@ -30,9 +30,11 @@ from ..experiments import (
     LayerStructure,
     MaskedTraining,
     MaskSources,
+    Projection,
     RandomFeatures,
     ShallowNets,
     Snapshots,
+    Spectrum,
     TeacherStudent,
     Train,
     UnitCurve,
@@ -82,7 +84,7 @@ def net(model: str, **recipe: object) -> Train:
 
 def experiments() -> list[Experiment]:
     """One of every kind, on each family of nets; every precision, criterion and way to mask; all tiny."""
-    return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), *_alignment(), _speed(), *_fits()]
+    return [*_nets(), *_units(), *_layers(), *_gradients(), *_masks(), *_alignment(), _speed(), *_fits(), *_spectra()]
 
 
 def _nets() -> list[Experiment]:
@@ -153,6 +155,14 @@ def _fits() -> list[Experiment]:
     ]
     nets = ShallowNets("digits", (0.1, 0.4, 2.0), epochs=20, batch=32, noise=0.2, **how)
     return [*features, Forest("digits", leaves=(4,), trees=(1, 2), noise=0.2, **how), nets]
+
+
+def _spectra() -> list[Experiment]:
+    layers = ("fc1", "fc2")
+    return [
+        Spectrum(net("mlp"), layers, epochs=EPOCHS, ranks=(1, 2), sample=50),
+        Projection(net("lenet_300_100"), layers, ranks=(1, 4), test_images=50),
+    ]
 
 
 def run(device: str, say: Callable[[str], None] = print) -> list[Said]:
