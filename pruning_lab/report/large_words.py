@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas import DataFrame
 
+from ..metrics import rank_correlation
 from .evidence import reference
 from .large import GLOBAL, NAMES, level, lost, of_kind
 from .large_claims import BEST_DIFF, resnet_statements, vit_statements
@@ -103,8 +104,9 @@ def responses(nets: DataFrame, layers: DataFrame, models: Iterable[str]) -> str:
         test = {kind: level(nets, model, kind).mean() for kind in GLOBAL}
         both = DataFrame(dict(test=test, thin=thin), dtype=float).dropna()
         if len(both) > 2:
-            apart, rank = np.ptp(both.test), both.test.corr(both.thin, "spearman")
-            told.append(f"{NAMES[model]} ends up to {apart:.1f} points apart ({rank:+.2f})")
+            rank = rank_correlation(both.test.to_numpy(), both.thin.to_numpy())
+            said = "one of them is the same for all" if np.isnan(rank) else f"{rank:+.2f}"
+            told.append(f"{NAMES[model]} ends up to {np.ptp(both.test):.1f} points apart ({said})")
     begin = "By global mask (in brackets the rank correlation of accuracy with what the thinnest layer keeps):"
     return f"{begin} {'; '.join(told)}." if told else NOT_RUN
 
