@@ -231,7 +231,9 @@ def test_a_page_of_nothing_says_so_and_one_of_all_has_every_claim(nets, images, 
     page = report.Page("09_alignment", lambda p: every if p == "laptop" else [], "laptop")
     told = alignment.sentences(page)
     assert "30 after training" not in told["angles_read"] and "40 after training" in told["angles_read"]
-    assert "60 % fail from random weights and 20 % from the centres of nets of k = 100" in told["centres_read"]
+    assert (
+        "60 % err on some input from random weights, 20 % from the centres of nets of k = 100" in told["centres_read"]
+    )
     assert "From k = 2 to k = 100" in told["fails_read"]
     for said in ("repeated units (from 0.5) goes from 10 to 40 %", "removable ones goes from 20 to 80 %"):
         assert said in told["units_read"]

@@ -72,9 +72,9 @@ def _centres(blocks: pd.DataFrame) -> str:
         return WAITING
     sampled = means[xord.SAMPLED]
     return (
-        f"Of nets of k = {xord.SMALL}, {sampled[xord.SMALL]:.0f} % fail from random weights and "
-        f"{means[xord.CENTRES, xord.SMALL]:.0f} % from the centres of nets of k = {sampled.index[-1]}, of which "
-        f"{sampled.iloc[-1]:.0f} % fail."
+        f"Of all nets of k = {xord.SMALL}, fitted or not, {sampled[xord.SMALL]:.0f} % err on some input from random "
+        f"weights, {means[xord.CENTRES, xord.SMALL]:.0f} % from the centres of nets of k = {sampled.index[-1]}, "
+        f"of which {sampled.iloc[-1]:.0f} % do."
     )
 
 

@@ -118,7 +118,8 @@ def features_read(table: pd.DataFrame) -> str:
     risk, norm = medians(clean, "test_risk"), medians(clean, "norm")
     less = risk[risk.index < 1]
     return (
-        f"Medians of the draws: of fewer features than images the test risk is lowest, {less.min():.2f}, at "
+        f"Medians of the draws (the figure has means, which a single draw may lift): of fewer features than images the "
+        f"test risk is lowest, {less.min():.2f}, at "
         f"{less.idxmin():g} an image; at one an image it is {one(risk):,.0f}, and the norm "
         f"{one(norm) / norm[less.idxmin()]:,.0f} times as large; at {risk.index[-1]:g} an image it is "
         f"{risk.iloc[-1]:.2f}."

@@ -141,7 +141,7 @@ def explorer(page: Page, most: int = 12) -> Explorer | None:
     return Explorer(
         pd.DataFrame(rows, columns=["k", "run", "step", "curve", "x", "y"]), ("k", "run", "step"), x="x", y="y",
         captions=pd.DataFrame(told), equal=True, title="Filters of one net", name="filters", **drawn,
-        start=dict(k=chosen[-1].k, run=1, step=0),
+        start=dict(k=chosen[-1].k, run=1, step=max(row[2] for row in rows if row[2] is not None)),
         labels=dict(x="first weight, over the longest filter", y="second weight", k="filters of a kind, k"),
     )  # fmt: skip
 
