@@ -172,6 +172,18 @@ def chromium():
         running.close()
 
 
+@contextlib.contextmanager
+def visit(running, file, state="", **options):
+    """A file in a fresh window of a browser that runs; nothing may be thrown in it."""
+    context = running.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
+    page, wrong = context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(file.as_uri() + state)
+    yield page
+    context.close()
+    assert not wrong
+
+
 @pytest.fixture(scope="session")
 def site(book):
     """The address of the built book on a server of this machine."""

@@ -1,12 +1,11 @@
 """The scoreboard and the landing page's picture in a browser: by keyboard, on a phone, without scripts."""
 
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import chromium
+from conftest import chromium, visit
 from test_landing import UNITS, packed
 from test_scoreboard import AT, fp1, heard
 
@@ -41,17 +40,6 @@ def file(tmp_path_factory):
 def running():
     with chromium() as browser:
         yield browser
-
-
-@contextmanager
-def visit(running, file, state="", **options):
-    context = running.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(file.as_uri() + state)
-    yield page
-    context.close()
-    assert not wrong
 
 
 def seen(page):

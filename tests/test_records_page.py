@@ -1,11 +1,10 @@
 """The page of all records in a browser: filters by keyboard, an address that brings them back, a phone, no scripts."""
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import chromium
+from conftest import chromium, visit
 
 from pruning_lab.report import shelf
 from pruning_lab.running import register
@@ -44,17 +43,6 @@ def file(tmp_path_factory):
 def running():
     with chromium() as browser:
         yield browser
-
-
-@contextmanager
-def visit(running, file, state="", **options):
-    context = running.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(file.as_uri() + state)
-    yield page
-    context.close()
-    assert not wrong
 
 
 def seen(page):
