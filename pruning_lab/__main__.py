@@ -166,7 +166,8 @@ def _run(args: argparse.Namespace) -> None:
     parameters.check(path.stem, known, given)
     from .publish.single import execute
 
-    output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
+    place = environment.project() or Path.cwd()
+    output = args.output or place / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
     if answer := execute(path, output, given):
         print(answer)
     print(output)
@@ -232,6 +233,7 @@ def _pack(args: argparse.Namespace) -> None:
 
 
 def _build(args: argparse.Namespace) -> None:
+    chapters.folder("the build of the book")
     from .publish import build
 
     if build.main(["--profile", args.profile, *["--force"] * args.force]):

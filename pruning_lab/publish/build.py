@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from ..records import disk
 from ..records.disk import DiskFull
-from ..running import folders
+from ..running import chapters, folders
 from ..running.sweeps import PROFILES
 from . import inputs, pages
 from .executing import WORKERS, BuildError, execute_all
@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="execute chapters again that have not changed")
     chosen = parser.parse_args(arguments)
     try:
+        chapters.folder("a build")
         folders.settle("PRUNING_LAB_STORE")
     except ValueError as error:
         print(error, file=sys.stderr)
