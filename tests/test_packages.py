@@ -49,6 +49,7 @@ def installed(tmp_path_factory):
 @pytest.fixture
 def told(installed, tmp_path):
     """A function: commands in a folder without a book -> (exit code, output, errors) of each."""
+
     def run(*commands, here=tmp_path, **own):
         own = dict(PYTHONPATH=str(installed), PRUNING_LAB_STORE=str(tmp_path / "store"), OMP_NUM_THREADS="1") | own
         words = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
