@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,14 @@ def test_all_that_the_package_needs_goes_into_it():
     }
     data = {path for pattern in settings["package-data"]["pruning_lab"] for path in PACKAGE.glob(pattern)}
     assert data == {path for path in files if path.suffix != ".py"} and len(data) > 3
+
+
+def test_all_places_name_the_same_version():
+    import pruning_lab
+
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)[1]
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert cited == packaged == pruning_lab.__version__
 
 
 def tracked(*folders):
