@@ -249,6 +249,20 @@ def test_queries_and_keys_have_no_sign_where_there_is_nothing_to_choose():
     assert torch.equal(found.mean[name], loud.mean[name]) and found.mean_square[name] == loud.mean_square[name]
 
 
+class Grows(nn.MultiheadAttention):
+    """Beside more than three samples there is another one inside."""
+
+    def forward(self, query, key, value, **options):
+        more = torch.cat([query, query[:1]]) if len(query) > 3 else query
+        return super().forward(more, more, more)[0][: len(query)], None
+
+
+def test_more_entries_inside_than_samples_are_noticed(planned):
+    model, test = case(lambda: Net(itself, mha(Grows)))
+    assert_each(gradients.statistics(model, test), own_gradients(model, test))
+    assert attention.parts in planned[0].formulas.values() and attention.parts not in planned[-1].formulas.values()
+
+
 class Changes(nn.MultiheadAttention):
     """What its projections have read is something else afterwards."""
 
