@@ -15,7 +15,7 @@ from .meeting import Seen, check_sizes, entangled
 from .passes import Task
 from .sums import Sums
 
-FEW = 8  # samples of a chunk at most of which every one is looked at, where no chunk has more
+FEW = 8  # samples of a split at most of which every one is looked at
 
 
 def verified(task: Task, x: Tensor, y: Tensor) -> Task:
@@ -76,15 +76,14 @@ class Watch:
     """Some samples of every chunk, which must give in another company what they gave in their own."""
 
     def __init__(self, task: Task, n: int):
-        self.task, self.n, self.most = task, n, 0
+        self.task, self.n = task, n
         self.drawn, self.orders = (torch.Generator().manual_seed(seed) for seed in (0, 1))
 
     def chosen(self, size: int) -> list[int]:
         """Places in a chunk of those that are looked at."""
         if self.n == 1:
             return []
-        self.most = max(self.most, size)
-        if self.most <= FEW:
+        if self.n <= FEW:
             return list(range(size))
         return torch.randperm(size, generator=self.drawn)[: 1 if size < 64 else 2].tolist()
 
