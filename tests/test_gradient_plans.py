@@ -322,6 +322,17 @@ def test_watching_costs_less_than_a_twentieth(monkeypatch):
     assert counts[1] < counts[0] <= 1.05 * counts[1]
 
 
+def test_few_samples_of_a_chunk_are_looked_at_however_small_it_is():
+    from pruning_lab.gradients.verify import Watch
+
+    def looks(*sizes):
+        watch = Watch(None, sum(sizes))
+        return [len(watch.chosen(size)) for size in sizes]
+
+    assert looks(28, 28, 8, 2) == [1, 1, 1, 1] and looks(100, 3) == [2, 1]
+    assert looks(8, 6) == [1, 1] and looks(5, 3) == [5, 3] and looks(1) == [0]
+
+
 class Slots:
     """Nothing can refer to it weakly."""
 

@@ -9,6 +9,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .kept import Kept
+from .projections import Projection, Projections, projection
 
 
 class Place(NamedTuple):
@@ -28,13 +29,32 @@ class Place(NamedTuple):
 
 
 class Call:
-    """One call of a module: leaves of its arguments and outputs, and where the gradients of the outputs will arrive."""
+    """One call of a module: leaves of its arguments and outputs, and where the gradients of the outputs will arrive.
+
+    `steps` are the projections of attention.
+    """
 
     def __init__(self, module: nn.Module, args: tuple, kwargs: dict):
-        self.module = module
+        self.module, self.steps, self.looking = module, list[Projection](), None
         self.read, self.spec = tree_flatten((args, kwargs))
         self.versions = [leaf._version if isinstance(leaf, Tensor) else 0 for leaf in self.read]
         self.sources = [leaf.grad_fn for leaf in self.read if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
+
+    def look(self) -> None:
+        """From here on attention's projections are noted."""
+        if isinstance(self.module, nn.MultiheadAttention) and any(p.requires_grad for p in self.module.parameters()):
+            self.looking = Projections(self._note)
+            self.looking.__enter__()
+
+    def look_away(self) -> None:
+        """No more."""
+        if self.looking is not None:
+            self.looking.__exit__(None, None, None)
+            self.looking = None
+
+    def _note(self, *of) -> None:
+        if found := projection(self.module, *of):
+            self.steps.append(found)
 
     def answered(self, out: object) -> None:
         """Notes the outputs, before anything behind the module changes them in place."""
@@ -49,7 +69,7 @@ class Call:
         """Whether what was read is still what it was."""
         return all(
             leaf._version == v for leaf, v in zip(self.read, self.versions, strict=True) if isinstance(leaf, Tensor)
-        )
+        ) and all(step.untouched() for step in self.steps)
 
 
 def _edge(leaf: object) -> GradientEdge | None:
@@ -75,9 +95,11 @@ def run(
 
     def begin(module, args, kwargs):
         open_calls.append(Call(module, args, kwargs))
+        open_calls[-1].look()
 
     def end(module, args, kwargs, out):
         call = open_calls.pop()
+        call.look_away()
         call.answered(out)
         if looks and module in looks:
             looks[module](call)
@@ -90,6 +112,8 @@ def run(
             hooks.append(module.register_forward_hook(end, with_kwargs=True))
         return model(images), calls
     finally:
+        for call in reversed(open_calls):
+            call.look_away()
         for hook in hooks:
             hook.remove()
 

@@ -49,10 +49,11 @@ def statistics(
         silent: a gradient that is zero but for rounding has sign 0 in the diffs, not the sign of its rounding, as that
             of a bias of attention's keys. That is: of one sample, a bias or shift that is summed over positions or
             calls, at or below `silent` eps of the largest sum of magnitudes in its layer, or of which nothing is above
-            a hundred times that; all of an output of a linear layer over a single token, or of `nn.MultiheadAttention`,
-            at or below `silent` eps of the parameter's largest entry. Weights summed over positions, layers on one
-            vector a sample, parameters that no layer holds and modules without a formula are taken as they are. 0: the
-            sign of whatever is not zero.
+            a hundred times that; all of an output of a linear layer over a single token, or of `nn.MultiheadAttention`
+            without a formula, at or below `silent` eps of the parameter's largest entry; all of an output of a
+            projection of attention with one, whose own gradients are at or below `silent` eps of the largest beside
+            them. Weights summed over positions, layers on one vector a sample, parameters that no layer holds and
+            other modules without a formula are taken as they are. 0: the sign of whatever is not zero.
 
     Raises:
         ValueError: bad arguments; a loss or gradient that is not finite; a module in training mode that has no gradient

@@ -13,7 +13,7 @@ from .calls import Call, Place
 from .parts import Formula
 
 FORMULAS = linear.FORMULAS | conv.FORMULAS | norms.FORMULAS | embedding.FORMULAS
-_FORWARD = {base: base.forward for base in FORMULAS}  # as PyTorch has them
+_FORWARD = {base: base.forward for base in (*FORMULAS, nn.MultiheadAttention)}  # as PyTorch has them
 _SCALES = (1.0, 30.0, 1e3)  # of the noise that a layer reads while formulas are tried: nothing may be cut off
 
 
@@ -24,7 +24,7 @@ def formula(module: nn.Module, where: list[tuple[list, list]], calls: list[Call]
         return None
     own, fits = FORMULAS[base]
     shapes = [(*read[0], call.read[0].ndim) for call, (read, _) in zip(calls, where, strict=True)]
-    if type(module) is base and not _changed(module, base):
+    if not changed(module, base):
         return own if all(fits(module, *shape) for shape in shapes) else None
     if not calls[0].read[0].is_floating_point():
         return None
@@ -38,9 +38,9 @@ def formula(module: nn.Module, where: list[tuple[list, list]], calls: list[Call]
     )
 
 
-def _changed(module: nn.Module, base: type[nn.Module]) -> bool:
-    """Whether a module may do something else than its class."""
-    own = "forward" in vars(module) or type(module).forward is not _FORWARD[base]
+def changed(module: nn.Module, base: type[nn.Module]) -> bool:
+    """Whether a module may do something else than a class that it belongs to."""
+    own = type(module) is not base or "forward" in vars(module) or type(module).forward is not _FORWARD[base]
     everywhere = torch.nn.modules.module._global_forward_hooks or torch.nn.modules.module._global_forward_pre_hooks
     return own or bool(module._forward_hooks or module._forward_pre_hooks or everywhere)
 

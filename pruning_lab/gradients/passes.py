@@ -7,11 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from . import attention
 from .broadcast import replaced
 from .calls import Call, run
 from .checks import check_finite
 from .company import Passed
-from .doubts import Beyond, NotByRows, NotLike
+from .doubts import Beyond, NotByRows, NotLike, NotTold
 from .fallback import Fallback, NotAlone
 from .kept import Kept
 from .loss import Loss, losses
@@ -59,7 +60,7 @@ class Task:
         total = each[:n].sum()
         self._check_read(rows, calls, total, (x, y, which))
         self.passed = self.all_of(calls, each) if self.unusual else None
-        deltas = _deltas(total, rows, [call for m in how.modules for call in calls[m]])
+        deltas = _deltas(total, rows, [step for m in how.modules for step in how.steps(m, calls)])
         with torch.no_grad():
             check_finite(deltas.values(), which)
             self._add_all(sums, rows, calls, deltas, len(x))
@@ -124,22 +125,26 @@ class Task:
                     f"what {type(m).__name__} has read was changed in place afterwards: make that operation out of "
                     "place"
                 )
+        for m in self.how.modules:
+            if any(step.batch % n for call in calls[m] for step in call.steps):
+                raise NotTold([m], f"{type(m).__name__} has not the same number of entries for each sample inside")
 
     def _add_all(self, sums, rows, calls, deltas, n) -> None:
         for name, row in rows.items():
             if deltas[row] is not None:
                 sums[name].add(deltas[row])
         for name, sites in self.how.sites.items():
-            parts = [part for m, own in sites for part in self._parts(m, own, calls[m], deltas)]
+            parts = [part for m, own in sites for part in self._parts(m, own, calls[m], deltas, n)]
             _add(sums[name], self.how.parameters[name], parts, n)
 
-    def _parts(self, module: nn.Module, own: str, calls: list[Call], deltas: dict) -> list[Part]:
+    def _parts(self, module: nn.Module, own: str, calls: list[Call], deltas: dict, n: int) -> list[Part]:
         """What each call of a layer with a formula gives to one of its parameters."""
-        parts = []
+        formula, parts = self.how.formulas[module], []
+        if formula is attention.parts:
+            return [part for call in calls for part in formula(module, call, deltas, n, own)]
         for call, (read, gave) in zip(calls, self.how.where[module], strict=True) if calls else ():
             delta = deltas.get(call.edges[0])
             if delta is not None:
-                formula = self.how.formulas[module]
                 parts.append(formula(module, read[0].first(call.read[0].detach()), gave[0].first(delta))[own]())
         return parts
 

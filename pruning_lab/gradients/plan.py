@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from . import broadcast
+from . import attention, broadcast
 from .calls import Call, places, run
 from .checks import check_finite
 from .doubts import Doubts
 from .failed import why
-from .formulas import formula
+from .formulas import changed, formula
 from .graph import Readers, leaves, passed, reached
 from .kept import Kept
 from .meeting import DEPENDS, entangled
 from .parts import Formula
+from .projections import Projection
 
 _ACTIVATIONS = {"cpu": 2**29, "cuda": 2**31}  # bytes that the layers of one chunk of samples read and give
 _LARGEST = 1024  # samples in a chunk
@@ -51,6 +52,12 @@ class Plan:
     def modules(self) -> list[nn.Module]:
         """Those whose calls must be noted."""
         return list(dict.fromkeys([m for sites in self.sites.values() for m, _ in sites] + list(self.fallback)))
+
+    def steps(self, module: nn.Module, calls: dict[nn.Module, list[Call]]) -> "list[Call | Projection]":
+        """What gradients are followed to: a module's calls, or the projections of attention that has a formula."""
+        own = calls.get(module, [])
+        inside = self.formulas.get(module) is attention.parts
+        return [step for call in own for step in call.steps] if inside else own
 
     def give_to(self, module: nn.Module, name: str) -> None:
         """Takes a parameter from wherever it was: its gradients now come from this module, sample by sample."""
@@ -84,7 +91,7 @@ def plan(
     where = {m: own for m, own in where.items() if m not in mixed}
     how = Plan({name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}, where)
     how.apart = doubts.apart
-    _divide(how, model, three, each.sum(), doubts)
+    _divide(how, model, three, each.sum(), doubts, {m for m in where if _open(m, two, three, doubts)})
     for name in how.parameters.keys() & doubts.whole:
         how.give_to(model, name)
     how.chunk = _chunk(how, images, three)
@@ -151,16 +158,35 @@ def _where(two, three):
     return where
 
 
-def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], total: Tensor, doubts: Doubts) -> None:
+def _open(module: nn.Module, two: dict, three: dict, doubts: Doubts) -> bool:
+    """Whether attention's projections may be looked at: where samples stay in their places inside of it."""
+    if not isinstance(module, nn.MultiheadAttention) or any(child in three for child in module.children()):
+        return False
+    ordered = not changed(module, nn.MultiheadAttention) or (doubts.apart and len(three[module]) == 1)
+    return ordered and attention.told(two[module], three[module])
+
+
+def _divide(
+    how: Plan,
+    model: nn.Module,
+    calls: dict[nn.Module, list[Call]],
+    total: Tensor,
+    doubts: Doubts,
+    opened: set[nn.Module],
+) -> None:
     names = {p: name for name, p in how.parameters.items()}
     known = [m for m in calls if m in how.where and m not in doubts.unlike]
     how.formulas = {m: by for m in known if (by := formula(m, how.where[m], calls[m]))}
+    how.formulas |= dict.fromkeys((m for m in known if m in opened), attention.parts)
+    loose = _loose(how, calls, total)
+    if partly := [m for m in known if m in opened and not loose.isdisjoint(m.parameters())]:
+        how.formulas = {m: by for m, by in how.formulas.items() if m not in partly}
+        loose = _loose(how, calls, total)
     read: dict[Tensor, list[tuple[nn.Module, str]]] = {}
-    for m in how.formulas:
-        for own, p in m.named_parameters(recurse=False):
+    for m, by in how.formulas.items():
+        for own, p in m.named_parameters(recurse=by is attention.parts):
             read.setdefault(p, []).append((m, own))
     graph, readers, tried = reached(total, []) & names.keys(), None, set()
-    loose = reached(total, [c for m in how.formulas for c in calls[m]]) & names.keys()
     for p in [p for p in names if p in graph]:
         if p not in loose:
             how.sites[names[p]] = read.get(p, [])
@@ -177,6 +203,11 @@ def _divide(how: Plan, model: nn.Module, calls: dict[nn.Module, list[Call]], tot
         else:  # what fails in one block would fail in the next
             tried.add(kind)
             how.fallback.setdefault(own, []).append(names[p])
+
+
+def _loose(how: Plan, calls: dict[nn.Module, list[Call]], total: Tensor) -> set[Tensor]:
+    """Parameters that something else than layers with a formula reads."""
+    return reached(total, [step for m in how.formulas for step in how.steps(m, calls)]) & {*how.parameters.values()}
 
 
 @dataclass
@@ -197,7 +228,7 @@ def read_by(
     nodes, names = passed(total, []), {p: name for name, p in how.parameters.items()}
     ends = leaves(nodes)
     graph = {names[p] for p in ends & names.keys()}
-    skipped = [call for m in how.modules if m is not model for call in calls[m]]
+    skipped = [step for m in how.modules if m is not model for step in how.steps(m, calls)]
     past = {names[p] for p in reached(total, skipped) & names.keys()}
     inside = {*how.sites, *(name for m, own in how.fallback.items() if m is not model for name in own)}
     beyond = (graph - how.used) | (graph & how.rows.keys()) | (past & inside)
@@ -216,5 +247,6 @@ def _owner(how, model, name, p, calls, readers):
 
 def _chunk(how: Plan, images: Tensor, calls: dict[nn.Module, list[Call]]) -> int:
     leaves = [leaf for m in how.modules for call in calls[m] for leaf in (*call.read, *call.gave, *call.gave)]
-    size = sum(leaf.numel() * leaf.element_size() for leaf in (images, *leaves) if isinstance(leaf, Tensor)) / 3
+    size = sum(leaf.numel() * leaf.element_size() for leaf in (images, *leaves) if isinstance(leaf, Tensor))
+    size = (size + sum(step.bytes for m in how.modules for call in calls[m] for step in call.steps)) / 3
     return int(min(_LARGEST, max(1, _ACTIVATIONS.get(images.device.type, 2**27) // size)))

@@ -1,5 +1,6 @@
 """What is kept of one parameter while samples pass by."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -50,6 +51,17 @@ class Sums:
         if self.signs is not None:
             flat = heard(self.silent).reshape(flat.shape) if heard and self.silent else flat
             self.signs[here] += (flat.sign_() if scratch else flat.sign()).sum(0)
+
+    def part(self, here: slice) -> "Sums":
+        """Those of some entries alone; what is added there is added here."""
+        total, signs = self.total, self.signs
+        return self.but(total=None if total is None else total[:, here], signs=None if signs is None else signs[here])
+
+    def but(self, **others: Tensor | None) -> "Sums":
+        """The same with other tensors in the place of some."""
+        found = copy.copy(self)
+        vars(found).update(others)
+        return found
 
     def add_at(self, rows: Tensor, where: Tensor) -> None:
         """Takes gradients that are zero but for some rows: `rows` [R, width], of which each belongs to one sample, at

@@ -15,7 +15,7 @@ from .meeting import Seen, check_sizes, entangled
 from .passes import Task
 from .sums import Sums
 
-FEW = 8  # samples of a chunk at most of which every one is looked at
+FEW = 8  # samples of a split at most of which every one is looked at
 
 
 def verified(task: Task, x: Tensor, y: Tensor) -> Task:
@@ -83,7 +83,7 @@ class Watch:
         """Places in a chunk of those that are looked at."""
         if self.n == 1:
             return []
-        if size <= FEW:
+        if self.n <= FEW:
             return list(range(size))
         return torch.randperm(size, generator=self.drawn)[: 1 if size < 64 else 2].tolist()
 
