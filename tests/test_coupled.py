@@ -307,21 +307,28 @@ def test_torchvision_s_vit_loses_heads_and_hidden_units(width):
 def test_resnet18_and_mobilenet_lose_streams_and_inner_units():
     tv = environment.import_torchvision().models
     torch.manual_seed(0)
-    for net, names in ((tv.resnet18(num_classes=3), {"conv1": "stream", "layer3.0.conv1": "units"}),
+    for net, kinds in ((tv.resnet18(num_classes=3), {"conv1": "stream", "layer3.0.conv1": "units"}),
                        (tv.mobilenet_v3_small(num_classes=3, width_mult=0.2),
                         {"features.0.0": "units", "features.2.block.2.0": "stream", "features.4.block.0.0": "units",
                          "features.4.block.2.fc1": "units"})):  # fmt: skip
-        x = torch.rand(2, 3, 32, 32)
-        groups = named(coupled.groups(net.eval(), x))
-        assert [g.name for g in groups.values() if g.tied] == [list(groups)[-1]]
-        wide = copy.deepcopy(net).double()
-        for name, kind in names.items():
-            assert groups[name].kind == kind
-            gone = range(0, groups[name].units, 3)
-            small = coupled.remove_units(wide, groups[name], gone, x.double())
-            assert torch.allclose(
-                small(x.double()), coupled.zero_units(wide, groups[name], gone)(x.double()), rtol=1e-8
-            )
+        net, x = net.double().eval(), torch.rand(2, 3, 32, 32, dtype=torch.float64)
+        groups = coupled.groups(net, x, only=kinds)
+        assert {g.name: g.kind for g in groups} == kinds and not [g for g in groups if g.tied]
+        for group in groups:
+            gone = range(0, group.units, 3)
+            small, zeros = coupled.remove_units(net, group, gone, x), coupled.zero_units(net, group, gone)
+            assert torch.allclose(small(x), zeros(x), rtol=1e-8)
+
+
+def test_groups_that_are_asked_for_are_as_among_all():
+    net, groups = tried("vit")
+    assert coupled.groups(net, images(), only=[groups[2].name, groups[1].name]) == groups[1:3]
+    with pytest.raises(
+        ValueError, match=r"only=\['block9'\]: expected names of groups, some of .*block1.attention.qkv"
+    ):
+        coupled.groups(net, images(), only=["block9", "block1.fc1"])
+    with pytest.raises(ValueError, match="only='out': expected several names"):
+        coupled.groups(net, images(), only="out")
 
 
 # What stays, and why
@@ -369,7 +376,7 @@ def tied(net, layer="first"):
     {
         "norm": (lambda: Branch(nn.GroupNorm(2, 4)), "its channels go through a GroupNorm ('between')"),
         "grouped": (lambda: Branch(nn.Conv2d(4, 4, 1, groups=2)), "'between' is a grouped convolution of 2 groups"),
-        "mirrored": (lambda: Branch(lambda x: x + x.flip(1)), "more depends on them than the layers that the trace found"),
+        "mirrored": (lambda: Branch(lambda x: x + x.flip(1)), "more depends on them than the layers that the"),
         "shuffled": (lambda: Branch(nn.ChannelShuffle(2)), "more depends on them than the layers that the trace found"),
         "counted": (lambda: Branch(lambda x: x * x.shape[1]), "without them the model's outputs are not those with"),
         "softmax": (lambda: Branch(nn.Softmax(1)), "more depends on them than the layers that the trace found"),
