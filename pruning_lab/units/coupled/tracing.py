@@ -1,0 +1,183 @@
+"""Which layers lose something with a unit of another: Torch-Pruning's dependency groups (Fang et al. 2023, "DepGraph"),
+read as cuts.
+
+What it says is a proposal: `trial` tries each.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...nets.given import shown
+from .cuts import Cut, cut_of, depthwise
+
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+class Found(NamedTuple):
+    """What goes together with the units of a layer, as far as the trace knows."""
+
+    name: str
+    kind: str  # "units" or "stream"
+    units: int
+    cuts: tuple[Cut, ...]
+    members: tuple[str, ...]  # layers, parameters and norms that the trace passes
+    tied: str | None
+
+
+class Trace:
+    """A copy of a model after one pass: what it called, in order, and Torch-Pruning's graph of it.
+
+    ValueError: the model does not run on the example; `pip install` where Torch-Pruning is not here.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        tp = _torch_pruning()
+        self.model = copy.deepcopy(model).eval()
+        for p in self.model.parameters():  # the graph is that of the gradients
+            p.requires_grad_(p.is_floating_point())
+        self.names = {module: name for name, module in self.model.named_modules()}
+        self.calls, self.graph, self.fault = self._called(example), None, ""
+        try:
+            with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+                warnings.simplefilter("ignore")
+                self.graph = tp.DependencyGraph().build_dependency(self.model, (example,), verbose=False)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a trace makes of code that it does not know
+            self.fault = f"not seen by the trace: {type(error).__name__}, {shown(str(error))}"
+
+    def _called(self, example: Tensor) -> dict[str, int]:
+        """How often each module is called in a pass, in the order in which first calls begin."""
+        calls: dict[str, int] = {}
+
+        def note(module: nn.Module, *_: Any) -> None:
+            calls[self.names[module]] = calls.get(self.names[module], 0) + 1
+
+        hooks = [m.register_forward_pre_hook(note) for m in self.names]
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                self.model(example)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a module makes of what it cannot read
+            raise ValueError(
+                f"the model does not run on the example of shape {list(example.shape)} ({shown(str(error))}): expected "
+                "a batch of what it reads"
+            ) from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return calls
+
+    def found(self, passed_by: Sequence[str] = ()) -> Iterator[Found]:
+        """A group for each layer that no other's has, in the order of the pass; layers `passed_by` get none."""
+        layers = [n for n, m in self.model.named_modules() if isinstance(m, LAYERS)]
+        order, seen = [n for n in self.calls if n in layers], set(passed_by)
+        for name in order:
+            module = self.model.get_submodule(name)
+            if name in seen or depthwise(module):
+                continue
+            group = self._group(name, module)
+            seen |= {cut.module for cut in group.cuts if not cut.reads} | {name}
+            yield group
+        for name in layers:
+            if name not in seen:
+                yield Found(name, "units", len(self.model.get_submodule(name).weight), (), (name,), self._unseen(name))
+
+    def _unseen(self, name: str) -> str:
+        if self.fault:
+            return self.fault
+        if name not in self.calls:
+            return "not seen by the trace: a pass over the example does not call it as a layer"
+        return "it convolves the model's inputs one by one, which stay"
+
+    def _group(self, name: str, module: nn.Module) -> Found:
+        units = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+        if self.fault or module not in self.graph.module2node:
+            return Found(name, "units", units, (), (name,), self.fault or "not seen by the trace: its outputs are lost")
+        try:
+            rows = self.graph.get_pruning_group(
+                module, self.graph.get_pruner_of_module(module).prune_out_channels, list(range(units))
+            )
+            items = [_item(self.graph, *pair) for pair in _pairs(rows)]
+        except Exception as error:  # whatever Torch-Pruning makes of a graph that it cannot follow
+            reason = f"not seen by the trace: {type(error).__name__}, {shown(str(error))}"
+            return Found(name, "units", units, (), (name,), reason)
+        kind = "stream" if any(_joins(node) for node, *_ in items) else "units"
+        cuts, tied = self._cuts(items, units)
+        members = [self._called_name(node.module) for node, *_ in items]
+        return Found(name, kind, units, cuts, tuple(dict.fromkeys(filter(None, members))), tied)
+
+    def _called_name(self, module: Any) -> str:
+        if isinstance(module, nn.Parameter):
+            return self.graph._param_to_name.get(module, "")
+        return self.names.get(module, "")
+
+    def _cuts(self, items: Sequence[tuple], units: int) -> tuple[tuple[Cut, ...], str | None]:
+        """What each module of a group loses; and why the units stay, the first of several reasons."""
+        cuts: list[Cut] = []
+        reasons = ["the model's outputs"] if any(_ends(node, reads) for node, reads, _, _ in items) else []
+        for node, reads, here, roots in items:
+            name = self._called_name(node.module)
+            positions: list[list[int]] = [[] for _ in range(units)]
+            for position, root in zip(here, roots, strict=True):
+                if root is not None:
+                    positions[root].append(position)
+            try:
+                cuts += filter(None, [self._cut(name, node, reads, positions)])
+            except ValueError as reason:
+                reasons.append(str(reason))
+        if not reasons and not any(cut.reads for cut in cuts):
+            reasons.append("not seen by the trace: what reads its outputs")
+        repeated = [c.module for c in cuts if self.calls.get(c.module, 1) > 1]
+        if repeated and not reasons:
+            reasons.append(f"{repeated[0]!r} is called {self.calls[repeated[0]]} times in a pass")
+        return tuple(cuts), reasons[0] if reasons else None
+
+    def _cut(self, name: str, node: Any, reads: bool, positions: list[list[int]]) -> Cut | None:
+        module = node.module
+        if isinstance(module, nn.Parameter):
+            owner, _, attribute = name.rpartition(".")
+            return Cut(owner, ((attribute, node.pruning_dim),), tuple(map(tuple, positions)))
+        if not name:  # a step between layers
+            return None
+        return cut_of(name, module, reads, positions)
+
+
+def _torch_pruning() -> Any:
+    """The package; ImportError with what to install where it is not here."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import torch_pruning
+    except ImportError as error:
+        raise ImportError('coupled units need the package torch-pruning: pip install "pruning-lab[report]"') from error
+    return torch_pruning
+
+
+def _pairs(rows: Any) -> list[tuple]:
+    return [(item.dep, item.idxs, item.root_idxs) for item in rows.items]
+
+
+def _item(graph: Any, dep: Any, here: list, roots: list) -> tuple:
+    """A node, whether it reads the units (else it gives them or passes them on), positions, and the units of these."""
+    reads = graph.is_in_channel_pruning_fn(dep.handler) and not graph.is_out_channel_pruning_fn(dep.handler)
+    return dep.target, reads, here, roots
+
+
+def _ends(node: Any, reads: bool) -> bool:
+    """Whether what a node gives of the units leaves the model."""
+    return not reads and not node.outputs
+
+
+def _joins(node: Any) -> bool:
+    """Whether a node adds two things that layers give."""
+    added = "AddBackward" in str(getattr(node.module, "_grad_fn", ""))
+    return added and sum(not isinstance(n.module, nn.Parameter) for n in node.inputs) > 1
