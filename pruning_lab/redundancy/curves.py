@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import units
+from ..units import coupled
 from .parts import Part, without
 from .quiet import accuracy
 
@@ -74,4 +75,4 @@ def _accuracy(model: nn.Module, part: Part, removed: Tensor, test, limit: int) -
     rest = torch.ones(part.units, dtype=torch.bool)
     rest[removed] = False
     order = torch.cat([removed, rest.nonzero()[:, 0]])
-    return float(units.group_curve(model, part.group, order, test, [len(removed)], limit).accuracy[-1])
+    return float(coupled.group_curve(model, part.group, order, test, [len(removed)], limit).accuracy[-1])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import units
 from ..criteria import find
 from ..nets import layers as checks
+from ..units import coupled
 from .found import sentence
 from .sight import Seen
 
@@ -26,7 +27,7 @@ class Part:
     kind: str  # "units", "heads", "stream"
     units: int
     tied: str | None = None
-    group: Any = field(default=None, repr=False)  # what `units.groups` found; None: a layer of a plain row
+    group: Any = field(default=None, repr=False)  # what `coupled.groups` found; None: a layer of a plain row
 
 
 def weighted(model: nn.Module) -> dict[str, nn.Module]:
@@ -36,7 +37,9 @@ def weighted(model: nn.Module) -> dict[str, nn.Module]:
 
 def rows(model: nn.Module, name: str) -> Tensor | None:
     """The weight vectors of a layer's units, [units, inputs] float64 on the CPU; None: it has none that can be read."""
-    weight = checks.current(model.get_submodule(name), "weight")
+    if name not in (named := weighted(model)):
+        return None  # a stream may be named after a parameter
+    weight = checks.current(named[name], "weight")
     if not isinstance(weight, Tensor) or weight.ndim < 2 or weight.is_meta:
         return None
     return weight.detach().flatten(1).double().cpu()
@@ -47,8 +50,8 @@ def parts(model: nn.Module, example: Tensor) -> list[Part]:
     if isinstance(model, nn.Sequential) and not checks.own_forward(model):
         return _in_a_row(model)
     try:
-        found = [_of_group(group) for group in units.groups(model, example)]
-    except (ValueError, ImportError, AttributeError) as error:
+        found = [_of_group(group) for group in coupled.groups(model, example)]
+    except (ValueError, ImportError) as error:
         return [Part(name, "units", _size(layer), sentence(error)) for name, layer in weighted(model).items()]
     named = {name for part in found for name in (part.name, *part.group.layers)}
     left = [n for n in weighted(model) if n not in named]
@@ -100,12 +103,12 @@ def _by(model: nn.Module, part: Part, criterion: str, seen: Seen | None) -> Tens
         return seen.worth.argsort(stable=True)
     if part.group is None:
         return units.order(model, part.name, criterion).cpu()
-    return units.group_scores(model, part.group, find(criterion).__name__).argsort(stable=True).cpu()
+    return coupled.group_scores(model, part.group, find(criterion).__name__).argsort(stable=True).cpu()
 
 
 def without(model: nn.Module, part: Part, removed: Tensor) -> nn.Module:
     """A copy in which these units give nothing."""
-    zero = units.zeroed if part.group is None else units.zero_units
+    zero = units.zeroed if part.group is None else coupled.zero_units
     return zero(model, part.name if part.group is None else part.group, removed)
 
 
@@ -113,5 +116,5 @@ def smaller(model: nn.Module, part: Part, removed: Tensor, example: Tensor) -> n
     """A copy that really lacks these units."""
     if part.group is None:
         return units.remove(model, part.name, removed)
-    again = next(g for g in units.groups(model, example) if g.name == part.name)  # in a net that others have left
-    return units.remove_units(model, again, removed, example)
+    again = next(g for g in coupled.groups(model, example) if g.name == part.name)  # in a net that others have left
+    return coupled.remove_units(model, again, removed, example)

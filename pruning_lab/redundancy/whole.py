@@ -99,14 +99,14 @@ def _seen(model: nn.Module, test, limit: int, notes: dict[str, str]) -> dict[str
 
 def _units(model: nn.Module, part: Part, of_loss: Seen | None) -> pd.DataFrame:
     weight = rows(model, part.name)
-    if weight is None or not weight.isfinite().all():
+    if weight is None or len(weight) != part.units or not weight.isfinite().all():
         return table("units", [])
     return angles.of_units(part.name, weight, of_loss)
 
 
 def _why(part: Part, of_layer: pd.DataFrame) -> dict:
     if of_layer.empty:
-        return dict(layer=part.name, reason="its weight cannot be read")
+        return dict(layer=part.name, reason="its units are not the rows of one weight matrix that can be read")
     return angles.why(part, of_layer)
 
 
