@@ -35,8 +35,8 @@ ALLOWED = {
     ),
     "running": "environment data nets criteria training records experiments",
     "report": (
-        "data metrics worlds fits nets criteria gradients masks units redundancy figures widgets records experiments "
-        "running"
+        "environment data metrics worlds fits nets criteria gradients masks units redundancy figures widgets records "
+        "experiments running"
     ),
     "publish": "environment records running",
 }

@@ -33,7 +33,7 @@ class Section(NamedTuple):
 
 def answer(found: Report) -> str:
     """What was found, in at most 45 words and three numbers."""
-    free, best = found.layers[found.layers.free.notna()], _smallest(found)
+    free, best = found.layers[found.layers.free.notna()], smallest(found)
     if free.empty:
         return ("No layer's units could be taken out: each layer has its reason below. Weights, angles and gradients "
                 "were measured all the same.")  # fmt: skip
@@ -48,7 +48,7 @@ def answer(found: Report) -> str:
     return f"{first} Not all at once: without all of these, {lost:.1f} points of accuracy are lost."
 
 
-def _smallest(found: Report) -> pd.Series | None:
+def smallest(found: Report) -> pd.Series | None:
     """The copy of which most was left out; None where there is none."""
     copies = found.savings[found.savings.left_out.astype(float) > 0]
     return copies.loc[copies.left_out.astype(float).idxmax()] if len(copies) else None
