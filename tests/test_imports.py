@@ -78,7 +78,18 @@ def test_module_imports_only_what_its_line_names(path):
 
 
 def test_drawing_and_book_packages_are_imported_where_they_are_used():
-    heavy = {"plotly", "papermill", "networkx", "anywidget", "ipywidgets", "nbformat", "sphinx", "dask", "distributed"}
+    heavy = {
+        "torch_pruning",
+        "plotly",
+        "papermill",
+        "networkx",
+        "anywidget",
+        "ipywidgets",
+        "nbformat",
+        "sphinx",
+        "dask",
+        "distributed",
+    }
     for path in PACKAGE.rglob("*.py"):
         if module_of(path) in {
             "widgets",

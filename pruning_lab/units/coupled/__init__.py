@@ -1,6 +1,6 @@
 """Units that go together in nets of any form: groups of them, their scores, accuracy along an order, real removal.
 
-A room of its own within `units`, as what records hold rests on plain nets alone: `from pruning_lab.units import coupled`.
+A room of its own, as what records hold rests on plain nets alone: `from pruning_lab.units import coupled`.
 """
 
 from .along import group_curve, group_scores

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ...nets.given import shown
 from .cuts import Cut, cut_of, depthwise
@@ -47,7 +48,10 @@ class Trace:
         try:
             with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
                 warnings.simplefilter("ignore")
-                self.graph = tp.DependencyGraph().build_dependency(self.model, (example,), verbose=False)
+                graph = tp.DependencyGraph()
+                self.graph = graph.build_dependency(
+                    self.model, (example,), output_transform=_differentiable, verbose=False
+                )
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a trace makes of code that it does not know
@@ -160,6 +164,11 @@ def _torch_pruning() -> Any:
     except ImportError as error:
         raise ImportError('coupled units need the package torch-pruning: pip install "pruning-lab[report]"') from error
     return torch_pruning
+
+
+def _differentiable(given: Any) -> list[Tensor]:
+    """Those of a model's outputs that have a graph."""
+    return [t for t in tree_leaves(given) if isinstance(t, Tensor) and t.grad_fn is not None]
 
 
 def _pairs(rows: Any) -> list[tuple]:

@@ -18,7 +18,9 @@ from ...nets.given import shown
 from .cuts import STATISTICS, Cut, take_away, zeroing
 from .heads import settle
 
+_SILENT = "nothing can be tried: the model's outputs do not depend on what reads them"
 IMAGES = 2  # of the example, that a trial runs on
+FEW = 16  # units, of which several parts go in turn
 
 
 class Trial:
@@ -38,18 +40,21 @@ class Trial:
     def refusal(self, cuts: Sequence[Cut], units: int, attention: str | None) -> str | None:
         """Why these cuts are not all that belongs to the units; None: they are.
 
-        Half of the units go. None too for a single unit, which nobody can take away.
+        None too for a single unit, which nobody can take away.
         """
-        draw = torch.Generator().manual_seed(units)
-        gone = torch.randperm(units, generator=draw)[: units // 2].tolist()
-        if self.fault or not gone:
+        if self.fault or units < 2:
             return self.fault
-        try:
-            return self._difference(cuts, gone, units, attention)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever a model's own code makes of other sizes
-            return f"the model does not run without some of them: {shown(str(error))}"
+        reason = None
+        for gone in _parts(units):
+            try:
+                reason = self._difference(cuts, gone, units, attention)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # whatever a model's own code makes of other sizes
+                return f"the model does not run without some of them: {shown(str(error))}"
+            if reason != _SILENT and (reason or units > FEW):
+                return reason
+        return reason
 
     def _difference(self, cuts: Sequence[Cut], gone: Sequence[int], units: int, attention: str | None) -> str | None:
         with zeroing(self.model, [cut for cut in cuts if cut.reads], gone):
@@ -57,7 +62,7 @@ class Trial:
         if not all(t.isfinite().all() for t in (*self.whole, *silent)):
             return "nothing can be tried: outputs of the model with weights drawn by chance are not finite"
         if not differ(self.whole, silent):
-            return "nothing can be tried: the model's outputs do not depend on what reads them"
+            return _SILENT
         with zeroing(self.model, cuts, gone):
             if differ(silent, outputs(self.model, self.example)):
                 return "more depends on them than the layers that the trace found: with zeros there, outputs differ"
@@ -65,6 +70,16 @@ class Trial:
         if differ(silent, outputs(small, self.example)):
             return "without them the model's outputs are not those with zeros in their place"
         return None
+
+
+def _parts(units: int) -> list[list[int]]:
+    """Which units go in trials: where they are few, so many parts that each two are told apart by one, as a part that
+    the model maps to itself shows nothing; of many units a half drawn by chance, or the other.
+    """
+    mixed = torch.randperm(units, generator=torch.Generator().manual_seed(units)).tolist()
+    if units > FEW:
+        return [mixed[: units // 2], mixed[units // 2 :]]
+    return [[u for k, u in enumerate(mixed) if k >> bit & 1] for bit in range((units - 1).bit_length())]
 
 
 def smaller(model: nn.Module, cuts: Sequence[Cut], gone: Sequence[int], units: int, attention: str | None,
@@ -104,7 +119,7 @@ def _far(a: Tensor, b: Tensor) -> bool:
 @torch.no_grad()
 def drawn(model: nn.Module) -> nn.Module:
     """A copy with other numbers, the same ones each time: He's scale for weights, about one for scales and variances,
-    a tenth for shifts.
+    mostly above zero for shifts, so that few units are dead.
     """
     made, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
     held = [*made.named_parameters(), *((n, b) for n, b in made.named_buffers() if n.rpartition(".")[2] in STATISTICS)]
@@ -113,7 +128,7 @@ def drawn(model: nn.Module) -> nn.Module:
             continue
         last, size = name.rpartition(".")[2], tensor.shape
         if last.endswith(("bias", "mean")):
-            numbers = 0.1 * torch.randn(size, generator=draw)
+            numbers = 0.3 + 0.1 * torch.randn(size, generator=draw)
         elif tensor.ndim < 2:
             numbers = 0.5 + torch.rand(size, generator=draw)
         else:
