@@ -12,6 +12,7 @@ from torch import nn
 from pruning_lab import metrics, redundancy, units
 from pruning_lab.redundancy import angles, curves, looks, parts, prices, savings, sight
 from pruning_lab.redundancy.found import ALL, COLUMNS
+from pruning_lab.redundancy.prefix import Prefix
 from pruning_lab.redundancy.quiet import accuracy
 
 
@@ -133,7 +134,7 @@ def test_exact_curves_say_what_the_metric_of_removable_units_says_and_steps_agre
     for key, order in ways.items():
         whole = units.pruning_curve(model, "1", order, data)
         assert found[key].free == round(metrics.removable(whole.accuracy.numpy()) * 8)
-        some = curves.stepped(model, part, order, accuracy(model, data), data, 60)
+        some = curves.stepped(curves.looking(model, part, data, 60, None), part, order, accuracy(model, data))
         for removed, value in some.points.items():
             assert value == pytest.approx(found[key].points[removed])
 
@@ -159,6 +160,68 @@ def test_what_a_net_refuses_is_a_row_and_stops_nothing():
     assert len(found.gradients) == 1 and found.gradients.layer[0] == ALL and found.gradients.reason[0]
     assert list(found.spectra.layer) == ["a", "b", "out"] and not found.spectra.stable_rank.isna().any()
     assert set(found.layers.layer) >= {"out"} and found.measured_on == "train"
+
+
+class Residual(nn.Module):
+    """A stream that two convolutions write to, activations in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one, self.two = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 4, 3, padding=1), nn.Conv2d(4, 6, 1)
+        self.norm, self.relu, self.out = nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.relu(self.stem(x))
+        inside = self.norm(self.two(self.relu(self.one(x))))
+        inside += x
+        return self.out(self.relu(inside).mean((2, 3)))
+
+
+@pytest.fixture
+def traced():
+    """Groups of a residual net and its images; skipped where Torch-Pruning is not here."""
+    pytest.importorskip("torch_pruning")
+    from pruning_lab.units import coupled
+
+    torch.manual_seed(0)
+    model, data = Residual().eval(), split(70)
+    return model, data, coupled.groups(model, data.images[:2])
+
+
+def test_accuracy_behind_what_is_kept_is_that_of_the_whole_pass(traced, monkeypatch):
+    from pruning_lab.redundancy import prefix as module
+    from pruning_lab.units import coupled
+
+    model, data, groups = traced
+    monkeypatch.setattr(module, "BATCH", 32)
+    before, prefix = bits(model), Prefix(model, data, 70)
+    free = [group for group in groups if group.tied is None]
+    assert [group.name for group in free] == ["stem", "one"] and set(prefix.kept) == {"stem", "one", "two", "out"}
+    for group in free:
+        order = torch.randperm(group.units)
+        for count in range(group.units + 1):
+            slow = coupled.group_curve(model, group, order, data, [count], 70).accuracy[0]
+            assert prefix.accuracy(group, order[:count].tolist()) == pytest.approx(float(slow))
+    assert prefix._before({"two"}) == ["stem", "one"] and prefix._before({"one", "out"}) == ["stem"]
+    assert prefix._before({"elsewhere"}) == []
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+def test_what_does_not_fit_into_memory_is_computed_each_time(traced, monkeypatch):
+    from pruning_lab.redundancy import prefix as module
+
+    model, data, groups = traced
+    whole = Prefix(model, data, 70).accuracy(groups[0], [0, 1])
+    monkeypatch.setattr(module, "BYTES", 0)
+    assert not (none := Prefix(model, data, 70)).kept and none.accuracy(groups[0], [0, 1]) == whole
+
+
+def test_units_that_go_together_are_in_the_report_of_a_net_with_branches(traced):
+    model, data, groups = traced
+    found = redundancy.report(model, data, minutes=0.05)
+    layers = found.layers.set_index("layer")
+    assert layers.kind["stem"] == "stream" and layers.free[["stem", "one"]].notna().all() and layers.reason["out"]
+    assert found.savings.reason.iloc[-1] or found.savings.parameters.iloc[-1] < found.parameters
 
 
 def test_an_error_of_somebody_else_s_net_is_told_in_one_line():

@@ -24,7 +24,8 @@ def made(free=(4, 2), names=("a", EVIL), left=0.9, reason="tied because of a sum
               for n, f in zip(names, free, strict=True)]  # fmt: skip
     layers.append(dict(layer="out", kind="units", units=3, dead=0, repeated=0, reason="the model's outputs"))
     curves = [dict(layer=n, criterion=c, seed=0, removed=k, accuracy=0.95 - k / 20)
-              for n, f in zip(names, free, strict=True) if f is not None for c in ("norm", "random") for k in (0, 5)]  # fmt: skip
+              for n, f in zip(names, free, strict=True) if f is not None
+              for c in ("norm", "random") for k in (0, 5)]  # fmt: skip
     units = [dict(layer=names[0], unit=k, norm=1.0 + k, overlap=1.0, nearest=0.5, repeats=k == 3, moved=1.0, worth=0.1)
              for k in range(10)]  # fmt: skip
     savings = [dict(layer=ALL, left_out=s, units=6 * s, parameters=100 - 50 * s, multiply_adds=90.0 - 40 * s,

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from .. import units
-from ..units import coupled
 from .parts import Part, without
+from .prefix import Prefix
 from .quiet import accuracy
 
 MARGIN = 0.01  # of accuracy, in [0, 1]
-STEPS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # shares of the units at which accuracy is looked at
-HALVINGS = 2  # further looks between the last step that holds and the first that does not
+STEPS = (1 / 16, 1 / 4, 1 / 2, 1)  # shares of the units at which accuracy is looked at
+HALVINGS = 1  # further looks between the last step that holds and the first that does not
 
 
 class Along(NamedTuple):
@@ -38,16 +37,19 @@ def _of_curve(values: Tensor) -> Along:
     return Along(free, dict(enumerate(values.tolist())))
 
 
-def stepped(model: nn.Module, part: Part, order: Tensor, whole: float, test, limit: int) -> Along:
-    """Along one order at a few steps up to the first fall, then nearer and nearer to it: `free` is at least true.
+def stepped(look: Callable[[Tensor], float], part: Part, order: Tensor, whole: float) -> Along:
+    """Along one order at a few steps up to the first fall, then nearer to it: `free` is at least true.
 
-    whole: the accuracy of the net itself on the same images.
+    look: units that are silent -> accuracy. whole: the accuracy of the net itself on the same images.
     """
+    return walked(lambda count: look(order[:count]), part.units, whole)
 
-    def look(count: int) -> float:
-        return _accuracy(model, part, order[:count], test, limit)
 
-    return walked(look, part.units, whole)
+def looking(model: nn.Module, part: Part, test, limit: int, prefix: Prefix | None) -> Callable[[Tensor], float]:
+    """Units of a part that are silent -> accuracy on the first `limit` images."""
+    if part.group is None:
+        return lambda removed: accuracy(without(model, part, removed), test, limit)
+    return lambda removed: prefix.accuracy(part.group, removed.tolist())
 
 
 def walked(look: Callable[[int], float], size: int, whole: float) -> Along:
@@ -66,13 +68,3 @@ def walked(look: Callable[[int], float], size: int, whole: float) -> Along:
         points[middle] = look(middle)
         good, bad = (good, middle) if points[middle] < whole - MARGIN - 1e-9 else (middle, bad)
     return Along(good, dict(sorted(points.items())))
-
-
-def _accuracy(model: nn.Module, part: Part, removed: Tensor, test, limit: int) -> float:
-    """With these units silent; a group's own way is one forward pass without a copy of the net."""
-    if part.group is None:
-        return accuracy(without(model, part, removed), test, limit)
-    rest = torch.ones(part.units, dtype=torch.bool)
-    rest[removed] = False
-    order = torch.cat([removed, rest.nonzero()[:, 0]])
-    return float(coupled.group_curve(model, part.group, order, test, [len(removed)], limit).accuracy[-1])

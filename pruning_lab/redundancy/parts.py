@@ -116,5 +116,5 @@ def smaller(model: nn.Module, part: Part, removed: Tensor, example: Tensor) -> n
     """A copy that really lacks these units."""
     if part.group is None:
         return units.remove(model, part.name, removed)
-    again = next(g for g in coupled.groups(model, example) if g.name == part.name)  # in a net that others have left
-    return coupled.remove_units(model, again, removed, example)
+    # each dimension of each weight is of one group alone, so that a group holds where others have lost units
+    return coupled.remove_units(model, part.group, removed, example)

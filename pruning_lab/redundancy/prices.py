@@ -22,7 +22,7 @@ TIMED = 16  # images of the pass that is timed
 FEWEST = 32  # images on which accuracy is measured, whatever the time
 MOST = 10_000
 ENOUGH = 256  # images from which a plain layer's curve is taken after every single unit
-LOOKS = 5  # forward passes along one order, as a rule
+LOOKS = 3  # forward passes along one order, as a rule
 BACKWARD = 8  # what per-sample gradients cost, in forward and backward passes
 FLOPS = 1e10  # a second, of a decomposition on one core
 ROUNDS = 5  # in which each net is timed
@@ -65,7 +65,8 @@ def budget(model: nn.Module, data, found: list[Part], minutes: float | None = No
     plain = all(part.group is None for part in free)
     ways = {  # seconds an image: unit by unit, or at a few steps
         True: sum(part.units for part in free) * (len(CRITERIA) + SEEDS) * forward / 2,
-        False: len(free) * (len(CRITERIA) + SEEDS) * LOOKS * forward,
+        # what runs before a group is not computed again: half, as groups lie all along a net
+        False: len(free) * (len(CRITERIA) + SEEDS) * LOOKS * forward * (1.0 if plain else 0.5),
     }
     images = {way: _whole(0.7 * left / (cost + backward + 4 * forward), FEWEST, most) for way, cost in ways.items()}
     exact = plain and images[True] >= min(ENOUGH, images[False])

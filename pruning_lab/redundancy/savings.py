@@ -62,7 +62,7 @@ def _without(model, best, share, example, refusals) -> tuple[nn.Module, int]:
         try:
             model = smaller(model, part, order[:count].sort().values, example)
             removed += count
-        except (ValueError, RuntimeError, StopIteration) as error:
+        except (ValueError, RuntimeError) as error:
             refusals.append(dict(layer=part.name, reason=sentence(error)))
     return model, removed
 

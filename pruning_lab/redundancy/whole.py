@@ -14,6 +14,7 @@ from ..nets import layers as checks
 from . import angles, curves, looks
 from .found import ALL, COLUMNS, Report, sentence, table
 from .parts import Part, orders, parts, rows, weighted
+from .prefix import Prefix
 from .prices import MOST, Budget, budget
 from .quiet import accuracy, like
 from .savings import counted, savings
@@ -113,13 +114,14 @@ def _why(part: Part, of_layer: pd.DataFrame) -> dict:
 def _along(model, test, found, spent, sight, of_units, notes, say) -> dict:
     """The tables `layers` and `curves`, and of each part that can spare units its best order and their number."""
     whole, layers, points, best = accuracy(model, test, spent.images), [], [], {}
+    prefix = Prefix(model, test, spent.images) if any(part.group for part in found) else None
     for part in found:
         row = _plain(part, of_units[part.name], notes)
         if part.tied is None:
             say(f"  {part.name}: {part.units} {part.kind}")
             try:
                 ways = orders(model, part, sight.get(part.name))
-                along = _curves(model, part, ways, whole, test, spent)
+                along = _curves(model, part, ways, whole, test, spent, prefix)
                 row |= _best(part, along)
                 points += _points(part, along)
                 best[part] = ways[row["criterion"], 0], row["free"]
@@ -138,10 +140,11 @@ def _plain(part: Part, of_layer: pd.DataFrame, notes: dict[str, str]) -> dict:
     return row
 
 
-def _curves(model, part: Part, ways, whole: float, test, spent: Budget) -> dict[tuple[str, int], curves.Along]:
+def _curves(model, part: Part, ways, whole: float, test, spent: Budget, prefix) -> dict[tuple[str, int], curves.Along]:
     if spent.exact and part.group is None:
         return curves.exact(model, part, ways, test, spent.images)
-    return {key: curves.stepped(model, part, order, whole, test, spent.images) for key, order in ways.items()}
+    look = curves.looking(model, part, test, spent.images, prefix)
+    return {key: curves.stepped(look, part, order, whole) for key, order in ways.items()}
 
 
 def _best(part: Part, along: dict[tuple[str, int], curves.Along]) -> dict:

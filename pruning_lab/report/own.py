@@ -43,7 +43,8 @@ class Look:
     def words(self) -> dict[str, str]:
         """For the page's prose: the answer, where it comes from, and what to see in each figure, by short names."""
         after = {key: self.sections[heading].after for key, heading in HEADINGS.items()}
-        return dict(answer=redundancy.answer(self.report), origin=redundancy.origin(self.report), price=self.price) | after
+        said = dict(answer=redundancy.answer(self.report), origin=redundancy.origin(self.report), price=self.price)
+        return said | after
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of the report as a page shows it."""
@@ -67,7 +68,8 @@ def look(model: Any = None, data: Any = None, weights: str | None = None, profil
         raise ValueError("a net needs its data, and data need a net: give both, as in -p model my_net:make_net -p data "
                          "my_net:data")  # fmt: skip
     if model is not None:
-        command = f"python -m pruning_lab report {model} --data {data}" + f" --weights {weights}" * (weights is not None)
+        command = f"python -m pruning_lab report {model} --data {data}"
+        command += f" --weights {weights}" if weights is not None else ""
         return {str(model): Look(given(model, data, weights), minutes or 1.0, command)}
     images, side, of_residual, of_plain = SIZES.get(profile, SIZES["laptop"])
     command = "python -m pruning_lab run book/your_own.ipynb"
