@@ -256,7 +256,8 @@ def test_a_price_is_told_before_anything_starts_and_more_time_means_more_images(
     redundancy.report(model, data, minutes=0.02, say=said.append)
     assert said[0].startswith("about ") and "accuracy on " in said[0]
     asked = redundancy.price(model, data)
-    assert {"curves", "gradients", "spectra", "masks", "savings", "sight"} == set(asked) and min(asked.values()) > 0
+    assert {"curves", "gradients", "groups", "spectra", "masks", "savings", "sight"} == set(asked)
+    assert min(asked.values()) > 0
     found = parts.parts(model, data.images[:2])
     few, many = (prices.budget(model, data, found, minutes, 10**6).images for minutes in (0.001, 1.0))
     assert few < many

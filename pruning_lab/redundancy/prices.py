@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from ..samples import wide
 from .parts import CRITERIA, SEEDS, Part, parts, weighted
 from .quiet import like, quiet
 
+T = TypeVar("T")
 MINUTES = 1.0
 TIMED = 16  # images of the pass that is timed
 FEWEST = 32  # images on which accuracy is measured, whatever the time
@@ -45,24 +47,27 @@ def price(model: nn.Module, data, minutes: float | None = None) -> dict[str, flo
     price says so. data: anything with images and labels. ValueError: as `report`.
     """
     images, _ = samples.checked(data)
-    return budget(model, data, parts(model, images[:2]), minutes).seconds
+    check_minutes(minutes)
+    found, seconds = timed(lambda: parts(model, images[:2].to(like(model))))
+    return budget(model, data, found, minutes, groups=seconds).seconds
 
 
-def budget(model: nn.Module, data, found: list[Part], minutes: float | None = None, most: int = MOST) -> Budget:
-    """How the time is spent; `most`: so many images there are to measure accuracy on."""
-    minutes = MINUTES if minutes is None else minutes
-    if not is_number(minutes) or not 0 < minutes < math.inf:
-        raise ValueError(f"minutes={shown(minutes)}: expected a number above 0")
+def budget(
+    model: nn.Module, data, found: list[Part], minutes: float | None = None, most: int = MOST, groups: float = 0.0
+) -> Budget:
+    """How the time is spent; `most`: so many images there are; groups: seconds in which it was found what goes
+    together.
+    """
+    check_minutes(minutes)
+    allowed = 60 * (MINUTES if minutes is None else minutes)
     forward, backward = _timed(model, data)
     free = [part for part in found if part.tied is None]
-    tracing = 1.0 * any(p.group is not None for p in free)
-    seconds = dict(
-        spectra=_spectra(model), masks=2e-8 * _size(model) + 0.05, savings=forward * TIMED * 4 * (ROUNDS + 2) + tracing
-    )
-    left = max(60 * minutes - sum(seconds.values()), 0.2 * 60 * minutes)
+    plain = all(part.group is None for part in free)
+    savings = forward * TIMED * 4 * (ROUNDS + 2) + forward * 8 * len(free) * (not plain)  # each cut is checked
+    seconds = dict(groups=groups, spectra=_spectra(model), masks=2e-8 * _size(model) + 0.05, savings=savings)
+    left = max(allowed - sum(seconds.values()), 0.2 * allowed)
     sampled = _whole(0.2 * left / (BACKWARD * backward), FEWEST, len(data.labels))
     seconds["gradients"] = sampled * BACKWARD * backward
-    plain = all(part.group is None for part in free)
     ways = {  # seconds an image: unit by unit, or at a few steps
         True: sum(part.units for part in free) * (len(CRITERIA) + SEEDS) * forward / 2,
         # what runs before a group is not computed again: half, as groups lie all along a net
@@ -72,6 +77,12 @@ def budget(model: nn.Module, data, found: list[Part], minutes: float | None = No
     exact = plain and images[True] >= min(ENOUGH, images[False])
     seconds |= {"curves": images[exact] * ways[exact], "sight": images[exact] * (backward + 4 * forward)}
     return Budget(seconds, images[exact], sampled, exact)
+
+
+def check_minutes(minutes: float | None) -> None:
+    """ValueError unless these are a time, or None."""
+    if minutes is not None and (not is_number(minutes) or not 0 < minutes < math.inf):
+        raise ValueError(f"minutes={shown(minutes)}: expected a number above 0")
 
 
 def _timed(model: nn.Module, data) -> tuple[float, float]:
@@ -91,15 +102,17 @@ def _timed(model: nn.Module, data) -> tuple[float, float]:
 
     with quiet(model, gradients=True):
         samples.check_logits(forward(), y)
-        return _seconds(forward) / len(x), (both(), _seconds(both))[1] / len(x)
+        both()
+        return timed(forward)[1] / len(x), timed(both)[1] / len(x)
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What a call gives, and how many seconds it took."""
     start = time.perf_counter()
-    call()
+    given = call()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return max(time.perf_counter() - start, 1e-7)
+    return given, max(time.perf_counter() - start, 1e-7)
 
 
 def _whole(number: float, least: int, most: int) -> int:

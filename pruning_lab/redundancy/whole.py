@@ -15,7 +15,7 @@ from . import angles, curves, looks
 from .found import ALL, COLUMNS, Report, sentence, table
 from .parts import Part, orders, parts, rows, weighted
 from .prefix import Prefix
-from .prices import MOST, Budget, budget
+from .prices import MOST, Budget, budget, check_minutes, timed
 from .quiet import accuracy, like
 from .savings import counted, savings
 from .sight import Seen, seen
@@ -43,8 +43,9 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
     for split in (train, measured):
         samples.check_pictures(samples.checked(split)[0])
     example = measured.images[:2].to(like(model))
-    found = parts(model, example)
-    spent = budget(model, train, found, minutes, min(len(measured.labels), MOST))
+    check_minutes(minutes)
+    found, seconds = timed(lambda: parts(model, example))
+    spent = budget(model, train, found, minutes, min(len(measured.labels), MOST), seconds)
     say(_priced(spent))
     tables = _measured(model, train, measured, found, spent, say)
     return Report(
