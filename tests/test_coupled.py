@@ -71,6 +71,18 @@ class Dense(nn.Module):
         return self.fc(self.three(F.relu(self.bn(x))).mean((2, 3)))
 
 
+class Scaled(nn.Module):
+    """A layer whose units have a scale in a parameter of no layer; and a parameter that is no weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.gamma, self.fc2 = nn.Linear(72, 5), nn.Parameter(torch.rand(5)), nn.Linear(5, 3)
+        self.seen = nn.Parameter(torch.arange(3), requires_grad=False)
+
+    def forward(self, x):
+        return self.fc2(torch.tanh(self.gamma * self.fc1(x.flatten(1))) + 1)
+
+
 class Heads(nn.Module):
     """Attention of each kind that is known, over a picture's positions."""
 
@@ -138,6 +150,7 @@ NETS = {
     "residual": Residual,
     "depthwise": Depthwise,
     "dense": Dense,
+    "scaled": Scaled,
     "vit": lambda: models.build("vit", (2, 6, 6), 3, width=8, patch=3, depth=1, heads=4),
     "of torch": lambda: Heads(OfTorch),
     "of torch, tokens first": lambda: Heads(lambda *sizes: OfTorch(*sizes, batch_first=False)),
@@ -258,6 +271,12 @@ def test_units_laid_side_by_side_go_from_all_that_read_them():
     assert [g.name for g in groups.values() if g.tied] == ["fc"]
 
 
+def test_a_parameter_of_no_layer_loses_the_unit_s_entry():
+    net, groups = tried("scaled")
+    assert named(groups)["fc1"].layers == ("fc1", "gamma", "fc2")
+    assert torch.equal(coupled.remove_units(net, groups[0], [0, 3], images()).gamma, net.gamma[[1, 2, 4]])
+
+
 @pytest.mark.parametrize(("name", "which"), HEADS.items())
 def test_heads_go_whole(name, which):
     net, groups = tried(name)
@@ -307,21 +326,28 @@ def test_torchvision_s_vit_loses_heads_and_hidden_units(width):
 def test_resnet18_and_mobilenet_lose_streams_and_inner_units():
     tv = environment.import_torchvision().models
     torch.manual_seed(0)
-    for net, names in ((tv.resnet18(num_classes=3), {"conv1": "stream", "layer3.0.conv1": "units"}),
+    for net, kinds in ((tv.resnet18(num_classes=3), {"conv1": "stream", "layer3.0.conv1": "units"}),
                        (tv.mobilenet_v3_small(num_classes=3, width_mult=0.2),
                         {"features.0.0": "units", "features.2.block.2.0": "stream", "features.4.block.0.0": "units",
                          "features.4.block.2.fc1": "units"})):  # fmt: skip
-        x = torch.rand(2, 3, 32, 32)
-        groups = named(coupled.groups(net.eval(), x))
-        assert [g.name for g in groups.values() if g.tied] == [list(groups)[-1]]
-        wide = copy.deepcopy(net).double()
-        for name, kind in names.items():
-            assert groups[name].kind == kind
-            gone = range(0, groups[name].units, 3)
-            small = coupled.remove_units(wide, groups[name], gone, x.double())
-            assert torch.allclose(
-                small(x.double()), coupled.zero_units(wide, groups[name], gone)(x.double()), rtol=1e-8
-            )
+        net, x = net.double().eval(), torch.rand(2, 3, 32, 32, dtype=torch.float64)
+        groups = coupled.groups(net, x, only=kinds)
+        assert {g.name: g.kind for g in groups} == kinds and not [g for g in groups if g.tied]
+        for group in groups:
+            gone = range(0, group.units, 3)
+            small, zeros = coupled.remove_units(net, group, gone, x), coupled.zero_units(net, group, gone)
+            assert torch.allclose(small(x), zeros(x), rtol=1e-8)
+
+
+def test_groups_that_are_asked_for_are_as_among_all():
+    net, groups = tried("vit")
+    assert coupled.groups(net, images(), only=[groups[2].name, groups[1].name]) == groups[1:3]
+    with pytest.raises(
+        ValueError, match=r"only=\['block9'\]: expected names of groups, some of .*block1.attention.qkv"
+    ):
+        coupled.groups(net, images(), only=["block9", "block1.fc1"])
+    with pytest.raises(ValueError, match="only='out': expected several names"):
+        coupled.groups(net, images(), only="out")
 
 
 # What stays, and why
@@ -369,7 +395,7 @@ def tied(net, layer="first"):
     {
         "norm": (lambda: Branch(nn.GroupNorm(2, 4)), "its channels go through a GroupNorm ('between')"),
         "grouped": (lambda: Branch(nn.Conv2d(4, 4, 1, groups=2)), "'between' is a grouped convolution of 2 groups"),
-        "mirrored": (lambda: Branch(lambda x: x + x.flip(1)), "more depends on them than the layers that the trace found"),
+        "mirrored": (lambda: Branch(lambda x: x + x.flip(1)), "more depends on them than the layers that the"),
         "shuffled": (lambda: Branch(nn.ChannelShuffle(2)), "more depends on them than the layers that the trace found"),
         "counted": (lambda: Branch(lambda x: x * x.shape[1]), "without them the model's outputs are not those with"),
         "softmax": (lambda: Branch(nn.Softmax(1)), "more depends on them than the layers that the trace found"),
@@ -409,7 +435,7 @@ def test_what_the_trace_does_not_see_is_named():
 def test_what_torch_pruning_raises_is_one_sentence_and_stops_nothing_else(monkeypatch):
     import torch_pruning
 
-    whole, one = torch_pruning.DependencyGraph.build_dependency, torch_pruning.DependencyGraph.get_pruning_group
+    one = torch_pruning.DependencyGraph.get_pruning_group
 
     def but_a(self, module, *given):
         if module is self.model.a:
@@ -423,7 +449,7 @@ def test_what_torch_pruning_raises_is_one_sentence_and_stops_nothing_else(monkey
     monkeypatch.setattr(torch_pruning.DependencyGraph, "build_dependency", lambda *_, **__: 1 / 0)
     lost = {g.tied for g in coupled.groups(Heads(Separate).double(), images()) if g.kind != "heads"}
     assert lost == {"not seen by the trace: ZeroDivisionError, 'division by zero'"}
-    assert whole is not torch_pruning.DependencyGraph.build_dependency
+    assert named(coupled.groups(Odd().double(), images()))["idle"].tied in lost
 
 
 def test_a_model_that_takes_no_other_weights_keeps_its_units():
@@ -453,6 +479,21 @@ def test_attention_that_is_none_of_those_known_stays_and_says_why():
     own = nn.Sequential(OfTorch(6, 3), nn.Linear(6, 3))
     own[0].inner = nn.MultiheadAttention(6, 3, add_bias_kv=True, batch_first=True)
     assert not [g for g in coupled.groups(own.double(), torch.rand(2, 4, 6).double()) if g.kind == "heads"]
+
+
+def test_attention_with_fewer_keys_than_queries_has_no_heads_that_are_known():
+    class Shared(nn.Module):
+        def __init__(self, dim, heads):
+            super().__init__()
+            self.heads, self.qkv, self.proj = heads, nn.Linear(dim, dim + 2 * dim // heads), nn.Linear(dim, dim)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).split([6, 2, 2], 2)
+            q = q.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            return self.proj((torch.softmax(q @ k.mT[:, None], 3) @ v[:, None]).transpose(1, 2).flatten(2))
+
+    groups = coupled.groups(Heads(Shared).double(), images())
+    assert "heads" not in {g.kind for g in groups} and all(g.tied for g in groups)
 
 
 def test_a_model_that_is_nothing_but_attention_keeps_its_heads():
@@ -495,6 +536,29 @@ def test_hooks_and_pruned_weights_are_refused_before_anything_runs():
     with pytest.raises(ValueError, match="the weight of 'a' is computed from others"):
         coupled.groups(pruned, images().float())
     assert not calls
+
+
+def test_memory_that_runs_out_is_told_as_such():
+    class Full(nn.Sequential):
+        calls, limit = 0, 1000
+
+        def forward(self, x):
+            Full.calls += 1
+            if Full.calls > Full.limit:
+                raise torch.OutOfMemoryError("full")
+            return super().forward(x)
+
+    net = Full(nn.Linear(2, 2), nn.Linear(2, 3)).double()
+    test = SimpleNamespace(images=images()[:, :, 0, 0], labels=torch.arange(3))
+    group, calls = coupled.groups(net, test.images)[0], Full.calls
+    for Full.limit in range(calls):
+        Full.calls = 0
+        with pytest.raises(torch.OutOfMemoryError):
+            coupled.groups(net, test.images)
+    with pytest.raises(torch.OutOfMemoryError):
+        coupled.remove_units(net, group, [0], test.images)
+    with pytest.raises(torch.OutOfMemoryError):
+        coupled.group_curve(net, group, [0, 1], test, [0])
 
 
 def test_groups_that_do_not_fit_are_refused_and_the_model_stays():

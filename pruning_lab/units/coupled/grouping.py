@@ -6,14 +6,14 @@ Torch-Pruning proposes counts only where a trial finds it to hold (`trial`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from ...nets import layers
-from ...nets.given import shown
+from ...nets.given import check_names, shown
 from ...nets.surgery import copied, unit_numbers
 from .cuts import Cut, is_norm, mixes, zero
 from .heads import Attention, attentions
@@ -39,25 +39,39 @@ class Group:
     attention: str | None = field(default=None, repr=False)  # the module that counts heads
 
 
-def groups(model: nn.Module, example: Tensor) -> list[Group]:
+def groups(model: nn.Module, example: Tensor, only: Collection[str] | None = None) -> list[Group]:
     """All groups of units of a model, in the order of its forward pass; the model stays as it is.
 
     Args:
         example: a batch [n, ...] of what the model reads, of its type and on its device.
+        only: names of groups; others are neither tried nor given. None: all.
 
     Raises:
-        ValueError: a model that cannot be copied, has forward hooks, or does not run on the example. ImportError:
-        Torch-Pruning is not here.
+        ValueError: a model that cannot be copied, has forward hooks, or does not run on the example; names that no
+        group has. ImportError: Torch-Pruning is not here.
     """
     _check(model, example)
-    trace, trial = Trace(model, example), Trial(model, example)
-    heads = {name: _heads(model, trial, ways) for name, ways in attentions(model).items()}
-    inside = {cut.module: name for name, group in heads.items() for cut in group.cuts if not cut.reads}
-    inner = [n for name in heads for n, m in model.get_submodule(name).named_modules(prefix=name)
-             if isinstance(model.get_submodule(name), nn.MultiheadAttention)]  # fmt: skip
-    found = [_tried(model, trial, one) for one in trace.found([*inside, *inner])]
-    order = {name: k for k, name in enumerate(trace.calls)}
-    return sorted([*found, *heads.values()], key=lambda group: order.get(group.name, len(order)))
+    if only is not None:
+        check_names("only", only)
+    trace, attended = Trace(model, example), attentions(model)
+    found: dict[str, Found | list[Attention]] = {ways[0].name: ways for ways in attended.values()}
+    found |= {one.name: one for one in trace.found(_inside(model, attended))}
+    if unknown := set(only or ()) - found.keys():
+        raise ValueError(f"only={sorted(unknown)}: expected names of groups, some of {', '.join(found)}")
+    trial, order = Trial(model, example), list(trace.calls)
+    made = [_made(model, trial, one) for name, one in found.items() if only is None or name in only]
+    return sorted(made, key=lambda group: order.index(group.name) if group.name in order else len(order))
+
+
+def _inside(model: nn.Module, attended: Mapping[str, Sequence[Attention]]) -> set[str]:
+    """The layers that heads have rows of, which name no group of their own; of torch's own, all that it holds."""
+    rows = {cut.module for ways in attended.values() for cut in ways[0].cuts if not cut.reads}
+    torch_s = [name for name in attended if isinstance(model.get_submodule(name), nn.MultiheadAttention)]
+    return rows | {n for name in torch_s for n, _ in model.get_submodule(name).named_modules(prefix=name)}
+
+
+def _made(model: nn.Module, trial: Trial, one: Found | list[Attention]) -> Group:
+    return _tried(model, trial, one) if isinstance(one, Found) else _heads(model, trial, one)
 
 
 def zero_units(model: nn.Module, group: Group, removed) -> nn.Module:

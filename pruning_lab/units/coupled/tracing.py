@@ -138,8 +138,6 @@ class Trace:
                 cuts += filter(None, [self._cut(name, node, reads, positions)])
             except ValueError as reason:
                 reasons.append(str(reason))
-        if not reasons and not any(cut.reads for cut in cuts):
-            reasons.append("not seen by the trace: what reads its outputs")
         repeated = [c.module for c in cuts if self.calls.get(c.module, 1) > 1]
         if repeated and not reasons:
             reasons.append(f"{repeated[0]!r} is called {self.calls[repeated[0]]} times in a pass")
