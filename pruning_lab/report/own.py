@@ -19,7 +19,7 @@ from .redundancy import Section
 
 SIZES = {  # profile -> images of the one epoch, side of the images, minutes for the residual net and for the plain one
     "smoke": (32, 32, 0.01, 0.01),
-    "laptop": (288, 32, 0.15, 0.05),
+    "laptop": (256, 32, 0.15, 0.05),
 }
 
 
