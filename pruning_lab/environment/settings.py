@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from .project import project
+
 MOST_WORKERS = 1024  # of one sweep
 
 
@@ -43,8 +45,8 @@ def local_shelf() -> Path:
 
 
 def published_shelf() -> Path:
-    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` beside the package."""
-    return _named("PRUNING_LAB_RESULTS") or Path(__file__).parents[2] / "book" / "results"
+    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` of the project, be it there or not."""
+    return _named("PRUNING_LAB_RESULTS") or (project() or Path(__file__).parents[2]) / "book" / "results"
 
 
 def cluster() -> str | None:

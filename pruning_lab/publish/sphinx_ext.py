@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from . import icons
+from . import icons, not_found
 
 MOVED = {"book/own_model.html": "your_own.html"}  # pages that had another address -> theirs now, beside it
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
@@ -18,6 +18,7 @@ def setup(app):
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _thin_icons)
     app.connect("build-finished", _lead_on)
+    app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -81,3 +82,14 @@ def leading_on(address: str) -> str:
         f'<meta http-equiv="refresh" content="0; url={address}"><link rel="canonical" href="{address}">'
         f'</head><body><p>This page has moved: <a href="{address}">{address}</a>.</p></body></html>\n'
     )
+
+
+def _not_found(app, error):
+    """Leave the page that a server shows where there is none, with a link to each page of the book, in its order."""
+    if error is not None or app.builder.format != "html":
+        return
+    root = app.config.root_doc
+    order = [root, *(name for name in app.env.toctree_includes.get(root, []) if name in app.env.titles)]
+    titles = {app.builder.get_target_uri(name): app.env.titles[name].astext() for name in order}
+    text = not_found.page(app.config.html_title or app.config.project, titles)
+    Path(app.outdir, "404.html").write_text(text, encoding="utf-8")
