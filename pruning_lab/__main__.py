@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--profile", default=os.environ.get("PROFILE") or "laptop", choices=sweeps.PROFILES)
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
     build.add_argument("--archive", action="store_true", help="pack it too, into one file that opens offline")
+    words = "the redundancy of a net of your own, as one HTML file that opens offline"
+    _reporting(command(_report, "report", words))
     _certifying(
         command(_certify, "certify", "show by small twins that today's code answers as that of the published records")
     )
@@ -102,6 +104,16 @@ def _sweeping(sweep: argparse.ArgumentParser) -> None:
     where.add_argument("--workers", type=arguments.workers, default=1, help=words)
     words = "of a Dask scheduler (default: PRUNING_LAB_CLUSTER, if that is set)"
     where.add_argument("--cluster", metavar="ADDRESS", help=words)
+
+
+def _reporting(report: argparse.ArgumentParser) -> None:
+    report.add_argument("model", metavar="MODULE:NAME", help="an nn.Module, or a function that gives one")
+    words = "a folder with train.npz and test.npz, my_module:data, or the name of a set"
+    report.add_argument("--data", required=True, help=words)
+    report.add_argument("--weights", metavar="FILE", help="the net's weights as .safetensors")
+    report.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="default: report.html")
+    words = "about how long; more time means more images (default: 1)"
+    report.add_argument("--minutes", type=float, default=1.0, help=words)
 
 
 def _certifying(certify: argparse.ArgumentParser) -> None:
@@ -264,6 +276,30 @@ def _certify(args: argparse.Namespace) -> None:
         raise ValueError(
             "\n".join([f"{len(left)} published records are still neither current nor certified:", *left[:10]])
         )
+
+
+def _report(args: argparse.Namespace) -> None:
+    from . import redundancy
+    from .publish import one_file
+    from .report import redundancy as told
+
+    if not args.output.parent.is_dir():
+        raise ValueError(f"-o {args.output}: there is no folder {str(args.output.parent)!r}; make it first")
+    given = redundancy.given(args.model, args.data, args.weights)
+    found = redundancy.report(
+        given.model, given.train, given.test, minutes=args.minutes, say=lambda words: print(words, flush=True)
+    )
+    sections = told.sections(found, _typed_report(args))
+    title, words = f"Redundancy of {given.name}", told.answer(found)
+    one_file.write(args.output, one_file.page(title, words, told.origin(found), sections, told.rounded))
+    print(words)
+    print(args.output)
+
+
+def _typed_report(args: argparse.Namespace) -> str:
+    """The command that makes a report again."""
+    weights = f" --weights {args.weights}" if args.weights else ""
+    return f"python -m pruning_lab report {args.model} --data {args.data}{weights} -o {args.output}"
 
 
 def _verify(args: argparse.Namespace) -> None:

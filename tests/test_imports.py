@@ -25,6 +25,7 @@ ALLOWED = {
     "gradients": "precision samples",
     "masks": "nets criteria gradients",
     "units": "precision metrics samples nets criteria gradients",
+    "redundancy": "precision data npz metrics samples nets criteria gradients masks units",
     "training": "precision literal losses data",
     "figures": "criteria",
     "widgets": "metrics fits criteria units figures",
@@ -33,7 +34,10 @@ ALLOWED = {
         "environment precision data losses metrics worlds fits nets criteria gradients masks units training records"
     ),
     "running": "environment data nets criteria training records experiments",
-    "report": "metrics worlds fits nets criteria gradients masks figures widgets records experiments running",
+    "report": (
+        "environment data metrics worlds fits nets criteria gradients masks units redundancy figures widgets records "
+        "experiments running"
+    ),
     "publish": "environment records running",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import icons, not_found
 
+MOVED = {"book/own_model.html": "your_own.html"}  # pages that had another address -> theirs now, beside it
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
 
 
@@ -16,6 +17,7 @@ def setup(app):
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _thin_icons)
+    app.connect("build-finished", _lead_on)
     app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -63,6 +65,23 @@ def _thin_icons(app, error):
     """Serve the icons that the pages show, and not the theme's script of all icons, half a megabyte for each page."""
     if error is None and app.builder.format == "html":
         icons.thin(Path(app.outdir))
+
+
+def _lead_on(app, error):
+    """Put a page that leads on at each address that a page had before."""
+    if error is None and app.builder.format == "html":
+        for old, new in MOVED.items():
+            if (page := Path(app.outdir, old)).with_name(new).is_file():  # else it is another book
+                page.write_text(leading_on(new), encoding="utf-8")
+
+
+def leading_on(address: str) -> str:
+    """A page that goes to an address at once; a reader without that has a link."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>This page has moved</title>'
+        f'<meta http-equiv="refresh" content="0; url={address}"><link rel="canonical" href="{address}">'
+        f'</head><body><p>This page has moved: <a href="{address}">{address}</a>.</p></body></html>\n'
+    )
 
 
 def _not_found(app, error):

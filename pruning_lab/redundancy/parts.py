@@ -1,0 +1,120 @@
+"""The parts of a net whose units can go: layers of a plain row, or groups of layers that lose a unit together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import units
+from ..criteria import find
+from ..nets import layers as checks
+from ..units import coupled
+from .found import sentence
+from .sight import Seen
+
+CRITERIA = ("norm", "frame_potential", "worth")
+SEEDS = 3  # random orders
+
+
+@dataclass(frozen=True)
+class Part:
+    """Units that can go, or not: `tied` says why."""
+
+    name: str  # the layer that names it
+    kind: str  # "units", "heads", "stream"
+    units: int
+    tied: str | None = None
+    group: Any = field(default=None, repr=False)  # what `coupled.groups` found; None: a layer of a plain row
+
+
+def weighted(model: nn.Module) -> dict[str, nn.Module]:
+    """The linear and convolutional layers by name, in order; a layer that stands in several places once."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)}
+
+
+def rows(model: nn.Module, name: str) -> Tensor | None:
+    """The weight vectors of a layer's units, [units, inputs] float64 on the CPU; None: it has none that can be read."""
+    if name not in (named := weighted(model)):
+        return None  # a stream may be named after a parameter
+    weight = checks.current(named[name], "weight")
+    if not isinstance(weight, Tensor) or weight.ndim < 2 or weight.is_meta:
+        return None
+    return weight.detach().flatten(1).double().cpu()
+
+
+def parts(model: nn.Module, example: Tensor) -> list[Part]:
+    """All parts in the order of the net; layers that no part names stand at the end with a reason."""
+    if isinstance(model, nn.Sequential) and not checks.own_forward(model):
+        return _in_a_row(model)
+    try:
+        found = [_of_group(group) for group in coupled.groups(model, example)]
+    except (ValueError, ImportError) as error:
+        return [Part(name, "units", _size(layer), sentence(error)) for name, layer in weighted(model).items()]
+    named = {name for part in found for name in (part.name, *part.group.layers)}
+    left = [n for n in weighted(model) if n not in named]
+    return found + [Part(n, "units", _size(model.get_submodule(n)), "no group of units was found here") for n in left]
+
+
+def _in_a_row(model: nn.Sequential) -> list[Part]:
+    """The layers of a plain row; the last gives the outputs."""
+    names, found = list(weighted(model)), []
+    for name in names:
+        tied = "the model's outputs" if name == names[-1] else None
+        try:
+            if tied is None:
+                units.place_of(model, name)
+        except ValueError as error:
+            tied = sentence(error)
+        found.append(Part(name, "units", _size(model.get_submodule(name)), tied))
+    return found
+
+
+def _of_group(group) -> Part:
+    return Part(group.name, group.kind, int(group.units), group.tied, group)
+
+
+def _size(layer: nn.Module) -> int:
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
+def orders(model: nn.Module, part: Part, seen: Seen | None) -> dict[tuple[str, int], Tensor]:
+    """(criterion, seed) -> units in the order in which they go, for `CRITERIA` and three random ones.
+
+    What a criterion cannot say of a part is left out.
+    """
+    found = {}
+    for criterion in CRITERIA:
+        try:
+            found[criterion, 0] = _by(model, part, criterion, seen)
+        except ValueError:
+            continue
+    for seed in range(SEEDS):
+        found["random", seed] = torch.randperm(part.units, generator=torch.Generator().manual_seed(seed))
+    return found
+
+
+def _by(model: nn.Module, part: Part, criterion: str, seen: Seen | None) -> Tensor:
+    if criterion == "worth":
+        if seen is None or len(seen.worth) != part.units:
+            raise ValueError("what the loss says is of other units")
+        return seen.worth.argsort(stable=True)
+    if part.group is None:
+        return units.order(model, part.name, criterion).cpu()
+    return coupled.group_scores(model, part.group, find(criterion).__name__).argsort(stable=True).cpu()
+
+
+def without(model: nn.Module, part: Part, removed: Tensor) -> nn.Module:
+    """A copy in which these units give nothing."""
+    zero = units.zeroed if part.group is None else coupled.zero_units
+    return zero(model, part.name if part.group is None else part.group, removed)
+
+
+def smaller(model: nn.Module, part: Part, removed: Tensor, example: Tensor) -> nn.Module:
+    """A copy that really lacks these units."""
+    if part.group is None:
+        return units.remove(model, part.name, removed)
+    # each dimension of each weight is of one group alone, so that a group holds where others have lost units
+    return coupled.remove_units(model, part.group, removed, example)

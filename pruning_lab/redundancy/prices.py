@@ -1,0 +1,136 @@
+"""What a report takes, before it starts: from one timed forward and backward pass, and how many images that leaves."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import samples
+from ..nets.given import is_number, shown
+from ..samples import wide
+from .parts import CRITERIA, SEEDS, Part, parts, weighted
+from .quiet import like, quiet
+
+T = TypeVar("T")
+MINUTES = 1.0
+TIMED = 16  # images of the pass that is timed
+FEWEST = 32  # images on which accuracy is measured, whatever the time
+MOST = 10_000
+ENOUGH = 256  # images from which a plain layer's curve is taken after every single unit
+LOOKS = 3  # forward passes along one order, as a rule
+BACKWARD = 8  # what per-sample gradients cost, in forward and backward passes
+FLOPS = 1e10  # a second, of a decomposition on one core
+ROUNDS = 5  # in which each net is timed
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds by part, and images: for accuracy, for gradients; exact: plain layers are looked at unit by unit."""
+
+    seconds: dict[str, float]
+    images: int
+    sampled: int
+    exact: bool
+
+
+def price(model: nn.Module, data, minutes: float | None = None) -> dict[str, float]:
+    """Seconds by part that a report on this net is expected to take here, if it may take `minutes` (one by default).
+
+    The number of images is chosen so that it fits; a net so slow that `FEWEST` images do not fit takes longer, and the
+    price says so. data: anything with images and labels. ValueError: as `report`.
+    """
+    images, _ = samples.checked(data)
+    check_minutes(minutes)
+    found, seconds = timed(lambda: parts(model, images[:2].to(like(model))))
+    return budget(model, data, found, minutes, groups=seconds).seconds
+
+
+def budget(
+    model: nn.Module, data, found: list[Part], minutes: float | None = None, most: int = MOST, groups: float = 0.0
+) -> Budget:
+    """How the time is spent; `most`: so many images there are; groups: seconds in which it was found what goes
+    together.
+    """
+    check_minutes(minutes)
+    allowed = 60 * (MINUTES if minutes is None else minutes)
+    forward, backward = _timed(model, data)
+    free = [part for part in found if part.tied is None]
+    plain = all(part.group is None for part in free)
+    savings = forward * TIMED * 4 * (ROUNDS + 2) + forward * 8 * len(free) * (not plain)  # each cut is checked
+    seconds = dict(groups=groups, spectra=_spectra(model), masks=2e-8 * _size(model) + 0.05, savings=savings)
+    left = max(allowed - sum(seconds.values()), 0.2 * allowed)
+    sampled = _whole(0.2 * left / (BACKWARD * backward), FEWEST, len(data.labels))
+    seconds["gradients"] = sampled * BACKWARD * backward
+    ways = {  # seconds an image: unit by unit, or at a few steps
+        True: sum(part.units for part in free) * (len(CRITERIA) + SEEDS) * forward / 2,
+        # what runs before a group is not computed again: half, as groups lie all along a net
+        False: len(free) * (len(CRITERIA) + SEEDS) * LOOKS * forward * (1.0 if plain else 0.5),
+    }
+    images = {way: _whole(0.7 * left / (cost + backward + 4 * forward), FEWEST, most) for way, cost in ways.items()}
+    exact = plain and images[True] >= min(ENOUGH, images[False])
+    seconds |= {"curves": images[exact] * ways[exact], "sight": images[exact] * (backward + 4 * forward)}
+    return Budget(seconds, images[exact], sampled, exact)
+
+
+def check_minutes(minutes: float | None) -> None:
+    """ValueError unless these are a time, or None."""
+    if minutes is not None and (not is_number(minutes) or not 0 < minutes < math.inf):
+        raise ValueError(f"minutes={shown(minutes)}: expected a number above 0")
+
+
+def _timed(model: nn.Module, data) -> tuple[float, float]:
+    """Seconds of an image forward, and forward and backward, the second time that it is done."""
+    images, labels = samples.checked(data)
+    samples.check_pictures(images)
+    target = like(model)
+    x = images[:TIMED].detach().to(target, copy=True).requires_grad_()
+    y = labels[:TIMED].to(target.device)
+
+    def forward():
+        with torch.no_grad():
+            return model(x)
+
+    def both():
+        torch.autograd.grad(F.cross_entropy(wide(model(x)), y.long()), x)
+
+    with quiet(model, gradients=True):
+        samples.check_logits(forward(), y)
+        both()
+        return timed(forward)[1] / len(x), timed(both)[1] / len(x)
+
+
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What a call gives, and how many seconds it took."""
+    start = time.perf_counter()
+    given = call()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return given, max(time.perf_counter() - start, 1e-7)
+
+
+def _whole(number: float, least: int, most: int) -> int:
+    return min(max(int(number), least), most)
+
+
+def _size(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def decomposition(rows: int, columns: int) -> float:
+    """Seconds that the singular values of a matrix take, about."""
+    return 0.002 + 8 * min(rows, columns) ** 2 * max(rows, columns) / FLOPS
+
+
+def _spectra(model: nn.Module) -> float:
+    shapes = [layer.weight.shape for layer in weighted(model).values() if isinstance(layer.weight, torch.Tensor)]
+    return sum(min(decomposition(s[0], math.prod(s[1:])), LONGEST) for s in shapes if len(s) > 1)
+
+
+LONGEST = 10.0  # seconds that one matrix may take

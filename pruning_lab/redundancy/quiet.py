@@ -1,0 +1,48 @@
+"""A net while it is measured: in evaluation mode, and afterwards as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .. import samples
+from ..precision import tensor_float_32
+
+BATCH = 64  # images that pass at once; changes speed and memory, no answer
+
+
+@contextmanager
+def quiet(model: nn.Module, gradients: bool = False) -> Iterator[None]:
+    """Evaluation mode, no TensorFloat-32, gradients only where they are asked for; afterwards all is as it was."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients), tensor_float_32(False):
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def like(model: nn.Module) -> Tensor:
+    """A tensor of the type and on the device that a model computes in."""
+    return next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+
+
+def accuracy(model: nn.Module, split, limit: int | None = None) -> float:
+    """The share of the first `limit` images of a split that a net names rightly, in [0, 1].
+
+    ValueError: images or labels that do not fit the net.
+    """
+    images, labels = samples.checked(split)
+    samples.check_pictures(images)
+    images, labels, target, hits = images[:limit], labels[:limit], like(model), 0
+    with quiet(model):
+        for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+            logits = model(x.to(target))
+            samples.check_logits(logits, y)
+            hits += int((logits.argmax(1) == y.to(logits.device)).sum())
+    return hits / len(labels)

@@ -1,0 +1,223 @@
+"""What a user has, by name: a net, its images, its weights; one sentence for whatever is not as it should be."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import data as sets
+from .. import npz, samples
+from ..nets.given import shown
+from .found import sentence
+
+LIMIT = 10_000  # images that are read of a loader or a data set
+HALVES = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A net with its images; `test` is None where there is one half alone."""
+
+    name: str
+    model: nn.Module
+    train: Any
+    test: Any
+
+
+def given(model: Any, data: Any, weights: str | Path | None = None) -> Given:
+    """A net and its images from what a user names.
+
+    Args:
+        model: a module, a function without arguments that gives one, or "my_module:name" of either.
+        data: images and labels: anything with these attributes, a tuple of two tensors, a data set or loader of such
+            pairs (read up to `LIMIT` images), or a tuple or mapping of two of these, train and test; "my_module:name"
+            of one, or of a function that gives one; a folder with train.npz and test.npz; a name that `data.load` has.
+        weights: a .safetensors file, whose names and shapes must be the net's.
+
+    Raises:
+        ValueError: says which of them is wrong, what was expected, what to do.
+    """
+    net = _net(_named(model, "model") if isinstance(model, str) else model, shown(model))
+    if weights is not None:
+        _load(net, Path(weights))
+    train, test = _halves(_found(data) if isinstance(data, str | Path) else data, data)
+    return Given(model if isinstance(model, str) else type(net).__name__, net, train, test)
+
+
+def _named(spec: str, what: str) -> Any:
+    """The object that "module:name" means; modules of the current folder are found, too."""
+    module, _, name = spec.partition(":")
+    if not module or not name:
+        raise ValueError(f"{what} {spec!r} names no object: expected my_module:name, as in my_module:make_net")
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
+    try:
+        held = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # whatever stands in it
+        raise ValueError(
+            f"{what} {spec!r}: the module {module!r} cannot be imported ({sentence(error)}): "
+            "expected one in the current folder or on PYTHONPATH"
+        ) from error
+    for part in name.split("."):
+        if not hasattr(held, part):
+            there = [n for n in vars(held) if not n.startswith("_")][:10] if hasattr(held, "__dict__") else []
+            raise ValueError(f"{what} {spec!r}: {module!r} has no {part!r}; expected one of its names, as {there}")
+        held = getattr(held, part)
+    return held
+
+
+def _called(made: Callable[[], Any], what: str) -> Any:
+    try:
+        return made()
+    except Exception as error:  # whatever a user's function raises
+        raise ValueError(
+            f"{what} fails when it is called without arguments ({sentence(error)}): "
+            "expected a function that needs none, such as lambda: make_net(10)"
+        ) from error
+
+
+def _net(found: Any, what: str) -> nn.Module:
+    if not isinstance(found, nn.Module) and callable(found):
+        found = _called(found, f"the model {what}")
+    if not isinstance(found, nn.Module):
+        kind = type(found).__name__
+        raise ValueError(f"the model {what} is a {kind}: expected an nn.Module, or a function that gives one")
+    return found
+
+
+def _load(net: nn.Module, file: Path) -> None:
+    """Put the weights of a file into a net, all or none."""
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(file)
+    except Exception as error:  # safetensors has errors of its own
+        raise ValueError(
+            f"weights {str(file)!r} cannot be read as .safetensors ({error}): write them by "
+            "safetensors.torch.save_file(model.state_dict(), path)"
+        ) from error
+    own = net.state_dict()
+    wrong = {
+        "missing": [n for n in own if n not in tensors],
+        "not in the net": [n for n in tensors if n not in own],
+        "of other shapes": [n for n in own if n in tensors and own[n].shape != tensors[n].shape],
+    }
+    if any(wrong.values()):
+        told = "; ".join(f"{len(names)} {what}, as {names[0]!r}" for what, names in wrong.items() if names)
+        raise ValueError(
+            f"weights {str(file)!r} are not those of this {type(net).__name__}: {told}; "
+            "expected the names and shapes of its state_dict()"
+        )
+    net.load_state_dict(tensors)
+
+
+# Images
+
+
+def _found(spec: str | Path) -> Any:
+    """What a folder, "module:name" or the name of a set means."""
+    if Path(spec).is_dir():
+        return {half: _half(Path(spec) / f"{half}.npz") for half in HALVES if (Path(spec) / f"{half}.npz").is_file()}
+    if ":" in str(spec) and not str(spec).startswith("gaussian:"):
+        return _named(str(spec), "data")
+    with suppress(ValueError):
+        return {half: sets.load(str(spec), half, device="cpu") for half in HALVES}
+    raise ValueError(
+        f"data {str(spec)!r} is no folder, no my_module:name and no set that is known: expected a folder with "
+        f"train.npz and test.npz, my_module:data, or one of {', '.join(sets.names())}"
+    )
+
+
+def _half(file: Path) -> Any:
+    """The first images of one half of a folder, in [0, 1]."""
+    raw = npz.read(file)
+    images = torch.from_numpy(raw.images[:LIMIT].transpose(0, 3, 1, 2).copy()).float() / raw.white
+    return SimpleNamespace(images=images, labels=torch.from_numpy(raw.labels[:LIMIT].copy()))
+
+
+def _halves(found: Any, what: Any) -> tuple[Any, Any]:
+    """Train and test as splits; test is None where there is but one half."""
+    if callable(found) and not _is_split(found) and not isinstance(found, Iterable):
+        found = _called(found, f"data {shown(what)}")
+    if isinstance(found, Mapping):
+        halves = [found[half] for half in HALVES if half in found]
+        if not halves:
+            raise ValueError(f"data {shown(what)} have {shown(list(found))}: expected 'train' and 'test' (a folder: "
+                             "train.npz and test.npz)")  # fmt: skip
+    elif isinstance(found, Sequence) and len(found) == 2 and not _is_pair(found) and not _is_split(found):
+        halves = list(found)
+    else:
+        halves = [found]
+    splits = [_split(half, what) for half in halves]
+    return splits[0], splits[1] if len(splits) > 1 else None
+
+
+def _is_split(found: Any) -> bool:
+    return isinstance(getattr(found, "images", None), Tensor) and isinstance(getattr(found, "labels", None), Tensor)
+
+
+def _is_pair(found: Any) -> bool:
+    return isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(t, Tensor) for t in found)
+
+
+def _split(found: Any, what: Any) -> Any:
+    """Images and labels of one half, checked."""
+    if not _is_split(found):
+        images, labels = found if _is_pair(found) else _read(found, what)
+        found = SimpleNamespace(images=images, labels=labels)
+    images, labels = samples.checked(found)
+    samples.check_pictures(images)
+    if labels.ndim != 1 or labels.is_floating_point():
+        kind = f"{list(labels.shape)} {labels.dtype}"
+        raise ValueError(f"data {shown(what)}: labels are {kind}: expected one whole number an image, [N]")
+    return found
+
+
+def _read(found: Any, what: Any) -> tuple[Tensor, Tensor]:
+    """The first `LIMIT` images and labels of a loader, or of a data set of single pairs."""
+    if not isinstance(found, Iterable) and not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
+        raise ValueError(
+            f"data {shown(what)} are a {type(found).__name__}: expected images and labels (attributes, or a tuple of "
+            "two tensors), a data set or loader of such pairs, or a folder with train.npz and test.npz"
+        )
+    batched = isinstance(found, torch.utils.data.DataLoader) and found.batch_size is not None
+    images, labels, count = [], [], 0
+    for pair in _pairs(found):
+        image, label = _pair(pair, what, batched)
+        images.append(image), labels.append(label)
+        count += len(label)
+        if count >= LIMIT:
+            break
+    if len({part.shape[1:] for part in images}) > 1:
+        raise ValueError(f"data {shown(what)}: images are of several sizes: resize them to one, as transforms do")
+    if not images:
+        raise ValueError(f"data {shown(what)} hold no images: expected at least one")
+    return torch.cat(images)[:LIMIT], torch.cat(labels)[:LIMIT]
+
+
+def _pairs(found: Any) -> Iterable[Any]:
+    """What comes one after the other; a data set may have numbers and a length alone."""
+    return found if hasattr(found, "__iter__") else (found[i] for i in range(min(len(found), LIMIT)))
+
+
+def _pair(pair: Any, what: Any, batched: bool) -> tuple[Tensor, Tensor]:
+    """Images [n, ...] and labels [n] of a batch, or of one image and its label."""
+    try:
+        image, label = pair[0], torch.as_tensor(pair[1])
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+        raise ValueError(f"data {shown(what)} give a {type(pair).__name__}: expected pairs of an image and a whole "
+                         "number") from error  # fmt: skip
+    if not isinstance(image, Tensor):
+        raise ValueError(f"data {shown(what)} give images as {type(image).__name__}: expected tensors, as "
+                         "torchvision.transforms.ToTensor() makes them")  # fmt: skip
+    return (image, label) if batched or label.ndim else (image[None], label[None])
