@@ -234,6 +234,14 @@ def test_the_book_opens_from_its_folder(browser, book, figure_page):
         assert page.locator(f"{FIGURE} svg.main-svg").count()
 
 
+def test_the_search_of_a_book_in_a_folder_finds_pages_and_reads_none(browser, book):
+    with visit(browser, f"{(book / 'search.html').as_uri()}?q=coherence") as page:
+        found = page.locator("#search-results li a")
+        found.first.wait_for()
+        page.locator("#search-results .search-summary, #search-results > p").first.wait_for()
+        assert found.first.evaluate("link => link.href").startswith((book / "book").as_uri())
+
+
 ROOTED = re.compile(r"""\b(?:href|src|action|content|data-[a-z]+)=["'](?:\d+; *url=)?/[^"']*["']""")
 
 
