@@ -72,6 +72,13 @@ def test_the_lines_that_cut_a_set_make_one(tmp_path):
     assert done.stdout.split() == ["15000", "4000"], done.stderr
 
 
+def test_the_number_of_the_page_s_new_chapter_is_free():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [number] = re.findall(r"A notebook `book/(\d\d)_small.ipynb`", text)
+    assert not list((ROOT / "book").glob(f"{number}_*.ipynb"))
+    assert f"plan {number} --profile smoke" in text and f"test_chapters.py -k {number}`" in text
+
+
 def snippets(heading):
     """The Python code under a heading of "What additions cost"."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -261,6 +261,10 @@
     if (own && bar.scrollTop && own.offsetTop + own.offsetHeight < bar.clientHeight) bar.scrollTop = 0;
   });
 
+  // A page that was opened from a folder may read no other, so that the search shows what it found without excerpts.
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+    DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
   // Paper is white, whatever the screen.
   let screenTheme;
   addEventListener("beforeprint", () => {

@@ -11,6 +11,7 @@ MARK = "_static/lab.css"  # lies in the book's own folder, and in no folder abov
 # from there, the first that has the book's style sheet. Of a page that is opened from a folder it is where it lies.
 SCRIPT = """
 (async () => {
+  if (location.protocol === "file:") return;
   let folder = new URL(".", location.href);
   for (;;) {
     const answer = await fetch(new URL("%s", folder), { method: "HEAD" }).catch(() => null);
