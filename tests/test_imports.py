@@ -34,7 +34,7 @@ ALLOWED = {
     ),
     "running": "environment data nets criteria training records experiments",
     "report": "metrics worlds fits nets criteria gradients masks figures widgets records experiments running",
-    "publish": "environment records running",
+    "publish": "environment records running report",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 

@@ -459,17 +459,19 @@ def test_vendored_scripts_are_those_of_the_manifest():
 
 
 @pytest.mark.parametrize(
-    "command, says",
+    "command, records, says",
     [
-        ("python -m pruning_lab run 01_frame_potential --profile night",
-         '<a href="evidence.html#chapter=01&amp;profile=night">Records</a>'),
-        ("python -m pruning_lab run 12_new --profile gpu", 'href="evidence.html#chapter=12&amp;profile=gpu"'),
-        ("python -m pruning_lab run 01_frame_potential --profile laptop", "Records: of this build's own run"),
-        ("python -m pruning_lab run 01_frame_potential -p dataset my set --profile night", "of this build's own run"),
-        ("python own.py", ""),
-        (None, ""),
+        ("python -m pruning_lab run 01_frame_potential --profile night", ["0a1b", "ff00"],
+         '<a href="evidence.html#figure=01%20rows&amp;records=0a1b.ff00">Records (2)</a>'),
+        ("python -m pruning_lab run 12_new -p seeds 3", ["0a1b"], "evidence.html#figure=12%20rows&amp;records=0a1b"),
+        ("python -m pruning_lab run 01_frame_potential --profile laptop", [], "Records: of this build's own run"),
+        ("papermill book/01_frame_potential.ipynb out.ipynb", [], ""),
+        ("python own.py", ["0a1b"], ""),
+        (None, None, ""),
     ],
 )  # fmt: skip
-def test_a_figure_leads_to_the_records_of_the_run_that_its_command_makes_again(command, says):
-    html = plotly_mime.figure_html(dict(data=[], layout={}), dict(alt="x", command=command), "rows.csv")
+def test_a_figure_leads_to_the_records_that_it_draws_and_keeps_them_out_of_its_json(command, records, says):
+    meta = dict(alt="x", command=command, records=records, file="rows.csv")
+    html = plotly_mime.figure_html(dict(data=[], layout={}), meta, "rows.csv")
     assert says in html and ("Records" in html) == bool(says)
+    assert '"records"' not in html and "Rows (CSV)" in html and ("Command" in html) == bool(command)
