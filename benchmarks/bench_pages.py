@@ -1,8 +1,8 @@
 """How long a reader on a slow machine and line waits for the first content of each page, and what the page weighs.
 
 Chromium with a cold cache, its processor slowed down four times, 10 Mbit/s, 40 ms: `python benchmarks/bench_pages.py
-[FOLDER [PAGE ...]]`, by default of `_build/html` and of all its pages. Weights are gzipped: the page alone, and with all
-that it asks for before anybody scrolls, plotly's script aside. A server that compresses sends so much.
+[FOLDER [PAGE ...]]`, by default of `_build/html` and of all its pages. Weights are gzipped, as servers send: the page
+alone, and with all that it asks for before anybody scrolls, plotly's script aside.
 """
 
 import functools
@@ -19,7 +19,8 @@ from playwright.sync_api import sync_playwright
 SLOWER, LATENCY, BYTES = 4, 40, 10_000_000 / 8  # times, ms, bytes a second
 MOST_SECONDS, MOST_BYTES = 1.5, 1_000_000
 PAINT = """() => new Promise((resolve) => {
-  const seen = (entries) => { for (const entry of entries) if (entry.name === "first-contentful-paint") resolve(entry.startTime); };
+  const first = ({ name }) => name === "first-contentful-paint";
+  const seen = (entries) => entries.filter(first).forEach(({ startTime }) => resolve(startTime));
   seen(performance.getEntriesByType("paint"));
   new PerformanceObserver((list) => seen(list.getEntries())).observe({ type: "paint", buffered: true });
 })"""
@@ -52,6 +53,7 @@ def _zipped(path: Path) -> bytes:
 def measured(browser, address: str, folder: Path) -> tuple[float, int, int]:
     """Seconds to the first content, bytes of the page, bytes with what it asks for."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(300_000)  # other programs may compute, too
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(urlsplit(request.url).path.lstrip("/")))
     speaks = context.new_cdp_session(page)

@@ -6,17 +6,21 @@ from pathlib import Path
 # Controls that cannot be focused, or look no different when they are: one of each kind, by tag and classes.
 FOCUS = """() => {
   const kinds = new Map(), wrong = [];
-  const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && e.getClientRects().length && !e.closest("[inert]");
+  const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && e.getClientRects().length
+    && !e.closest("[inert]") && !e.disabled && e.type !== "hidden";
   const name = (e) => [e.tagName, e.type ?? "", ...e.classList].join(".");
   for (const control of document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]"))
-    if (shown(control) && !control.disabled && control.type !== "hidden" && !kinds.has(name(control))) kinds.set(name(control), control);
-  const parts = ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow", "backgroundColor", "borderTopColor", "color", "textDecorationLine"];
-  const look = (e) => [e, ...e.labels ?? []].map((part) => parts.map((key) => getComputedStyle(part)[key]).join()).join();
-  const still = Object.assign(document.createElement("style"), { textContent: "* { transition: none !important }" });
+    if (shown(control) && !kinds.has(name(control))) kinds.set(name(control), control);
+  const parts = ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow", "backgroundColor", "borderTopColor",
+    "color", "textDecorationLine"];
+  const drawn = (e) => parts.map((key) => getComputedStyle(e)[key]).join();
+  const look = (e) => [e, ...e.labels ?? []].map(drawn).join();
+  const still = document.createElement("style");
+  still.textContent = "* { transition: none !important }";
   document.head.append(still);
-  const widgets = ".modebar-btn, #pst-skip-link *, [tabindex='-1']"; // plotly's own, one that comes into sight, one for scripts
+  const others = ".modebar-btn, #pst-skip-link *, [tabindex='-1']"; // plotly's, one that comes into sight, for scripts
   for (const [kind, control] of kinds) {
-    if (control.matches(widgets)) continue;
+    if (control.matches(others)) continue;
     const before = look(control);
     control.focus({ preventScroll: true });
     if (document.activeElement !== control) wrong.push(`not reached: ${kind}`);
@@ -27,16 +31,20 @@ FOCUS = """() => {
   return wrong;
 }"""
 # What moves by itself although a reader asked for none of that.
-MOVES = """() => [...document.getAnimations().filter((a) => a.playState === "running").map((a) => `moves: ${a.effect?.target?.className}`),
-  ...(getComputedStyle(document.documentElement).scrollBehavior === "smooth" ? ["scrolls smoothly"] : [])]"""
+MOVES = """() => {
+  const running = document.getAnimations().filter(({ playState }) => playState === "running");
+  const smooth = getComputedStyle(document.documentElement).scrollBehavior === "smooth";
+  return [...running.map(({ effect }) => `moves: ${effect?.target?.className}`), ...smooth ? ["scrolls smoothly"] : []];
+}"""
 # On paper a picture stands for each widget, and all figures are drawn, in light.
 PAPER = """() => {
   const shown = (e) => getComputedStyle(e).display !== "none";
-  const wrong = [...document.querySelectorAll(".pl-widget, .lab-tools, .lab-controls")].filter(shown).map((e) => `on paper: ${e.className}`);
-  const missing = [...document.querySelectorAll(".lab-still")].filter((e) => !shown(e));
-  const bare = [...document.querySelectorAll(".lab-plot:not([data-drawn])")];
+  const every = (selector) => [...document.querySelectorAll(selector)];
+  const wrong = every(".pl-widget, .lab-tools, .lab-controls").filter(shown).map((e) => `on paper: ${e.className}`);
+  const missing = every(".lab-still").filter((e) => !shown(e)).map(() => "a widget without its picture");
+  const bare = every(".lab-plot:not([data-drawn])").map(() => "a figure that is not drawn");
   const dark = document.documentElement.dataset.theme === "light" ? [] : ["dark paper"];
-  return [...wrong, ...dark, ...missing.map(() => "a widget without its picture"), ...bare.map(() => "a figure that is not drawn")];
+  return [...wrong, ...missing, ...bare, ...dark];
 }"""
 AXE = "() => axe.run(document, { resultTypes: ['violations'], preload: false })"
 
