@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, executing, figure_rows, inputs, pages, plotly_mime
+from pruning_lab.publish import build, executing, figure_rows, inputs, pages, plotly_mime, sphinx_ext
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 from pruning_lab.report import claims, evidence
 
@@ -446,6 +446,20 @@ def test_sources_are_clean(path):
         for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 10, f"{node.name}: over ten lines belong in the library"
+
+
+def test_scripts_wait_for_the_text_of_a_page_except_where_it_asks_for_them():
+    from sphinx.builders.html._assets import _JavaScript
+
+    formulas = SimpleNamespace(data={"has_equations": dict.fromkeys(("search", "book/05_width"))})
+    env = SimpleNamespace(get_domain=lambda name: formulas)
+    app = SimpleNamespace(env=env, config=SimpleNamespace(mathjax_path="f.js"))
+    names = ["_static/documentation_options.js", "_static/doctools.js", "_static/code.js", "_static/copybutton.js"]
+    for page, waits in (("book/05_width", [1, 3]), ("search", [])):
+        context = {"script_files": [_JavaScript(name) for name in names]}
+        sphinx_ext._scripts(app, page, "page.html", context, None)
+        assert [script.filename for script in context["script_files"]] == names
+        assert [k for k, script in enumerate(context["script_files"]) if "defer" in script.attributes] == waits
 
 
 def test_vendored_scripts_are_those_of_the_manifest():
