@@ -1,10 +1,12 @@
 """The built book in headless Chromium: what a reader sees, in light and dark, on a phone, without scripts, offline."""
 
 import csv
+import gzip
 import re
 from contextlib import contextmanager
 from pathlib import Path
 
+import page_checks
 import pytest
 from conftest import served
 
@@ -62,6 +64,14 @@ def pages(book):
     """The paths of all pages of the book."""
     found = {path.relative_to(book).as_posix() for path in (book / "book").rglob("*.html")}
     return sorted(found - set(sphinx_ext.MOVED))  # those lead on to another at once
+
+
+@pytest.fixture(scope="module")
+def axe(require):
+    """The source of axe-core."""
+    found = page_checks.axe()
+    require("axe", found is not None, "axe-playwright-python is not installed")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +134,34 @@ def fits_a_phone(page, path):
     assert set(legends) <= {"h"}, f"{path}: a legend beside its plot"
 
 
-def test_pages_ask_nobody_report_nothing_and_fit_a_phone(browser, site, pages):
+def is_for_everybody(page, path):
+    """A page that is open moves nothing by itself, is in reach of a keyboard, and can be printed and enlarged."""
+    assert page.evaluate(page_checks.MOVES) == [], path
+    assert page_checks.out_of_reach(page) == [], path
+    assert page_checks.on_paper(page) == [], path
+    page.set_viewport_size({"width": 640, "height": 500})  # 1280 at 200 %
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_pages_ask_nobody_report_nothing_are_for_everybody_and_fit_a_phone(browser, site, pages):
     """One visit for all: what is drawn on a wide screen is drawn anew on a narrow one."""
     for path in pages:
-        with visit(browser, f"{site}/{path}", color_scheme="light") as page:
+        with visit(browser, f"{site}/{path}", color_scheme="light", reduced_motion="reduce") as page:
             is_calm(page, path, "light")
+            is_for_everybody(page, path)
             fits_a_phone(page, path)
+
+
+def test_a_page_weighs_at_most_a_megabyte_without_the_script_of_its_plots(book, pages):
+    weights = {path: len(gzip.compress((book / path).read_bytes(), 6)) for path in pages}
+    assert {path: weight for path, weight in weights.items() if weight > 1_000_000} == {}
+
+
+def without_barriers(browser, site, paths, axe, theme):
+    """Opens pages and looks at them as axe-core does."""
+    for path in paths:
+        with visit(browser, f"{site}/{path}", color_scheme=theme, reduced_motion="reduce") as page:
+            assert page_checks.barriers(page, axe) == [], f"{path}, {theme}"
 
 
 def in_the_dark(browser, site, paths):
@@ -149,6 +181,17 @@ def test_pages_of_each_kind_in_the_dark_fit_a_tablet_and_then_a_phone(browser, s
     found = [path for path in pages if Path(path).stem in KINDS]
     assert len(found) == len(KINDS)
     in_the_dark(browser, site, found)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_of_each_kind_have_no_barriers(browser, site, pages, axe, theme):
+    without_barriers(browser, site, [path for path in pages if Path(path).stem in KINDS], axe, theme)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_other_pages_have_no_barriers(browser, site, pages, axe, theme):
+    without_barriers(browser, site, [path for path in pages if Path(path).stem not in KINDS], axe, theme)
 
 
 @pytest.mark.soak

@@ -95,6 +95,26 @@ def test_gaps_of_any_size_come_back(numbers):
     assert (np.cumsum(steps)[steps < 255] == numbers).all()
 
 
+def test_pairs_that_come_go_and_come_again_are_those_that_were_packed_in_every_snapshot():
+    rng, kept = np.random.default_rng(3), []
+    for share in (0.5, 0.5, 0.02, 0.9, 0.0, 1.0, 1.0):
+        numbers = np.flatnonzero(rng.random(45) < share)
+        kept.append((numbers, rng.uniform(-1, 1, len(numbers)), 0.0))
+    packed = encoding.pack(kept)
+    assert any(packed.anew) and not all(packed.anew)
+    upper = np.triu_indices(10, 1)
+    for t, (numbers, cosines, _) in enumerate(kept):
+        i, j, found = encoding.unpack(packed, t, 10)
+        assert (i == upper[0][numbers]).all() and (j == upper[1][numbers]).all()
+        assert found == pytest.approx(cosines, abs=(packed.high - packed.low) / 500)
+
+
+def test_what_hardly_changes_takes_hardly_a_byte():
+    cosines = np.random.default_rng(0).uniform(-1, 1, 1225)
+    one, many = (len(encoding.pack([(np.arange(1225), cosines, -1.0)] * times).data) for times in (1, 30))
+    assert many < 1.2 * one
+
+
 def test_inner_products_make_the_same_graph_as_weights():
     weights = snapshots(units=30, times=3).astype(np.float64)
     gram = np.einsum("tud,tvd->tuv", weights, weights)

@@ -38,7 +38,7 @@ ALLOWED = {
         "environment data metrics worlds fits nets criteria gradients masks units redundancy figures widgets records "
         "experiments running"
     ),
-    "publish": "environment records running",
+    "publish": "environment records running report",
 }
 FREE = {"__init__", "__main__"}  # the front door and the command line
 

@@ -21,7 +21,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab.publish import build, executing, figure_rows, inputs, pages, plotly_mime
+from pruning_lab.publish import build, executing, figure_rows, inputs, pages, plotly_mime, sphinx_ext
 from pruning_lab.publish.plotly_mime import MIME, PlotlyMime, figure_html
 from pruning_lab.report import claims, evidence
 
@@ -448,6 +448,20 @@ def test_sources_are_clean(path):
                 assert node.end_lineno - node.lineno < 10, f"{node.name}: over ten lines belong in the library"
 
 
+def test_scripts_wait_for_the_text_of_a_page_except_where_it_asks_for_them():
+    from sphinx.builders.html._assets import _JavaScript
+
+    formulas = SimpleNamespace(data={"has_equations": dict.fromkeys(("search", "book/05_width"))})
+    env = SimpleNamespace(get_domain=lambda name: formulas)
+    app = SimpleNamespace(env=env, config=SimpleNamespace(mathjax_path="f.js"))
+    names = ["_static/documentation_options.js", "_static/doctools.js", "_static/code.js", "_static/copybutton.js"]
+    for page, waits in (("book/05_width", [1, 3]), ("search", [])):
+        context = {"script_files": [_JavaScript(name) for name in names]}
+        sphinx_ext._scripts(app, page, "page.html", context, None)
+        assert [script.filename for script in context["script_files"]] == names
+        assert [k for k, script in enumerate(context["script_files"]) if "defer" in script.attributes] == waits
+
+
 def test_vendored_scripts_are_those_of_the_manifest():
     vendor = ROOT / "book" / "_static" / "vendor"
     listed = dict(reversed(row.split()) for row in (vendor / "SHA256SUMS").read_text().splitlines())
@@ -459,17 +473,19 @@ def test_vendored_scripts_are_those_of_the_manifest():
 
 
 @pytest.mark.parametrize(
-    "command, says",
+    "command, records, says",
     [
-        ("python -m pruning_lab run 01_frame_potential --profile night",
-         '<a href="evidence.html#chapter=01&amp;profile=night">Records</a>'),
-        ("python -m pruning_lab run 12_new --profile gpu", 'href="evidence.html#chapter=12&amp;profile=gpu"'),
-        ("python -m pruning_lab run 01_frame_potential --profile laptop", "Records: of this build's own run"),
-        ("python -m pruning_lab run 01_frame_potential -p dataset my set --profile night", "of this build's own run"),
-        ("python own.py", ""),
-        (None, ""),
+        ("python -m pruning_lab run 01_frame_potential --profile night", ["0a1b", "ff00"],
+         '<a href="evidence.html#figure=01%20rows&amp;records=0a1b.ff00">Records (2)</a>'),
+        ("python -m pruning_lab run 12_new -p seeds 3", ["0a1b"], "evidence.html#figure=12%20rows&amp;records=0a1b"),
+        ("python -m pruning_lab run 01_frame_potential --profile laptop", [], "Records: of this build's own run"),
+        ("papermill book/01_frame_potential.ipynb out.ipynb", [], ""),
+        ("python own.py", ["0a1b"], ""),
+        (None, None, ""),
     ],
 )  # fmt: skip
-def test_a_figure_leads_to_the_records_of_the_run_that_its_command_makes_again(command, says):
-    html = plotly_mime.figure_html(dict(data=[], layout={}), dict(alt="x", command=command), "rows.csv")
+def test_a_figure_leads_to_the_records_that_it_draws_and_keeps_them_out_of_its_json(command, records, says):
+    meta = dict(alt="x", command=command, records=records, file="rows.csv")
+    html = plotly_mime.figure_html(dict(data=[], layout={}), meta, "rows.csv")
     assert says in html and ("Records" in html) == bool(says)
+    assert '"records"' not in html and "Rows (CSV)" in html and ("Command" in html) == bool(command)

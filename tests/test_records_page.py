@@ -78,6 +78,17 @@ def test_an_address_brings_back_what_was_chosen_or_opens_one_record_and_what_is_
         assert page.get_by_text("Settings: recipe.lr=0.003").is_visible()
 
 
+def test_a_figure_leads_to_the_records_that_it_draws_and_show_all_ends_that(running, file):
+    with visit(running, file, "#figure=01+rows&records=b.d.gone") as page:
+        assert seen(page) == ["Train-mlp-b", "UnitCurve-x-d"]
+        assert page.locator("output").inner_text() == "2 of 5 records, drawn by figure 01 rows"
+        page.get_by_role("combobox", name="Kind").select_option("Train")
+        assert seen(page) == ["Train-mlp-b"] and page.url.endswith("#figure=01+rows&records=b.d.gone&kind=Train")
+        page.get_by_role("button", name="Show all").press("Enter")
+        page.wait_for_function("document.querySelector('output').textContent === 'all 5 records'")
+        assert seen(page) == ALL and "#" not in page.url
+
+
 def test_the_whole_table_is_saved(running, file, tmp_path):
     with visit(running, file) as page:
         with page.expect_download() as download:

@@ -68,7 +68,7 @@ def test_the_command_has_what_was_given_and_the_profile_of_what_it_is_about(made
     night = evidence.Evidence("night", (), ())
     assert page().command(night).endswith("01_frame_potential --profile night")
     about = page().about("rows", title="a title", alt="words", found=night)
-    assert about == dict(title="a title", alt="words", file="rows.csv", command=page().command(night))
+    assert about == dict(title="a title", alt="words", file="rows.csv", command=page().command(night), records=())
 
 
 def test_home_is_the_larger_run_that_has_something_else_its_own(made_up):

@@ -115,6 +115,7 @@
     }
 
     form.hidden = false;
+    globalThis.labState?.form(figure, "descent");
     form.addEventListener("input", show);
     form.addEventListener("submit", (event) => event.preventDefault());
     show();

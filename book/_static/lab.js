@@ -181,26 +181,103 @@
     }
   }
 
+  // What stands in the page's address: lines that are switched off, axes that are zoomed, the step of a slider.
+  const hidden = (data) => data.flatMap(({ visible }, i) => (visible === "legendonly" ? [i] : [])).join(",");
+  const sliderOf = (layout) => layout.sliders?.[0];
+  const ZOOM = /^([xy]axis\d*)\.(range(?:\[0\])?|autorange)$/;
+
+  function remember(element, state) {
+    const tell = () => {
+      const texts = {}, off = hidden(element.data), step = String(sliderOf(element.layout)?.active ?? 0);
+      if (off !== hidden(state.figure.data)) texts.off = off;
+      if (step !== String(sliderOf(state.figure.layout)?.active ?? 0)) texts.step = step;
+      for (const axis of state.zoomed) texts[axis] = element.layout[axis].range.map((end) => Number(Number(end).toPrecision(6))).join(",");
+      if (!state.restoring) globalThis.labState.write(state.name, texts);
+    };
+    element.on("plotly_restyle", tell);
+    element.on("plotly_sliderchange", () => setTimeout(tell));
+    element.on("plotly_relayout", (changes) => {
+      for (const [key, value] of Object.entries(changes)) {
+        const [, axis, what] = key.match(ZOOM) ?? [];
+        if (axis && what !== "autorange") state.zoomed.add(axis);
+        else if (axis && value) state.zoomed.delete(axis);
+      }
+      tell();
+    });
+  }
+
+  // The figure as these texts say; what is not among them, or makes no sense, is as it was at the start.
+  async function restore(element, state, texts) {
+    const { Plotly } = window, { data, layout } = state.figure, names = ["x", "y"].flatMap((letter) => axesOf(element._fullLayout, letter));
+    state.restoring = true;
+    const off = new Set((texts.off ?? hidden(data)).split(",").filter(Boolean).map(Number));
+    const visible = data.map((trace, i) => (off.has(i) ? "legendonly" : trace.visible === "legendonly" ? true : trace.visible ?? true));
+    if (hidden(element.data) !== [...off].join(",")) await Plotly.restyle(element, { visible });
+    const step = sliderOf(layout)?.steps[texts.step ?? sliderOf(layout).active ?? 0];
+    if (step && Number(texts.step ?? sliderOf(layout).active ?? 0) !== (sliderOf(element.layout).active ?? 0)) {
+      await Plotly.relayout(element, { "sliders[0].active": Number(texts.step ?? sliderOf(layout).active ?? 0) });
+      await Plotly[step.method](element, ...step.args);
+    }
+    const changes = {};
+    for (const axis of names) {
+      const ends = (texts[axis] ?? "").split(",").map(Number);
+      if (texts[axis] && ends.length === 2 && ends.every(Number.isFinite) && ends[0] !== ends[1]) changes[`${axis}.range`] = ends;
+      else if (state.zoomed.has(axis)) {
+        if (layout[axis]?.range) changes[`${axis}.range`] = [...layout[axis].range];
+        else changes[`${axis}.autorange`] = layout[axis]?.autorange ?? true;
+      }
+    }
+    state.zoomed = new Set(names.filter((axis) => changes[`${axis}.range`] && texts[axis]));
+    if (Object.keys(changes).length) await Plotly.relayout(element, changes);
+    state.zoomed = new Set(names.filter((axis) => changes[`${axis}.range`] && texts[axis]));
+    state.restoring = false;
+  }
+
   async function plot(element, state, data) {
     const config = {
       displayModeBar: state.width < NARROW ? false : "hover", displaylogo: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       showSendToCloud: false, plotlyServerURL: "", // nothing leaves the page
+      toImageButtonOptions: { filename: state.name },
     };
     const named = data.map((trace, i) => ({ ...trace, name: state.figure.data[i].name })); // in one line again
     await window.Plotly.newPlot(element, named, layoutFor(state, colours()), config);
     await arrange(element, state);
+    if (state.figure.frames) await window.Plotly.addFrames(element, replace(state.figure.frames, INK, state.ink));
+    const asked = globalThis.labState.read(state.name);
+    remember(element, state);
+    state.zoomed.clear();
+    if (Object.keys(asked).length) await restore(element, state, asked);
+  }
+
+  const nameOf = (box) => box.querySelector(".lab-tools a[download]").getAttribute("href").split("/").at(-1).replace(/\.csv$/, "");
+
+  // Buttons under a figure, for the keyboard too: its picture, the page's address, the figure as it was.
+  function equip(box) {
+    const element = box.querySelector(".lab-plot"), name = nameOf(box);
+    const drawn = () => mount(box).then(() => figures.get(element));
+    globalThis.labState.tools(box.querySelector(".lab-tools"), {
+      picture: async (format) => {
+        const { width } = await drawn();
+        await window.Plotly.downloadImage(element, { format, filename: name, width, height: element._fullLayout.height, scale: format === "png" ? 2 : 1 });
+      },
+      reset: async () => {
+        const state = await drawn();
+        await restore(element, state, {});
+        globalThis.labState.write(name, {});
+      },
+    });
+    globalThis.labState.follow(name, (texts) => { if (element.dataset.drawn) restore(element, figures.get(element), texts); });
   }
 
   async function mount(box) {
-    const Plotly = await loadPlotly();
+    await loadPlotly();
     const element = box.querySelector(".lab-plot");
     if (figures.has(element)) return;
     const figure = JSON.parse(box.querySelector(".lab-json").textContent);
-    const state = { figure, ink: colours().ink, width: element.clientWidth };
+    const state = { figure, name: nameOf(box), zoomed: new Set(), ink: colours().ink, width: element.clientWidth };
     figures.set(element, state);
     await plot(element, state, replace(figure.data, INK, state.ink));
-    if (figure.frames) await Plotly.addFrames(element, replace(figure.frames, INK, state.ink));
     element.style.minHeight = "";
     element.dataset.drawn = "yes";
     watch.observe(element);
@@ -250,6 +327,7 @@
   }, { rootMargin: "600px" });
 
   const boxes = [...document.querySelectorAll(".lab-figure")];
+  boxes.forEach(equip);
   boxes.forEach((box) => near.observe(box));
 
   const repaintAll = () => figures.forEach((_, element) => repaint(element));

@@ -1,4 +1,5 @@
-// The table of all records: filters and sorts what stands in the page; the choice stands in its address.
+// The table of all records: filters and sorts what stands in the page; the choice stands in its address. A figure leads
+// to the records that it draws: their keys end in the hashes that stand in the address, with the figure's name.
 (() => {
   const root = document.querySelector(".lab-records-page");
   if (!root) return;
@@ -7,6 +8,8 @@
   const flat = document.createElement("tbody"), several = new Set(["chapter", "profile"]);
   const names = [...form.querySelectorAll("select")].map((select) => select.name).filter((name) => name !== "sort");
   const words = rows.map((row) => row.textContent.toLowerCase());
+  const hashes = rows.map((row) => row.id.slice(row.id.lastIndexOf("-") + 1));
+  let drawn = null, figure = ""; // the hashes of one figure's records, and its name
 
   const fits = (row, name) => {
     const wanted = form[name].value, has = row.dataset[name];
@@ -30,17 +33,18 @@
   function show(keep) {
     const asked = form.text.value.toLowerCase().split(/\s+/).filter(Boolean);
     rows.forEach((row, i) => {
-      row.hidden = !names.every((name) => fits(row, name)) || !asked.every((word) => words[i].includes(word));
+      row.hidden = Boolean(drawn && !drawn.has(hashes[i])) || !names.every((name) => fits(row, name)) || !asked.every((word) => words[i].includes(word));
     });
     order();
     for (const body of table.tBodies) if (body !== flat) body.hidden = ![...body.rows].some((row) => row.id && !row.hidden);
     const left = rows.filter((row) => !row.hidden).length;
-    form.querySelector("output").textContent = left === rows.length ? `all ${left} records` : `${left} of ${rows.length} records`;
+    const whose = drawn ? `, drawn by figure ${figure || "without a name"}` : "";
+    form.querySelector("output").textContent = (left === rows.length ? `all ${left} records` : `${left} of ${rows.length} records`) + whose;
     if (!keep) remember();
   }
 
   function remember() {
-    const state = new URLSearchParams();
+    const state = new URLSearchParams(drawn ? { figure, records: [...drawn].join(".") } : {});
     for (const name of [...names, "text", "sort"]) if (form[name].value) state.set(name, form[name].value);
     history.replaceState(null, "", `${location.pathname}${location.search}${String(state) ? `#${state}` : ""}`);
   }
@@ -49,6 +53,8 @@
     const hash = decodeURIComponent(location.hash.slice(1)), row = hash && document.getElementById(hash);
     const state = new URLSearchParams(row ? "" : location.hash.slice(1));
     for (const name of [...names, "text", "sort"]) form[name].value = state.get(name) || "";
+    drawn = state.has("records") ? new Set(state.get("records").split(".")) : null;
+    figure = state.get("figure") || "";
     for (const name of names) if (form[name].selectedIndex < 0) form[name].value = ""; // no such value here
     show(true);
     if (row && rows.includes(row)) {
@@ -60,7 +66,7 @@
   form.hidden = false;
   form.addEventListener("input", () => show());
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => show()));
+  form.addEventListener("reset", () => setTimeout(() => { drawn = null; show(); }));
   window.addEventListener("hashchange", recall);
   recall();
 })();

@@ -24,6 +24,7 @@ for (const figure of document.querySelectorAll(".lab-removal")) {
   }
 
   form.hidden = false;
+  globalThis.labState?.form(figure, "removal");
   form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
   show();

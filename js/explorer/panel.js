@@ -1,4 +1,5 @@
 // The elements around the chart: its controls, legend, caption, buttons.
+import { copyLink, onPage } from "../shared/address.js";
 import { button, draw, make, menu, slider } from "../shared/elements.js";
 import { offered } from "./choose.js";
 
@@ -14,7 +15,8 @@ export function panel(el, data, act) {
     make("div", { class: "ex-controls" }, ...controls.map((control) => control.row)),
     make("div", { class: "ex-drawing" }, svg, card), legend, caption, summary,
     make("div", { class: "pl-bar" }, button("Reset", "The choice as it was", act.reset), button("Picture", "Download as PNG", act.picture),
-      button("Rows (CSV)", "Download the rows in sight", act.rows)),
+      button("Rows (CSV)", "Download the rows in sight", act.rows),
+      ...(onPage() ? [button("Copy link", "Copy the page's address with what is set here", copyLink)] : [])),
     make("p", { class: "pl-note", id: `${id}-keys` }, "Keys on the chart: ← and → go from point to point, ↑ and ↓ from curve to curve, ",
       ...(meta.controls.some((control) => control.slider) ? ["[ and ] a step of the last slider back and on, space plays, "] : []), "Escape lets go."),
   );

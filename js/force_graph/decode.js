@@ -1,4 +1,5 @@
-// What pruning_lab/widgets/encoding.py packed, as typed arrays; a snapshot is unpacked when it is first shown.
+// What pruning_lab/widgets/encoding.py packed, as typed arrays; snapshots are unpacked up to the one that is shown.
+import { unzlibSync } from "fflate";
 import { bytes } from "../shared/bytes.js";
 
 function sixteen(value, peak) {
@@ -9,14 +10,14 @@ function sixteen(value, peak) {
 export function decode(model) {
   const meta = model.get("meta");
   const { units, low, high } = meta;
-  const packed = bytes(model.get("pairs"));
-  const cache = new Map();
+  const replay = replayed(unzlibSync(bytes(model.get("pairs"))), meta);
+  const cache = [];
   const step = (high - low) / 255;
 
   // Pairs of snapshot t, the most similar first: { i, j, code }.
   function snapshot(t) {
-    if (!cache.has(t)) cache.set(t, unpack(packed.subarray(meta.offsets[t], meta.offsets[t + 1]), meta.counts[t], units));
-    return cache.get(t);
+    while (cache.length <= t) cache.push(sorted(replay.next().value, units));
+    return cache[t];
   }
   const cosine = (code) => low + step * code;
   // The least code that counts at a cut-off; below its own floor a snapshot is not complete.
@@ -49,21 +50,53 @@ export function inNet(meta, unit) {
   }
 }
 
-function unpack(raw, count, units) {
-  const codes = raw.subarray(raw.length - count);
-  const heads = new Uint32Array(257); // a counting sort, largest code first
+// One snapshot after the other: { numbers, codes } of its pairs, ascending.
+function* replayed(raw, { offsets, counts, anew, units }) {
+  const last = new Uint8Array((units * (units - 1)) / 2).fill(128);
+  let numbers = [], at = offsets.at(-1);
+  for (const [t, count] of counts.entries()) {
+    numbers = without(anew[t] ? [] : numbers, changes(raw.subarray(offsets[t], offsets[t + 1])));
+    const codes = Uint8Array.from(numbers, (number, k) => (last[number] += raw[at + k]));
+    at += count;
+    yield { numbers, codes };
+  }
+}
+
+function changes(gaps) {
+  const found = [];
+  let number = 0;
+  for (const gap of gaps) {
+    number += gap;
+    if (gap < 255) found.push(number); // else more of the same gap follows
+  }
+  return found;
+}
+
+// What is in one of two ascending lists only, ascending.
+function without(one, other) {
+  const found = [];
+  let a = 0, b = 0;
+  while (a < one.length || b < other.length) {
+    if (one[a] === other[b]) a++, b++;
+    else if (b === other.length || one[a] < other[b]) found.push(one[a++]);
+    else found.push(other[b++]);
+  }
+  return found;
+}
+
+// Units and codes of pairs, the largest code first.
+function sorted({ numbers, codes }, units) {
+  const heads = new Uint32Array(257); // a counting sort
   for (const code of codes) heads[256 - code]++;
   for (let k = 1; k < 257; k++) heads[k] += heads[k - 1];
-  const out = { i: new Uint16Array(count), j: new Uint16Array(count), code: new Uint8Array(count) };
-  let number = 0, i = 0, first = 0, e = 0;
-  for (let at = 0; e < count; at++) {
-    number += raw[at];
-    if (raw[at] === 255) continue; // more of the same gap follows
+  const out = { i: new Uint16Array(codes.length), j: new Uint16Array(codes.length), code: new Uint8Array(codes.length) };
+  let i = 0, first = 0;
+  for (const [e, number] of numbers.entries()) {
     while (number >= first + units - 1 - i) first += units - 1 - i++;
     const place = heads[255 - codes[e]]++;
     out.i[place] = i;
     out.j[place] = number - first + i + 1;
-    out.code[place] = codes[e++];
+    out.code[place] = codes[e];
   }
   return out;
 }

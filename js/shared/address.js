@@ -1,7 +1,7 @@
 // Settings in the page's address, after #~ : name.setting=text, only those that differ from the start.
 // In a notebook the address belongs to the notebook, so this is for pages alone.
 
-const onPage = () => document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]') !== null;
+export const onPage = () => document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]') !== null;
 const inAddress = () => location.hash.startsWith("#~");
 const fields = () => new URLSearchParams(inAddress() ? location.hash.slice(2) : "");
 
@@ -27,6 +27,15 @@ export function write(name, texts) {
   }
   const text = all.toString();
   if (text || inAddress()) history.replaceState(history.state, "", text ? `#~${text}` : location.pathname + location.search);
+}
+
+// The address into the clipboard; where a browser forbids that, a field from which it can be copied.
+export async function copyLink({ target }) {
+  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+  if (!copied) return prompt("Copy this address:", location.href);
+  const { textContent } = target;
+  target.textContent = "Copied";
+  setTimeout(() => { target.textContent = textContent; }, 1500);
 }
 
 // `handler` gets what `read` gives whenever a reader puts another address into the same page.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
 
 
 def dumbbells(
-    table: pd.DataFrame, *, by: str, value: str, axis: str, title: str, alt: str, file: str, command: str
+    table: pd.DataFrame,
+    *,
+    by: str,
+    value: str,
+    axis: str,
+    title: str,
+    alt: str,
+    file: str,
+    command: str,
+    records: Sequence[str] = (),
 ) -> Figure:
     """A line a kind of net on a logarithmic axis: a dot a net, a diamond at each arm's mean, a bar between these.
 
@@ -42,7 +52,7 @@ def dumbbells(
     figure.update_layout(height=170 + 44 * len(rows))
     if table.empty:
         nothing_was_run(figure)
-    return finish(figure, title, alt, file, command, table)
+    return finish(figure, title, alt, file, command, table, records)
 
 
 def _dots(label: str, arm: str, values: pd.Series, mean: float, first: bool) -> list:

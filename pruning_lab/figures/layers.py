@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def histories(
-    table: pd.DataFrame, measures: Mapping[str, str], *, title: str, alt: str, file: str, command: str
+    table: pd.DataFrame,
+    measures: Mapping[str, str],
+    *,
+    title: str,
+    alt: str,
+    file: str,
+    command: str,
+    records: Sequence[str] = (),
 ) -> Figure:
     """How numbers of a layer change while it trains, one panel a measure, trained weights beside their nulls.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ def panels(
     alt: str,
     file: str,
     command: str,
+    records: Sequence[str] = (),
     x: str = "epoch",
     said: str | None = None,
     log: Collection[str] = (),
@@ -64,7 +65,7 @@ def panels(
         nothing_was_run(figure)
     columns = list(dict.fromkeys([by, x, said or x, *measures]))
     rows = table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns)
-    return finish(figure, title, alt, file, command, rows)
+    return finish(figure, title, alt, file, command, rows, records)
 
 
 def _draw(
@@ -175,7 +176,9 @@ def _short(values: np.ndarray) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
-def paths(table: pd.DataFrame, *, by: str, title: str, alt: str, file: str, command: str) -> Figure:
+def paths(
+    table: pd.DataFrame, *, by: str, title: str, alt: str, file: str, command: str, records: Sequence[str] = ()
+) -> Figure:
     """The ways of single weights by epoch, a panel for each value of `by`: those of highest and of lowest |diff|.
 
     Args:
@@ -199,4 +202,4 @@ def paths(table: pd.DataFrame, *, by: str, title: str, alt: str, file: str, comm
     figure.update_layout(height=380)
     if table.empty:
         nothing_was_run(figure)
-    return finish(figure, title, alt, file, command, table)
+    return finish(figure, title, alt, file, command, table, records)

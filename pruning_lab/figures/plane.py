@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ def plane(
     alt: str,
     file: str,
     command: str,
+    records: Sequence[str] = (),
 ) -> Figure:
     """A dot for every pair of `x` and `y`, both on logarithmic axes; its colour is the mean of `value` over nets.
 
@@ -41,7 +42,7 @@ def plane(
         figure.update_layout(height=460, showlegend=False)
     else:
         nothing_was_run(figure)
-    return finish(figure, title, alt, file, command, rows)
+    return finish(figure, title, alt, file, command, rows, records)
 
 
 def _axis(values: pd.Series) -> dict[str, object]:

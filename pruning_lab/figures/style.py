@@ -75,10 +75,13 @@ def faint(hue: str) -> str:
     return f"rgba({r},{g},{b},0.16)"
 
 
-def finish(figure: Figure, title: str, alt: str, file: str, command: str, rows: pd.DataFrame) -> Figure:
-    """What every figure carries: title, alt text, its rows as CSV, the command that makes it again."""
+def finish(
+    figure: Figure, title: str, alt: str, file: str, command: str, rows: pd.DataFrame, records: Sequence[str] = ()
+) -> Figure:
+    """What every figure carries: title, alt text, its rows as CSV, the command that makes it again, hashes of the
+    published records that it draws.
+    """
     text = rows.to_csv(index=False, float_format="%.6g")
-    figure.update_layout(
-        title=title, meta=dict(alt=alt, rows=text, file=file, command=command), legend=dict(orientation="h", y=-0.2)
-    )
+    meta = dict(alt=alt, rows=text, file=file, command=command, records=list(records))
+    figure.update_layout(title=title, meta=meta, legend=dict(orientation="h", y=-0.2))
     return figure

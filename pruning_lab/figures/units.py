@@ -22,6 +22,7 @@ def unit_curves(
     alt: str,
     file: str,
     command: str,
+    records: Sequence[str] = (),
     chance: float = 0.1,
     published: Mapping[str, Mapping[int, float]] | None = None,
     published_name: str = "published",
@@ -58,7 +59,7 @@ def unit_curves(
     figure.update_layout(height=480 if len(tables) == 1 else 440)
     by = ["criterion", "remove", "removed"]
     rows = [summarise(table, by, "accuracy").assign(panel=name) for name, table in tables.items() if len(table)]
-    return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=by))
+    return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=by), records)
 
 
 def _panel(
@@ -116,7 +117,9 @@ def _crosses(key: str, points: Mapping[int, float], name: str, first: bool):
                       + "%{x} removed: %{y} %<extra></extra>")  # fmt: skip
 
 
-def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
+def importance(
+    table: pd.DataFrame, *, title: str, alt: str, file: str, command: str, records: Sequence[str] = ()
+) -> Figure:
     """Norm against share of frame potential, a dot a unit, coloured by what its removal alone adds to the test loss.
 
     Args:
@@ -138,11 +141,19 @@ def importance(table: pd.DataFrame, *, title: str, alt: str, file: str, command:
     figure.update_xaxes(title="norm of the unit's weights")
     figure.update_yaxes(title="share of the frame potential, mean = 1")
     figure.update_layout(height=460, showlegend=False)
-    return finish(figure, title, alt, file, command, table[["unit", "norm", "share", "loss_increase"]])
+    return finish(figure, title, alt, file, command, table[["unit", "norm", "share", "loss_increase"]], records)
 
 
 def turning(
-    angles: Sequence[float], vectors: np.ndarray, shares: np.ndarray, *, title: str, alt: str, file: str, command: str
+    angles: Sequence[float],
+    vectors: np.ndarray,
+    shares: np.ndarray,
+    *,
+    title: str,
+    alt: str,
+    file: str,
+    command: str,
+    records: Sequence[str] = (),
 ) -> Figure:
     """A toy with a slider: unit vectors in the plane and each one's share of their frame potential.
 
@@ -167,7 +178,7 @@ def turning(
     figure.update_yaxes(range=[-0.2, 1.3], row=1, col=1, showticklabels=False, scaleanchor="x")
     figure.update_yaxes(range=[0, float(shares.max()) * 1.05], row=1, col=2)
     rows = [dict(angle=a, unit=n, share=s) for a, _, stop in stops for n, s in zip(names, stop, strict=True)]
-    return finish(figure, title, alt, file, command, pd.DataFrame(rows))
+    return finish(figure, title, alt, file, command, pd.DataFrame(rows), records)
 
 
 def _turned(names: Sequence[str], vectors: np.ndarray, shares: np.ndarray) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str) -> Figure:
+def differences(
+    table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, records: Sequence[str] = ()
+) -> Figure:
     """Differences with their intervals, one row each, and a dot for every net.
 
     Args:
@@ -32,10 +35,10 @@ def differences(table: pd.DataFrame, *, title: str, axis: str, alt: str, file: s
     figure.update_xaxes(title=axis)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(height=130 + 34 * len(table))
-    return finish(figure, title, alt, file, command, table.drop(columns="values"))
+    return finish(figure, title, alt, file, command, table.drop(columns="values"), records)
 
 
-def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str) -> Figure:
+def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str, records: Sequence[str] = ()) -> Figure:
     """The parts of claims as `verdicts.judge` gives them: a row each, a panel a unit, a colour a claim, a dot a net.
 
     Parts that were not run are left out. Right of zero is what a claim of a difference says; one with a margin allows
@@ -57,11 +60,19 @@ def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str)
         figure.update_xaxes(title=unit, row=number, col=1)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     figure.update_layout(height=60 + room)
-    return finish(figure, title, alt, file, command, table.drop(columns="values"))
+    return finish(figure, title, alt, file, command, table.drop(columns="values"), records)
 
 
 def levels(
-    table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, chance: float | None = None
+    table: pd.DataFrame,
+    *,
+    title: str,
+    axis: str,
+    alt: str,
+    file: str,
+    command: str,
+    records: Sequence[str] = (),
+    chance: float | None = None,
 ) -> Figure:
     """Percentages of nets with their intervals, a row a kind of net and a panel a group of kinds, a dot for every net.
 
@@ -95,7 +106,7 @@ def levels(
         categoryorder="array", categoryarray=rows, autorange="reversed", showgrid=False, automargin=True
     )
     figure.update_layout(height=150 + 34 * len(rows))
-    return finish(figure, title, alt, file, command, table.drop(columns="values"))
+    return finish(figure, title, alt, file, command, table.drop(columns="values"), records)
 
 
 def _nets(row: pd.Series, hue: str):

@@ -2,7 +2,7 @@
 
 The notebook keeps the ordinary plotly output, so JupyterLab and papermill need nothing special. `layout.meta` says
 what the page adds: {"alt": text, "rows": CSV text or a path from the project's root, "file": "name.csv",
-"command": what makes it again}.
+"command": what makes it again, "records": hashes of the published records that it draws}.
 """
 
 import json
@@ -12,14 +12,10 @@ from pathlib import Path
 
 from docutils import nodes
 
-from ..running import parameters
+from ..report import beneath
 from . import figure_rows
 
 MIME = "application/vnd.plotly.v1+json"
-EVIDENCE = "evidence.html"  # beside every chapter: the page of all records
-RUN = re.compile(  # what `report.page` writes under a figure
-    r"python -m pruning_lab run (?P<chapter>\S+)(?P<given>(?: -p \S+ .+?)*)(?: --profile (?P<profile>\w+))?"
-)
 KEPT_TAGS = re.compile(r"&lt;(/?(?:b|i|em|strong|sub|sup)|br ?/?)&gt;")
 
 
@@ -51,7 +47,7 @@ def figure_html(figure: dict, meta: dict, link: str) -> str:
     """The figure as HTML: title, an empty box for the plot, its JSON, alt text, link to the rows, table, command."""
     layout = dict(figure.get("layout") or {})
     layout.pop("template", None)  # lab.js has a light and a dark one
-    layout["meta"] = {key: value for key, value in meta.items() if key != "rows"}
+    layout["meta"] = {key: value for key, value in meta.items() if key not in ("rows", "records")}
     title = layout.pop("title", None)  # as HTML it wraps on a phone
     alt = str(meta.get("alt") or figure_rows.plain(title) or "Figure")
     height = int(layout.get("height") or 450)
@@ -62,8 +58,7 @@ def figure_html(figure: dict, meta: dict, link: str) -> str:
         f'<div class="lab-plot" style="min-height:{height}px"></div>'
         f'<script type="application/json" class="lab-json">{body}</script>'
         f'<noscript><p class="lab-alt">{escape(alt)}</p></noscript>'
-        f'<div class="lab-tools"><a href="{escape(link)}" download>Rows (CSV)</a>'
-        f"{_records(meta)}{_fold('Table', figure_rows.table(figure))}{_fold('Command', _command(meta))}</div></figure>"
+        f"{_tools(figure, meta, link)}</figure>"
     )
 
 
@@ -79,25 +74,11 @@ def _title(title) -> str:
     return f'<figcaption class="lab-title">{parts[0]}{small}</figcaption>'
 
 
-def _fold(label: str, content: str) -> str:
-    return f"<details><summary>{label}</summary>{content}</details>" if content else ""
-
-
-def _command(meta: dict) -> str:
-    """The command in the markup that sphinx-copybutton gives a copy button."""
-    command = meta.get("command")
-    return f'<div class="highlight"><pre>{escape(str(command))}</pre></div>' if command else ""
-
-
-def _records(meta: dict) -> str:
-    """A link to the records of the run that the figure's command makes again; words where none of it is published."""
-    found = RUN.fullmatch(str(meta.get("command") or ""))
-    if not found or not found["chapter"][:2].isdigit():
-        return ""
-    profile = found["profile"] or "laptop"
-    if found["given"] or profile in parameters.PRIVATE:
-        return "<span>Records: of this build's own run</span>"
-    return f'<a href="{EVIDENCE}#chapter={found["chapter"][:2]}&amp;profile={escape(profile)}">Records</a>'
+def _tools(figure: dict, meta: dict, link: str) -> str:
+    """What stands under the figure; sphinx-copybutton gives the command a copy button."""
+    rows, table = f'<a href="{escape(link)}" download>Rows (CSV)</a>', figure_rows.table(figure)
+    told = [str(meta.get(key) or "") for key in ("file", "command")]
+    return beneath.tools(rows, *told, meta.get("records") or (), beneath.folded("Table", table))
 
 
 def _rows(renderer, figure: dict, meta: dict, line) -> str:

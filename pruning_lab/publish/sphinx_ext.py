@@ -7,6 +7,8 @@ from pathlib import Path
 from . import icons, not_found
 
 MOVED = {"book/own_model.html": "your_own.html"}  # pages that had another address -> theirs now, beside it
+MAY_WAIT = ("doctools.js", "sphinx_highlight.js", "clipboard.min.js", "copybutton.js", "togglebutton.js",
+            "design-tabs.js", "scripts/sphinx-book-theme.js")  # fmt: skip
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
 
 
@@ -25,7 +27,8 @@ def setup(app):
 def _scripts(app, page, template, context, doctree):
     """Leave a page the scripts it needs: each once, MathJax only beside formulas, Thebe (from another host) never.
 
-    Sphinx 7.4 lists inline scripts twice, and a `const` declared twice is an error.
+    Sphinx 7.4 lists inline scripts twice, and a `const` declared twice is an error. What nothing in the page asks for
+    while it is read waits until it is there, so that a reader sees its text sooner; the page of searches does ask.
     """
     formulas = app.env.get_domain("math").data["has_equations"].get(page)  # not those of the pages below it
     kept = {}
@@ -35,7 +38,13 @@ def _scripts(app, page, template, context, doctree):
         if "thebe" in (name + str(attributes.get("body", ""))).lower() or (mathjax and not formulas):
             continue
         kept.setdefault((name, repr(sorted(attributes.items()))), script)
-    context["script_files"] = list(kept.values())
+    waits = {name for name, _ in kept if page != "search" and name.endswith(MAY_WAIT)}
+    context["script_files"] = [_waiting(s) if name in waits else s for (name, _), s in kept.items()]
+
+
+def _waiting(script):
+    """A script that runs when the page has been read, after those before it that wait, too."""
+    return type(script)(script.filename, priority=script.priority, **script.attributes | {"defer": "defer"})
 
 
 def _code(app, page, template, context, doctree):

@@ -11,7 +11,6 @@ import torch
 
 from .. import gradients
 from ..experiments import GradientHistory
-from ..records.store import run
 from . import verdicts
 from .contrast import (
     ARMS,
@@ -31,6 +30,7 @@ from .contrast import (
 )
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 from .regime import accuracy
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from ..records.store import run
 from .coherence import SIZES
 from .contrast import PARTS, RESNETS, coherent, histories, last, peak, peak_epoch
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 from .regime import FITS, LEFT, MEMORISED, Measured, Parts, accuracy, judged, measured
 
 CLAIMS = ("CO1", "CO2", "CO3", "CO4", "CO5", "CO6", "CO7")

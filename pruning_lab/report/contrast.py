@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory, Train
-from ..records.store import run
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT", "mlp": "fully-connected net"}
 PARTS = {model: name.removesuffix(" (small stem)") for model, name in NAMES.items()}  # what parts of claims say

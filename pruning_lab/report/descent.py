@@ -9,9 +9,10 @@ import pandas as pd
 
 from ..experiments import Forest, RandomFeatures, ShallowNets, Train
 from ..experiments.fitted import Fitted
-from ..records.store import run
+from ..records.experiment import Experiment
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 SIZES = {"paper": "", "gpu": ""}
 FEATURE_SIZES = SIZES | {"night": "fewer images"}
@@ -29,6 +30,15 @@ Short = Mapping[str, int]
 def own(found: Evidence) -> Evidence:
     """The models that this chapter fits, without those that it borrows."""
     return Evidence(found.profile, tuple(e for e in found.experiments if isinstance(e, Fitted)), found.missing)
+
+
+def drawn(found: Evidence, figure: str) -> list[Experiment]:
+    """The models that a figure of this chapter draws, by its name in `descent_words.FIGURES`."""
+    if figure == "features":
+        return [e for e in found.of(RandomFeatures) if not e.ridge]
+    if figure in ("leaves", "trees"):
+        return found.of(Forest)
+    return [e for e in found.of(ShallowNets) if figure == "noise" or not e.noise]
 
 
 def features(found: Evidence) -> pd.DataFrame:

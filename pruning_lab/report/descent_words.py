@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import descent, evidence
+from . import descent, evidence, reads
 from .descent import ALL, ARMS, CLEAN, FRESH, NEAR, NOISY, OVER_IMAGES, OVER_NK, TO
 from .evidence import Evidence
 from .page import Page
@@ -63,6 +63,7 @@ def drawn(page: Page, found: Evidence, name: str) -> dict[str, object]:
     what = descent.own(found).data()
     title, file = f"{words}{', ' * bool(what)}{what}", f"{name}-{found.profile}"
     how = dict(by="line", x=x, log=log, of=of, colours=COLOURS)
+    reads.note(descent.drawn(found, name))
     return how | page.about(file, title=title, alt=alt, found=found)
 
 

@@ -11,12 +11,12 @@ import torch
 
 from .. import gradients
 from ..experiments import GradientHistory
-from ..records.store import run
 from ..widgets import Explorer
 from . import contrast
 from .contrast import NAMES, coherent, geometric, histories, home, peak, peak_epoch, rowed, stacked, whole
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 ARMS = {kind: contrast.ARMS[kind] for kind in ("real", "noise")}
 SPREAD = {"spread": "spread over the null's", "kurtosis": "excess kurtosis"}

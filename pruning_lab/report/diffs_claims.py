@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from ..records.store import run
 from .coherence import SIZES
 from .contrast import PARTS, RESNETS
 from .diffs import ARMS, layers, peaks
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 from .regime import Measured, Parts, judged, measured
 
 CLAIMS = ("DI1", "DI2", "DI3", "DI4", "DI5")

@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from ..records.experiment import Experiment, flat, lineage
-from ..records.store import Record, find, gather
+from ..records.store import Record, find
 from ..running import chapters
 from ..running.lines import ENOUGH, line
 from ..running.prose import HANDED
 from .numbers import counted
+from .reads import gather
 
 REFERENCES = chapters.FOLDER / "reference_numbers.yml"
 SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}

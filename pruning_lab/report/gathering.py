@@ -9,9 +9,9 @@ import pandas as pd
 
 from .. import metrics
 from ..experiments import CentreStart, FilterClusters, Train, UnitCurve, UnitRepeats
-from ..records.store import run
 from .curves import slopes
 from .evidence import Evidence
+from .reads import run
 from .xord import half_closed
 
 KINDS = {"initial": "at the start", "trained": "trained", "random": "random, trained lengths"}

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import LayerGraph, LayerStructure, Train, UnitCurve
-from ..records.store import find, run
 from ..widgets import ForceGraph
 from .evidence import Evidence
 from .numbers import spoken
 from .page import Page
+from .reads import find, run
 from .units import NAMES, Where, place
 
 NULLS = SPECTRUM, PERMUTED = "spectrum", "permuted"  # records with the first have the second, too
@@ -143,7 +143,8 @@ def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | Non
     if not drawn:
         return None
     record, net = run(drawn[0]), drawn[0].snapshots.net
-    curves = [run(e).table for e in found.of(UnitCurve) if e.parent == net and e.layer == layer]
+    measured = [e for e in found.of(UnitCurve) if e.parent == net and e.layer == layer]
+    curves = [run(e).table for e in measured]
     lowest = (
         curves[0].query("remove == 'lowest' and repeat == 0")
         if curves
@@ -151,7 +152,9 @@ def film(found: Evidence, model: str, layer: str, name: str) -> ForceGraph | Non
     )
     accuracy = {criterion: rows.accuracy.tolist() for criterion, rows in lowest.groupby("criterion")}
     title = f"{place(found, model, layer)}: weight vectors of one net"
-    return ForceGraph.from_layer(record.table, record.arrays, accuracy, name=name, snapshot=-1, title=title)
+    made = ForceGraph.from_layer(record.table, record.arrays, accuracy, name=name, snapshot=-1, title=title)
+    made.read = [drawn[0], *measured]  # it may be shown by another cell than this one
+    return made
 
 
 MERGED = 300_000  # bytes in the page: of two layers together the weak pairs are many and say little

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import LayerGraph, Train
-from ..records.store import run
 from ..widgets import ForceGraph
 from . import verdicts
 from .evidence import Evidence
 from .graphs import BESIDE, NULLS, across, ends, growth, history
 from .numbers import side, spelled
 from .page import Page
+from .reads import run
 from .units import NAMES, Where, place
 from .why import why
 

@@ -12,10 +12,10 @@ from .. import masks
 from ..experiments import MaskedTraining, MaskSources
 from ..figures.style import INK
 from ..records.experiment import Experiment
-from ..records.store import run
 from ..widgets import Explorer
 from .evidence import Evidence
 from .masks import named, ran, ranked, ranks, tenths
+from .reads import run
 
 LAYERS = ("fc1", "fc2", "fc3", "fc4", "out")
 CONTROLS = ["width", "mask", "density"]

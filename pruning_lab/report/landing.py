@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..experiments import LayerGraph, UnitCurve
-from ..records.store import run
 from . import scoreboard, standing
 from .answers import NONE, OUTCOMES, Sentences
 from .evidence import Evidence
+from .reads import run
 from .told import Told, every
 from .units import place
 

@@ -11,7 +11,9 @@ import pandas as pd
 from pandas import DataFrame
 
 from ..experiments import MaskedTraining
-from ..records.store import Record, find
+from ..records.store import Record
+from . import reads
+from .reads import find
 
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT"}
 KIND = ["ranking", "criterion", "end"]
@@ -127,7 +129,7 @@ def layers(plan: Iterable[MaskedTraining]) -> DataFrame:
     for e, net, record in _records(described(plan)):
         if net["criterion"] != "dense":
             seen = DataFrame({name: record.arrays[name] for name in ("layers", "weights", "kept")})
-            seen = seen.assign(floored=on_floor(e.floor, record.arrays), **net)[record.arrays["covered"]]
+            seen = seen.assign(floored=on_floor(e.floor, record.arrays), **net, experiment=e)[record.arrays["covered"]]
             parts.append(seen.assign(depth=range(1, 1 + len(seen)), density=100 * seen.kept / seen.weights))
     return pd.concat(parts[1:] or parts)
 
@@ -135,7 +137,7 @@ def layers(plan: Iterable[MaskedTraining]) -> DataFrame:
 def epochs(plan: Iterable[MaskedTraining]) -> DataFrame:
     """A row an epoch of each stored net: the columns NET, epoch, train_accuracy and test_accuracy in [0, 1]."""
     columns = ["epoch", "train_accuracy", "test_accuracy"]
-    parts = [record.table[columns].assign(**net) for _, net, record in _records(described(plan))]
+    parts = [record.table[columns].assign(**net, experiment=e) for e, net, record in _records(described(plan))]
     return pd.concat(parts or [DataFrame(columns=[*columns, *NET])])
 
 
@@ -148,6 +150,7 @@ def resnets(nets: DataFrame) -> list[str]:
 def level(nets: DataFrame, model: str, *kinds: Kind, column: str = "test", variant: str = "") -> pd.Series:
     """Of each seed the highest number of these kinds of nets; seeds that lack one of the kinds are left out."""
     part = nets[(nets.model == model) & (nets.variant == variant)]
+    reads.rows(part[part[KIND].apply(tuple, axis=1).isin(kinds)].dropna(subset=[column]))
     wide = part.pivot(index="seed", columns=KIND, values=column).reindex(columns=pd.MultiIndex.from_tuples(kinds))
     return wide.max(axis=1, skipna=False).dropna()
 
@@ -181,7 +184,9 @@ def kinds(nets: DataFrame, model: str, *rankings: str) -> list[Kind]:
 def of_kind(layers: DataFrame, model: str, kind: Kind) -> DataFrame:
     """The layers of the usual nets of one kind."""
     same = (layers[KIND] == list(kind)).all(axis=1)
-    return layers[same & (layers.model == model) & (layers.variant == "")]
+    found = layers[same & (layers.model == model) & (layers.variant == "")]
+    reads.rows(found)
+    return found
 
 
 def thirds(layers: DataFrame, model: str, kind: Kind) -> pd.Series:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..experiments import MaskedTraining
-from ..records.store import find
 from .large import NAMES
+from .reads import find
 
 COLUMNS = ("model", "seed", "first", "chance", "peak", "loss", "refreshed")
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas import DataFrame
 
 from ..widgets import Explorer
+from . import reads
 from .evidence import Evidence
 from .large import DENSE, GLOBAL, KIND, NAMES, NO_FLOOR, RANKINGS, kinds, level, masked, minus, named, thirds
 from .numbers import drawn, summed
@@ -81,6 +82,7 @@ def by_depth(layers: DataFrame, model: str) -> DataFrame:
     """
     usual = (layers.model == model) & (layers.variant == "") & (layers.ranking == "global")
     part = layers[usual & layers.end.isin(("best", "worst", "ERK"))]
+    reads.rows(part)
     part = part.assign(mask=[masked(mask) for mask in part[KIND[1:]].itertuples(index=False)])
     part = part.assign(kind=part.layers.map(role))
     return part.assign(**{c: part.density.where(part.criterion.isin((c, "random"))) for c in ("magnitude", "diff")})
@@ -103,6 +105,7 @@ def layer_explorer(layers: DataFrame) -> Explorer | None:
     part = layers[layers.end.isin(list(CURVES)) & layers.variant.isin(("", NO_FLOOR))]
     if part.empty:
         return None
+    reads.rows(part)
     part = part.assign(net=part.model.map(NAMES), curve=part.end.map(CURVES))
     part["ranking"] = [masked(pair) for pair in zip(part.ranking, part.variant, strict=True)]
     by = ["net", "ranking", "criterion", "curve", "depth"]
@@ -120,6 +123,7 @@ def layer_explorer(layers: DataFrame) -> Explorer | None:
 def epoch_explorer(epochs: DataFrame) -> Explorer | None:
     """Accuracy by epoch under every mask, means over nets, with the dense nets' behind. None: not run."""
     part, by = epochs[epochs.variant == ""], ["net", *KIND, "epoch"]
+    reads.rows(part)
     means = part.assign(net=part.model.map(NAMES)).groupby(by, sort=False)[list(IMAGES)].mean().mul(100).reset_index()
     long = means.melt(by, var_name="images", value_name="accuracy")
     own = long[long.criterion != "dense"]

@@ -13,10 +13,11 @@ import pandas as pd
 
 from ..experiments import MaskedTraining, Train
 from ..records.experiment import Experiment
-from ..records.store import run
+from . import reads
 from .evidence import Evidence
 from .numbers import drawn
 from .page import Page
+from .reads import run
 
 ENDS = {"test": "test accuracy, %", "fit": "training accuracy, %", "loss": "test loss", "gap": "gap, points"}
 SHORT = {"test": "test accuracy, %", "gap": "gap, points"}
@@ -121,6 +122,7 @@ def emptied(drawn: pd.DataFrame, along: str = "width") -> str:
 
 def about(page: Page, found: Evidence, drawn: pd.DataFrame, file: str, words: str) -> dict[str, str]:
     """What a figure of `lines` carries."""
+    reads.rows(drawn, alone=True)
     alt = f"How nets end by width of the dense net. {spans(drawn, 'width')}"
     return page.about(f"{file}-{found.profile}", title=f"{words}, {found.data('mlp')}", alt=alt, found=found)
 
@@ -146,8 +148,17 @@ def against(table: pd.DataFrame, pairs: Mapping[str, Pair], column: str = "test"
 
 def paired(table: pd.DataFrame, pairs: Mapping[str, Pair]) -> pd.DataFrame:
     """The same in test accuracy and in gap: width, seed, pair, test, gap."""
+    for pair in pairs.values():
+        reads.rows(in_pairs(tenths(table), pair, ["width", "seed"]))
     test, gap = (against(table, pairs, column).rename(columns={"points": column}) for column in POINTS)
     return test.merge(gap, how="outer")
+
+
+def in_pairs(table: pd.DataFrame, pair: Pair, along: list[str]) -> pd.DataFrame:
+    """The stored rows of two masks that have each other at the same place."""
+    found = ran(table)
+    found = found[found["mask"].isin(pair)]
+    return found[found.groupby(along)["mask"].transform("nunique") == 2]
 
 
 def complete(table: pd.DataFrame, pair: Pair) -> list[int]:
@@ -179,6 +190,8 @@ def steps(table: pd.DataFrame) -> dict[str, Pair]:
 def ladder(table: pd.DataFrame, column: str = "test") -> pd.DataFrame:
     """What each step is worth over the widths planned with the whole ladder, as `figures.differences` takes it."""
     whole = set(table.width[table.rung == "shuffled"])
+    for pair in steps(table).values():
+        reads.rows(in_pairs(tenths(table[table.width.isin(whole)]), pair, ["width", "seed"]))
     parts = (
         (name, name.partition(":")[0], per_seed(table, pair, column, whole)) for name, pair in steps(table).items()
     )
@@ -193,7 +206,10 @@ def several(table: pd.DataFrame) -> int | None:
 
 def inverses(table: pd.DataFrame) -> pd.DataFrame:
     """Best minus worst in test accuracy, by density, on the same seed at that width: seed, density, points, mask."""
-    wide = table[table.width == several(table)].pivot(index=["seed", "density"], columns="mask", values="test")
+    part, places = table[table.width == several(table)], ["seed", "density"]
+    wide = part.pivot(index=places, columns="mask", values="test")
     pairs = [(m, named(m, "worst")) for m in ranked(table) if {m, named(m, "worst")} <= set(wide)]
+    for pair in pairs:
+        reads.rows(in_pairs(part, pair, places))
     parts = [(wide[a] - wide[b]).dropna().rename("points").reset_index().assign(mask=a) for a, b in pairs]
     return pd.concat(parts) if parts else pd.DataFrame(columns=["seed", "density", "points", "mask"])

@@ -10,7 +10,7 @@ import pandas as pd
 from ..records.experiment import Experiment
 from ..running import chapters, prose
 from ..running.sweeps import PROFILES, SweepError, sweep
-from . import evidence, told, verdicts
+from . import beneath, evidence, reads, told, verdicts
 from .evidence import SMALLEST_FIRST, Evidence
 
 Plan = Callable[[str], Sequence[Experiment]]
@@ -90,9 +90,20 @@ class Page:
         given = "".join(f" -p {name} {value}" for name, value in self.given.items())
         return f"python -m pruning_lab run {self.chapter}{given} --profile {self._of(found).profile}"
 
-    def about(self, file: str, *, title: str, alt: str, found: Evidence | None = None) -> dict[str, str]:
-        """What every figure carries: title, words for who does not see it, the name of its rows' file, its command."""
-        return dict(title=title, alt=alt, file=f"{file}.csv", command=self.command(found))
+    def about(self, file: str, *, title: str, alt: str, found: Evidence | None = None) -> dict[str, Any]:
+        """What every figure carries: title, words for who does not see it, the name of its rows' file, its command, and
+        the records that were read for it; so it is asked for after the table that is drawn.
+        """
+        return dict(title=title, alt=alt, file=f"{file}.csv", command=self.command(found), records=reads.used())
+
+    def show(self, drawn: Any, found: Evidence | None = None) -> None:
+        """Put a widget on the page with its records and its command under it; None: nothing.
+
+        found: the run that it draws; None: the larger one, if any published record was read for it, else this build's.
+        """
+        reads.note(getattr(drawn, "read", ()))
+        used = reads.used()
+        show(drawn, self.command(found or (self.shown if used else self.own)), used)
 
     def costs(self):
         """What each profile takes, as a table for the page."""
@@ -161,9 +172,12 @@ def _left_out(failed: Mapping[Experiment, Exception]) -> str:
     return " ".join(told)
 
 
-def show(drawn: Any) -> None:
-    """Put a widget on the page, before it the picture that stands there without a script; None: nothing."""
-    from IPython.display import display
+def show(drawn: Any, command: str = "", records: Sequence[str] = ()) -> None:
+    """Put a widget on the page, before it the picture that stands there without a script, under it the records that it
+    draws and the command that makes it again; its rows are behind a button of its own. None: nothing.
+    """
+    from IPython.display import HTML, display
 
     if drawn is not None:
-        display(drawn.fallback(), drawn)
+        under = beneath.tools("", drawn.meta["name"], command, records)
+        display(drawn.fallback(), drawn, HTML(under))

@@ -11,12 +11,12 @@ import torch
 from ..experiments import MaskedTraining
 from ..masks import build, mlp_weights
 from ..records.experiment import Experiment
-from ..records.store import find
-from . import curves, fitting
+from . import curves, fitting, reads
 from .evidence import Evidence
 from .fitting import Parts
-from .masks import SIZES, SOURCE, ends, ran, ranks, spans
+from .masks import SIZES, SOURCE, ends, in_pairs, ran, ranks, spans
 from .page import Page
+from .reads import find
 
 NONE, NOTHING = pd.Series(dtype=float), pd.DataFrame()
 NEEDS, TOPS = "parent, fixed size over a tenth", "fixed size minus a tenth, at the top"
@@ -67,6 +67,7 @@ def emptied(table: pd.DataFrame) -> str:
 
 def about(page: Page, found: Evidence, drawn: pd.DataFrame, words: str) -> dict[str, str]:
     """What a figure of `fixed` carries."""
+    reads.rows(drawn, alone=True)
     alt = f"How children of equal size end by the weights of their parent. {spans(drawn, 'ratio')}"
     return page.about(f"ends-{found.profile}", title=f"{words}, {found.data('mlp')}", alt=alt, found=found)
 
@@ -75,6 +76,8 @@ def against(table: pd.DataFrame, pairs: Mapping[str, tuple[str, str]] = PAIRS) -
     """Differences in test accuracy on the same seed and parent: ratio, weights, seed, points, pair."""
     children = table[table.ratio > 1]
     wide = children.pivot(index=["ratio", "weights", "seed"], columns="mask", values="test")
+    for pair in pairs.values():
+        reads.rows(in_pairs(children, pair, ["ratio", "weights", "seed"]))
     parts = [
         (wide[a] - wide[b]).dropna().rename("points").reset_index().assign(pair=name)
         for name, (a, b) in pairs.items() if {a, b} <= set(wide)
@@ -86,13 +89,17 @@ def both(table: pd.DataFrame, tenths: pd.DataFrame, names: Sequence[str]) -> pd.
     """Children of fixed size and of a tenth (`child`), with test accuracy in a column for each of these masks."""
     series = {"fixed size": table, "a tenth": tenths}
     found = pd.concat([part.assign(child=child) for child, part in series.items() if len(part)] or [table])
-    return found.assign(**{m: found.test.where(found["mask"] == m) for m in names}).dropna(how="all", subset=names)
+    found = found.assign(**{m: found.test.where(found["mask"] == m) for m in names}).dropna(how="all", subset=names)
+    reads.rows(found)
+    return found
 
 
 def on_plane(found: Evidence, planned: Iterable[Experiment], inputs: int) -> pd.DataFrame:
     """Dense nets and children by magnitude, as `stored` has them."""
     table = stored(found, planned, inputs)
-    return table[table.criterion.isin(["dense", "magnitude"])]
+    drawn = table[table.criterion.isin(["dense", "magnitude"])]
+    reads.rows(drawn, alone=True)
+    return drawn
 
 
 def whole(table: pd.DataFrame, mask: str, along: str) -> pd.DataFrame:

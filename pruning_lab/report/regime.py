@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from ..records.store import run
 from .contrast import NAMES, histories, home
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 FITS = 0.99  # training accuracy of the last epoch from which on images are fitted, or noise is memorised
 LEFT = 0.2  # twice what guessing among ten classes gets right: below it nothing was memorised

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import TeacherStudent
-from ..records.store import run
 from .evidence import Evidence
+from .reads import run
 
 ARMS = {True: "both layers", False: "first layer only"}
 HUES = {

@@ -11,13 +11,14 @@ import pandas as pd
 from ..experiments import Spectrum, Train
 from ..figures.style import INK
 from ..metrics import spectrum
-from ..records.store import run
 from ..running.lines import ENOUGH
 from ..widgets import Explorer
+from . import reads
 from . import subspaces as read
 from .diffs import some
 from .evidence import Evidence
-from .page import Page
+from .page import Page, show
+from .reads import run
 
 BINS = 48
 SERIES = {"weights": "weights", "noise": "noise at the start", "kept": "kept of the update", "gone": "thrown away"}
@@ -73,7 +74,7 @@ def about(page: Page, file: str, words: str, found: Evidence | None = None, wide
 
 def explorers(page: Page) -> tuple[Explorer, Explorer] | None:
     """Spectrum and accuracy of one net by layer, epoch and k; None: not run."""
-    found = page.home(lambda run_: any(e.ranks for e in read.spectra(run_)))
+    found = page.home(_ranked)
     seen = [e for e in read.spectra(found) if e.ranks and e.net.width == read.main_width(found)]
     if not seen:
         return None
@@ -95,15 +96,19 @@ def explorers(page: Page) -> tuple[Explorer, Explorer] | None:
     return left, right
 
 
+def _ranked(found: Evidence) -> bool:
+    return any(e.ranks for e in read.spectra(found))
+
+
 def linked(page: Page) -> None:
     """Put both charts on the page; what one is set to the other follows."""
-    from IPython.display import display
     from ipywidgets import jslink
 
     if (pair := explorers(page)) is not None:
         jslink((pair[0], "choice"), (pair[1], "choice"))
+        used, command = reads.used(), page.command(page.home(_ranked))
         for chart in pair:
-            display(chart.fallback(), chart)
+            show(chart, command, used)
 
 
 def _epochs(e: Spectrum) -> list[float]:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import Projection, Spectrum, Train
-from ..records.store import run
 from .curves import slopes
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 LAYERS = {"fc1": "first hidden layer", "fc2": "second hidden layer"}
 EVERY = "all"

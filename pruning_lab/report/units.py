@@ -10,11 +10,11 @@ import pandas as pd
 from .. import figures, metrics
 from ..experiments import UnitCurve, UnitImportance
 from ..nets import models
-from ..records.store import run
 from . import evidence, live
 from .evidence import Evidence
 from .numbers import drawn, spoken
 from .page import Page
+from .reads import run
 
 NAMES = {"lenet_300_100": "LeNet", "conv_2": "Conv-2", "vgg19_bn": "VGG19"}
 SOURCE = dict(init="default", scale="unit", shuffle=True, keep="last")  # unless the page says otherwise

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from .. import figures, metrics
-from ..records.store import run
 from . import live
 from .evidence import Evidence
 from .numbers import spoken
+from .reads import run
 from .units import CLAIMS, LIVE, MANY_DEAD, NAMES, NOT_RUN, Where, curves, difference, half, importances
 from .why import why
 

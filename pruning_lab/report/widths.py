@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import GradientHistory
-from ..records.store import run
-from . import coherence, contrast
+from . import coherence, contrast, reads
 from .curves import slopes
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 MLP, DEEP = "mlp", ("resnet50", "resnet50_cifar", "vit")
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT"}
@@ -50,10 +50,14 @@ def by_width(found: Evidence) -> pd.DataFrame:
     the highest coherence from epoch 1 on, and its epoch. first: mean coherence over the first tenth of the training.
     fc1 to out: the spread of a layer's diffs at the peak over that of coin tossing.
     """
+    return pd.DataFrame([_row(e) for e in drawn(found)], columns=COLUMNS).sort_values(["width", "seed"])
+
+
+def drawn(found: Evidence) -> list[GradientHistory]:
+    """The fully-connected nets on the images of the widest one."""
     nets = found.of(GradientHistory, model=MLP)
     widest = max(nets, key=lambda e: e.snapshots.net.width, default=None)
-    rows = [_row(e) for e in nets if e.snapshots.net.limit == widest.snapshots.net.limit]
-    return pd.DataFrame(rows, columns=COLUMNS).sort_values(["width", "seed"])
+    return [e for e in nets if e.snapshots.net.limit == widest.snapshots.net.limit]
 
 
 def _row(e: GradientHistory) -> dict[str, object]:
@@ -78,6 +82,7 @@ def whole(found: Evidence) -> pd.DataFrame:
 
 def about(page: Page, found: Evidence, file: str, words: str, measures: Mapping[str, str]) -> dict[str, str]:
     """What a figure of these measures by width carries."""
+    reads.note(part for e in drawn(found) for part in (e, e.snapshots.net))
     title = f"Fully-connected nets, {found.data(MLP)}: {words}"
     alt = f"{', '.join(measures.values())} of fully-connected nets by width."
     return page.about(f"{file}-{found.profile}", title=title, alt=alt, found=found)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import Xord
-from ..records.store import run
 from ..widgets import Explorer
 from ..worlds import xord
 from .evidence import Evidence
 from .page import Page
+from .reads import run
 
 NARROW, WIDE, SMALL = (2, 4), (50, 100), 2
 SAMPLED, DIVERSE, CENTRES = "sampled inputs", "diverse points", "from centres"

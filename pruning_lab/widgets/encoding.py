@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from .. import metrics
 
 MOST_UNITS = 2048
 NEAREST = 3  # of every unit, kept whatever the budget
+FIRST = 128  # what stands for the last code of a pair that comes for the first time
 ESCAPE = 255  # a gap of 255 or more between two pair numbers takes another byte for each 255 in it
 
 
@@ -18,14 +20,18 @@ ESCAPE = 255  # a gap of 255 or more between two pair numbers takes another byte
 class Pairs:
     """The strongest pairs of every snapshot: numbers in the upper triangle, row by row, and cosines in 8 bits.
 
-    `data` holds, for each snapshot, the gaps between its pair numbers and then one byte a pair; snapshot t has
-    `counts[t]` pairs and starts at `offsets[t]`. A byte q means the cosine `low + (high - low) q / 255`. All pairs
-    at or above `floors[t]` are there; below it only each unit's nearest.
+    `data` is deflated. It holds what changes from one snapshot to the next, which is little: first, for each snapshot,
+    the gaps between the numbers of the pairs that come or go, or of all pairs where `anew[t]` (that is shorter), those
+    of t from byte `offsets[t]` on; from `offsets[-1]` on, for each snapshot and each of its `counts[t]` pairs in
+    ascending order, a byte: the code of the cosine minus the pair's last code (FIRST where it has none), modulo 256. A
+    code q means the cosine `low + (high - low) q / 255`. All pairs at or above `floors[t]` are there; below it only
+    each unit's nearest.
     """
 
     data: bytes
     offsets: list[int]
     counts: list[int]
+    anew: list[bool]
     floors: list[float]
     low: float
     high: float
@@ -152,22 +158,40 @@ def pack(kept: Iterable[tuple[np.ndarray, np.ndarray, float]]) -> Pairs:
     low = float(min((v.min() for v in cosines), default=0.0))
     high = float(max((v.max() for v in cosines), default=1.0))
     scale = 255 / (high - low) if high > low else 0.0
-    parts = [gaps(n).tobytes() + np.rint((v - low) * scale).astype(np.uint8).tobytes() for n, v, _ in kept]
-    offsets = [0, *np.cumsum([len(part) for part in parts]).tolist()]
+    last = np.full(1 + max((int(n[-1]) for n, _, _ in kept if len(n)), default=0), FIRST, np.uint8)
+    before, changes, anew, steps = np.empty(0, np.int64), [], [], []
+    for numbers, values, _ in kept:
+        codes = np.rint((values - low) * scale).astype(np.uint8)
+        differ, whole = gaps(np.setxor1d(before, numbers)).tobytes(), gaps(numbers).tobytes()
+        anew.append(len(whole) < len(differ))
+        changes.append(whole if anew[-1] else differ)
+        steps.append((codes - last[numbers]).tobytes())  # in eight bits, so modulo 256
+        before, last[numbers] = numbers, codes
+    offsets = [0, *np.cumsum([len(part) for part in changes]).tolist()]
     floors = [max(floor, low) for _, _, floor in kept]
-    return Pairs(b"".join(parts), offsets, [len(n) for n, _, _ in kept], floors, low, high)
+    data = zlib.compress(b"".join(changes + steps), 9)
+    return Pairs(data, offsets, [len(n) for n, _, _ in kept], anew, floors, low, high)
 
 
 def unpack(pairs: Pairs, snapshot: int, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Units i < j [pairs] and their cosines [pairs] in one snapshot."""
-    count = pairs.counts[snapshot]
-    raw = np.frombuffer(pairs.data, np.uint8)[pairs.offsets[snapshot] : pairs.offsets[snapshot + 1]]
-    steps = raw[: len(raw) - count].astype(np.int64)
-    numbers = np.cumsum(steps)[steps < ESCAPE]
+    numbers, codes = next(found for t, found in enumerate(_replayed(pairs, units)) if t == snapshot)
     first = np.cumsum(np.r_[0, np.arange(units - 1, 0, -1)])  # number of the pair (i, i + 1)
     i = np.searchsorted(first[:-1] if units > 1 else first, numbers, side="right") - 1
-    cosines = pairs.low + (pairs.high - pairs.low) * raw[len(raw) - count :].astype(np.float64) / 255
+    cosines = pairs.low + (pairs.high - pairs.low) * codes.astype(np.float64) / 255
     return i, numbers - first[i] + i + 1, cosines
+
+
+def _replayed(pairs: Pairs, units: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Numbers and codes of the pairs of one snapshot after the other."""
+    raw = np.frombuffer(zlib.decompress(pairs.data), np.uint8)
+    last, numbers, at = np.full(units * (units - 1) // 2, FIRST, np.uint8), np.empty(0, np.int64), pairs.offsets[-1]
+    for t, count in enumerate(pairs.counts):
+        steps = raw[pairs.offsets[t] : pairs.offsets[t + 1]].astype(np.int64)
+        numbers = np.setxor1d(numbers[:0] if pairs.anew[t] else numbers, np.cumsum(steps)[steps < ESCAPE])
+        last[numbers] += raw[at : at + count]
+        at += count
+        yield numbers, last[numbers]
 
 
 def labels(values, units: int, times: int) -> tuple[bytes, list[str], bool]:

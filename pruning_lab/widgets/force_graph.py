@@ -131,8 +131,14 @@ class ForceGraph(anywidget.AnyWidget):
         free = int(0.75 * (limit - fixed)) - 4 * meta["units"] * len(parts) - len(groups)  # base64: 3 bytes in 4
         kept, norms, shares = graph_state.measured(parts, measure, meta["nets"], free // len(parts))
         pairs = encoding.pack(kept)
-        meta |= {"offsets": pairs.offsets, "counts": pairs.counts, "low": pairs.low, "high": pairs.high,
-                 "floors": [round(floor, 6) for floor in pairs.floors]}  # fmt: skip
+        meta |= {
+            "offsets": pairs.offsets,
+            "counts": pairs.counts,
+            "anew": pairs.anew,
+            "floors": [round(floor, 6) for floor in pairs.floors],
+            "low": pairs.low,
+            "high": pairs.high,
+        }
         norm_bytes, meta["norm"] = graph_state.sixteen(norms)
         share_bytes, meta["share"] = graph_state.sixteen(shares)
         meta["start"] = graph_state.started(start, meta, kept)
@@ -146,7 +152,7 @@ class ForceGraph(anywidget.AnyWidget):
 
     def edges(self, snapshot: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Units i < j and cosines of the pairs that are kept of one snapshot, as the page decodes them."""
-        fields = {key: self.meta[key] for key in ("offsets", "counts", "floors", "low", "high")}
+        fields = {key: self.meta[key] for key in ("offsets", "counts", "anew", "floors", "low", "high")}
         return encoding.unpack(encoding.Pairs(data=self.pairs, **fields), snapshot, self.meta["units"])
 
     def node_norms(self) -> np.ndarray:
