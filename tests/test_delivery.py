@@ -14,8 +14,8 @@ import pytest
 import yaml
 from conftest import chromium
 
-from pruning_lab.__main__ import _parser
-from pruning_lab.publish import archive, not_found
+from pruning_lab.__main__ import _parser, main
+from pruning_lab.publish import archive, build, not_found
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -159,6 +159,14 @@ def test_without_a_book_there_is_no_archive_and_a_failure_leaves_the_last_one(ht
         archive.write(html, tmp_path)
     assert (tmp_path / f"{archive.NAME}.zip").read_bytes() == last
     assert sorted(path.name for path in tmp_path.iterdir()) == ["html", f"{archive.NAME}.zip"]
+
+
+def test_the_build_packs_the_book_where_it_is_asked_to_and_only_there(html, store_folder, monkeypatch, capsys):
+    monkeypatch.setattr(build, "build", lambda *_: html)
+    file = html.parent / f"{archive.NAME}.zip"
+    for words, packed in ((["--profile", "smoke"], False), (["--profile", "smoke", "--archive"], True)):
+        assert main(["build", *words]) == 0
+        assert file.exists() == packed == (f"Packed into {file}" in capsys.readouterr().out)
 
 
 # The page where there is none
