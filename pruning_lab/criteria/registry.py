@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..registry import holder
 
+#: What a criterion may read; the module says in which shapes.
 READS = ("weight", "init", "gradient", "diff", "activation", "activation_gradient", "noise")
 
 
@@ -47,6 +48,7 @@ class Registry(dict[str, Callable]):
         return function
 
 
+#: The registries, name -> function: criteria of units, and of single weights.
 UNIT, WEIGHT = Registry(), Registry()
 unit_criterion, weight_criterion = UNIT.register, WEIGHT.register
 

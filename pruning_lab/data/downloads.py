@@ -98,6 +98,7 @@ def _cifar10(root: Path, split: str) -> Raw:
     )
 
 
+#: Sets that torchvision can bring: name -> a function of a folder and a half that returns it.
 DOWNLOADS: dict[str, Callable[[Path, str], Raw]] = {
     "mnist": _mnist_like("MNIST"),
     "fashion_mnist": _mnist_like("FashionMNIST"),

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from ..npz import Raw
 from .files import Stamp, read_half
 
+#: How pixels may be scaled.
 SCALES = ("unit", "standardised")
 
 

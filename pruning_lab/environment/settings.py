@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-MOST_WORKERS = 1024  # of one sweep
+#: Worker processes that a sweep may have at most.
+MOST_WORKERS = 1024
 
 
 def cache_folder() -> Path:

@@ -32,9 +32,9 @@ class FilterClusters(Experiment):
     float32, `biases` [clusters] float32, the mean of each cluster's.
     """
 
-    parent: Train
-    layer: str = "conv1"
-    clusters: int = 4
+    parent: Train  # the trained net
+    layer: str = "conv1"  # whose weight vectors are clustered
+    clusters: int = 4  # centres of k-means
 
     def compute(self) -> Result:
         before, after = (_vectors(net, self.layer) for net in (self.parent.untrained(), self.parent.trained()))
@@ -72,7 +72,7 @@ class CentreStart(Experiment):
 
     is_net: ClassVar[bool] = True
 
-    clusters: FilterClusters
+    clusters: FilterClusters  # of the large net: the first layer begins at their centres
 
     @property
     def fresh(self) -> Train:
@@ -108,9 +108,9 @@ class UnitRepeats(Experiment):
     of both, over the first `sample` test images; zero for a unit that never changes).
     """
 
-    parent: Train
-    layer: str = "fc1"
-    sample: int = 1000
+    parent: Train  # the trained net
+    layer: str = "fc1"  # whose units are compared
+    sample: int = 1000  # the first so many test images
 
     def compute(self) -> Result:
         place, test = place_of(self.parent.trained(), self.layer), self.parent.split("test", self.sample)

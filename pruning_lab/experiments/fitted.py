@@ -81,15 +81,15 @@ class RandomFeatures(Fitted):
     norm in the space of the Gaussian kernel.
     """
 
-    dataset: str
+    dataset: str  # name of an image set, see `data.names`
     ratios: tuple[float, ...]  # of real features to images, ascending; their numbers are rounded to even ones
-    limit: int
-    seed: int = 0
+    limit: int  # images that are fitted
+    seed: int = 0  # of all that is drawn
     sigma: float = 5.0  # width of the kernel, of 28 x 28 pixels in [0, 1]; of others it grows with their root
-    noises: tuple[float, ...] = (0.0,)
-    ridge: float = 0.0
-    image_size: int | None = None
-    tested_on: int | None = None
+    noises: tuple[float, ...] = (0.0,)  # shares of labels that are redrawn; one fit each
+    ridge: float = 0.0  # penalty on the squared norm; 0: the least norm that fits
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
+    tested_on: int | None = None  # the first so many test images; None: all
 
     def compute(self) -> Result:
         with data.watched():
@@ -125,14 +125,14 @@ class Forest(Fitted):
     have, 0: no bound), trees, total (leaves in all), images, risks, errors.
     """
 
-    dataset: str
-    limit: int
-    leaves: tuple[int, ...]
-    trees: tuple[int, ...]
-    seed: int = 0
-    noise: float = 0.0
-    image_size: int | None = None
-    tested_on: int | None = None
+    dataset: str  # name of an image set, see `data.names`
+    limit: int  # images that are fitted
+    leaves: tuple[int, ...]  # most leaves of a tree, ascending
+    trees: tuple[int, ...]  # of the forests of full-grown trees, ascending
+    seed: int = 0  # of all that is drawn
+    noise: float = 0.0  # share of labels that are redrawn
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
+    tested_on: int | None = None  # the first so many test images; None: all
 
     def compute(self) -> Result:
         with data.watched():
@@ -164,20 +164,20 @@ class ShallowNets(Fitted):
     parameters, threshold (n K), below (whether they are no more), epochs taken, risks, errors, norm of all weights.
     """
 
-    dataset: str
+    dataset: str  # name of an image set, see `data.names`
     multiples: tuple[float, ...]  # of n K parameters, ascending; the widest net of no more has this size
-    limit: int
-    epochs: int = 6_000
-    seed: int = 0
-    noise: float = 0.0
-    lr: float = 0.01
-    momentum: float = 0.95
-    batch: int = 128
-    decay: float = 0.9
+    limit: int  # images that are fitted
+    epochs: int = 6_000  # at most, a net
+    seed: int = 0  # of all that is drawn
+    noise: float = 0.0  # share of labels that are redrawn
+    lr: float = 0.01  # learning rate at the start
+    momentum: float = 0.95  # of SGD
+    batch: int = 128  # images a step
+    decay: float = 0.9  # factor of the rate after `every` epochs, up to n K parameters
     every: int = 500  # epochs
-    sd: float = 0.1
-    image_size: int | None = None
-    tested_on: int | None = None
+    sd: float = 0.1  # of the new weights of a net that begins at a smaller one
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
+    tested_on: int | None = None  # the first so many test images; None: all
 
     def compute(self) -> Result:
         with data.watched():

@@ -52,7 +52,7 @@ class GradientSnapshots(WhileTraining):
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
 
-    net: Train
+    net: Train  # the net whose training is looked at
     epochs: tuple[int, ...]  # 0: before the first
     sample: int | None = None  # the first so many training images are differentiated; None: all
     followed: int = 10_000  # weights a layer
@@ -127,7 +127,7 @@ class GradientHistory(Experiment):
     highest, its lowest, the next layer's).
     """
 
-    snapshots: GradientSnapshots
+    snapshots: GradientSnapshots  # what is summed up
     ends: int = 10  # weights of highest, and of lowest, |diff| whose paths are kept
 
     def compute(self) -> Result:

@@ -37,10 +37,10 @@ class Snapshots(WhileTraining):
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
 
-    net: Train
-    layers: tuple[str, ...]
+    net: Train  # the net whose training is looked at
+    layers: tuple[str, ...]  # whose weight vectors are kept
     at: tuple[int, ...]  # iterations; 0: before the first
-    sample: int = 1000
+    sample: int = 1000  # the first so many images, of training and of testing
 
     def compute(self) -> Result:
         result, snapshots = self.net.train_with(store.scratch(self), [(self.at, self._look)])
@@ -84,12 +84,12 @@ class LayerStructure(Experiment):
     of these snapshots, from which any other null can be drawn.
     """
 
-    snapshots: Snapshots
-    layer: str
-    deviations: float = 4.0
-    neighbours: int = 5
-    at: tuple[int, ...] | None = None
-    null: str = "permuted"
+    snapshots: Snapshots  # where the weight vectors come from
+    layer: str  # one of the snapshots' layers
+    deviations: float = 4.0  # a pair is one from so many standard deviations of chance on
+    neighbours: int = 5  # strongest pairs a unit, on average
+    at: tuple[int, ...] | None = None  # iterations among the snapshots'; None: all
+    null: str = "permuted"  # "permuted", or "spectrum" for rows of the same spectrum beside it
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,10 +144,10 @@ class LayerGraph(Experiment):
     image `pictures` [U, h, w, channels] int8, at most 14 x 14.
     """
 
-    snapshots: Snapshots
-    layer: str
-    at: tuple[int, ...] | None = None
-    orders: tuple[str, ...] = ("norm", "frame_potential", "random")
+    snapshots: Snapshots  # where the weight vectors come from
+    layer: str  # one of the snapshots' layers
+    at: tuple[int, ...] | None = None  # iterations among the snapshots'; None: all
+    orders: tuple[str, ...] = ("norm", "frame_potential", "random")  # criteria by which units go, see `criteria.UNIT`
 
     def compute(self) -> Result:
         record, net = store.run(self.snapshots), self.snapshots.net

@@ -41,11 +41,11 @@ class MaskSources(WhileTraining):
 
     has_weights: ClassVar[bool] = True
 
-    net: Train
+    net: Train  # the net whose training is looked at
     epochs: tuple[int, ...]  # 0: before the first
     sample: int | None = None  # the first so many training images are differentiated; None: all
-    density: float = 0.1
-    refreshed: bool = False
+    density: float = 0.1  # of the masks that are compared
+    refreshed: bool = False  # whether batch norms take these images' own statistics
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,13 +26,13 @@ class InferenceSpeed(Experiment):
     timed: ClassVar[tuple[str, ...]] = ("milliseconds", "low", "high", "of_dense")
 
     width: int  # of the narrow net
-    ratio: float = 10.0
+    ratio: float = 10.0  # weights of the wide net over those of the narrow one
     density: float = 0.1  # of the wide net's weights, in every layer
     shape: tuple[int, int, int] = (3, 32, 32)  # of an image
-    classes: int = 10
-    batches: tuple[int, ...] = (1, 32, 1000)
-    rounds: int = 30
-    seed: int = 0
+    classes: int = 10  # outputs
+    batches: tuple[int, ...] = (1, 32, 1000)  # images that are passed at once
+    rounds: int = 30  # times that each is timed
+    seed: int = 0  # of weights, masks and images
 
     @property
     def wide(self) -> int:

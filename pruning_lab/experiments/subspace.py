@@ -40,11 +40,11 @@ class Spectrum(WhileTraining):
     layers at once first, then each alone.
     """
 
-    net: Train
-    layers: tuple[str, ...]
+    net: Train  # the net whose training is looked at
+    layers: tuple[str, ...]  # whose weights are looked at
     epochs: tuple[int, ...] = (0,)  # 0: before the first
-    ranks: tuple[int, ...] = ()
-    sample: int = 2000
+    ranks: tuple[int, ...] = ()  # directions that are kept, for `projected`; none: not asked
+    sample: int = 2000  # the first so many test images
 
     def compute(self) -> Result:
         result, seen = self.net.train_with(store.scratch(self), [(ends(self.net, self.epochs), self._look)])
@@ -110,9 +110,9 @@ class Projection(Experiment):
     leading ones. Array: `overlap` [L, ranks], of the subspaces that "update" and "weight" keep.
     """
 
-    parent: Train
-    layers: tuple[str, ...]
-    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    parent: Train  # the trained net
+    layers: tuple[str, ...]  # that are projected, each alone and all at once
+    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)  # directions that are kept
     test_images: int | None = None  # None: all
 
     def compute(self) -> Result:

@@ -24,10 +24,10 @@ class UnitCurve(Experiment):
     one that reads nothing else has one direction.
     """
 
-    parent: Train
-    layer: str
-    group: tuple[str, ...] = ("norm", "frame_potential", "random")
-    repeats: int = 5
+    parent: Train  # the trained net
+    layer: str  # whose units go
+    group: tuple[str, ...] = ("norm", "frame_potential", "random")  # criteria by name, see `criteria.UNIT`
+    repeats: int = 5  # orders of a criterion that reads noise
     sample: int = 1000  # training images of which criteria read activations or gradients
     test_images: int | None = None  # None: all
 
@@ -80,9 +80,9 @@ class UnitImportance(Experiment):
     loss is plain cross-entropy, by whatever recipe the net trained, so that units of all nets are on one scale.
     """
 
-    parent: Train
-    layer: str
-    test_images: int | None = None
+    parent: Train  # the trained net
+    layer: str  # whose units go, one at a time
+    test_images: int | None = None  # None: all
 
     def compute(self) -> Result:
         model = self.parent.trained()

@@ -37,15 +37,15 @@ class Xord(Experiment):
     is_net: ClassVar[bool] = True
 
     k: int  # filters that vote for, and as many that vote against
-    seed: int = 0
-    runs: int = 100
+    seed: int = 0  # of starts and training sets
+    runs: int = 100  # nets
     n: int | None = 60  # inputs to train on; None: `xord.training_sets`'s diverse points
     d: int = 10  # pairs of an input
     lr: float = 0.5  # over k
-    margin: float = 1.0
+    margin: float = 1.0  # of the hinge loss
     deviation: float = 1e-3  # of the first weights
-    steps: int = 1_000
-    kept: int = 3
+    steps: int = 1_000  # of gradient descent
+    kept: int = 3  # nets whose paths are kept
     start: Xord | None = None  # begin at k-means centres of this block's trained filters instead
 
     def __post_init__(self) -> None:
@@ -109,14 +109,14 @@ class TeacherStudent(Experiment):
 
     is_net: ClassVar[bool] = True
 
-    student: int
+    student: int  # units of the student
     both: bool = True  # both layers are trained; else the first
     noise: float = 0.1  # deviation of what is added to the teacher's outputs
-    seed: int = 0
-    teacher: int = 2
-    inputs: int = 50
-    lr: float = 0.5
-    steps: int = 40_000
+    seed: int = 0  # of both nets and of the inputs
+    teacher: int = 2  # units of the teacher
+    inputs: int = 50  # numbers in one input
+    lr: float = 0.5  # learning rate, over sqrt(N) and N
+    steps: int = 40_000  # inputs, each seen once
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,12 +15,12 @@ class Statistics:
     A parameter without gradient (frozen, or not read by the loss) has zeros everywhere and is listed.
     """
 
-    n: int
+    n: int  # samples
     mean: dict[str, Tensor] = field(repr=False)  # in the parameter's shape
     diffs: dict[str, Tensor] = field(repr=False)  # mean sign, in [-1, 1], in the parameter's shape (003, section 3.1)
     # mean over samples of the squared norm of the parameter's gradient
     mean_square: dict[str, float] = field(repr=False)
-    without_gradient: tuple[str, ...]
+    without_gradient: tuple[str, ...]  # names of parameters
     precision: str  # in which everything was computed
     blocks: tuple[int, ...] = field(repr=False)  # samples in each block of the jackknife; one block: no error
     # inner products of the blocks' gradient sums, [blocks, blocks] float64

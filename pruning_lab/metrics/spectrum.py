@@ -18,11 +18,11 @@ class Tail(NamedTuple):
     reason: why there is none (then the numbers are NaN), else "".
     """
 
-    alpha: float
-    deviation: float
-    start: float
-    count: int
-    reason: str = ""
+    alpha: float  # exponent
+    deviation: float  # its standard deviation
+    start: float  # smallest eigenvalue of the tail
+    count: int  # eigenvalues in it
+    reason: str = ""  # why there is none
 
 
 def singular_values(matrix: np.ndarray) -> np.ndarray:

@@ -23,10 +23,10 @@ class Result:
     `seconds` is given where the work began in an earlier process, and counts that part too.
     """
 
-    table: pd.DataFrame
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    weights: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
+    table: pd.DataFrame  # tidy, a row an observation
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name
+    weights: Mapping[str, Any] = field(default_factory=dict)  # tensors by name, for the local shelf alone
+    seconds: float | None = None  # None: as measured around `compute`
 
 
 @dataclass(frozen=True)

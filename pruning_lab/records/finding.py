@@ -24,8 +24,8 @@ from .record import WEIGHTS, Stored
 class Note(NamedTuple):
     """One thing in which the making of a record differs from what would be made here and now."""
 
-    kind: Literal["code", "parent", "data", "torch", "device", "threads"]
-    words: str
+    kind: Literal["code", "parent", "data", "torch", "device", "threads"]  # of difference
+    words: str  # said to a reader
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Record:
     "unverified".
     """
 
-    table: pd.DataFrame = field(repr=False)
-    arrays: Mapping[str, np.ndarray] = field(repr=False)
-    meta: Mapping[str, Any] = field(repr=False)
-    shelf: str
-    folder: Path
-    notes: tuple[Note, ...] = ()
-    standing: str = "current"
+    table: pd.DataFrame = field(repr=False)  # tidy
+    arrays: Mapping[str, np.ndarray] = field(repr=False)  # by name
+    meta: Mapping[str, Any] = field(repr=False)  # all of `record.json`
+    shelf: str  # "local" or "published"
+    folder: Path  # where it lies
+    notes: tuple[Note, ...] = ()  # what differs from here and now
+    standing: str = "current"  # how its code stands to today's
 
     def weights(self) -> dict[str, Any]:
         """Trained weights, name -> tensor on the CPU; empty where none were kept."""

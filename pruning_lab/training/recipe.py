@@ -39,25 +39,25 @@ class Recipe:
     of it (see `losses`).
     """
 
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch: int = 64
-    iterations: int | None = None
-    epochs: int | None = None
-    drops: tuple[int, ...] = ()
-    drop_factor: float = 0.1
-    shuffle: bool = True
-    augmentation: str = "none"
-    precision: str = "float32"
-    holdout: int = 0
-    keep: str = "last"
-    tested_on: int | None = None
-    loss: str = "cross_entropy"
-    stop_loss: float | None = None
-    stop_reading: str = "running"
-    stop_margin: tuple[float, float] | None = None
+    optimizer: str = "sgd"  # "sgd" or "adam"
+    lr: float = 0.1  # learning rate at the start
+    momentum: float = 0.0  # of "sgd"
+    weight_decay: float = 0.0  # pull of weights to zero, as the optimiser has it
+    batch: int = 64  # images a step
+    iterations: int | None = None  # steps in all
+    epochs: int | None = None  # passes over the images that train
+    drops: tuple[int, ...] = ()  # iterations, see above
+    drop_factor: float = 0.1  # of the learning rate at each of these
+    shuffle: bool = True  # whether each epoch has an order of its own
+    augmentation: str = "none"  # "none" or "crop_flip"
+    precision: str = "float32"  # "float32", "tf32" or "bfloat16"
+    holdout: int = 0  # training images set aside
+    keep: str = "last"  # "last" or "lowest_validation_loss"
+    tested_on: int | None = None  # test images after each epoch; None: all
+    loss: str = "cross_entropy"  # a name in `losses`
+    stop_loss: float | None = None  # None: no such stop
+    stop_reading: str = "running"  # "running" or "evaluated"
+    stop_margin: tuple[float, float] | None = None  # (share, margin); None: no such stop
 
     def __post_init__(self) -> None:
         settle(self)

@@ -26,17 +26,17 @@ _BLOCK = 64  # units added one by one before they are taken in one product, so t
 class Curve(NamedTuple):
     """What removing 0..n units costs: `accuracy` in [0, 1] and `loss` (mean cross-entropy), both [n + 1] float64."""
 
-    accuracy: Tensor
-    loss: Tensor
+    accuracy: Tensor  # [n + 1]
+    loss: Tensor  # [n + 1]
 
 
 class Single(NamedTuple):
     """What removing each unit alone costs: `accuracy` and `loss`, [n] float64, and those of the whole net."""
 
-    accuracy: Tensor
-    loss: Tensor
-    whole_accuracy: float
-    whole_loss: float
+    accuracy: Tensor  # [n]
+    loss: Tensor  # [n]
+    whole_accuracy: float  # with no unit removed
+    whole_loss: float  # likewise
 
 
 def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: int | None = None) -> Curve:

@@ -17,8 +17,8 @@ CHUNK = 1_000  # inputs drawn at once; it changes no draw
 class Net:
     """First-layer weights [units, N] and second-layer weights [units], float64."""
 
-    w: np.ndarray
-    v: np.ndarray
+    w: np.ndarray  # [units, N]
+    v: np.ndarray  # [units]
 
 
 def drawn(units: int, inputs: int, rng: np.random.Generator, signs: bool = False) -> Net:

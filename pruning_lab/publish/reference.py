@@ -1,0 +1,167 @@
+"""What stands in the reference: every public name, and what its docstring, its signature and its comments say.
+
+Rooms are opened here by name, as a reader opens them; nothing is computed with what they hold.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+OURS = __name__.partition(".")[0]
+# Section -> its page and its module; "" is the front door. What several rooms hand out stands where it comes first.
+SECTIONS = {
+    "experiments": ("experiments", "experiments"),
+    "recipes": ("experiments", "training.recipe"),
+    "models": ("nets", "nets.models"),
+    "training.fit": ("nets", "training.fit"),
+    "criteria": ("criteria", "criteria"),
+    "criteria.weight": ("criteria", "criteria.weight"),
+    "units": ("units", "units"),
+    "units.structure": ("units", "units.structure"),
+    "masks": ("masks", "masks"),
+    "gradients": ("gradients", "gradients"),
+    "metrics": ("metrics", "metrics"),
+    "metrics.spectrum": ("metrics", "metrics.spectrum"),
+    "metrics.subspaces": ("metrics", "metrics.subspaces"),
+    "worlds.committee": ("worlds", "worlds.committee"),
+    "worlds.xord": ("worlds", "worlds.xord"),
+    "data": ("data", "data"),
+    "environment": ("data", "environment"),
+    "front door": ("records", ""),
+    "chapters": ("records", "running.chapters"),
+    "records.store": ("records", "records.store"),
+    "widgets": ("widgets", "widgets"),
+}
+AT_THE_DOOR = ("experiments", "recipes", "front door")  # sections whose names are those of `pruning_lab` itself
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A public name: as a reader writes it (`masks.build`), its section, and the thing itself."""
+
+    name: str
+    section: str
+    thing: Any
+    module: str
+    said: str  # the docstring, or the comment above a constant
+
+    @property
+    def page(self) -> str:
+        return SECTIONS[self.section][0]
+
+    @property
+    def kind(self) -> str:
+        """ "class", "function" or "data", as Sphinx has it."""
+        return "class" if inspect.isclass(self.thing) else "function" if callable(self.thing) else "data"
+
+    @property
+    def example(self) -> str:
+        """The lines of its docstring from the first prompt on; empty where there are none."""
+        return self.said[self.said.find(">>>") :].rstrip() if ">>>" in self.said else ""
+
+    @property
+    def text(self) -> str:
+        """What is said before the example."""
+        return self.said.partition(">>>")[0].rstrip()
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every public name with its entry, section by section."""
+    front, found, seen = import_module(OURS), {}, set()
+    for section, (_, name) in SECTIONS.items():
+        room = import_module(f"{OURS}.{name}".rstrip("."))
+        names = public(room) if section != "recipes" else [name for name in public(room) if hasattr(front, name)]
+        for short in names:
+            thing = getattr(room, short)
+            mark = (short, id(thing))
+            if inspect.ismodule(thing) or mark in seen:
+                continue
+            seen.add(mark)
+            full = short if section in AT_THE_DOOR else f"{section}.{short}"
+            found[full] = Entry(full, section, thing, *_said(room, short, thing))
+    return found
+
+
+def public(room: ModuleType) -> list[str]:
+    """The names that a room hands out: its `__all__`, else its own functions and classes without an underscore."""
+    if named := getattr(room, "__all__", None):
+        return list(named)
+    return [
+        name
+        for name, thing in vars(room).items()
+        if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", None) == room.__name__
+    ]
+
+
+def _said(room: ModuleType, name: str, thing: Any) -> tuple[str, str]:
+    """The module that a thing is of, and what is said of it."""
+    if inspect.isclass(thing) or inspect.isroutine(thing) or hasattr(thing, "__wrapped__"):
+        return thing.__module__, inspect.getdoc(thing) or ""
+    home = _home(room, name)
+    return home.__name__, _comment(inspect.getsource(home), name)
+
+
+def _home(room: ModuleType, name: str) -> ModuleType:
+    """The module that assigns a constant: where imports lead to."""
+    for node in ast.parse(inspect.getsource(room)).body:
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+            package = room.__package__ if node.level else ""
+            return _home(import_module("." * node.level + (node.module or ""), package), name)
+    return room
+
+
+def _comment(source: str, name: str) -> str:
+    """What the lines `#: ...` above the assignment of a name say, or the comment behind it."""
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
+        names = {part.id for target in targets if target for part in ast.walk(target) if isinstance(part, ast.Name)}
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in names:
+            return comment_of(lines, node)
+    return ""
+
+
+def comment_of(lines: list[str], node: ast.stmt) -> str:
+    """The comment of an assignment: behind it, else the lines of comments right above it."""
+    behind = re.search(r"#:? (.*)$", lines[node.end_lineno - 1][node.end_col_offset :])
+    if behind:
+        return behind[1]
+    above, row = [], node.lineno - 2
+    while row >= 0 and (said := re.match(r"\s*#:? (.*)$", lines[row])):
+        above.insert(0, said[1])
+        row -= 1
+    return " ".join(above)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a class: its type and default as the source writes them ("" where there is none), its meaning."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def fields_of(kind: type) -> Iterator[Field]:
+    """The fields of a dataclass or a named tuple, in order, with what their comments say; of other classes none."""
+    if not is_dataclass(kind) and not hasattr(kind, "_fields"):
+        return
+    named = [field.name for field in fields(kind)] if is_dataclass(kind) else kind._fields
+    found = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.partition(".")[0] == OURS:
+            lines = inspect.cleandoc("\n" + inspect.getsource(base)).splitlines()
+            body = ast.parse("\n".join(lines)).body[0].body
+            for node in body:
+                if isinstance(node, ast.AnnAssign) and node.target.id in named:
+                    default = ast.unparse(node.value) if node.value else ""
+                    found[node.target.id] = (ast.unparse(node.annotation), default, comment_of(lines, node))
+    yield from (Field(name, *found[name]) for name in named if name in found)
