@@ -9,7 +9,16 @@ import torch
 
 @dataclass(frozen=True)
 class Split:
-    """Half of an image set: `images` [N, C, H, W] float32, `labels` [N] int64, both on one device."""
+    """Half of an image set: `images` [N, C, H, W] float32, `labels` [N] int64, both on one device.
+
+    >>> import torch
+    >>> from pruning_lab import data
+    >>> split = data.Split(torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1]), ("a", "b"), "mine/train", digest="")
+    >>> len(split)
+    3
+    >>> split
+    Split(classes=('a', 'b'), name='mine/train', digest='', lossy=0, scaled_by='')
+    """
 
     images: torch.Tensor = field(repr=False)  # [N, C, H, W] float32
     labels: torch.Tensor = field(repr=False)  # [N] int64

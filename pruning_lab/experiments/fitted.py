@@ -79,6 +79,11 @@ class RandomFeatures(Fitted):
     Table, a row a number of features and share of redrawn labels: features, images, noise, norm, risks, errors. The
     norm is that of the coefficients of all classes, of features over sqrt(N / 2): with their number it tends to the
     norm in the space of the Gaussian kernel.
+
+    >>> from pruning_lab import RandomFeatures, run
+    >>> record = run(RandomFeatures("digits", ratios=(0.5, 1.0), limit=20, tested_on=10))
+    >>> record.table[["features", "images"]].values.tolist()
+    [[10, 20], [20, 20]]
     """
 
     dataset: str  # name of an image set, see `data.names`
@@ -123,6 +128,11 @@ class Forest(Fitted):
     Table, a row a forest of an axis: axis ("leaves": one tree of more and more leaves; "trees": more and more
     full-grown trees; "leaves of many trees": as the first, with the most trees), leaves (the most that a tree may
     have, 0: no bound), trees, total (leaves in all), images, risks, errors.
+
+    >>> from pruning_lab import Forest, run
+    >>> record = run(Forest("digits", limit=20, leaves=(2, 4), trees=(1, 2), tested_on=10))
+    >>> record.table[record.table.axis == "leaves"][["leaves", "trees"]].values.tolist()
+    [[2, 1], [4, 1]]
     """
 
     dataset: str  # name of an image set, see `data.names`
@@ -162,6 +172,11 @@ class ShallowNets(Fitted):
     there: `report` joins the two kinds of start). Table, a row a net: start ("fresh": drawn, Glorot's uniform;
     "smaller": at the trained weights of the next narrower net that began so, new ones normal with `sd`), width,
     parameters, threshold (n K), below (whether they are no more), epochs taken, risks, errors, norm of all weights.
+
+    >>> from pruning_lab import ShallowNets, run
+    >>> record = run(ShallowNets("digits", multiples=(0.5, 2.0), limit=20, epochs=1, tested_on=10))
+    >>> record.table[["start", "width", "below"]].values.tolist()
+    [['fresh', 1, True], ['fresh', 5, False], ['smaller', 1, True], ['smaller', 5, False]]
     """
 
     dataset: str  # name of an image set, see `data.names`

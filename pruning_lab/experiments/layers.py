@@ -33,6 +33,14 @@ class Snapshots(WhileTraining):
     each layer, float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors,
     `<layer>.null` [T, units, units] of the same weights with all entries permuted; and `<layer>.classes` [T, units]
     int16, the class whose images (of the first `sample` for training) activate a unit most, -1 where none does.
+
+    >>> from pruning_lab import Recipe, Snapshots, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50))
+    >>> record.table.iteration.tolist()
+    [0, 1]
+    >>> record.arrays["fc1.gram"].shape
+    (2, 6, 6)
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
@@ -82,6 +90,12 @@ class LayerStructure(Experiment):
     draws of rows of the same lengths whose directions have the same spectrum (`units.nulls.same_spectrum`); and the
     array `gram` [2, U (U + 1) / 2] float16, upper triangles row by row of the inner products at the first and the last
     of these snapshots, from which any other null can be drawn.
+
+    >>> from pruning_lab import LayerStructure, Recipe, Snapshots, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(LayerStructure(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50), "fc1", neighbours=1))
+    >>> record.table[["iteration", "weights"]].values.tolist()
+    [[0, 'trained'], [0, 'permuted'], [1, 'trained'], [1, 'permuted']]
     """
 
     snapshots: Snapshots  # where the weight vectors come from
@@ -142,6 +156,14 @@ class LayerGraph(Experiment):
     (`structure.pack`), `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U];
     `order.<criterion>` [U], the units of the trained net in the order of their removal; for a layer that reads the
     image `pictures` [U, h, w, channels] int8, at most 14 x 14.
+
+    >>> from pruning_lab import LayerGraph, Recipe, Snapshots, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> graph = run(LayerGraph(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50), "fc1", orders=("norm",)))
+    >>> graph.arrays["cosines"].shape  # two snapshots of 6 x 5 / 2 pairs
+    (2, 15)
+    >>> sorted(graph.arrays["order.norm"].tolist())
+    [0, 1, 2, 3, 4, 5]
     """
 
     snapshots: Snapshots  # where the weight vectors come from

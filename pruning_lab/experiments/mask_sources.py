@@ -37,6 +37,12 @@ class MaskSources(WhileTraining):
     above_chance (`masks.overlap`, the whole net; global, at `density`). Weights: the diffs at the peak by the weights'
     names, in their shapes. Loss and gradients are of the recipe's loss. All are of the net with its running
     statistics or, if `refreshed`, of a copy whose batch norms have these images' own ones.
+
+    >>> from pruning_lab import MaskSources, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> table = run(MaskSources(net, epochs=(0, 1), density=0.5)).table
+    >>> table[["epoch", "peak"]].values.tolist()
+    [[0, False], [1, True]]
     """
 
     has_weights: ClassVar[bool] = True

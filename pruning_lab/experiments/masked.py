@@ -31,6 +31,14 @@ class MaskedTraining(Experiment):
     which nothing is left. Gradients that a criterion reads are of the loss of the parent's recipe, test losses
     of the child's. If `refreshed`, diffs are those of `MaskSources(refreshed=True)`, and the array `refreshed`
     [2] has the accuracy in the end on training and test images with batch-norm statistics of all training images.
+
+    >>> from pruning_lab import MaskedTraining, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> child = run(MaskedTraining(net, density=0.5))
+    >>> child.table.escaped.tolist()
+    [0]
+    >>> int(child.arrays["kept"].sum()), int(child.arrays["weights"].sum())
+    (276, 552)
     """
 
     is_net: ClassVar[bool] = True

@@ -20,6 +20,14 @@ class InferenceSpeed(Experiment):
     The wide net has `ratio` times the weights of the narrow one; at a density of 1 / ratio its random masks keep as
     many as that has. Weights are untrained: time does not depend on them. Compute it on a machine that does nothing
     else; a sweep computes it last, by itself. Table: see `masks.inference`.
+
+    >>> from pruning_lab import InferenceSpeed
+    >>> speed = InferenceSpeed(width=4, shape=(1, 8, 8), batches=(1,), rounds=1)
+    >>> speed.wide
+    24
+    >>> table = speed.compute().table  # `run` would keep it
+    >>> table.net.tolist()
+    ['dense', 'masked', 'csr', 'smaller']
     """
 
     alone: ClassVar[bool] = True

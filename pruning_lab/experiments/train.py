@@ -27,6 +27,13 @@ class Train(Experiment):
 
     options: what its model alone knows, as `models.build` takes it: a mapping, or pairs of name and value; kept as
     pairs in the order of their names. ValueError: the model does not take them.
+
+    >>> from pruning_lab import Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(epochs=2), width=6, limit=20)
+    >>> run(net).table.epoch.tolist()
+    [1, 2]
+    >>> net.trained().fc1.weight.shape
+    torch.Size([6, 64])
     """
 
     has_weights: ClassVar[bool] = True

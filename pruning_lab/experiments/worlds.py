@@ -32,6 +32,13 @@ class Xord(Experiment):
     closest to every pattern), angle_start, angle_end (degrees to the closest pattern, see `xord.angles`). Arrays:
     `steps` [T]; `train_error`, `test_error` [T, runs] float16; `final` [runs, 2, k, 2] float16; `paths` [T, kept, 2, k,
     2] float16, of the first `kept` nets; `sets` [runs, 15] float16, the shares of pattern sets in training.
+
+    >>> from pruning_lab import Xord, run
+    >>> record = run(Xord(k=2, runs=3, steps=5))
+    >>> record.table.run.tolist()
+    [0, 1, 2]
+    >>> record.arrays["final"].shape
+    (3, 2, 2, 2)
     """
 
     is_net: ClassVar[bool] = True
@@ -105,6 +112,13 @@ class TeacherStudent(Experiment):
     All students of a seed have the same teacher; a student of one layer trained has second-layer weights of 1, as the
     teacher. Table: step, error (exact, see `committee.error`). Arrays: `cosines` [T, K, M] float32 between first-layer
     weights, `second` [T, K] float32 second-layer weights, `lengths` [T, K] float32 of first-layer weights over sqrt(N).
+
+    >>> from pruning_lab import TeacherStudent, run
+    >>> record = run(TeacherStudent(student=3, inputs=4, steps=10))
+    >>> record.arrays["cosines"].shape[1:]  # units of student and teacher
+    (3, 2)
+    >>> record.table.step.iloc[-1].item()
+    10
     """
 
     is_net: ClassVar[bool] = True

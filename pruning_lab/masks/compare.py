@@ -37,6 +37,11 @@ def emptied(masks: Mapping[str, Tensor]) -> list[str]:
     """Names of the weights of which nothing stays; a layer that has none is not among them.
 
     ValueError: masks that are not bool.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> masks.emptied({"a": torch.tensor([False, False]), "b": torch.tensor([True, False])})
+    ['a']
     """
     check_masks(masks)
     return [name for name, mask in masks.items() if mask.numel() and not mask.any()]
@@ -46,6 +51,11 @@ def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | flo
     """How many weights stay: `kept` of the `maskable` ones, `kept_of_all` of all `weights`, and both as densities.
 
     All weights are those of linear, convolutional and attention layers; biases, norms and tokens are not counted.
+
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> masks.counts(net, masks.random(net, density=0.5))
+    {'kept': 148, 'maskable': 296, 'kept_of_all': 148, 'weights': 296, 'density': 0.5, 'density_of_all': 0.5}
     """
     check(model, masks)
     kept, maskable = sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())
@@ -59,6 +69,11 @@ def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
     """One row a layer, in order: layer, weights, kept, density (NaN where there is no weight).
 
     ValueError: masks that are not bool.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> masks.table({"fc1.weight": torch.tensor([[True, False], [False, False]])}).values.tolist()
+    [['fc1', 4, 1, 0.25]]
     """
     check_masks(masks)
     rows = [dict(layer=name.removesuffix(".weight"), weights=m.numel(), kept=int(m.sum())) for name, m in masks.items()]
@@ -76,6 +91,13 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
     any mask lies inside a whole one, which says no more than chance. Jaccard's chance is that of the expected share.
     NaN where a mask keeps nothing, `jaccard` where neither does. ValueError: masks that are not bool, or are of other
     names or shapes than each other.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> one = {"fc1.weight": torch.tensor([True, True, False, False])}
+    >>> other = {"fc1.weight": torch.tensor([True, False, True, False])}
+    >>> masks.overlap(one, other)[["layer", "overlap", "chance"]].values.tolist()
+    [['fc1', 0.5, 0.5], ['whole', 0.5, 0.5]]
     """
     check_masks(a)
     check_masks(b)

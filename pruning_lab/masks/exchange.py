@@ -29,6 +29,12 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     calling it, as `nn.MultiheadAttention` does: it makes that weight anew whenever it is called. `prune.remove` makes a
     mask permanent. ValueError: masks that the model cannot have, or has already, or of a weight that two layers share
     or that is computed from others; nothing is masked then.
+
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> pruned = masks.to_torch(net, masks.random(net, density=0.5))
+    >>> sorted(name for name, _ in pruned.fc1.named_buffers())
+    ['weight_mask']
     """
     layers.check_model(model)
     check(model, masks)
@@ -108,6 +114,13 @@ def from_torch(model: nn.Module) -> dict[str, Tensor]:
 
     Masks are of weights alone, here as everywhere: what else is pruned, such as a bias, is left out. ValueError: a
     model without values.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> layer = torch.nn.Sequential(torch.nn.Linear(4, 1))
+    >>> pruned = torch.nn.utils.prune.random_unstructured(layer[0], "weight", amount=3)
+    >>> masks.from_torch(layer)["0.weight"].sum().item()
+    1
     """
     layers.check_model(model)
     pruned = _pruned(model)
@@ -125,6 +138,15 @@ def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
     """Write masks as safetensors, eight weights a byte, to a file that replaces an older one in one step.
 
     ValueError: masks that are not bool.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> file = Path(tempfile.mkdtemp(), "kept.safetensors")
+    >>> masks.save(file, {"fc1.weight": torch.tensor([[True, False]])})
+    >>> file.is_file()
+    True
     """
     check_masks(masks)
     file = _path(file)
@@ -142,7 +164,17 @@ def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
 
 
 def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
-    """What `save` wrote, in its order, on the CPU; ValueError: broken, not of masks, or not of this model's shapes."""
+    """What `save` wrote, in its order, on the CPU; ValueError: broken, not of masks, or not of this model's shapes.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> file = Path(tempfile.mkdtemp(), "kept.safetensors")
+    >>> masks.save(file, masks.random(net, density=0.5))
+    >>> masks.counts(net, masks.load(file, net))["kept"]
+    148
+    """
     file = _path(file)
     if file.is_dir():
         raise ValueError(f"{file} is a folder: expected a file of masks")

@@ -19,6 +19,7 @@ SECTIONS = {
     "experiments": ("experiments", "experiments"),
     "recipes": ("experiments", "training.recipe"),
     "models": ("nets", "nets.models"),
+    "nets.architectures": ("nets", "nets.architectures"),
     "training.fit": ("nets", "training.fit"),
     "criteria": ("criteria", "criteria"),
     "criteria.weight": ("criteria", "criteria.weight"),
@@ -58,7 +59,7 @@ class Entry:
     @property
     def kind(self) -> str:
         """ "class", "function" or "data", as Sphinx has it."""
-        return "class" if inspect.isclass(self.thing) else "function" if callable(self.thing) else "data"
+        return "class" if inspect.isclass(self.thing) else "function" if _defined(self.thing) else "data"
 
     @property
     def example(self) -> str:
@@ -75,46 +76,55 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """Every public name with its entry, section by section."""
     front, found, seen = import_module(OURS), {}, set()
-    for section, (_, name) in SECTIONS.items():
-        room = import_module(f"{OURS}.{name}".rstrip("."))
-        names = public(room) if section != "recipes" else [name for name in public(room) if hasattr(front, name)]
-        for short in names:
-            thing = getattr(room, short)
+    for section in SECTIONS:
+        here = room(section)
+        for short in public(here):
+            thing = getattr(here, short)
             mark = (short, id(thing))
-            if inspect.ismodule(thing) or mark in seen:
+            if inspect.ismodule(thing) or mark in seen or section == "recipes" and not hasattr(front, short):
                 continue
             seen.add(mark)
             full = short if section in AT_THE_DOOR else f"{section}.{short}"
-            found[full] = Entry(full, section, thing, *_said(room, short, thing))
+            found[full] = Entry(full, section, thing, *_said(here, short, thing))
     return found
 
 
-def public(room: ModuleType) -> list[str]:
+def room(section: str) -> ModuleType:
+    """The module of a section, whose docstring introduces it."""
+    return import_module(f"{OURS}.{SECTIONS[section][1]}".rstrip("."))
+
+
+def public(here: ModuleType) -> list[str]:
     """The names that a room hands out: its `__all__`, else its own functions and classes without an underscore."""
-    if named := getattr(room, "__all__", None):
+    if named := getattr(here, "__all__", None):
         return list(named)
     return [
         name
-        for name, thing in vars(room).items()
-        if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", None) == room.__name__
+        for name, thing in vars(here).items()
+        if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", None) == here.__name__
     ]
 
 
-def _said(room: ModuleType, name: str, thing: Any) -> tuple[str, str]:
+def _said(here: ModuleType, name: str, thing: Any) -> tuple[str, str]:
     """The module that a thing is of, and what is said of it."""
-    if inspect.isclass(thing) or inspect.isroutine(thing) or hasattr(thing, "__wrapped__"):
+    if inspect.isclass(thing) or _defined(thing):
         return thing.__module__, inspect.getdoc(thing) or ""
-    home = _home(room, name)
+    home = _home(here, name)
     return home.__name__, _comment(inspect.getsource(home), name)
 
 
-def _home(room: ModuleType, name: str) -> ModuleType:
+def _defined(thing: Any) -> bool:
+    """Whether a thing is a function, decorated or not."""
+    return inspect.isroutine(thing) or hasattr(thing, "__wrapped__")
+
+
+def _home(here: ModuleType, name: str) -> ModuleType:
     """The module that assigns a constant: where imports lead to."""
-    for node in ast.parse(inspect.getsource(room)).body:
+    for node in ast.parse(inspect.getsource(here)).body:
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
-            package = room.__package__ if node.level else ""
+            package = here.__package__ if node.level else ""
             return _home(import_module("." * node.level + (node.module or ""), package), name)
-    return room
+    return here
 
 
 def _comment(source: str, name: str) -> str:

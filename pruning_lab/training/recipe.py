@@ -37,6 +37,12 @@ class Recipe:
     once at least this share of the images that train has its true output ahead of every other by this margin, after
     the epoch. Of two rules the first that is met ends it. loss: that of training, and of every loss that is reported
     of it (see `losses`).
+
+    >>> from pruning_lab import Recipe
+    >>> Recipe("adam", lr=1e-3, epochs=3, batch=32).steps(100)  # 3 epochs of 4 steps
+    12
+    >>> Recipe(lr=1.0, iterations=10, drops=(5,), drop_factor=0.5).lr_at(5)
+    0.5
     """
 
     optimizer: str = "sgd"  # "sgd" or "adam"
@@ -137,6 +143,10 @@ def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:
     """At most `count` of the iterations 0..`steps`: half in equal steps, half in the first of them, denser at first.
 
     Fewer than four are in equal steps; a single one is the last. ValueError: `count` below 1, `steps` below 0.
+
+    >>> from pruning_lab import snapshot_iterations
+    >>> snapshot_iterations(100, count=6)
+    (0, 1, 6, 33, 67, 100)
     """
     if count < 1 or steps < 0:
         raise ValueError(f"{count} snapshots of {steps} steps: expected at least 1 of 0 or more")

@@ -1,0 +1,88 @@
+"""Every public name says what it is, in which shapes, and shows it: the examples of the reference run as they stand."""
+
+import doctest
+import inspect
+import re
+from importlib import import_module
+
+import pytest
+
+import pruning_lab
+from pruning_lab import criteria, models
+from pruning_lab.publish import reference
+
+ENTRIES = reference.entries()
+SHOWN = [name for name, entry in ENTRIES.items() if entry.kind != "data"]  # of a constant the value is the example
+# Names whose docstring cannot hold an example; the docstring of their module has it.
+ELSEWHERE = {
+    "replace": "Python's own",
+    "models.conv_2": "its docstring is made by a statement, which published answers rest on",
+    "models.conv_4": "as of conv_2",
+    "models.conv_6": "as of conv_2",
+}
+TENSORS = re.compile(r"\b(Tensor|ndarray)\b")
+SHAPE = re.compile(r"""\[[^\]\["`]*[a-zA-Z][^\]\["`]*\]|\b(its|their|the|same) shapes?\b""")  # [units], not a range: [0, 1]
+SHAPELESS = {}  # name -> why it needs none
+
+
+def failures(name, text):
+    """What doctest says of the examples in a text; empty if all is as they say."""
+    test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, name, None, 0)
+    said = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS, verbose=False).run(test, out=said.append)
+    return "".join(said)
+
+
+def takes_tensors(thing):
+    """Whether a signature or a field names tensors or arrays, or the thing is a criterion."""
+    kinds = [field.kind for field in reference.fields_of(thing)] if inspect.isclass(thing) else []
+    if thing in [*criteria.UNIT.values(), *criteria.WEIGHT.values()]:
+        return True
+    return bool(TENSORS.search(" ".join([*kinds, *map(str, inspect.get_annotations(thing).values())])))
+
+
+def test_an_example_that_is_not_as_it_says_is_found():
+    assert failures("right", ">>> 1 + 1\n2") == ""
+    assert "Expected:\n    3\nGot:\n    2" in failures("wrong", ">>> 1 + 1\n3")
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_public_name_has_an_example_that_runs(name):
+    entry = ENTRIES[name]
+    if name in ELSEWHERE:
+        assert not entry.example and name.split(".")[-1] in reference.room(entry.section).__doc__.partition(">>>")[2]
+        return
+    assert entry.example, f"{name} in {entry.module} shows no example: put one at the end of its docstring (>>> ...)"
+    assert "import" in entry.example, "what a reader pastes imports what it uses"
+    assert failures(name, entry.said) == ""
+
+
+@pytest.mark.parametrize("section", [name for name in reference.SECTIONS if ">>>" in reference.room(name).__doc__])
+def test_the_examples_of_a_room_run(section):
+    assert failures(section, reference.room(section).__doc__) == ""
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_public_name_says_what_it_is(name):
+    entry = ENTRIES[name]
+    assert entry.text, f"{name} in {entry.module} has no docstring" if entry.kind != "data" else f"put `#: ...` above {name}"
+    if entry.kind == "class":
+        silent = [field.name for field in reference.fields_of(entry.thing) if not field.meaning]
+        assert not silent, f"{name}: put a comment with the meaning behind the fields {silent}"
+
+
+@pytest.mark.parametrize("name", [name for name in SHOWN if takes_tensors(ENTRIES[name].thing)])
+def test_what_takes_or_returns_tensors_says_their_shapes(name):
+    said = " ".join([ENTRIES[name].text, *(field.meaning for field in reference.fields_of(ENTRIES[name].thing))])
+    assert bool(SHAPE.search(said)) != (name in SHAPELESS), f"{name}: {said}"
+
+
+def test_the_reference_holds_all_that_is_handed_out():
+    things = [entry.thing for entry in ENTRIES.values()]
+    rooms = [import_module(f"pruning_lab.{name}".rstrip(".")) for _, name in reference.SECTIONS.values()]
+    for name in pruning_lab.__all__:
+        thing = getattr(pruning_lab, name)
+        assert any(thing is t for t in things) or thing in rooms or thing is pruning_lab.worlds, name
+    for registry in (criteria.UNIT, criteria.WEIGHT, models.MODELS):
+        for function in registry.values():
+            assert not function.__module__.startswith("pruning_lab") or function in things, function.__name__
