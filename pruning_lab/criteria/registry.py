@@ -160,7 +160,7 @@ def unread(function, given) -> list[str]:
 
 
 def finite(weight, name) -> Tensor:
-    """The weights called `name`; ValueError where some are not finite.
+    """The weights called `name`, in their shape; ValueError where some are not finite.
 
     >>> import torch
     >>> from pruning_lab import criteria
@@ -179,6 +179,7 @@ def finite(weight, name) -> Tensor:
 def evaluate(function, held, name, shapes, ways) -> Tensor:
     """What a criterion returns for the weights called `name`, in one of `shapes`, from what it reads of `held`.
 
+    shapes: of a unit criterion [units] and [units, units], of a weight criterion that of the weight.
     `held` has `weight`, and noise in the first shape; `ways` says by name how to pass what is not held, if not as a
     tensor. One of a user's reads copies: whatever it does with them, the model and what was given stay as they are.
     ValueError: what is read is missing or of a wrong shape; what is returned is no tensor, or a wrong one.

@@ -22,7 +22,8 @@ def magnitude(weight):
 
 @weight_criterion
 def diff(diff: Tensor) -> Tensor:
-    """How far the samples' gradients agree in sign, |mean sign|, in [0, 1] (003, sections 3.1 and 5.3).
+    """How far the samples' gradients agree in sign, |mean sign|, in [0, 1], in the shape of `diff` (003, sections 3.1
+    and 5.3).
 
     >>> import torch
     >>> from pruning_lab import criteria
@@ -34,7 +35,7 @@ def diff(diff: Tensor) -> Tensor:
 
 @weight_criterion
 def random(noise: Tensor) -> Tensor:
-    """A seeded random order (003, section 5.3).
+    """A seeded random order, in the shape of `noise` (003, section 5.3).
 
     >>> import torch
     >>> from pruning_lab import criteria
@@ -46,7 +47,7 @@ def random(noise: Tensor) -> Tensor:
 
 @weight_criterion(ours=True)
 def gradient(gradient: Tensor) -> Tensor:
-    """Ours: absolute value of the mean gradient.
+    """Ours: absolute value of the mean gradient, in the shape of `gradient`.
 
     >>> import torch
     >>> from pruning_lab import criteria
@@ -58,8 +59,8 @@ def gradient(gradient: Tensor) -> Tensor:
 
 @weight_criterion(ours=True)
 def weight_taylor(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Ours: first-order change of the mean loss when the weight goes, |weight x mean gradient| (Lee et al. 2019,
-    section 4.1).
+    """Ours: first-order change of the mean loss when the weight goes, |weight x mean gradient|, in the shape of
+    `weight` (Lee et al. 2019, section 4.1).
 
     Not called `taylor`: a name reads the same for units and for weights.
 

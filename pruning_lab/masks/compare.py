@@ -34,7 +34,7 @@ def check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def emptied(masks: Mapping[str, Tensor]) -> list[str]:
-    """Names of the weights of which nothing stays; a layer that has none is not among them.
+    """Names of the weights of which nothing stays, of masks in their shapes; a layer without weights is not among them.
 
     ValueError: masks that are not bool.
 
@@ -50,7 +50,8 @@ def emptied(masks: Mapping[str, Tensor]) -> list[str]:
 def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | float]:
     """How many weights stay: `kept` of the `maskable` ones, `kept_of_all` of all `weights`, and both as densities.
 
-    All weights are those of linear, convolutional and attention layers; biases, norms and tokens are not counted.
+    masks: bool, by the weights' names and in their shapes. All weights are those of linear, convolutional and attention
+    layers; biases, norms and tokens are not counted.
 
     >>> from pruning_lab import masks, models
     >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
@@ -66,7 +67,7 @@ def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | flo
 
 
 def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
-    """One row a layer, in order: layer, weights, kept, density (NaN where there is no weight).
+    """One row a layer, in the order of masks, whatever their shapes: layer, weights, kept, density (NaN without weights).
 
     ValueError: masks that are not bool.
 
@@ -82,7 +83,8 @@ def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
 
 
 def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
-    """What two sets of masks share beside what chance would: one row a layer, and one for the net (layer "whole").
+    """What two sets of masks, in the same shapes, share beside what chance would: one row a layer, and one for the net
+    (layer "whole").
 
     Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`,
     shared over what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random;

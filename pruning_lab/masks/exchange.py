@@ -25,10 +25,12 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and
     `weight_mask`.
 
-    Masks may lie on another device. A module that holds a masked layer by a name of its own may read its weight without
-    calling it, as `nn.MultiheadAttention` does: it makes that weight anew whenever it is called. `prune.remove` makes a
-    mask permanent. ValueError: masks that the model cannot have, or has already, or of a weight that two layers share
-    or that is computed from others; nothing is masked then.
+    Masks are by the weights' names and in their shapes; they may lie on another device. A module that holds a masked
+    layer by a name of its own may read its weight without calling it, as `nn.MultiheadAttention` does: it makes that
+    weight anew whenever it is called. `prune.remove` makes a mask permanent.
+
+    ValueError: masks that the model cannot have, or has already, or of a weight that two layers share or that is
+    computed from others; nothing is masked then.
 
     >>> from pruning_lab import masks, models
     >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
@@ -110,7 +112,8 @@ def _same_layer(model: nn.Module, name: str, other: str) -> bool:
 
 
 def from_torch(model: nn.Module) -> dict[str, Tensor]:
-    """Masks by the weights' names, as `torch.nn.utils.prune` holds them in a model; empty if it has none.
+    """Masks by the weights' names and in their shapes, as `torch.nn.utils.prune` holds them in a model; empty if it has
+    none.
 
     Masks are of weights alone, here as everywhere: what else is pruned, such as a bias, is left out. ValueError: a
     model without values.
@@ -135,7 +138,8 @@ def _pruned(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
-    """Write masks as safetensors, eight weights a byte, to a file that replaces an older one in one step.
+    """Write masks and their shapes as safetensors, eight weights a byte, to a file that replaces an older one in one
+    step.
 
     ValueError: masks that are not bool.
 
@@ -164,7 +168,9 @@ def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
 
 
 def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
-    """What `save` wrote, in its order, on the CPU; ValueError: broken, not of masks, or not of this model's shapes.
+    """What `save` wrote, masks by name in their shapes, in its order, on the CPU.
+
+    ValueError: broken, not of masks, or not of this model's shapes.
 
     >>> import tempfile
     >>> from pathlib import Path

@@ -40,7 +40,8 @@ def build(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
+    """Masks by the weights' names, in their shapes, True stays; of equal scores the earlier position stays, and the
+    total is exact.
 
     A layer without weights has a mask without any.
 
@@ -87,7 +88,8 @@ def grid(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
-    """Masks for each density, each inside those of higher densities; else as `build`. One search serves all.
+    """Masks for each density, by the weights' names and in their shapes, each inside those of higher densities; else as
+    `build`. One search serves all.
 
     >>> import torch
     >>> from pruning_lab import masks
@@ -122,8 +124,10 @@ def _with_empty(found: Mapping[str, Tensor], scores: Mapping[str, Tensor], skip:
 
 
 def random(model: nn.Module, density: float, budget: str = "uniform", seed: int = 0, **how: Any) -> dict[str, Tensor]:
-    """Seeded random masks, each layer at the same density ("uniform") or its Erdos-Renyi-Kernel's ("erk"); `how` as for
-    `build`.
+    """Seeded random masks in the shapes of the weights, each layer at the same density ("uniform") or its
+    Erdos-Renyi-Kernel's ("erk"); `how` as for `build`.
+
+    ValueError: another budget, or what `build` refuses.
 
     >>> from pruning_lab import masks, models
     >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)

@@ -79,7 +79,8 @@ def _check_layer(layer: nn.Linear, mask: Tensor) -> None:
 def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Others stay dense.
 
-    A weight that several layers share is masked in all of them. What a mask keeps is stored, be it zero or not.
+    Masks are by the weights' names and in their shapes [outputs, inputs]. A weight that several layers share is masked
+    in all of them. What a mask keeps is stored, be it zero or not.
     ValueError: a model with other layers than linear ones, masked ones that compute in a way of their own or have
     hooks, masks of other names or shapes or none at all, a device other than a CPU or a CUDA GPU.
 

@@ -41,7 +41,7 @@ def singular_values(matrix: np.ndarray) -> np.ndarray:
 
 
 def stable_rank(values: np.ndarray) -> float:
-    """Squared Frobenius over squared spectral norm, from singular values; 0 of a matrix of zeros.
+    """Squared Frobenius over squared spectral norm, from singular values [k]; 0 of a matrix of zeros.
 
     >>> import numpy as np
     >>> from pruning_lab.metrics import spectrum
@@ -77,7 +77,7 @@ def spike_edge(rows: int, columns: int, variance: float) -> float:
 
 
 def bulk_density(eigenvalues: np.ndarray, rows: int, columns: int, variance: float) -> np.ndarray:
-    """The density of Marchenko and Pastur at these eigenvalues of W W^T, which are not zero; its area is 1.
+    """The density of Marchenko and Pastur at these eigenvalues [n] of W W^T, not zero, [n]; its area is 1.
 
     >>> import numpy as np
     >>> from pruning_lab.metrics import spectrum
@@ -91,7 +91,7 @@ def bulk_density(eigenvalues: np.ndarray, rows: int, columns: int, variance: flo
 
 
 def bulk_variance(values: np.ndarray, rows: int, columns: int) -> float:
-    """The variance of noise whose eigenvalues have the same median as the squares of these singular values.
+    """The variance of noise whose eigenvalues have the same median as the squares of these singular values [k].
 
     A few spikes hardly move a median; entries that differ in variance, such as weights of dead inputs, do.
 
@@ -105,7 +105,7 @@ def bulk_variance(values: np.ndarray, rows: int, columns: int) -> float:
 
 
 def spikes(values: np.ndarray, rows: int, columns: int, variance: float) -> int:
-    """How many squares of these singular values lie above the `spike_edge` of noise of this variance.
+    """How many squares of these singular values [k] lie above the `spike_edge` of noise of this variance.
 
     >>> import numpy as np
     >>> from pruning_lab.metrics import spectrum
@@ -116,7 +116,7 @@ def spikes(values: np.ndarray, rows: int, columns: int, variance: float) -> int:
 
 
 def tail_exponent(eigenvalues: np.ndarray) -> Tail:
-    """The power law of the tail that lies nearest to one, by the distance of Kolmogorov and Smirnov.
+    """The power law of the tail of eigenvalues [n] that lies nearest to one, by the distance of Kolmogorov and Smirnov.
 
     alpha = 1 + n / sum(log(x / start)), its deviation (alpha - 1) / sqrt(n) (Clauset, Shalizi & Newman 2009, section
     3); every eigenvalue but the largest is tried as the start.

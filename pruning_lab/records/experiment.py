@@ -29,7 +29,7 @@ class Result:
     """
 
     table: pd.DataFrame  # tidy, a row an observation
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name, in the shapes that its docstring says
     weights: Mapping[str, Any] = field(default_factory=dict)  # tensors by name, for the local shelf alone
     seconds: float | None = None  # None: as measured around `compute`
 

@@ -51,7 +51,7 @@ class Record:
     """
 
     table: pd.DataFrame = field(repr=False)  # tidy
-    arrays: Mapping[str, np.ndarray] = field(repr=False)  # by name
+    arrays: Mapping[str, np.ndarray] = field(repr=False)  # by name, in the shapes that the experiment's docstring says
     meta: Mapping[str, Any] = field(repr=False)  # all of `record.json`
     shelf: str  # "local" or "published"
     folder: Path  # where it lies

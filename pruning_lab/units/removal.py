@@ -54,7 +54,7 @@ class Single(NamedTuple):
 
 
 def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: int | None = None) -> Curve:
-    """Accuracy and loss on a `Split` after removing 0..n units in this order, without retraining.
+    """Accuracy and loss, [n + 1] each, on a `Split` after removing 0..n units in this order [n], without retraining.
 
     >>> from pruning_lab import data, models, units
     >>> digits = data.load("digits", "test", limit=20, device="cpu")
@@ -69,7 +69,7 @@ def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: 
 def pruning_curves(
     model: nn.Sequential, layer: str, orders: Mapping[str, Tensor], test, limit: int | None = None
 ) -> dict[str, Curve]:
-    """A `Curve` for each of several orders, which share one pass over all that lies before the next layer.
+    """A `Curve` for each of several orders [n], which share one pass over all that lies before the next layer.
 
     The next layer is linear in what it reads: each unit adds one term, and only what lies behind is computed anew.
     `limit`: so many first images. ValueError: an order that is not a permutation of the layer's units; images and

@@ -79,7 +79,7 @@ def describe(
 
 
 def opposite(gram: np.ndarray, inputs: int, deviations: float = 4.0) -> float:
-    """Share of all pairs whose cosine is below minus `chance`, of weight vectors whose inner products are `gram`.
+    """Share of all pairs whose cosine is below minus `chance`, of weight vectors of inner products `gram` [U, U].
 
     >>> import numpy as np
     >>> from pruning_lab.units import structure

@@ -141,7 +141,8 @@ WINS = _wins()
 
 
 def sectors(filters: torch.Tensor) -> torch.Tensor:
-    """The sector of each filter, whole numbers from 0 to 7: which two patterns it answers, and which one more.
+    """The sector of each filter [runs, 2, k, 2], whole numbers [runs, 2, k] from 0 to 7: which two patterns it answers,
+    and which one more.
 
     >>> import torch
     >>> from pruning_lab.worlds import xord
@@ -155,7 +156,7 @@ def sectors(filters: torch.Tensor) -> torch.Tensor:
 def gradient(
     filters: torch.Tensor, shares: torch.Tensor, margin: float, wins: torch.Tensor = WINS, labels: torch.Tensor = LABELS
 ) -> torch.Tensor:
-    """Of the mean hinge loss max(0, margin - label x output) by each filter, as `filters`.
+    """Of the mean hinge loss max(0, margin - label x output) by each filter, in the shape of `filters` [runs, 2, k, 2].
 
     Filters of one sector have one gradient and add up, so that a step costs as much as reading the filters.
 
@@ -178,7 +179,8 @@ def train(
     filters: torch.Tensor, shares: torch.Tensor, *, lr: float, margin: float, steps: int,
     at: Collection[int], look: Callable[[int, torch.Tensor], None],
 ) -> torch.Tensor:  # fmt: skip
-    """The filters after so many steps of plain gradient descent on the whole training set, at rate lr / k.
+    """The filters [runs, 2, k, 2] after so many steps of plain gradient descent on the whole training set, at rate
+    lr / k; shares are [runs, 15].
 
     at, look: the steps after which `look(step, filters)` is called; 0: before the first.
 
