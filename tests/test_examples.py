@@ -3,14 +3,15 @@
 import doctest
 import inspect
 import re
-from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import pruning_lab
 from pruning_lab import criteria, models
-from pruning_lab.publish import reference
+from pruning_lab.publish import reference, reference_text
 
+PAGES = sorted((Path(__file__).resolve().parents[1] / "book").glob("reference*.md"))
 ENTRIES = reference.entries()
 SHOWN = [name for name, entry in ENTRIES.items() if entry.kind != "data"]  # of a constant the value is the example
 # Names whose docstring cannot hold an example; the docstring of their module has it.
@@ -78,10 +79,47 @@ def test_what_takes_or_returns_tensors_says_their_shapes(name):
 
 def test_the_reference_holds_all_that_is_handed_out():
     things = [entry.thing for entry in ENTRIES.values()]
-    rooms = [import_module(f"pruning_lab.{name}".rstrip(".")) for _, name in reference.SECTIONS.values()]
+    rooms = [reference.room(section) for section in reference.SECTIONS]
     for name in pruning_lab.__all__:
         thing = getattr(pruning_lab, name)
         assert any(thing is t for t in things) or thing in rooms or thing is pruning_lab.worlds, name
     for registry in (criteria.UNIT, criteria.WEIGHT, models.MODELS):
         for function in registry.values():
             assert not function.__module__.startswith("pruning_lab") or function in things, function.__name__
+
+
+def test_every_section_stands_on_one_page():
+    held = [name for page in PAGES for name in re.findall(r"^```\{reference\} (.+)$", page.read_text(), re.M)]
+    assert sorted(held) == sorted([*reference.SECTIONS, "names"])
+
+
+def test_a_source_that_a_docstring_names_is_in_the_bibliography():
+    assert reference_text.inline("(Evci et al. 2020; 003, 3.1)", "masks") == (
+        "({cite:t}`evci2020`; {cite:t}`yauney2024`, 3.1)"
+    )
+    for name, entry in ENTRIES.items():
+        meanings = [field.meaning for field in reference.fields_of(entry.thing)] if entry.kind == "class" else []
+        said = " ".join(" ".join([entry.text, *meanings]).split())
+        unknown = [found[0] for found in reference_text.CITED.finditer(said) if not reference_text.key_of(found)]
+        assert not unknown, f"{name} names {unknown}: book/references.bib has no such source"
+
+
+def test_names_are_links_but_not_those_of_parameters_and_signs_stay_signs():
+    text = "what `build` makes of `scores`, |w|^2 [n] and a_b"
+    link = "{py:obj}`build <pruning_lab.masks.build>`"
+    assert reference_text.inline(text, "masks", ("scores",)) == (
+        f"what {link} makes of `scores`, \\|w\\|\\^2 \\[n\\] and a\\_b"
+    )
+
+
+def test_a_signature_is_what_the_source_writes():
+    assert reference_text.signature(ENTRIES["masks.emptied"].thing) == "(masks: Mapping[str, Tensor]) -> list[str]"
+    assert reference_text.signature(ENTRIES["Result"].thing) == "(table, arrays=dict(), weights=dict(), seconds=None)"
+    assert reference_text.signature(ENTRIES["masks.EmptyLayer"].thing) == ""
+
+
+def test_an_entry_leads_to_its_source_where_the_repository_is_known():
+    entry = ENTRIES["units.order"]
+    assert "Source: `pruning_lab/units/orders.py`" in reference_text.entry(entry)
+    here = "https://example.org/it/blob/main/pruning_lab/units/orders.py#L"
+    assert here in reference_text.entry(entry, "https://example.org/it")

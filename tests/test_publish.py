@@ -417,7 +417,8 @@ def test_buttons_appear_only_with_a_repository(monkeypatch):
 
 def test_contents_names_what_is_there():
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [contents["root"], *(chapter["file"] for part in contents["parts"] for chapter in part["chapters"])]
+    named = [page for part in contents["parts"] for chapter in part["chapters"] for page in (chapter, *chapter.get("sections", ()))]
+    files = [contents["root"], *(page["file"] for page in named)]
     pages = [path for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
     assert set(files) == {f"book/{path.stem}" for path in pages}
     named = {

@@ -49,7 +49,7 @@ class Statistics:
 
         Args:
             unbiased: without the samples' products with themselves: 0 in expectation for unrelated gradients.
-            scaled: times n: Chatterjee and Zielinski's alpha_m over its orthogonal limit (2022; 003, section 2.1).
+            scaled: times n: alpha_m over its orthogonal limit (Chatterjee & Zielinski 2022; 003, section 2.1).
 
         Raises:
             ValueError: coherence was not wanted; no such layer; both variants at once; unbiased with one sample.

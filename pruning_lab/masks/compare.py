@@ -67,7 +67,7 @@ def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | flo
 
 
 def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
-    """One row a layer, in the order of masks, whatever their shapes: layer, weights, kept, density (NaN without weights).
+    """One row a layer, in the order of masks, whatever their shapes: layer, weights, kept, density (NaN: no weights).
 
     ValueError: masks that are not bool.
 

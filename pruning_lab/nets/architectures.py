@@ -153,7 +153,7 @@ class ClassToken(nn.Module):
 def vit(
     in_shape: tuple[int, int, int], classes: int, width: int | None, patch: int = 4, depth: int = 6, heads: int = 8
 ) -> models.Layers:
-    """Vision transformer (Dosovitskiy et al. 2021) at Yauney's sizes (2024, section 2.1): patch 4, depth 6, 8 heads,
+    """Vision transformer (Dosovitskiy et al. 2021) at Yauney's sizes (003, section 2.1): patch 4, depth 6, 8 heads,
     512 wide.
 
     Tokens and fully-connected layers are `width` wide; norms stand before each branch, positions are learned, nothing

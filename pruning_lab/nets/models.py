@@ -304,7 +304,7 @@ def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm
 
 @register
 def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
-    """VGG19 for 32 x 32 images with Heitmann's head: average pooling, 512, 512 (Simonyan & Zisserman 2014).
+    """VGG19 for 32 x 32 images with Heitmann's head: average pooling, 512, 512 (Simonyan & Zisserman 2015).
 
     >>> from pruning_lab import models
     >>> net = models.build("vgg19", (3, 32, 32), width=4)

@@ -6,7 +6,7 @@ Rooms are opened here by name, as a reader opens them; nothing is computed with 
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+import textwrap
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import import_module
@@ -14,30 +14,30 @@ from types import ModuleType
 from typing import Any
 
 OURS = __name__.partition(".")[0]
-# Section -> its page and its module; "" is the front door. What several rooms hand out stands where it comes first.
+# Section, as a reader writes its room -> its module; "" is the front door. What several rooms hand out stands where it comes first.
 SECTIONS = {
-    "experiments": ("experiments", "experiments"),
-    "recipes": ("experiments", "training.recipe"),
-    "models": ("nets", "nets.models"),
-    "nets.architectures": ("nets", "nets.architectures"),
-    "training.fit": ("nets", "training.fit"),
-    "criteria": ("criteria", "criteria"),
-    "criteria.weight": ("criteria", "criteria.weight"),
-    "units": ("units", "units"),
-    "units.structure": ("units", "units.structure"),
-    "masks": ("masks", "masks"),
-    "gradients": ("gradients", "gradients"),
-    "metrics": ("metrics", "metrics"),
-    "metrics.spectrum": ("metrics", "metrics.spectrum"),
-    "metrics.subspaces": ("metrics", "metrics.subspaces"),
-    "worlds.committee": ("worlds", "worlds.committee"),
-    "worlds.xord": ("worlds", "worlds.xord"),
-    "data": ("data", "data"),
-    "environment": ("data", "environment"),
-    "front door": ("records", ""),
-    "chapters": ("records", "running.chapters"),
-    "records.store": ("records", "records.store"),
-    "widgets": ("widgets", "widgets"),
+    "experiments": "experiments",
+    "recipes": "training.recipe",
+    "models": "nets.models",
+    "nets.architectures": "nets.architectures",
+    "training.fit": "training.fit",
+    "criteria": "criteria",
+    "criteria.weight": "criteria.weight",
+    "units": "units",
+    "units.structure": "units.structure",
+    "masks": "masks",
+    "gradients": "gradients",
+    "metrics": "metrics",
+    "metrics.spectrum": "metrics.spectrum",
+    "metrics.subspaces": "metrics.subspaces",
+    "worlds.committee": "worlds.committee",
+    "worlds.xord": "worlds.xord",
+    "data": "data",
+    "environment": "environment",
+    "front door": "",
+    "chapters": "running.chapters",
+    "records.store": "records.store",
+    "widgets": "widgets",
 }
 AT_THE_DOOR = ("experiments", "recipes", "front door")  # sections whose names are those of `pruning_lab` itself
 
@@ -51,10 +51,6 @@ class Entry:
     thing: Any
     module: str
     said: str  # the docstring, or the comment above a constant
-
-    @property
-    def page(self) -> str:
-        return SECTIONS[self.section][0]
 
     @property
     def kind(self) -> str:
@@ -91,7 +87,7 @@ def entries() -> dict[str, Entry]:
 
 def room(section: str) -> ModuleType:
     """The module of a section, whose docstring introduces it."""
-    return import_module(f"{OURS}.{SECTIONS[section][1]}".rstrip("."))
+    return import_module(f"{OURS}.{SECTIONS[section]}".rstrip("."))
 
 
 def public(here: ModuleType) -> list[str]:
@@ -160,18 +156,24 @@ class Field:
     meaning: str
 
 
-def fields_of(kind: type) -> Iterator[Field]:
+@cache
+def fields_of(kind: type) -> tuple[Field, ...]:
     """The fields of a dataclass or a named tuple, in order, with what their comments say; of other classes none."""
-    if not is_dataclass(kind) and not hasattr(kind, "_fields"):
-        return
-    named = [field.name for field in fields(kind)] if is_dataclass(kind) else kind._fields
+    named = [f.name for f in fields(kind)] if is_dataclass(kind) else getattr(kind, "_fields", ())
     found = {}
-    for base in reversed(kind.__mro__):
+    for base in reversed(kind.__mro__ if named else ()):
         if base.__module__.partition(".")[0] == OURS:
-            lines = inspect.cleandoc("\n" + inspect.getsource(base)).splitlines()
-            body = ast.parse("\n".join(lines)).body[0].body
-            for node in body:
-                if isinstance(node, ast.AnnAssign) and node.target.id in named:
-                    default = ast.unparse(node.value) if node.value else ""
-                    found[node.target.id] = (ast.unparse(node.annotation), default, comment_of(lines, node))
-    yield from (Field(name, *found[name]) for name in named if name in found)
+            source = textwrap.dedent(inspect.getsource(base))
+            for node in ast.parse(source).body[0].body:
+                if isinstance(node, ast.AnnAssign):
+                    meaning = comment_of(source.splitlines(), node)
+                    found[node.target.id] = ast.unparse(node.annotation), _default(node.value), meaning
+    return tuple(Field(name, *found[name]) for name in named if name in found)
+
+
+def _default(value: ast.expr | None) -> str:
+    """A field's default as the source writes it; "" where there is none."""
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "field":
+        given = {word.arg: ast.unparse(word.value) for word in value.keywords}
+        return given.get("default", f"{given['default_factory']}()" if "default_factory" in given else "")
+    return ast.unparse(value) if value else ""

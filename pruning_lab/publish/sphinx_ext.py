@@ -4,7 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
-from . import icons
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from . import icons, reference_text
 
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
 
@@ -12,11 +16,26 @@ FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?<
 def setup(app):
     """Register the hooks and the folder that paths in figures (`layout.meta.rows`) are relative to."""
     app.add_config_value("lab_root", "", "env")
+    app.add_directive("reference", Reference)
     app.connect("html-page-context", _scripts, priority=900)
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _thin_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class Reference(SphinxDirective):
+    """`{reference} masks`: the entries of a section of the reference; `{reference} names`: links to all of them."""
+
+    required_arguments, final_argument_whitespace = 1, True
+
+    def run(self):
+        """The nodes of what `reference_text` writes."""
+        where, name = self.env.config.html_theme_options.get("repository_url", ""), self.arguments[0]
+        text = reference_text.index() if name == "names" else reference_text.section(name, where)
+        held = nodes.container()
+        self.state.nested_parse(StringList(text.splitlines(), source=f"reference of {name}"), self.content_offset, held)
+        return held.children
 
 
 def _scripts(app, page, template, context, doctree):

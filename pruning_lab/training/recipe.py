@@ -26,11 +26,6 @@ READINGS = ("running", "evaluated")
 class Recipe:
     """How a net is trained; every field is literal. Either `iterations` or `epochs` is given.
 
-    drops: iterations after which the learning rate is multiplied by `drop_factor`.
-    holdout: training images (drawn by seed) set aside for validation. keep: whose weights are reported, the last
-    epoch's or those of the epoch with the lowest loss on the held-out images. tested_on: the first so many test images
-    are looked at after each epoch but the last, which sees all of them; None: all after each.
-
     Training may stop after an earlier epoch than the last: `iterations` or `epochs` is its limit. stop_loss: once the
     training loss is at or below it, read as stop_reading says: "running", the mean over the epoch's batches as they
     were trained on, or "evaluated", of the net after the epoch on all images that train. stop_margin: (share, margin),
@@ -52,14 +47,16 @@ class Recipe:
     batch: int = 64  # images a step
     iterations: int | None = None  # steps in all
     epochs: int | None = None  # passes over the images that train
-    drops: tuple[int, ...] = ()  # iterations, see above
-    drop_factor: float = 0.1  # of the learning rate at each of these
+    drops: tuple[int, ...] = ()  # iterations after which the learning rate is multiplied by `drop_factor`
+    drop_factor: float = 0.1  # of the learning rate, at each of `drops`
     shuffle: bool = True  # whether each epoch has an order of its own
     augmentation: str = "none"  # "none" or "crop_flip"
     precision: str = "float32"  # "float32", "tf32" or "bfloat16"
-    holdout: int = 0  # training images set aside
-    keep: str = "last"  # "last" or "lowest_validation_loss"
-    tested_on: int | None = None  # test images after each epoch; None: all
+    holdout: int = 0  # training images, drawn by seed, that are set aside for validation
+    # whose weights are reported: "last", or "lowest_validation_loss", the epoch's of lowest loss on held-out images
+    keep: str = "last"
+    # the first so many test images after each epoch but the last, which sees all of them; None: all after each
+    tested_on: int | None = None
     loss: str = "cross_entropy"  # a name in `losses`
     stop_loss: float | None = None  # None: no such stop
     stop_reading: str = "running"  # "running" or "evaluated"
