@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 OURS = __name__.partition(".")[0]
-# Section, as a reader writes its room -> its module; "" is the front door. What several rooms hand out stands where it comes first.
+# Section, as a reader writes its room -> its module; "" is the front door. What several rooms hand out stands where it
+# comes first.
 SECTIONS = {
     "experiments": "experiments",
     "recipes": "training.recipe",

@@ -23,11 +23,11 @@ CITED = re.compile(
 HEADS = ("Args:", "Raises:", "Warns:")
 
 
-def section(name: str, repository: str = "") -> str:
-    """The MyST text of a section: what its module says of itself, then its entries; `repository` is where files are."""
+def section(name: str, sources: str = "") -> str:
+    """The MyST text of a section: what its module says of itself, its entries; `sources` is the address of files."""
     said, _, example = (room(name).__doc__ or "").partition(">>>")
     parts = [paragraphs(said, name, ()), _code(">>>" + example) if example else ""]
-    parts += [entry(e, repository) for e in entries().values() if e.section == name]
+    parts += [entry(e, sources) for e in entries().values() if e.section == name]
     return "\n\n".join(filter(None, parts))
 
 
@@ -40,7 +40,7 @@ def index() -> str:
     return "\n\n".join(lines)
 
 
-def entry(e: Entry, repository: str = "") -> str:
+def entry(e: Entry, sources: str = "") -> str:
     """The MyST text of one entry."""
     options, parts = [f":module: {OURS}"], [paragraphs(e.text, e.section, _parameters(e.thing))]
     if e.kind == "data":
@@ -48,7 +48,7 @@ def entry(e: Entry, repository: str = "") -> str:
         parts += [f"Holds {', '.join(f'`{key}`' for key in e.thing)}."] if isinstance(e.thing, dict) else []
     if e.kind == "class":
         parts += [_fields(e), *_methods(e)]
-    parts += [_code(e.example) if e.example else "", _source(e, repository)]
+    parts += [_code(e.example) if e.example else "", _source(e, sources)]
     return _fenced(f"py:{e.kind}", e.name + signature(e.thing), options, parts, ticks=7)
 
 
@@ -202,11 +202,11 @@ def _code(example: str) -> str:
     return f"```pycon\n{textwrap.dedent(example).rstrip()}\n```"
 
 
-def _source(e: Entry, repository: str) -> str:
-    """Where an entry is written; a link if the repository's address is known."""
+def _source(e: Entry, sources: str) -> str:
+    """Where an entry is written; a link where the address of files is known."""
     path = e.module.replace(".", "/")
     file = next((f for f in (f"{path}.py", f"{path}/__init__.py") if (inputs.ROOT / f).is_file()), "")
     if not file:
         return ""
     line = "" if e.kind == "data" else f"#L{inspect.getsourcelines(inspect.unwrap(e.thing))[1]}"
-    return f"Source: [{file}]({repository}/blob/main/{file}{line})" if repository else f"Source: `{file}`"
+    return f"Source: [{file}]({sources}/{file}{line})" if sources else f"Source: `{file}`"

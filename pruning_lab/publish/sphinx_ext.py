@@ -14,8 +14,11 @@ FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?<
 
 
 def setup(app):
-    """Register the hooks and the folder that paths in figures (`layout.meta.rows`) are relative to."""
+    """Register the hooks, the folder that paths in figures (`layout.meta.rows`) are relative to, and where sources are
+    shown: an address, or nothing.
+    """
     app.add_config_value("lab_root", "", "env")
+    app.add_config_value("lab_sources", "", "env")
     app.add_directive("reference", Reference)
     app.connect("html-page-context", _scripts, priority=900)
     app.connect("html-page-context", _code, priority=900)
@@ -31,8 +34,8 @@ class Reference(SphinxDirective):
 
     def run(self):
         """The nodes of what `reference_text` writes."""
-        where, name = self.env.config.html_theme_options.get("repository_url", ""), self.arguments[0]
-        text = reference_text.index() if name == "names" else reference_text.section(name, where)
+        name, sources = self.arguments[0], self.env.config.lab_sources
+        text = reference_text.index() if name == "names" else reference_text.section(name, sources)
         held = nodes.container()
         self.state.nested_parse(StringList(text.splitlines(), source=f"reference of {name}"), self.content_offset, held)
         return held.children
