@@ -1,8 +1,10 @@
 """Every public name says what it is, in which shapes, and shows it: the examples of the reference run as they stand."""
 
+import ast
 import doctest
 import inspect
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ ELSEWHERE = {
     "models.conv_4": "as of conv_2",
     "models.conv_6": "as of conv_2",
 }
+CAUGHT = {"environment.usable": {"TypeError"}}  # raised for its own `except`
 TENSORS = re.compile(r"\b(Tensor|ndarray)\b")
 SHAPE = re.compile(r"""\[[^\]\["`]*[a-zA-Z][^\]\["`]*\]|\[\d+\]|\b(its|their|the|same) shapes?\b""")  # no [0, 1]
 
@@ -39,6 +42,17 @@ def takes_tensors(thing):
     if thing in [*criteria.UNIT.values(), *criteria.WEIGHT.values()]:
         return True
     return bool(TENSORS.search(" ".join([*kinds, *map(str, inspect.get_annotations(thing).values())])))
+
+
+def raised(thing):
+    """The names of the exceptions that a function, or a class when it is made, raises in its own body."""
+    made = (vars(thing).get(name) for name in ("__init__", "__post_init__")) if inspect.isclass(thing) else (thing,)
+    ours = [f for f in map(inspect.unwrap, filter(inspect.isroutine, made)) if f.__module__.startswith("pruning_lab")]
+    trees = [ast.parse(textwrap.dedent(inspect.getsource(f))) for f in ours if f.__code__.co_filename != "<string>"]
+    calls = [
+        n.exc for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Raise) and isinstance(n.exc, ast.Call)
+    ]
+    return {ast.unparse(call.func) for call in calls}
 
 
 def test_an_example_that_is_not_as_it_says_is_found():
@@ -75,6 +89,12 @@ def test_a_public_name_says_what_it_is(name):
 def test_what_takes_or_returns_tensors_says_their_shapes(name):
     said = " ".join([ENTRIES[name].text, *(field.meaning for field in reference.fields_of(ENTRIES[name].thing))])
     assert SHAPE.search(said), f"{name}: say the shapes of what it takes and returns, such as [units, inputs]"
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_raised_is_said(name):
+    unsaid = {error for error in raised(ENTRIES[name].thing) if error not in ENTRIES[name].text}
+    assert unsaid == CAUGHT.get(name, set()), f"{name}: say when it raises {', '.join(unsaid)}"
 
 
 def test_the_reference_holds_all_that_is_handed_out():

@@ -91,6 +91,8 @@ class LayerStructure(Experiment):
     array `gram` [2, U (U + 1) / 2] float16, upper triangles row by row of the inner products at the first and the last
     of these snapshots, from which any other null can be drawn.
 
+    ValueError: another null.
+
     >>> from pruning_lab import LayerStructure, Recipe, Snapshots, Train, run
     >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
     >>> record = run(LayerStructure(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50), "fc1", neighbours=1))

@@ -38,6 +38,8 @@ class MaskSources(WhileTraining):
     names, in their shapes. Loss and gradients are of the recipe's loss. All are of the net with its running
     statistics or, if `refreshed`, of a copy whose batch norms have these images' own ones.
 
+    ValueError: no epoch from 1 on, so that there is no peak.
+
     >>> from pruning_lab import MaskSources, Recipe, Train, run
     >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
     >>> table = run(MaskSources(net, epochs=(0, 1), density=0.5)).table

@@ -32,6 +32,8 @@ class MaskedTraining(Experiment):
     of the child's. If `refreshed`, diffs are those of `MaskSources(refreshed=True)`, and the array `refreshed`
     [2] has the accuracy in the end on training and test images with batch-norm statistics of all training images.
 
+    ValueError: no such criterion; a `begin` that is neither word nor a number of iterations above 0.
+
     >>> from pruning_lab import MaskedTraining, Recipe, Train, run
     >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
     >>> child = run(MaskedTraining(net, density=0.5))

@@ -33,6 +33,8 @@ class Xord(Experiment):
     `steps` [T]; `train_error`, `test_error` [T, runs] float16; `final` [runs, 2, k, 2] float16; `paths` [T, kept, 2, k,
     2] float16, of the first `kept` nets; `sets` [runs, 15] float16, the shares of pattern sets in training.
 
+    ValueError: numbers that are too small, or a `start` of other runs or of fewer filters.
+
     >>> from pruning_lab import Xord, run
     >>> record = run(Xord(k=2, runs=3, steps=5))
     >>> record.table.run.tolist()
@@ -112,6 +114,8 @@ class TeacherStudent(Experiment):
     All students of a seed have the same teacher; a student of one layer trained has second-layer weights of 1, as the
     teacher. Table: step, error (exact, see `committee.error`). Arrays: `cosines` [T, K, M] float32 between first-layer
     weights, `second` [T, K] float32 second-layer weights, `lengths` [T, K] float32 of first-layer weights over sqrt(N).
+
+    ValueError: units, inputs or steps below 1, or noise below 0.
 
     >>> from pruning_lab import TeacherStudent, run
     >>> record = run(TeacherStudent(student=3, inputs=4, steps=10))

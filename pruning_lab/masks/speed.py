@@ -29,6 +29,8 @@ class SparseLinear(nn.Module):
     faster than `torch.nn.functional.linear` with the same weight, and stays so along the layers without a copy in
     between.
 
+    ValueError: images that are not [images, inputs].
+
     >>> import torch
     >>> from pruning_lab import masks
     >>> layer = torch.nn.Linear(3, 2)

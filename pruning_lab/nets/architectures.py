@@ -24,6 +24,8 @@ def resnet50(in_shape: tuple[int, int, int], classes: int, width: int | None, st
     Args:
         stem: "imagenet" for a 7 x 7 convolution of stride 2 and max-pooling, "cifar" for one 3 x 3 convolution.
 
+    ValueError: another stem.
+
     >>> from pruning_lab import models
     >>> models.build("resnet50", (3, 32, 32), classes=10, width=2, stem="cifar").out
     Linear(in_features=64, out_features=10, bias=True)
@@ -158,6 +160,8 @@ def vit(
 
     Tokens and fully-connected layers are `width` wide; norms stand before each branch, positions are learned, nothing
     is dropped.
+
+    ValueError: a width that the heads do not divide, or images that patches do not.
 
     >>> from pruning_lab import models
     >>> models.build("vit", (3, 32, 32), classes=10, width=16, depth=1).out

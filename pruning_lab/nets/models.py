@@ -128,6 +128,8 @@ def _in_a_row(name: str, made: object) -> nn.Sequential:
 def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> int:
     """Number of weights in the layers of one kind, biases left out.
 
+    ValueError: a kind that is no class of layers with weights.
+
     >>> from pruning_lab import models
     >>> models.weight_count(models.build("mlp", (1, 8, 8), width=4, hidden=1))  # 64 x 4 + 4 x 10
     296
@@ -226,6 +228,8 @@ def conv_max(in_shape: tuple[int, int, int], classes: int, width: int | None, po
 
     pool: side of the squares of positions of which each gives its largest response; None: all are one (Brutzkus &
     Globerson 2019, whose text in the sources does not say which).
+
+    ValueError: images too small for the filters or the pooling.
 
     >>> from pruning_lab import models
     >>> models.build("conv_max", (1, 28, 28), width=3).conv1

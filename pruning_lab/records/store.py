@@ -43,7 +43,8 @@ def run(e: Experiment, weights: bool = False) -> Record:
     On a CPU it is computed by one thread, so that the answer does not depend on where a sweep computes.
 
     Raises:
-        DiskFull: there is no room for the record or for the state of its training. Else what `e.compute` raises.
+        DiskFull: there is no room for the record or for the state of its training. RuntimeError: it was stored and
+            cannot be read back. Else what `e.compute` raises.
 
     >>> from pruning_lab import Recipe, Train, run
     >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)

@@ -159,6 +159,9 @@ def pool(workers: int) -> Pool:
 
     ValueError: no number of workers, or more than any machine has use for.
 
+    SystemExit: in a worker, which reads the script that sweeps: put there what sweeps under `if __name__ ==
+    "__main__":`.
+
     >>> from pruning_lab import pool
     >>> pool(0)
     Traceback (most recent call last):

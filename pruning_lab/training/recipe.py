@@ -33,6 +33,9 @@ class Recipe:
     the epoch. Of two rules the first that is met ends it. loss: that of training, and of every loss that is reported
     of it (see `losses`).
 
+    ValueError: a name that is none of those known; both or none of `iterations` and `epochs`; numbers out of range;
+    a stop that cannot be read.
+
     >>> from pruning_lab import Recipe
     >>> Recipe("adam", lr=1e-3, epochs=3, batch=32).steps(100)  # 3 epochs of 4 steps
     12
