@@ -13,15 +13,18 @@ PY      := $(VENV)/bin/python
 STAMP   := $(VENV)/.complete
 PEERS   := $(VENV)/.peers
 
-.PHONY: help env peers book test soak serve bench clean distclean
+.PHONY: help env peers book archive picture test soak serve bench clean distclean
 
 help:
-	@echo "make book    the HTML book, in _build/html (PROFILE=smoke|laptop|night|gpu|paper)"
+	@echo "make book    the HTML book, in _build/html (PROFILE=smoke|laptop|night|gpu|paper; FORCE=1: every chapter anew)"
+	@echo "make archive the same, and packed into _build/pruning_lab-book.zip, which opens offline"
 	@echo "make test    all tests but those that soak"
 	@echo "make soak    the tests that take long"
 	@echo "make serve   the built book on http://127.0.0.1:$(PORT)"
 	@echo "make bench   speed against what a user would otherwise do"
-	@echo "make clean   what was built; make distclean: the environment too"
+	@echo "make picture the picture of README.md, from the published records"
+	@echo "make clean   removes what was built; make distclean: the environment too"
+	@echo "PYTHON=python3.12 make book   with another interpreter (after make distclean, where there is an environment)"
 
 env: $(STAMP)
 
@@ -38,6 +41,14 @@ $(STAMP): requirements.txt pyproject.toml
 
 book: $(STAMP)
 	$(PY) -m pruning_lab.publish.build --profile $(PROFILE) $(if $(FORCE),--force)
+
+# _build/pruning_lab-book.zip: unpacked, it opens by a double click on its index.html, with no network.
+archive: $(STAMP)
+	$(PY) -m pruning_lab.publish.build --profile $(PROFILE) --archive $(if $(FORCE),--force)
+
+# The picture of README.md, from the published records.
+picture: $(STAMP)
+	$(PY) -m pruning_lab.report.picture
 
 test: $(STAMP)
 	$(PY) -m ruff check .

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     build = command(_build, "build", "build the book", "STORE")
     build.add_argument("--profile", default=os.environ.get("PROFILE") or "laptop", choices=sweeps.PROFILES)
     build.add_argument("--force", action="store_true", help="execute chapters that have not changed, too")
+    build.add_argument("--archive", action="store_true", help="pack it too, into one file that opens offline")
     _certifying(
         command(_certify, "certify", "show by small twins that today's code answers as that of the published records")
     )
@@ -166,7 +167,8 @@ def _run(args: argparse.Namespace) -> None:
     parameters.check(path.stem, known, given)
     from .publish.single import execute
 
-    output = args.output or chapters.FOLDER.parent / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
+    place = environment.project() or Path.cwd()
+    output = args.output or place / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
     if answer := execute(path, output, given):
         print(answer)
     print(output)
@@ -232,9 +234,10 @@ def _pack(args: argparse.Namespace) -> None:
 
 
 def _build(args: argparse.Namespace) -> None:
+    chapters.folder("the build of the book")
     from .publish import build
 
-    if build.main(["--profile", args.profile, *["--force"] * args.force]):
+    if build.main(["--profile", args.profile, *["--force"] * args.force, *["--archive"] * args.archive]):
         raise ValueError("the book was not built")
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import served
 
 pytestmark = pytest.mark.browser
 
@@ -231,3 +232,39 @@ def test_the_book_opens_from_its_folder(browser, book, figure_page):
     path = book / "book" / Path(figure_page).name
     with visit(browser, path.as_uri()) as page:
         assert page.locator(f"{FIGURE} svg.main-svg").count()
+
+
+ROOTED = re.compile(r"""\b(?:href|src|action|content|data-[a-z]+)=["'](?:\d+; *url=)?/[^"']*["']""")
+
+
+def test_no_page_names_an_address_of_the_server_s_root(book):
+    pages = {path: path.read_text(encoding="utf-8") for path in book.rglob("*.html")}
+    assert len(pages) > 10 and {path.name for path in pages} >= {"404.html", "search.html", "index.html"}
+    assert {path.name: found for path, text in pages.items() if (found := ROOTED.findall(text))} == {}
+
+
+def test_the_book_works_in_a_folder_of_a_site(browser, book, figure_page, tmp_path):
+    """A graph, a figure, the search and the links of a book that is not at the root of its server, where nothing is."""
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "sub").symlink_to(book, target_is_directory=True)
+    href = "link => link.href"
+    with served(tmp_path) as address:
+        home = f"{address}/some/sub/"
+        with visit(browser, f"{home}book/02_force_graph.html") as page:
+            assert page.locator(".lab-widget > *").count()
+        with visit(browser, f"{home}book/{Path(figure_page).name}") as page:
+            following = page.locator("a.right-next").evaluate(href)
+        with visit(browser, f"{home}search.html?q=coherence") as page:
+            found = page.locator("#search-results li a").first.evaluate(href)
+        for link in (following, found):
+            assert link.startswith(f"{home}book/")
+            with visit(browser, link) as page:
+                assert page.locator("h1").count() == 1
+    assert 'url=book/intro.html"' in (book / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_where_there_is_none_names_every_page_of_the_contents(book):
+    named = re.findall(r'<li><a href="([^"]+)">([^<]+)</a>', (book / "404.html").read_text(encoding="utf-8"))
+    pages = {path.relative_to(book).as_posix() for path in (book / "book").glob("*.html")}
+    assert named[0][0] == "book/intro.html" and all(title.strip() for _, title in named)
+    assert {name for name, _ in named} == pages

@@ -11,7 +11,7 @@ import pytest
 from pruning_lab.__main__ import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("CONTRIBUTING.md", "README.md")
+PAGES = ("CONTRIBUTING.md", "README.md", "book/library.md")
 COMMAND = re.compile(r"^python -m pruning_lab ([^#\n]+)", re.M)
 ABSENT = ("plotly", "papermill", "nbformat", "nbclient", "ipykernel", "IPython", "jupyter_client", "jupyter_core",
           "torchvision", "ipywidgets", "anywidget", "sphinx", "yaml", "distributed", "matplotlib")  # fmt: skip
@@ -98,10 +98,10 @@ print(set(curve.table.criterion), len(child.table) > 0, list(norms.table.layer),
     assert done.stdout.endswith("{'largest_weight'} True ['fc1.weight', 'out.weight'] 2\n"), done.stdout
 
 
-def test_the_readme_s_loop_of_one_s_own_keeps_what_a_layer_was():
+def test_the_loop_of_one_s_own_keeps_what_a_layer_was():
     import torch
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "book" / "library.md").read_text(encoding="utf-8")
     [code] = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if code.startswith("taken = ")]
     torch.manual_seed(0)
     model = torch.nn.Sequential()
@@ -116,6 +116,35 @@ def test_the_readme_s_loop_of_one_s_own_keeps_what_a_layer_was():
     names = dict(model=model, train_an_epoch=train_an_epoch, ForceGraph=ForceGraph)
     exec(code, names)
     assert len({float(weight.sum().round(decimals=3)) for weight in names["taken"]}) == 11
+
+
+def test_masks_and_gradients_of_a_net_of_one_s_own_work_as_they_stand(tmp_path, monkeypatch):
+    import torch
+
+    from pruning_lab import data, models
+
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "book" / "library.md").read_text(encoding="utf-8")
+    names = dict(split=data.load("digits", "test", limit=20))
+    for begin in ("from pruning_lab import masks", "from pruning_lab import gradients"):
+        [code] = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if code.startswith(begin)]
+        exec(code, names | dict(model=models.build("mlp", (1, 8, 8), 10, width=8)), names)
+    kept = torch.cat([mask.flatten() for mask in names["kept"].values()])
+    assert int(kept.sum()) == round(0.1 * len(kept)) and (tmp_path / "kept.safetensors").is_file()
+    assert names["found"].n == 20
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_the_pages_lead_to_are_there(page):
+    for name in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+        assert (ROOT / page).parent.joinpath(name).is_file(), name
+
+
+def test_the_readme_is_one_screen_and_a_bit():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 80
 
 
 def test_a_machine_without_jupyter_sweeps_packs_and_unpacks(tmp_path, monkeypatch):

@@ -573,6 +573,8 @@ def test_a_band_of_shares_ends_where_nothing_can_be():
     assert min(right.y) == min(loss.y)
     axes = drawn.layout.yaxis, drawn.layout.yaxis2
     assert [axis.autorangeoptions.clipmax for axis in axes] == [102, None]
+    every = figures.panels(pd.DataFrame(rows), {"right": "right", "loss": "loss"}, by="net", shares=True, **SAYS)
+    assert [max(trace.y) for trace in every.data if trace.fill == "toself"] == [100, 100]
 
 
 def test_kinds_of_layers_have_lines_of_their_own():

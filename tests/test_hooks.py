@@ -122,8 +122,8 @@ def test_a_row_that_is_none_or_has_a_column_twice_is_refused(hook, says):
         trained([(EACH_EPOCH, first), (EACH_EPOCH, hook)])
 
 
-def test_the_hooks_of_the_readme_work_as_they_stand():
-    text = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+def test_the_hooks_of_the_page_of_the_library_work_as_they_stand():
+    text = (Path(__file__).resolve().parents[1] / "book" / "library.md").read_text(encoding="utf-8")
     [code] = [part for part in re.findall(r"```python\n(.*?)```", text, re.S) if "hooks = [" in part]
     here = dict(model=small())
     exec(code, here)

@@ -236,6 +236,7 @@ def test_a_page_of_nothing_says_so_and_one_of_all_has_every_claim(nets, images, 
         "60 % err on some input from random weights, 20 % from the centres of nets of k = 100" in told["centres_read"]
     )
     assert "From k = 2 to k = 100" in told["fails_read"]
+    assert told["narrow_read"].startswith("Narrow nets of the answer are those of k = 2")
     for said in ("repeated units (from 0.5) goes from 10 to 40 %", "removable ones goes from 20 to 80 %"):
         assert said in told["units_read"]
     assert alignment.numbers(page)["narrow"] == "55"

@@ -160,9 +160,11 @@ def test_sentences_have_the_numbers_of_the_tables(found):
     assert "is lowest, 0.40, at 0.5 an image; at one an image it is 8, and the norm 20 times" in said["features_read"]
     assert "at 2 an image it is 0.20" in said["features_read"]
     assert "risk is 81 at the threshold and 0.81 at the end" in said["ridge_read"]
-    assert "fresh weights, 0.61 before, 0.51 at the threshold, 0.20 at the end" in said["nets_read"]
+    rows = descent_words.ways(nets_).data.set_index("way to start")
+    assert rows.loc[descent.FRESH].tolist()[:3] == ["0.61", "0.51", "0.20"]
+    assert rows.loc[descent.TO].tolist()[-1] == "0.91 to 0.40"
     assert "is 1.21 before, 1.01 at the threshold, 0.40 at the end; in 3 of 3 seeds" in said["noise_read"]
-    assert "re-use to the threshold from 0.91 to 0.40" in said["cliff_read"]
+    assert "moves most with re-use to the threshold: the first net above has 0.44 times" in said["cliff_read"]
     assert "0.51, at 8 leaves, and 0.71 where it is full-grown; 3 such trees have 0.30" in said["forests_read"]
     assert "From 1.5 n K parameters on" in said["errors_read"] and "from 4.0 to 2.0 %" in said["errors_read"]
     assert descent_words.numbers(fits, nets_) == dict(most="2", points="2.0")
@@ -171,6 +173,7 @@ def test_sentences_have_the_numbers_of_the_tables(found):
 def test_without_records_the_page_says_so():
     fits, nets_, forests = descent.features(NOTHING), descent.nets(NOTHING), descent.forests(NOTHING)
     assert set(descent_words.sentences(fits, nets_, forests).values()) == {descent_words.NOTHING}
+    assert not len(descent_words.ways(nets_).data)
     assert set(descent.judged(page(NOTHING)).verdict) == {"not run"}
     assert math.isnan(float(descent_words.numbers(fits, nets_)["points"]))
     for table, measures, name in (

@@ -1,5 +1,6 @@
 """Verdicts by the table of the design, in parts and as claims; how many nets would decide; what is amended; strips."""
 
+import itertools
 import math
 import xml.etree.ElementTree as ElementTree
 
@@ -356,3 +357,14 @@ def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(cla
 
 def test_a_page_without_any_claim_says_so():
     assert "No part of these claims" in board.table(pd.DataFrame()).data
+
+
+def test_dots_that_would_cover_each_other_stand_above_each_other():
+    row = verdicts.judge("FP1", {"LeNet fc1": [1.0, 1.0, 1.0, 2.0, 3.0]}).iloc[0]
+    dots = svg(strips.of_nets(row)).findall("circle")
+    places = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in dots]
+    assert len(set(places)) == 5 and len({x for x, _ in places}) == 3
+    assert {y for _, y in places[:3]} == set(strips.ROWS)
+    assert [y for _, y in places[3:]] == [strips.MIDDLE] * 2
+    for (x, y), (u, v) in itertools.combinations(places, 2):
+        assert abs(x - u) >= 2 * strips.RADIUS or y != v

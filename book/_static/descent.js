@@ -75,11 +75,12 @@
   }
 
   function start(figure) {
-    const { x, curve, noise, directions, ridges, noises, grid, left, width, top, bottom, height, curves, frame } =
+    const { x, curve, noise, directions, ridges, noises, grid, left, width, top, bottom, height, curves, frame, named } =
       JSON.parse(figure.dataset.descent);
     const form = figure.querySelector("form"), output = form.querySelector("output");
     const dots = [...figure.querySelectorAll(".lab-point")], line = figure.querySelector(".lab-fit");
     const at = figure.querySelector(".lab-at"), lines = figure.querySelectorAll(".lab-line");
+    const which = figure.querySelector(".lab-which");
     const up = (y) => bottom - ((bottom - top) * (Math.max(-height, Math.min(height, y)) + height)) / (2 * height);
     const places = Array.from({ length: grid }, (_, i) => i / (grid - 1));
     const told = (v) => (v >= 100 ? Math.round(v).toLocaleString("en") : v.toPrecision(2));
@@ -104,6 +105,7 @@
       const chosen = curves.find(([a, b]) => a === Number(noisy) && b === Number(ridged));
       lines.forEach((one) => one.classList.toggle("chosen",
         one.dataset.noisy === String(Number(noisy)) && one.dataset.ridged === String(Number(ridged))));
+      if (which) which.textContent = named.find(([a, b]) => a === Number(noisy) && b === Number(ridged))[2];
       const risk = chosen ? between(chosen[2], ratio) : null;
       if (!at || risk === null) return at?.setAttribute("cx", -9), [];
       const [low, high, least, most] = frame;

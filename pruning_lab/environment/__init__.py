@@ -1,5 +1,6 @@
 """Settings: where data and records lie, on which device to compute; and repairs of libraries. No answer hangs on it."""
 
+from .project import project
 from .repairs import import_torchvision, reuse_memory
 from .settings import (
     MOST_WORKERS,
@@ -17,5 +18,5 @@ from .settings import (
 
 __all__ = [
     "MOST_WORKERS", "age", "cache_folder", "cluster", "data_root", "device", "import_torchvision", "local_shelf",
-    "plugins", "published_shelf", "reuse_memory", "usable", "workers",
+    "plugins", "project", "published_shelf", "reuse_memory", "usable", "workers",
 ]  # fmt: skip

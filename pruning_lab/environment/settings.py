@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from .project import project
+
 #: Worker processes that a sweep may have at most.
 MOST_WORKERS = 1024
 
@@ -59,13 +61,13 @@ def local_shelf() -> Path:
 
 
 def published_shelf() -> Path:
-    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` beside the package.
+    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` of the project, be it there or not.
 
     >>> from pruning_lab import environment
     >>> environment.published_shelf().name
     'results'
     """
-    return _named("PRUNING_LAB_RESULTS") or Path(__file__).parents[2] / "book" / "results"
+    return _named("PRUNING_LAB_RESULTS") or (project() or Path(__file__).parents[2]) / "book" / "results"
 
 
 def cluster() -> str | None:

@@ -32,13 +32,14 @@ def panels(
     colours: Mapping[str, str] | None = None,
     ladder: str | None = None,
     of: str = "nets",
+    shares: bool = False,
 ) -> Figure:
     """How numbers of nets change along `x`, one panel a measure, a colour for each value of `by`.
 
     Args:
         table: rows with `x`, seed, `by` and the measures; a measure may lack at some places.
         measures: column -> the words over its panel; those that end in "%" are shares, and no band leaves 0 to
-            100. log: those, `x` among them, on a logarithmic axis.
+            100 (`shares`: all are). log: those, `x` among them, on a logarithmic axis.
         said: the column whose values a reader sees under the pointer, `x` by default.
         floor: column -> a value at which its panel has a dotted line.
         colours: value of `by` -> colour, where it is no criterion with a colour of its own.
@@ -50,7 +51,7 @@ def panels(
     along = dict(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks])
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
-        share = measures[column].endswith(", %")
+        share = shares or measures[column].endswith(", %")
         named |= _draw(figure, table, by, x, column, place, colours, said, named, share, ladder, of)
         if share:  # room for a dot at 100 %, none for a tick beyond
             figure.update_yaxes(autorangeoptions=dict(clipmax=102, clipmin=None if column in log else -2), **place)
@@ -103,7 +104,7 @@ def _marked(trace, number: int):
     return trace
 
 
-def _ticks(values: pd.Series, most: int = 9) -> list[float] | None:
+def _ticks(values: pd.Series, most: int = 6) -> list[float] | None:
     """Of few small numbers on a logarithmic axis those there, as far as they have room; None: what plotly finds."""
     there = sorted(values.unique())
     if len(there) > 12 or there[0] <= 0 or there[-1] >= 10_000:

@@ -13,9 +13,9 @@ from filelock import FileLock
 
 from ..records import disk
 from ..records.disk import DiskFull
-from ..running import folders
+from ..running import chapters, folders
 from ..running.sweeps import PROFILES
-from . import inputs, pages
+from . import archive, inputs, pages
 from .executing import WORKERS, BuildError, execute_all
 
 
@@ -74,8 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pruning_lab.publish.build", description="Build the book.")
     parser.add_argument("--profile", default=os.environ.get("PROFILE") or "laptop", help=", ".join(PROFILES))
     parser.add_argument("--force", action="store_true", help="execute chapters again that have not changed")
+    parser.add_argument("--archive", action="store_true", help="pack it too, into one file that opens offline")
     chosen = parser.parse_args(arguments)
     try:
+        chapters.folder("a build")
         folders.settle("PRUNING_LAB_STORE")
     except ValueError as error:
         print(error, file=sys.stderr)
@@ -85,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with _workers(chosen.profile):
             html = build(chosen.profile, chosen.force)
+        packed = _packed(html) if chosen.archive else None
     except DiskFull as error:
         print(error, file=sys.stderr)
         return 1
@@ -95,7 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
         print("\nStopped. What was executed stays; the same command goes on from there.", file=sys.stderr)
         return 130
     print(f"Done in {time.perf_counter() - start:.0f} s. Open {html / 'index.html'} or run `make serve`.")
+    if packed:
+        print(f"Packed into {packed} ({packed.stat().st_size / 1e6:.0f} MB); unpacked, its index.html opens by itself.")
     return 0
+
+
+def _packed(html: Path) -> Path:
+    with _room(html.parent):
+        return archive.write(html, html.parent)
 
 
 if __name__ == "__main__":

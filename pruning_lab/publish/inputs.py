@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import environment
 from ..running import verify
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = (environment.project() or Path(__file__).parents[2]).resolve()
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "scikit-learn", "plotly", "ipykernel", "papermill")
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # what a file is that somebody takes away while one looks
 

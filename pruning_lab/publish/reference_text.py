@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from . import inputs
@@ -20,6 +21,7 @@ CITED = re.compile(
     r"\b(?P<first>[A-Z][\w'-]+)(?:(?:, [A-Z][\w'-]+)* (?:&|and) [A-Z][\w'-]+| et al\.)?,? (?P<year>(?:19|20)\d\d)\b"
     r"|(?<![\w,.])(?P<document>00[0-4])(?=[,;:)])"
 )
+PACKAGE = Path(__file__).parents[1]
 HEADS = ("Args:", "Raises:", "Warns:")
 
 
@@ -205,7 +207,7 @@ def _code(example: str) -> str:
 def _source(e: Entry, sources: str) -> str:
     """Where an entry is written; a link where the address of files is known."""
     path = e.module.replace(".", "/")
-    file = next((f for f in (f"{path}.py", f"{path}/__init__.py") if (inputs.ROOT / f).is_file()), "")
+    file = next((f for f in (f"{path}.py", f"{path}/__init__.py") if (PACKAGE.parent / f).is_file()), "")
     if not file:
         return ""
     line = "" if e.kind == "data" else f"#L{inspect.getsourcelines(inspect.unwrap(e.thing))[1]}"

@@ -8,7 +8,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from . import icons, reference_text
+from . import icons, not_found, reference_text
 
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
 
@@ -24,6 +24,7 @@ def setup(app):
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _thin_icons)
+    app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -84,3 +85,14 @@ def _thin_icons(app, error):
     """Serve the icons that the pages show, and not the theme's script of all icons, half a megabyte for each page."""
     if error is None and app.builder.format == "html":
         icons.thin(Path(app.outdir))
+
+
+def _not_found(app, error):
+    """Leave the page that a server shows where there is none, with a link to each page of the book, in its order."""
+    if error is not None or app.builder.format != "html":
+        return
+    root = app.config.root_doc
+    order = [root, *(name for name in app.env.toctree_includes.get(root, []) if name in app.env.titles)]
+    titles = {app.builder.get_target_uri(name): app.env.titles[name].astext() for name in order}
+    text = not_found.page(app.config.html_title or app.config.project, titles)
+    Path(app.outdir, "404.html").write_text(text, encoding="utf-8")

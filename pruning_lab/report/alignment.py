@@ -42,6 +42,7 @@ def sentences(page: Page) -> dict[str, str]:
     return dict(
         chances=xord.chances(blocks),
         fails_read=_ends(blocks[blocks.arm == xord.SAMPLED], "k", "fails", "the share of fitted runs that fail", "%"),
+        narrow_read=_narrow(blocks[blocks.arm == xord.SAMPLED].k),
         diverse_read=_diverse(blocks),
         centres_read=_centres(blocks),
         angles_read=_angles(gathering.angles(found)),
@@ -58,6 +59,17 @@ def _ends(table: pd.DataFrame, by: str, column: str, words: str, unit: str, digi
         return WAITING
     (a, b), (x, y) = means.index[[0, -1]], means.iloc[[0, -1]]
     return f"From {by} = {a} to {by} = {b}, {words} goes from {x:.{digits}f} to {y:.{digits}f} {unit}."
+
+
+def _narrow(widths: pd.Series) -> str:
+    """Which widths the answer and AL2 mean by narrow and by wide."""
+    narrow, wide = ([str(k) for k in side if k in set(widths)] for side in (xord.NARROW, xord.WIDE))
+    if not narrow or not wide:
+        return WAITING
+    return (
+        f"Narrow nets of the answer are those of k = {' and '.join(narrow)}, wide ones of {' and '.join(wide)}, "
+        "each pair's mean."
+    )
 
 
 def _diverse(blocks: pd.DataFrame) -> str:

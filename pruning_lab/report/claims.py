@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parents[2] / "book" / "claims.yml"
+from ..running import chapters
+
+FILE = chapters.FOLDER / "claims.yml"
 KINDS = ("differs", "at_least", "same", "size", "either", "none")
 BY = ("source", "ours")
 
@@ -82,8 +83,10 @@ def load() -> dict[str, Claim]:
     """All claims by id, in the order of the file.
 
     Raises:
-        ValueError: an unknown kind or field, a margin without a number, or two claims or parts of one name.
+        ValueError: an unknown kind or field, a margin without a number, or two claims or parts of one name; or the book
+            is not here.
     """
+    chapters.folder("the list of claims")
     return dict(_claims(FILE.read_text(encoding="utf-8")))
 
 

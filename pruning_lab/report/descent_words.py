@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import descent
-from .descent import ALL, CLEAN, FRESH, NEAR, NOISY, OVER_IMAGES, OVER_NK, TO
+from . import descent, evidence
+from .descent import ALL, ARMS, CLEAN, FRESH, NEAR, NOISY, OVER_IMAGES, OVER_NK, TO
 from .evidence import Evidence
 from .page import Page
 
@@ -53,6 +53,7 @@ FIGURES = {  # name -> what is drawn, in words for who does not see it, along wh
         "Forests by number of full-grown trees", "Risk and error by number of trees.", "trees", ("trees",), "forests",
     ),
 }  # fmt: skip
+WAYS = ["lowest risk before", "highest at the threshold", "of the widest net", "last net below it to first above"]
 NOTHING = "Not run at this size yet."
 
 
@@ -82,7 +83,8 @@ def toy(found: Evidence, table: pd.DataFrame) -> HTML:
     caption = (
         "Left: the line is the fit, the dashed curve the truth, dots are the points; beyond 3 it is cut off. Right: "
         f"{measured}, median test risk of {table.seed.nunique()} draws, by features over images; the dot is where the "
-        "left picture stands. Noise is there a fifth of the labels redrawn."
+        f"left picture stands, which ends at {widget.MOST // widget.POINTS} features a point. Noise is there a fifth "
+        f"of the labels redrawn, the ridge {table.ridge.max() if len(table) else 1:g}."
     )
     return HTML(widget.picture(curves, "How many features are too many?", caption, measured))
 
@@ -142,22 +144,46 @@ def ridge_read(table: pd.DataFrame) -> str:
     )
 
 
-def course(table: pd.DataFrame) -> str:
-    """The mean test risk of one arm at its dip, at the threshold and at the end; "" of nothing."""
+def course(table: pd.DataFrame) -> tuple[float, float, float] | None:
+    """The mean test risk of one arm at its dip, at the threshold and at the end; None of nothing."""
     risk = means(table, "test_risk")
     if risk.empty:
-        return ""
+        return None
     near = risk[(risk.index >= NEAR[0]) & (risk.index <= NEAR[1])]
-    dip = risk[risk.index < NEAR[0]].min()
-    return f"{dip:.2f} before, {near.max():.2f} at the threshold, {risk.iloc[-1]:.2f} at the end"
+    return risk[risk.index < NEAR[0]].min(), near.max(), risk.iloc[-1]
 
 
-def nets_read(table: pd.DataFrame) -> str:
-    """The dip, the peak and the end of each arm on true labels."""
-    told = {arm: course(table[(table.arm == arm) & (table.noise == 0)]) for arm in (TO, FRESH, ALL)}
-    if not all(told.values()):
+def ways(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean test risk of nets on true labels, a row a way to start: the lowest before the threshold, the highest at it,
+    that of the widest, and the step over the threshold itself.
+    """
+    rows = []
+    for arm in ARMS:
+        line = table[(table.arm == arm) & (table.noise == 0)]
+        if found := course(line):
+            last, first = _step(line)
+            rows.append([arm, *(f"{risk:.2f}" for risk in found), f"{last:.2f} to {first:.2f}"])
+    return evidence.plain(pd.DataFrame(rows, columns=["way to start", *WAYS]))
+
+
+def _step(line: pd.DataFrame) -> tuple[float, float]:
+    """The mean test risk of the largest net of at most n K parameters, and of the next."""
+    risk = means(line, "test_risk")
+    return risk[risk.index <= 1].iloc[-1], risk[risk.index > 1].iloc[0]
+
+
+def cliff_read(table: pd.DataFrame) -> str:
+    """At which way to start the risk moves most from the largest net of at most n K parameters to the next."""
+    lines = {arm: table[(table.arm == arm) & (table.noise == 0)] for arm in ARMS}
+    if any(line.empty for line in lines.values()):
         return NOTHING
-    return f"Test risk, mean over nets: {'; '.join(f'{arm}, {said}' for arm, said in told.items())}."
+    steps = {arm: np.divide(*_step(line)[::-1]) for arm, line in lines.items()}
+    most = max(steps, key=lambda arm: abs(np.log(steps[arm])))
+    others = " and ".join(f"{steps[arm]:.2f}" for arm in ARMS if arm != most)
+    return (
+        f"Over the threshold itself the mean risk moves most with {most}: the first net above has {steps[most]:.2f} "
+        f"times that of the last below. With the other two ways it has {others} times."
+    )
 
 
 def noise_read(table: pd.DataFrame) -> str:
@@ -166,23 +192,12 @@ def noise_read(table: pd.DataFrame) -> str:
     if noisy.empty:
         return NOTHING
     seeds = noisy.seed.nunique()
-    fit = seeds - len(descent.unfitted(noisy))
+    fit, (dip, peak, end) = seeds - len(descent.unfitted(noisy)), course(noisy)
     return (
-        f"Where a fifth of the labels is redrawn the mean test risk is {course(noisy)}; in {fit} of {seeds} seeds "
+        f"Where a fifth of the labels is redrawn the mean test risk is {dip:.2f} before, {peak:.2f} at the threshold, "
+        f"{end:.2f} at the end; in {fit} of {seeds} seeds "
         "every net of more than n K parameters fits its images."
     )
-
-
-def cliff_read(table: pd.DataFrame) -> str:
-    """The step in risk from the largest net of at most n K parameters to the next, where re-use ends and where not."""
-    told = {}
-    for arm in (TO, FRESH, ALL):
-        risk = means(table[(table.arm == arm) & (table.noise == 0)], "test_risk")
-        if risk.empty:
-            return NOTHING
-        told[arm] = risk[risk.index <= 1].iloc[-1], risk[risk.index > 1].iloc[0]
-    said = [f"{arm} from {a:.2f} to {b:.2f}" for arm, (a, b) in told.items()]
-    return f"From the last net below the threshold to the first above it the test risk goes, {', '.join(said)}."
 
 
 def forests_read(table: pd.DataFrame) -> str:
@@ -220,7 +235,7 @@ def sentences(fits: pd.DataFrame, nets: pd.DataFrame, forests: pd.DataFrame) -> 
     """What the page says of its tables, by the names that its prose has for it."""
     return dict(
         features_read=features_read(fits), ridge_read=ridge_read(fits), forests_read=forests_read(forests),
-        nets_read=nets_read(nets), cliff_read=cliff_read(nets), noise_read=noise_read(nets),
+        cliff_read=cliff_read(nets), noise_read=noise_read(nets),
         errors_read=errors_read(nets),
     )  # fmt: skip
 

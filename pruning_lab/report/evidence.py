@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..records.experiment import Experiment, flat, lineage
 from ..records.store import Record, find, gather
+from ..running import chapters
 from ..running.lines import ENOUGH, line
 from ..running.prose import HANDED
 from .numbers import counted
 
-REFERENCES = Path(__file__).parents[2] / "book" / "reference_numbers.yml"
+REFERENCES = chapters.FOLDER / "reference_numbers.yml"
 SPELLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 SMALLEST_FIRST = ("night", "gpu", "paper")
 EXPLAINED = {  # kind of a note -> what a reader may make of it
@@ -207,9 +207,10 @@ def hours(found: Evidence) -> float | None:
 
 
 def reference(name: str) -> dict[str, Any]:
-    """Numbers that somebody else published, from `book/reference_numbers.yml`."""
+    """Numbers that somebody else published, from `book/reference_numbers.yml`. ValueError: the book is not here."""
     import yaml
 
+    chapters.folder("the list of published numbers")
     return yaml.safe_load(REFERENCES.read_text(encoding="utf-8"))[name]
 
 

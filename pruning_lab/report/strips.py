@@ -12,6 +12,8 @@ import pandas as pd
 from .numbers import amount
 
 WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides
+MIDDLE, RADIUS = HEIGHT // 2, 3.5
+ROWS = (MIDDLE, MIDDLE - 5, MIDDLE + 5)  # where dots stand that would cover each other, in this order
 MOST = 4.0  # half-intervals: what lies further away is drawn there
 
 
@@ -29,8 +31,8 @@ def of_nets(row: Mapping[str, Any]) -> str:
     marks = [_line(0, reach, "lab-zero"), *(_line(bound, reach, "lab-margin") for bound in bounds)]
     if len(ends) == 2:
         low, high = (_place(end, reach) for end in ends)
-        marks.append(f'<path class="lab-interval" d="M{low:.1f} 9H{high:.1f}"/>')
-    marks += [_dot(value, reach, counts) for value, counts in zip(values, row["counted"], strict=True)]
+        marks.append(f'<path class="lab-interval" d="M{low:.1f} {MIDDLE}H{high:.1f}"/>')
+    marks += _dots(values, reach, row["counted"])
     return _picture(marks, f"{row['part']}: {_told(row)}")
 
 
@@ -45,9 +47,9 @@ def of_claim(parts: pd.DataFrame, name: str) -> str:
     if table.empty:
         return ""
     places = [distance(row) for row in table.to_dict("records")]
-    open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} 9H{_place(1, MOST):.1f}"/>'
+    open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} {MIDDLE}H{_place(1, MOST):.1f}"/>'
     tells = (table.n >= 3) & ((table.verdict != "open") | (np.abs(places) <= 1))
-    dots = [_dot(place, MOST, enough) for place, enough in zip(places, tells, strict=True)]
+    dots = _dots(places, MOST, tells)
     told = "; ".join(f"{part} {place:+.1f}" for part, place in zip(table.part, places, strict=True))
     return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
 
@@ -80,9 +82,17 @@ def _line(value: float, reach: float, kind: str) -> str:
     return f'<path class="{kind}" d="M{_place(value, reach):.1f} 2V{HEIGHT - 2}"/>'
 
 
-def _dot(value: float, reach: float, counts: bool) -> str:
-    kind = "lab-net" if counts else "lab-net lab-hollow"
-    return f'<circle class="{kind}" cx="{_place(value, reach):.1f}" cy="{HEIGHT // 2}" r="3.5"/>'
+def _dots(values: Iterable[float], reach: float, counts: Iterable[bool]) -> list[str]:
+    """A dot each, hollow where it does not count; one that would cover another goes above or below it."""
+    dots, placed = [], []
+    for value, full in zip(values, counts, strict=True):
+        across = _place(value, reach)
+        taken = {row for x, row in placed if abs(x - across) < 2 * RADIUS}
+        row = next((row for row in ROWS if row not in taken), MIDDLE)
+        placed.append((across, row))
+        kind = "lab-net" if full else "lab-net lab-hollow"
+        dots.append(f'<circle class="{kind}" cx="{across:.1f}" cy="{row}" r="{RADIUS}"/>')
+    return dots
 
 
 def _told(row: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from ..records import certificates, provenance, record, syntax
 from ..records.experiment import Experiment, lineage
 from ..records.source import state
 from ..records.twins import rebuild
+from . import folders
 from .trials import ROOT, Refused, Said, ask, checked_out, described, differing, rounded, states, twins, unseen
 from .waivers import Waivers, covered, told
 
@@ -133,7 +134,11 @@ def published() -> Shelf:
 
 
 def reference() -> str:
-    """The commit in which published records or certificates last changed: then all of them stood."""
+    """The commit in which published records or certificates last changed: then all of them stood.
+
+    ValueError: git knows none, or there is no book and no other shelf.
+    """
+    folders.shelf()
     words = ["git", "log", "-1", "--format=%h", "--", str(environment.published_shelf())]
     found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     if found.returncode or not found.stdout.strip():

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import environment
 from ..records.experiment import Experiment, lineage
 from .parameters import check as check_parameters
 
-FOLDER = Path(__file__).parents[2] / "book"
+FOLDER = (environment.project() or Path(__file__).parents[2]) / "book"  # it need not be there
+
+
+def folder(what: str) -> Path:
+    """The book's folder, for `what` is to be done. ValueError: the library is here alone; says where the book is.
+
+    >>> from pruning_lab import chapters
+    >>> chapters.folder("This example").name
+    'book'
+    """
+    if environment.project():
+        return FOLDER
+    address = os.environ.get("PRUNING_LAB_REPOSITORY")
+    how = f"git clone {address}" if address else "clone its repository"
+    raise ValueError(
+        f"{what} needs the book, which the installed package does not bring: get the project ({how}, or unpack "
+        "its source archive), and call this in its folder"
+    )
 
 
 def chapters() -> list[Path]:
@@ -27,7 +46,7 @@ def chapter(name: str) -> Path:
     """The notebook meant by a path, a file name, its number or its name without the number.
 
     Raises:
-        ValueError: no such chapter.
+        ValueError: no such chapter, or no book here.
 
     >>> from pruning_lab import chapters
     >>> chapters.chapter("3").stem == chapters.chapter("coherence").stem
@@ -41,6 +60,7 @@ def chapter(name: str) -> Path:
         raise ValueError(f"no chapter {name!r}: expected a number, a name or a path")
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return Path(name)
+    folder(f"chapter {str(name)!r}, which is no notebook here,")
     stem = Path(name).stem.zfill(2)
     for path in chapters():
         if stem in (path.stem, path.stem[:2], path.stem[3:]):

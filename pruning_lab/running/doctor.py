@@ -16,7 +16,7 @@ import torch
 
 from .. import data, environment
 from ..records import provenance
-from . import folders
+from . import chapters, folders
 
 PYTHONS = ((3, 11), (3, 14))  # from, and below
 ROOM = 2_000_000_000  # bytes on the store's disk: nets, checkpoints, a book
@@ -55,6 +55,7 @@ def lines() -> Iterator[Line]:
     yield from writable()
     yield disk()
     yield from (image_set(name) for name in SETS)
+    yield book()
     yield from (part(what, *needs) for what, needs in PARTS.items())
     yield browser()
 
@@ -146,6 +147,15 @@ def image_set(name: str) -> Line:
         return Line(False, False, name, str(error))
     how = "it is downloaded when it is first asked for, if torchvision and a network are here; or put train.npz and"
     return Line(here, False, name, "here" if here else f"{how} test.npz into {name}/ of PRUNING_LAB_DATA")
+
+
+def book() -> Line:
+    """The chapters, claims and published records."""
+    try:
+        chapters.folder("a chapter")
+    except ValueError as error:
+        return Line(False, False, "chapters and claims", str(error))
+    return Line(True, False, "chapters and claims", "here")
 
 
 def part(what: str, names: Sequence[str], how: str) -> Line:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .. import environment
+from . import chapters
 
 NAMES = ("PRUNING_LAB_STORE", "PRUNING_LAB_RESULTS", "PRUNING_LAB_DATA")
 
@@ -31,6 +32,12 @@ def settle(*written: str) -> None:
     environment.workers()
     if os.environ.get("PRUNING_LAB_DEVICE"):
         environment.device()
+
+
+def shelf() -> None:
+    """Raises ValueError: published records belong to the book, which is not here, and no setting names others."""
+    if not os.environ.get("PRUNING_LAB_RESULTS"):
+        chapters.folder("the shelf of published records, where PRUNING_LAB_RESULTS names no other,")
 
 
 def _folder(name: str, text: str) -> Path:
@@ -63,6 +70,8 @@ def _places() -> dict[str, Path]:
 
 def _try(name: str, place: Path) -> None:
     """Write nothing to the nearest folder that is there."""
+    if name == "PRUNING_LAB_RESULTS":
+        shelf()
     try:
         with tempfile.TemporaryFile(dir=_nearest(place)):
             pass

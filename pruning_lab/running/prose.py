@@ -64,7 +64,8 @@ def _cited(how: str, keys: Iterable[str]) -> str:
 def _bibliography() -> dict[str, tuple[str, str]]:
     """Key -> authors as a text names them, and the year."""
     found = {}
-    for key, fields in ENTRY.findall((FOLDER / "references.bib").read_text(encoding="utf-8")):
+    file = FOLDER / "references.bib"
+    for key, fields in ENTRY.findall(file.read_text(encoding="utf-8") if file.is_file() else ""):
         told = dict(FIELD.findall(fields))
         names = [name.partition(",")[0].strip("{} ") for name in told.get("author", key).split(" and ")]
         several = len(names) > 2 or names[-1] == "others"

@@ -40,7 +40,11 @@ def left_out(what: str, error: Exception) -> None:
 
 
 def show() -> None:
-    """Print chapters and profiles: how many records are stored and published, and the time they took."""
+    """Print chapters and profiles: how many records are stored and published, and the time they took.
+
+    ValueError: the book is not here.
+    """
+    chapters.folder("the list of chapters")
     print(f"{'chapter':28} {'profile':8} {'records':>9} {'published':>9} {'time to make':>13}")
     for path in chapters.chapters():
         for profile in parameters.PROFILES:

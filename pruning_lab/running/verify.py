@@ -19,6 +19,7 @@ from typing import Any
 from .. import environment
 from ..records import provenance, record, store
 from ..records.experiment import lineage
+from . import folders
 from .budget import Budget
 from .lines import line
 from .nearness import BITS, DEVIATIONS, NEITHER, few, judged
@@ -218,7 +219,11 @@ def last() -> Mapping[str, Any] | None:
 
 
 def run(minutes: float, say: Callable[[str], None] = print) -> None:
-    """Verify, say how it went, and store it. ValueError: something differs, or nothing could be computed."""
+    """Verify, say how it went, and store it.
+
+    ValueError: something differs, nothing could be computed, or there is no book and no other shelf.
+    """
+    folders.shelf()
     outcome = verify(minutes, say)
     for why, count in outcome.left.items():
         say(f"not computed: {count}, since {why}")

@@ -21,6 +21,11 @@ HEIGHT = 3.0  # of the left picture: what lies further from zero is cut off
 RIDGES = (0.0, *(10.0**k for k in range(-6, 1)))
 NOISES = tuple(round(0.1 * k, 1) for k in range(11))
 GRID = 101
+NAMED = {  # (noisy, ridged) -> what the line says that stands out
+    (noisy, ridged): f"bold: {'a fifth redrawn' if noisy else 'true labels'}, {'ridge' if ridged else 'no ridge'}"
+    for noisy in (0, 1)
+    for ridged in (0, 1)
+}
 START = dict(features=POINTS, noise=2, ridge=0)  # numbers of features, and places in `NOISES` and `RIDGES`
 
 
@@ -62,6 +67,7 @@ def picture(curves: Curves, title: str, caption: str, measured: str) -> str:
     data |= dict(ridges=RIDGES, noises=NOISES, grid=GRID, left=LEFT, width=WIDE, top=TOP, bottom=BOTTOM, height=HEIGHT)
     data["curves"] = [[*map(int, key), [[ratio, risk] for ratio, risk in line.items()]] for key, line in curves.items()]
     data["frame"] = _frame(curves)
+    data["named"] = [[*key, said] for key, said in NAMED.items()]
     packed = escape(json.dumps(data, separators=(",", ":")), quote=False).replace("'", "&#39;")
     drawn = _svg("Ten points, the curve that they come from, and a fit", _points(given))
     if curves:
@@ -125,6 +131,7 @@ def _measured(curves: Curves, measured: str) -> str:
     ]
     marks.append(_text(LEFT + WIDE / 2, BOTTOM + 32, "features over images"))
     marks.append(_text(LEFT + 6, TOP + 2, f"test risk, {measured}", "start"))
+    marks.append(_text(LEFT + 6, TOP + 17, NAMED[1, 0], "start", "lab-which"))
     lines = []
     for (noisy, ridged), line in curves.items():
         named = f'data-noisy="{int(noisy)}" data-ridged="{int(ridged)}"'
@@ -138,8 +145,9 @@ def _thousands(value: float) -> str:
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
 
 
-def _text(x: float, y: float, said: str, anchor: str = "middle") -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(said)}</text>'
+def _text(x: float, y: float, said: str, anchor: str = "middle", kind: str = "") -> str:
+    named = f' class="{kind}"' * bool(kind)
+    return f'<text{named} x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(said)}</text>'
 
 
 def _controls() -> str:
