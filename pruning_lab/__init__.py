@@ -1,4 +1,10 @@
-"""Where the redundancy of neural networks comes from: models, criteria, metrics, and records of what was measured."""
+"""Where the redundancy of neural networks comes from: models, criteria, metrics, and records of what was measured.
+
+>>> from pruning_lab import Recipe, Train, replace
+>>> net = Train("digits", "mlp", Recipe(epochs=3))
+>>> replace(net, seed=1).seed, replace(net.recipe, epochs=5).epochs  # all other fields as they are
+(1, 5)
+"""
 
 from dataclasses import replace
 

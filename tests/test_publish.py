@@ -406,10 +406,12 @@ def test_buttons_appear_only_with_a_repository(monkeypatch):
     assert pages.configuration(text)["execute"]["execute_notebooks"] == "off"
     without = pages.configuration(re.sub(r'url: ".*"', 'url: ""', text))
     assert "repository" not in without and "launch_buttons" not in without
+    assert "lab_sources" not in without["sphinx"]["config"]
     assert not without["html"]["use_repository_button"]
     monkeypatch.setenv("PRUNING_LAB_REPOSITORY", "https://github.com/owner/name.git")
     config = pages.configuration(text)
     assert config["repository"]["url"] == "https://github.com/owner/name"
+    assert config["sphinx"]["config"]["lab_sources"] == "https://github.com/owner/name/blob/main"
     assert config["html"]["use_repository_button"] and {"binderhub_url", "colab_url"} <= set(config["launch_buttons"])
     monkeypatch.setenv("PRUNING_LAB_REPOSITORY", "https://example.org/name")
     assert "colab_url" not in pages.configuration(text)["launch_buttons"]
@@ -417,7 +419,13 @@ def test_buttons_appear_only_with_a_repository(monkeypatch):
 
 def test_contents_names_what_is_there():
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [contents["root"], *(chapter["file"] for part in contents["parts"] for chapter in part["chapters"])]
+    named = [
+        page
+        for part in contents["parts"]
+        for chapter in part["chapters"]
+        for page in (chapter, *chapter.get("sections", ()))
+    ]
+    files = [contents["root"], *(page["file"] for page in named)]
     pages = [path for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
     assert set(files) == {f"book/{path.stem}" for path in pages}
     named = {

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..registry import holder
 
+#: What a criterion may read; the module says in which shapes.
 READS = ("weight", "init", "gradient", "diff", "activation", "activation_gradient", "noise")
 
 
@@ -32,6 +33,25 @@ class Registry(dict[str, Callable]):
         """Registers a criterion under its own name; `ours=True` marks one that is in no source document.
 
         ValueError: another function has the name; a module or cell that runs again may replace its own, not ours.
+
+        >>> from pruning_lab import criteria, models, unit_criterion, units
+        >>> @unit_criterion
+        ... def largest(weight):
+        ...     return weight.flatten(1).abs().amax(1)
+        >>> net = models.build("mlp", (1, 8, 8), width=4)
+        >>> units.order(net, "fc1", "largest").shape
+        torch.Size([4])
+        >>> del criteria.UNIT["largest"]  # an example leaves nothing behind
+
+        >>> from pruning_lab import criteria, masks, models, weight_criterion
+        >>> @weight_criterion
+        ... def movement(weight, init):
+        ...     return (weight - init).abs()
+        >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+        >>> init = {name: tensor.clone().zero_() for name, tensor in net.state_dict().items()}
+        >>> sorted(masks.scores(net, "movement", init=init))
+        ['fc1.weight', 'out.weight']
+        >>> del criteria.WEIGHT["movement"]  # an example leaves nothing behind
         """
         if function is None:
             return partial(self.register, ours=ours)
@@ -47,6 +67,7 @@ class Registry(dict[str, Callable]):
         return function
 
 
+#: The registries, name -> function: criteria of units, and of single weights.
 UNIT, WEIGHT = Registry(), Registry()
 unit_criterion, weight_criterion = UNIT.register, WEIGHT.register
 
@@ -57,7 +78,12 @@ def _built_in(function) -> bool:
 
 
 def whose(name) -> str:
-    """Whose idea a criterion is: "source" (a document's), "ours" (this library's), "yours" (a user's, or unknown)."""
+    """Whose idea a criterion is: "source" (a document's), "ours" (this library's), "yours" (a user's, or unknown).
+
+    >>> from pruning_lab import criteria
+    >>> criteria.whose("norm"), criteria.whose("taylor"), criteria.whose("my_own")
+    ('source', 'ours', 'yours')
+    """
     found = [registry[name] for registry in (UNIT, WEIGHT) if isinstance(name, str) and name in registry]
     return "source" if any(map(_a_source, found)) else "ours" if any(map(_built_in, found)) else "yours"
 
@@ -67,7 +93,14 @@ def _a_source(function) -> bool:
 
 
 def find(criterion, registry=UNIT) -> Callable:
-    """The function behind a registry name; a function is its own answer; ValueError for an unknown name."""
+    """The function behind a registry name; a function is its own answer; ValueError for an unknown name.
+
+    >>> from pruning_lab import criteria
+    >>> criteria.find("norm") is criteria.norm
+    True
+    >>> criteria.find("magnitude", criteria.WEIGHT).__name__
+    'magnitude'
+    """
     if callable(criterion):
         return criterion
     if not isinstance(criterion, str) or criterion not in registry:
@@ -76,7 +109,14 @@ def find(criterion, registry=UNIT) -> Callable:
 
 
 def needs(criterion) -> tuple[str, ...]:
-    """What a criterion reads, in the order of its parameters; ValueError for a parameter that is not in READS."""
+    """What a criterion reads, in the order of its parameters; ValueError for a parameter that is not in READS.
+
+    >>> from pruning_lab import criteria
+    >>> criteria.needs("taylor")
+    ('activation', 'activation_gradient')
+    >>> criteria.needs(lambda weight, init: weight - init)
+    ('weight', 'init')
+    """
     function = find(criterion, UNIT | WEIGHT)
     names = _parameters(function)
     unknown = [name for name in names if name not in READS]
@@ -108,14 +148,29 @@ def called(function) -> str:
 
 
 def unread(function, given) -> list[str]:
-    """What a criterion reads and nobody has given; ValueError for something given that no criterion reads."""
+    """What a criterion reads and nobody has given; ValueError for something given that no criterion reads.
+
+    >>> from pruning_lab import criteria
+    >>> criteria.unread(criteria.taylor, {"activation": ...})
+    ['activation_gradient']
+    """
     if stray := given.keys() - set(READS):
         raise ValueError(f"no criterion reads {', '.join(sorted(stray))}: expected some of {', '.join(READS)}")
     return [read for read in needs(function) if read not in given]
 
 
 def finite(weight, name) -> Tensor:
-    """The weights called `name`; ValueError where some are not finite."""
+    """The weights called `name`, in their shape; ValueError where some are not finite.
+
+    >>> import torch
+    >>> from pruning_lab import criteria
+    >>> criteria.finite(torch.tensor([1.0, 2.0]), "fc1.weight").tolist()
+    [1.0, 2.0]
+    >>> criteria.finite(torch.tensor([float("nan")]), "fc1.weight")
+    Traceback (most recent call last):
+        ...
+    ValueError: 'fc1.weight' has 1 weights that are not finite: train it again, with a lower learning rate
+    """
     if bad := int((~weight.isfinite()).sum()):
         raise ValueError(f"{name!r} has {bad} weights that are not finite: train it again, with a lower learning rate")
     return weight
@@ -124,9 +179,16 @@ def finite(weight, name) -> Tensor:
 def evaluate(function, held, name, shapes, ways) -> Tensor:
     """What a criterion returns for the weights called `name`, in one of `shapes`, from what it reads of `held`.
 
+    shapes: of a unit criterion [units] and [units, units], of a weight criterion that of the weight.
     `held` has `weight`, and noise in the first shape; `ways` says by name how to pass what is not held, if not as a
     tensor. One of a user's reads copies: whatever it does with them, the model and what was given stay as they are.
     ValueError: what is read is missing or of a wrong shape; what is returned is no tensor, or a wrong one.
+
+    >>> import torch
+    >>> from pruning_lab import criteria
+    >>> held = {"weight": torch.tensor([[3.0, 4.0], [0.0, 1.0]])}
+    >>> criteria.evaluate(criteria.norm, held, "fc1.weight", [(2,)], {}).tolist()
+    [5.0, 1.0]
     """
     reads, name_of = needs(function), repr(called(function))
     if missing := [read for read in reads if read not in held]:

@@ -17,7 +17,12 @@ _CIFAR10_ARCHIVE = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "
 
 
 def names() -> list[str]:
-    """Names that `load` knows here: the built-in sets and every folder under the data root that holds a set."""
+    """Names that `load` knows here: the built-in sets and every folder under the data root that holds a set.
+
+    >>> from pruning_lab import data
+    >>> "digits" in data.names(), "cifar10" in data.names()
+    (True, True)
+    """
     root = environment.data_root()
     own = {p.parent.name for p in root.glob("*/train.npz")} if root.is_dir() else set()
     return sorted({"digits", *DOWNLOADS, *own})
@@ -98,6 +103,7 @@ def _cifar10(root: Path, split: str) -> Raw:
     )
 
 
+#: Sets that torchvision can bring: name -> a function of a folder and a half that returns it.
 DOWNLOADS: dict[str, Callable[[Path, str], Raw]] = {
     "mnist": _mnist_like("MNIST"),
     "fashion_mnist": _mnist_like("FashionMNIST"),

@@ -41,6 +41,15 @@ def load(
         ValueError: unknown name, split or scale; a file that is truncated, misshapen, holds labels out of range or NaN,
             or does not go with the other half of its set.
         FileNotFoundError: the set is not on disk and cannot be downloaded.
+
+    >>> from pruning_lab import data
+    >>> digits = data.load("digits", "train", limit=5, device="cpu")
+    >>> digits.images.shape, digits.labels.dtype, len(digits.classes)
+    (torch.Size([5, 1, 8, 8]), torch.int64, 10)
+    >>> data.load("digits", "middle")
+    Traceback (most recent call last):
+        ...
+    ValueError: split must be 'train' or 'test', got 'middle'
     """
     return _made(*_asked(name, split, limit, image_size, scale, device))
 
@@ -58,12 +67,22 @@ def shared(
 
     Nothing is copied, so that a training and each look at it may ask anew. What was written to through a tensor is made
     again, never handed out; what was written to past torch (`.numpy()`, `.data`) is found by `watched`.
+
+    >>> from pruning_lab import data
+    >>> one, other = (data.shared("digits", "test", limit=5, device="cpu") for _ in range(2))
+    >>> one.images.data_ptr() == other.images.data_ptr()
+    True
     """
     return _load(*_asked(name, split, limit, image_size, scale, device)).hand_out()
 
 
 def size(name: str, split: str, limit: int | None = None) -> int:
-    """Number of images that `load` would give, from the head of the file: no pixel is read. Raises as `load` does."""
+    """Number of images that `load` would give, from the head of the file: no pixel is read. Raises as `load` does.
+
+    >>> from pruning_lab import data
+    >>> data.size("digits", "train"), data.size("digits", "train", limit=5)
+    (1352, 5)
+    """
     _check(name, split, limit)
     base, root = name.removeprefix("gaussian:"), environment.data_root()
     bring(base, split, root)
@@ -72,14 +91,27 @@ def size(name: str, split: str, limit: int | None = None) -> int:
 
 
 def is_here(name: str, split: str) -> bool:
-    """Whether `load` needs no download. ValueError: as `load` has it, but for a name that nobody knows."""
+    """Whether `load` needs no download. ValueError: as `load` has it, but for a name that nobody knows.
+
+    >>> from pruning_lab import data
+    >>> data.is_here("digits", "train")
+    True
+    """
     _check(name, split, None)
     base = name.removeprefix("gaussian:")
     return base == "digits" or file_of(base, split, environment.data_root()).is_file()
 
 
 def check_known(name: str) -> None:
-    """ValueError for the name of a set that is neither here nor can be downloaded; nothing is read or downloaded."""
+    """ValueError for the name of a set that is neither here nor can be downloaded; nothing is read or downloaded.
+
+    >>> from pruning_lab import data
+    >>> data.check_known("digits")
+    >>> data.check_known("no_such_set")
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown data set 'no_such_set'; known here: ...
+    """
     _check(name, "train", None)
     check_name(name.removeprefix("gaussian:"), "train", environment.data_root())
 
@@ -88,6 +120,12 @@ def fingerprint(name: str, split: str, limit: int | None = None) -> dict[str, st
     """`digest` and `lossy` as `load` would give them; None: the set is not on this machine. Nothing is downloaded.
 
     ValueError: as `load` has it.
+
+    >>> from pruning_lab import data
+    >>> data.fingerprint("digits", "test", limit=5) == data.fingerprint("digits", "test", limit=6)
+    False
+    >>> sorted(data.fingerprint("digits", "test", limit=5))
+    ['digest', 'lossy']
     """
     _check(name, split, limit)
     if not is_here(name, split):

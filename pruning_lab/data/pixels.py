@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from ..npz import Raw
 from .files import Stamp, read_half
 
+#: How pixels may be scaled.
 SCALES = ("unit", "standardised")
 
 
@@ -19,6 +20,10 @@ def scaled_by(name: str, scale: str) -> str | None:
     """The set by whose mean and sd, those of its whole training half, images of a set are scaled; None: they are not.
 
     A limit takes none of these images away, so that the digest of the first few says nothing of them.
+
+    >>> from pruning_lab import data
+    >>> data.scaled_by("digits", "unit"), data.scaled_by("digits", "standardised")
+    (None, 'digits')
     """
     gaussian = name.startswith("gaussian:")
     return name.removeprefix("gaussian:") if gaussian != (scale == "standardised") else None

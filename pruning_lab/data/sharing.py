@@ -14,7 +14,18 @@ from .split import Split
 
 
 class Changed(RuntimeError):
-    """Shared images or labels were written to, or their file was replaced, while something was computed from them."""
+    """Shared images or labels were written to, or their file was replaced, while something was computed from them.
+
+    >>> from pruning_lab import data
+    >>> try:
+    ...     with data.watched():
+    ...         data.shared("digits", "train", limit=3, device="cpu").images.numpy()[:] = 0
+    ... except data.Changed:
+    ...     print("found")
+    found
+    >>> data.shared("digits", "train", limit=3, device="cpu").images.max().item() > 0  # made again
+    True
+    """
 
 
 @contextmanager
@@ -23,6 +34,12 @@ def watched() -> Iterator[None]:
 
     Raises:
         Changed: in the end, if what was handed out meanwhile was written to.
+
+    >>> from pruning_lab import data
+    >>> with data.watched():
+    ...     mean = data.shared("digits", "test", limit=5, device="cpu").images.mean()
+    >>> 0 < mean.item() < 1
+    True
     """
     lent: WeakSet[Kept] = WeakSet()
     for kept in list(_KEPT):

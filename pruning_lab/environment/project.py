@@ -14,6 +14,11 @@ def project() -> Path | None:
     """The project's folder, with the book: the one around this package, else the first upwards from the current one.
 
     None: the package was installed alone, and is used elsewhere. It is looked for once a process.
+
+    >>> from pruning_lab import environment
+    >>> folder = environment.project()
+    >>> folder is None or (folder / "_toc.yml").is_file()
+    True
     """
     return next((folder for folder in _candidates() if all((folder / mark).is_file() for mark in MARKS)), None)
 

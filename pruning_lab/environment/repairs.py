@@ -17,6 +17,10 @@ def reuse_memory() -> bool:
     By default glibc maps every large block anew and hands it back to the system, which clears each page of it:
     evaluating a net with large activations on a CPU is then three times as slow. Memory at the peak stays about the
     same.
+
+    >>> from pruning_lab import environment
+    >>> environment.reuse_memory() in (True, False)
+    True
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -33,6 +37,10 @@ def import_torchvision() -> ModuleType:
 
     A CUDA build of torchvision beside a CPU-only torch fails at import because `torchvision::nms` and then `qnms` do
     not exist (pytorch/vision issues 9077, 9085). Declaring the two schemas makes models and data sets usable.
+
+    >>> from pruning_lab import environment
+    >>> environment.import_torchvision().__name__
+    'torchvision'
     """
     try:
         import torchvision

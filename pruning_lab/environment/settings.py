@@ -13,11 +13,17 @@ import torch
 
 from .project import project
 
-MOST_WORKERS = 1024  # of one sweep
+#: Worker processes that a sweep may have at most.
+MOST_WORKERS = 1024
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this library (`XDG_CACHE_HOME`, else `~/.cache`). ValueError: there is no home."""
+    """The user's cache folder for this library (`XDG_CACHE_HOME`, else `~/.cache`). ValueError: there is no home.
+
+    >>> from pruning_lab import environment
+    >>> environment.cache_folder().is_absolute()
+    True
+    """
     try:
         return (_named("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruning_lab"
     except RuntimeError as error:
@@ -35,22 +41,42 @@ def _named(setting: str) -> Path | None:
 
 
 def data_root() -> Path:
-    """Folder of the image sets: `PRUNING_LAB_DATA`, else `data` in the cache folder."""
+    """Folder of the image sets: `PRUNING_LAB_DATA`, else `data` in the cache folder.
+
+    >>> from pruning_lab import environment
+    >>> environment.data_root().is_absolute()
+    True
+    """
     return _named("PRUNING_LAB_DATA") or cache_folder() / "data"
 
 
 def local_shelf() -> Path:
-    """Folder of this machine's own records, checkpoints and weights: `PRUNING_LAB_STORE`, else in the cache folder."""
+    """Folder of this machine's own records, checkpoints and weights: `PRUNING_LAB_STORE`, else in the cache folder.
+
+    >>> from pruning_lab import environment
+    >>> environment.local_shelf() != environment.published_shelf()
+    True
+    """
     return _named("PRUNING_LAB_STORE") or cache_folder() / "store"
 
 
 def published_shelf() -> Path:
-    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` of the project, be it there or not."""
+    """Folder of the book's records: `PRUNING_LAB_RESULTS`, else `book/results` of the project, be it there or not.
+
+    >>> from pruning_lab import environment
+    >>> environment.published_shelf().name
+    'results'
+    """
     return _named("PRUNING_LAB_RESULTS") or (project() or Path(__file__).parents[2]) / "book" / "results"
 
 
 def cluster() -> str | None:
-    """Address of a Dask scheduler for sweeps: `PRUNING_LAB_CLUSTER`, such as `tcp://host:8786`; None: here."""
+    """Address of a Dask scheduler for sweeps: `PRUNING_LAB_CLUSTER`, such as `tcp://host:8786`; None: here.
+
+    >>> from pruning_lab import environment
+    >>> environment.cluster() is None  # unless PRUNING_LAB_CLUSTER names one
+    True
+    """
     return os.environ.get("PRUNING_LAB_CLUSTER") or None
 
 
@@ -58,6 +84,10 @@ def workers() -> int:
     """Worker processes of a sweep that is told no executor: `PRUNING_LAB_WORKERS`; 1: in this process.
 
     ValueError: no number above 0, or more than any machine has use for.
+
+    >>> from pruning_lab import environment
+    >>> environment.workers() >= 1
+    True
     """
     text = os.environ.get("PRUNING_LAB_WORKERS") or "1"
     if not re.fullmatch("[0-9]+", text) or not text.strip("0"):
@@ -70,7 +100,12 @@ def workers() -> int:
 
 
 def plugins() -> list[str]:
-    """Modules named in `PRUNING_LAB_PLUGINS` (commas between), imported with the library: a user's own criteria."""
+    """Modules named in `PRUNING_LAB_PLUGINS` (commas between), imported with the library: a user's own criteria.
+
+    >>> from pruning_lab import environment
+    >>> environment.plugins()  # unless PRUNING_LAB_PLUGINS names some
+    []
+    """
     return [name for name in os.environ.get("PRUNING_LAB_PLUGINS", "").replace(" ", "").split(",") if name]
 
 
@@ -79,6 +114,10 @@ def device() -> torch.device:
 
     Raises:
         ValueError: the named device is unknown or not there.
+
+    >>> from pruning_lab import environment
+    >>> environment.device().type in ("cpu", "cuda", "mps")
+    True
     """
     name = os.environ.get("PRUNING_LAB_DEVICE")
     if not name:
@@ -87,7 +126,16 @@ def device() -> torch.device:
 
 
 def usable(name: torch.device | str, called: str = "device") -> torch.device:
-    """The device of this name, on which something was computed just now. ValueError: it is unknown or not there."""
+    """The device of this name, on which something was computed just now. ValueError: it is unknown or not there.
+
+    >>> from pruning_lab import environment
+    >>> environment.usable("cpu")
+    device(type='cpu')
+    >>> environment.usable("abacus")
+    Traceback (most recent call last):
+        ...
+    ValueError: device='abacus' cannot be used here: ...
+    """
     try:
         if not isinstance(name, str | torch.device):
             raise TypeError(f"it is a {type(name).__name__}, no name of a device")
@@ -111,7 +159,12 @@ def _tried(name: str) -> torch.device:
 
 
 def age() -> float:
-    """Seconds since this process began, imports included; where the system does not say, those that it has computed."""
+    """Seconds since this process began, imports included; where the system does not say, those that it has computed.
+
+    >>> from pruning_lab import environment
+    >>> environment.age() > 0
+    True
+    """
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # from the start of the machine
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

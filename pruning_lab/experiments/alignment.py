@@ -30,11 +30,19 @@ class FilterClusters(Experiment):
     Table, a row a vector: weights ("initial"; "trained"; "random": the trained lengths in random directions), unit,
     length, angle (degrees to the centre nearest in angle). Arrays, of the trained vectors: `centres` [clusters, n]
     float32, `biases` [clusters] float32, the mean of each cluster's.
+
+    >>> from pruning_lab import FilterClusters, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(FilterClusters(net, "fc1", clusters=2))
+    >>> record.table.groupby("weights").size().to_dict()
+    {'initial': 6, 'random': 6, 'trained': 6}
+    >>> record.arrays["centres"].shape
+    (2, 64)
     """
 
-    parent: Train
-    layer: str = "conv1"
-    clusters: int = 4
+    parent: Train  # the trained net
+    layer: str = "conv1"  # whose weight vectors are clustered
+    clusters: int = 4  # centres of k-means
 
     def compute(self) -> Result:
         before, after = (_vectors(net, self.layer) for net in (self.parent.untrained(), self.parent.trained()))
@@ -68,11 +76,19 @@ class CentreStart(Experiment):
     """A net with as many units in its first layer as there are centres, trained from these as a large one was.
 
     All its other weights are fresh, those of `fresh` at the same seed. Table: as `training.state.History`.
+
+    >>> from pruning_lab import CentreStart, FilterClusters, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> small = CentreStart(FilterClusters(net, "fc1", clusters=2))
+    >>> small.fresh.width
+    2
+    >>> len(run(small).table)
+    1
     """
 
     is_net: ClassVar[bool] = True
 
-    clusters: FilterClusters
+    clusters: FilterClusters  # of the large net: the first layer begins at their centres
 
     @property
     def fresh(self) -> Train:
@@ -106,11 +122,17 @@ class UnitRepeats(Experiment):
 
     Table, a row a unit: unit, correlation (largest |Pearson correlation| with another unit of what the next layer reads
     of both, over the first `sample` test images; zero for a unit that never changes).
+
+    >>> from pruning_lab import Recipe, Train, UnitRepeats, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> table = run(UnitRepeats(net, sample=50)).table
+    >>> table.unit.tolist(), bool(table.correlation.between(0, 1.000001).all())
+    ([0, 1, 2, 3, 4, 5], True)
     """
 
-    parent: Train
-    layer: str = "fc1"
-    sample: int = 1000
+    parent: Train  # the trained net
+    layer: str = "fc1"  # whose units are compared
+    sample: int = 1000  # the first so many test images
 
     def compute(self) -> Result:
         place, test = place_of(self.parent.trained(), self.layer), self.parent.split("test", self.sample)

@@ -79,17 +79,22 @@ class RandomFeatures(Fitted):
     Table, a row a number of features and share of redrawn labels: features, images, noise, norm, risks, errors. The
     norm is that of the coefficients of all classes, of features over sqrt(N / 2): with their number it tends to the
     norm in the space of the Gaussian kernel.
+
+    >>> from pruning_lab import RandomFeatures, run
+    >>> record = run(RandomFeatures("digits", ratios=(0.5, 1.0), limit=20, tested_on=10))
+    >>> record.table[["features", "images"]].values.tolist()
+    [[10, 20], [20, 20]]
     """
 
-    dataset: str
+    dataset: str  # name of an image set, see `data.names`
     ratios: tuple[float, ...]  # of real features to images, ascending; their numbers are rounded to even ones
-    limit: int
-    seed: int = 0
+    limit: int  # images that are fitted
+    seed: int = 0  # of all that is drawn
     sigma: float = 5.0  # width of the kernel, of 28 x 28 pixels in [0, 1]; of others it grows with their root
-    noises: tuple[float, ...] = (0.0,)
-    ridge: float = 0.0
-    image_size: int | None = None
-    tested_on: int | None = None
+    noises: tuple[float, ...] = (0.0,)  # shares of labels that are redrawn; one fit each
+    ridge: float = 0.0  # penalty on the squared norm; 0: the least norm that fits
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
+    tested_on: int | None = None  # the first so many test images; None: all
 
     def compute(self) -> Result:
         with data.watched():
@@ -123,16 +128,21 @@ class Forest(Fitted):
     Table, a row a forest of an axis: axis ("leaves": one tree of more and more leaves; "trees": more and more
     full-grown trees; "leaves of many trees": as the first, with the most trees), leaves (the most that a tree may
     have, 0: no bound), trees, total (leaves in all), images, risks, errors.
+
+    >>> from pruning_lab import Forest, run
+    >>> record = run(Forest("digits", limit=20, leaves=(2, 4), trees=(1, 2), tested_on=10))
+    >>> record.table[record.table.axis == "leaves"][["leaves", "trees"]].values.tolist()
+    [[2, 1], [4, 1]]
     """
 
-    dataset: str
-    limit: int
-    leaves: tuple[int, ...]
-    trees: tuple[int, ...]
-    seed: int = 0
-    noise: float = 0.0
-    image_size: int | None = None
-    tested_on: int | None = None
+    dataset: str  # name of an image set, see `data.names`
+    limit: int  # images that are fitted
+    leaves: tuple[int, ...]  # most leaves of a tree, ascending
+    trees: tuple[int, ...]  # of the forests of full-grown trees, ascending
+    seed: int = 0  # of all that is drawn
+    noise: float = 0.0  # share of labels that are redrawn
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
+    tested_on: int | None = None  # the first so many test images; None: all
 
     def compute(self) -> Result:
         with data.watched():
@@ -162,22 +172,27 @@ class ShallowNets(Fitted):
     there: `report` joins the two kinds of start). Table, a row a net: start ("fresh": drawn, Glorot's uniform;
     "smaller": at the trained weights of the next narrower net that began so, new ones normal with `sd`), width,
     parameters, threshold (n K), below (whether they are no more), epochs taken, risks, errors, norm of all weights.
+
+    >>> from pruning_lab import ShallowNets, run
+    >>> record = run(ShallowNets("digits", multiples=(0.5, 2.0), limit=20, epochs=1, tested_on=10))
+    >>> record.table[["start", "width", "below"]].values.tolist()
+    [['fresh', 1, True], ['fresh', 5, False], ['smaller', 1, True], ['smaller', 5, False]]
     """
 
-    dataset: str
+    dataset: str  # name of an image set, see `data.names`
     multiples: tuple[float, ...]  # of n K parameters, ascending; the widest net of no more has this size
-    limit: int
-    epochs: int = 6_000
-    seed: int = 0
-    noise: float = 0.0
-    lr: float = 0.01
-    momentum: float = 0.95
-    batch: int = 128
-    decay: float = 0.9
+    limit: int  # images that are fitted
+    epochs: int = 6_000  # at most, a net
+    seed: int = 0  # of all that is drawn
+    noise: float = 0.0  # share of labels that are redrawn
+    lr: float = 0.01  # learning rate at the start
+    momentum: float = 0.95  # of SGD
+    batch: int = 128  # images a step
+    decay: float = 0.9  # factor of the rate after `every` epochs, up to n K parameters
     every: int = 500  # epochs
-    sd: float = 0.1
-    image_size: int | None = None
-    tested_on: int | None = None
+    sd: float = 0.1  # of the new weights of a net that begins at a smaller one
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
+    tested_on: int | None = None  # the first so many test images; None: all
 
     def compute(self) -> Result:
         with data.watched():

@@ -34,7 +34,12 @@ def each_loss(recipe: Recipe) -> gradients.loss.Loss:
 
 
 def snapshot_epochs(epochs: int) -> tuple[int, ...]:
-    """The epochs 0..10 and every twentieth part of the training, as far as it goes."""
+    """The epochs 0..10 and every twentieth part of the training, as far as it goes.
+
+    >>> from pruning_lab import snapshot_epochs
+    >>> snapshot_epochs(40)
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40)
+    """
     return tuple(sorted({*range(min(10, epochs) + 1), *(round(epochs * k / 20) for k in range(21))}))
 
 
@@ -48,11 +53,19 @@ class GradientSnapshots(WhileTraining):
     running statistics; at epoch 0, when it has none yet, of that copy. Arrays of T snapshots and L layers, all layers
     together first: `numbers` [T, 1 + L, 7] and `histograms` [T, 1 + L, 201] (see `gradients.summary.rows`),
     `magnitudes` [T, 1 + L, 500], and of some weights `<layer>.weights` and `<layer>.diffs` [T, weights].
+
+    >>> from pruning_lab import GradientSnapshots, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(GradientSnapshots(net, epochs=(0, 1)))
+    >>> record.table.epoch.tolist()
+    [0, 1]
+    >>> record.arrays["numbers"].shape
+    (2, 6, 7)
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
 
-    net: Train
+    net: Train  # the net whose training is looked at
     epochs: tuple[int, ...]  # 0: before the first
     sample: int | None = None  # the first so many training images are differentiated; None: all
     followed: int = 10_000  # weights a layer
@@ -125,9 +138,17 @@ class GradientHistory(Experiment):
     snapshot, top over bottom decile of |diff| at the peak; rank correlation of that |diff| with |w| at the end),
     `paths` [T, 2 L ends] of the weights of highest and of lowest |diff| at the peak, less where they began (a layer's
     highest, its lowest, the next layer's).
+
+    >>> from pruning_lab import GradientHistory, GradientSnapshots, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> history = run(GradientHistory(GradientSnapshots(net, epochs=(0, 1)), ends=2))
+    >>> sorted(set(history.table.layer))
+    ['fc1', 'fc2', 'fc3', 'fc4', 'out', 'whole']
+    >>> history.arrays["histograms"].shape
+    (2, 6, 201)
     """
 
-    snapshots: GradientSnapshots
+    snapshots: GradientSnapshots  # what is summed up
     ends: int = 10  # weights of highest, and of lowest, |diff| whose paths are kept
 
     def compute(self) -> Result:

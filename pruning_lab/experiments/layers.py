@@ -33,14 +33,22 @@ class Snapshots(WhileTraining):
     each layer, float16: `<layer>.norms` [T, units] and `<layer>.gram` [T, units, units] of its weight vectors,
     `<layer>.null` [T, units, units] of the same weights with all entries permuted; and `<layer>.classes` [T, units]
     int16, the class whose images (of the first `sample` for training) activate a unit most, -1 where none does.
+
+    >>> from pruning_lab import Recipe, Snapshots, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50))
+    >>> record.table.iteration.tolist()
+    [0, 1]
+    >>> record.arrays["fc1.gram"].shape
+    (2, 6, 6)
     """
 
     published: ClassVar[bool] = False  # megabytes; what is read off them is published
 
-    net: Train
-    layers: tuple[str, ...]
+    net: Train  # the net whose training is looked at
+    layers: tuple[str, ...]  # whose weight vectors are kept
     at: tuple[int, ...]  # iterations; 0: before the first
-    sample: int = 1000
+    sample: int = 1000  # the first so many images, of training and of testing
 
     def compute(self) -> Result:
         result, snapshots = self.net.train_with(store.scratch(self), [(self.at, self._look)])
@@ -82,14 +90,22 @@ class LayerStructure(Experiment):
     draws of rows of the same lengths whose directions have the same spectrum (`units.nulls.same_spectrum`); and the
     array `gram` [2, U (U + 1) / 2] float16, upper triangles row by row of the inner products at the first and the last
     of these snapshots, from which any other null can be drawn.
+
+    ValueError: another null.
+
+    >>> from pruning_lab import LayerStructure, Recipe, Snapshots, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(LayerStructure(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50), "fc1", neighbours=1))
+    >>> record.table[["iteration", "weights"]].values.tolist()
+    [[0, 'trained'], [0, 'permuted'], [1, 'trained'], [1, 'permuted']]
     """
 
-    snapshots: Snapshots
-    layer: str
-    deviations: float = 4.0
-    neighbours: int = 5
-    at: tuple[int, ...] | None = None
-    null: str = "permuted"
+    snapshots: Snapshots  # where the weight vectors come from
+    layer: str  # one of the snapshots' layers
+    deviations: float = 4.0  # a pair is one from so many standard deviations of chance on
+    neighbours: int = 5  # strongest pairs a unit, on average
+    at: tuple[int, ...] | None = None  # iterations among the snapshots'; None: all
+    null: str = "permuted"  # "permuted", or "spectrum" for rows of the same spectrum beside it
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,12 +158,20 @@ class LayerGraph(Experiment):
     (`structure.pack`), `classes` [T, U]; of the last snapshot of the training `communities` and `clusters` [U];
     `order.<criterion>` [U], the units of the trained net in the order of their removal; for a layer that reads the
     image `pictures` [U, h, w, channels] int8, at most 14 x 14.
+
+    >>> from pruning_lab import LayerGraph, Recipe, Snapshots, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> graph = run(LayerGraph(Snapshots(net, layers=("fc1",), at=(0, 1), sample=50), "fc1", orders=("norm",)))
+    >>> graph.arrays["cosines"].shape  # two snapshots of 6 x 5 / 2 pairs
+    (2, 15)
+    >>> sorted(graph.arrays["order.norm"].tolist())
+    [0, 1, 2, 3, 4, 5]
     """
 
-    snapshots: Snapshots
-    layer: str
-    at: tuple[int, ...] | None = None
-    orders: tuple[str, ...] = ("norm", "frame_potential", "random")
+    snapshots: Snapshots  # where the weight vectors come from
+    layer: str  # one of the snapshots' layers
+    at: tuple[int, ...] | None = None  # iterations among the snapshots'; None: all
+    orders: tuple[str, ...] = ("norm", "frame_potential", "random")  # criteria by which units go, see `criteria.UNIT`
 
     def compute(self) -> Result:
         record, net = store.run(self.snapshots), self.snapshots.net

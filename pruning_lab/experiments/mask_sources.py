@@ -37,15 +37,23 @@ class MaskSources(WhileTraining):
     above_chance (`masks.overlap`, the whole net; global, at `density`). Weights: the diffs at the peak by the weights'
     names, in their shapes. Loss and gradients are of the recipe's loss. All are of the net with its running
     statistics or, if `refreshed`, of a copy whose batch norms have these images' own ones.
+
+    ValueError: no epoch from 1 on, so that there is no peak.
+
+    >>> from pruning_lab import MaskSources, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> table = run(MaskSources(net, epochs=(0, 1), density=0.5)).table
+    >>> table[["epoch", "peak"]].values.tolist()
+    [[0, False], [1, True]]
     """
 
     has_weights: ClassVar[bool] = True
 
-    net: Train
+    net: Train  # the net whose training is looked at
     epochs: tuple[int, ...]  # 0: before the first
     sample: int | None = None  # the first so many training images are differentiated; None: all
-    density: float = 0.1
-    refreshed: bool = False
+    density: float = 0.1  # of the masks that are compared
+    refreshed: bool = False  # whether batch norms take these images' own statistics
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,25 +31,35 @@ class MaskedTraining(Experiment):
     which nothing is left. Gradients that a criterion reads are of the loss of the parent's recipe, test losses
     of the child's. If `refreshed`, diffs are those of `MaskSources(refreshed=True)`, and the array `refreshed`
     [2] has the accuracy in the end on training and test images with batch-norm statistics of all training images.
+
+    ValueError: no such criterion; a `begin` that is neither word nor a number of iterations above 0.
+
+    >>> from pruning_lab import MaskedTraining, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> child = run(MaskedTraining(net, density=0.5))
+    >>> child.table.escaped.tolist()
+    [0]
+    >>> int(child.arrays["kept"].sum()), int(child.arrays["weights"].sum())
+    (276, 552)
     """
 
     is_net: ClassVar[bool] = True
 
-    parent: Train
-    criterion: str = "magnitude"
+    parent: Train  # the net that the mask is taken from
+    criterion: str = "magnitude"  # name in `criteria.WEIGHT`
     density: float = 0.1  # of the weights that masks may remove
-    scope: str = "global"  # see `masks.build` for this and the next four
-    floor: float = 0.0
-    skip: tuple[str, ...] = ()
-    invert: bool = False
-    shuffle: str | None = None
+    scope: str = "global"  # "global", "local" or "erk", see `masks.build`
+    floor: float = 0.0  # density below which no layer falls
+    skip: tuple[str, ...] = ()  # weights that get no mask
+    invert: bool = False  # keeps the lowest scores
+    shuffle: str | None = None  # "layer": places drawn anew in every layer, as many
     # weights drawn anew; "initial": the parent's own first ones; or the parent's after so many iterations
     begin: str | int = "fresh"
     recipe: Recipe | None = None  # None: the parent's
     # the first so many training images are differentiated, where the criterion reads that; None: all
     sample: int | None = None
-    seed: int = 0
-    refreshed: bool = False
+    seed: int = 0  # of fresh weights, of noise and shuffled masks, and of training
+    refreshed: bool = False  # whether batch norms take statistics of the images, see above
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,19 +20,27 @@ class InferenceSpeed(Experiment):
     The wide net has `ratio` times the weights of the narrow one; at a density of 1 / ratio its random masks keep as
     many as that has. Weights are untrained: time does not depend on them. Compute it on a machine that does nothing
     else; a sweep computes it last, by itself. Table: see `masks.inference`.
+
+    >>> from pruning_lab import InferenceSpeed
+    >>> speed = InferenceSpeed(width=4, shape=(1, 8, 8), batches=(1,), rounds=1)
+    >>> speed.wide
+    24
+    >>> table = speed.compute().table  # `run` would keep it
+    >>> table.net.tolist()
+    ['dense', 'masked', 'csr', 'smaller']
     """
 
     alone: ClassVar[bool] = True
     timed: ClassVar[tuple[str, ...]] = ("milliseconds", "low", "high", "of_dense")
 
     width: int  # of the narrow net
-    ratio: float = 10.0
+    ratio: float = 10.0  # weights of the wide net over those of the narrow one
     density: float = 0.1  # of the wide net's weights, in every layer
     shape: tuple[int, int, int] = (3, 32, 32)  # of an image
-    classes: int = 10
-    batches: tuple[int, ...] = (1, 32, 1000)
-    rounds: int = 30
-    seed: int = 0
+    classes: int = 10  # outputs
+    batches: tuple[int, ...] = (1, 32, 1000)  # images that are passed at once
+    rounds: int = 30  # times that each is timed
+    seed: int = 0  # of weights, masks and images
 
     @property
     def wide(self) -> int:

@@ -38,13 +38,21 @@ class Spectrum(WhileTraining):
     looks: `<layer>.values` and `<layer>.update` [T, min(rows, columns)] float32, the largest first; with `ranks` also
     `projected` [T, 1 + L, ranks], the accuracy with W - Z projected on its so many leading left singular vectors, all
     layers at once first, then each alone.
+
+    >>> from pruning_lab import Recipe, Spectrum, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> record = run(Spectrum(net, layers=("fc1",), ranks=(1, 2), sample=20))
+    >>> record.table[["epoch", "layer", "rows", "columns"]].values.tolist()
+    [[0.0, 'fc1', 6.0, 64.0], [1.0, 'fc1', 6.0, 64.0]]
+    >>> record.arrays["fc1.update"].shape
+    (2, 6)
     """
 
-    net: Train
-    layers: tuple[str, ...]
+    net: Train  # the net whose training is looked at
+    layers: tuple[str, ...]  # whose weights are looked at
     epochs: tuple[int, ...] = (0,)  # 0: before the first
-    ranks: tuple[int, ...] = ()
-    sample: int = 2000
+    ranks: tuple[int, ...] = ()  # directions that are kept, for `projected`; none: not asked
+    sample: int = 2000  # the first so many test images
 
     def compute(self) -> Result:
         result, seen = self.net.train_with(store.scratch(self), [(ends(self.net, self.epochs), self._look)])
@@ -108,11 +116,17 @@ class Projection(Experiment):
     independent entries of the residual's Frobenius norm). kept says on what is projected: "update", on the k leading
     left singular vectors of W - Z; "random", on a random subspace of that dimension; "weight": W itself, on its own k
     leading ones. Array: `overlap` [L, ranks], of the subspaces that "update" and "weight" keep.
+
+    >>> from pruning_lab import Projection, Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> table = run(Projection(net, layers=("fc1",), ranks=(1, 2), test_images=20)).table
+    >>> sorted(set(table.kept)), sorted(set(table.place))
+    (['random', 'update', 'weight'], ['all', 'fc1'])
     """
 
-    parent: Train
-    layers: tuple[str, ...]
-    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    parent: Train  # the trained net
+    layers: tuple[str, ...]  # that are projected, each alone and all at once
+    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)  # directions that are kept
     test_images: int | None = None  # None: all
 
     def compute(self) -> Result:

@@ -27,22 +27,29 @@ class Train(Experiment):
 
     options: what its model alone knows, as `models.build` takes it: a mapping, or pairs of name and value; kept as
     pairs in the order of their names. ValueError: the model does not take them.
+
+    >>> from pruning_lab import Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(epochs=2), width=6, limit=20)
+    >>> run(net).table.epoch.tolist()
+    [1, 2]
+    >>> net.trained().fc1.weight.shape
+    torch.Size([6, 64])
     """
 
     has_weights: ClassVar[bool] = True
     is_net: ClassVar[bool] = True
 
-    dataset: str
-    model: str
-    recipe: Recipe
-    seed: int = 0
-    width: int | None = None
-    init: str = "default"
-    scale: str = "unit"
-    image_size: int | None = None
+    dataset: str  # name of an image set, see `data.names`
+    model: str  # name of a net, see `models`
+    recipe: Recipe  # how it is trained
+    seed: int = 0  # of the first weights, and of all that training draws
+    width: int | None = None  # units of the first layer, the others in proportion; None: the source's
+    init: str = "default"  # "default" or "glorot", see `models.build`
+    scale: str = "unit"  # "unit": pixels in [0, 1]; "standardised": mean 0 and sd 1 a channel
+    image_size: int | None = None  # pixels to which images are resized; None: as they are
     limit: int | None = None  # training images; None: all
     start: Train | None = None  # begin at this run's trained weights instead of fresh ones
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()  # what the model alone takes: pairs of name and value
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,12 +22,18 @@ class UnitCurve(Experiment):
     (plain cross-entropy, by whatever recipe the net trained, so that curves of all nets are on one scale; gradients
     that criteria read are of it too, as in `units.order`). `repeats` counts the orders of a criterion that reads noise;
     one that reads nothing else has one direction.
+
+    >>> from pruning_lab import Recipe, Train, UnitCurve, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> table = run(UnitCurve(net, "fc1", group=("norm",), test_images=20)).table
+    >>> table[table["remove"] == "lowest"].removed.tolist()
+    [0, 1, 2, 3, 4, 5, 6]
     """
 
-    parent: Train
-    layer: str
-    group: tuple[str, ...] = ("norm", "frame_potential", "random")
-    repeats: int = 5
+    parent: Train  # the trained net
+    layer: str  # whose units go
+    group: tuple[str, ...] = ("norm", "frame_potential", "random")  # criteria by name, see `criteria.UNIT`
+    repeats: int = 5  # orders of a criterion that reads noise
     sample: int = 1000  # training images of which criteria read activations or gradients
     test_images: int | None = None  # None: all
 
@@ -78,11 +84,17 @@ class UnitImportance(Experiment):
 
     Table: unit, norm, share (of the frame potential), loss_increase and accuracy_drop when that unit alone goes; the
     loss is plain cross-entropy, by whatever recipe the net trained, so that units of all nets are on one scale.
+
+    >>> from pruning_lab import Recipe, Train, UnitImportance, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> table = run(UnitImportance(net, "fc1", test_images=20)).table
+    >>> list(table), len(table)
+    (['unit', 'norm', 'share', 'loss_increase', 'accuracy_drop'], 6)
     """
 
-    parent: Train
-    layer: str
-    test_images: int | None = None
+    parent: Train  # the trained net
+    layer: str  # whose units go, one at a time
+    test_images: int | None = None  # None: all
 
     def compute(self) -> Result:
         model = self.parent.trained()

@@ -32,20 +32,29 @@ class Xord(Experiment):
     closest to every pattern), angle_start, angle_end (degrees to the closest pattern, see `xord.angles`). Arrays:
     `steps` [T]; `train_error`, `test_error` [T, runs] float16; `final` [runs, 2, k, 2] float16; `paths` [T, kept, 2, k,
     2] float16, of the first `kept` nets; `sets` [runs, 15] float16, the shares of pattern sets in training.
+
+    ValueError: numbers that are too small, or a `start` of other runs or of fewer filters.
+
+    >>> from pruning_lab import Xord, run
+    >>> record = run(Xord(k=2, runs=3, steps=5))
+    >>> record.table.run.tolist()
+    [0, 1, 2]
+    >>> record.arrays["final"].shape
+    (3, 2, 2, 2)
     """
 
     is_net: ClassVar[bool] = True
 
     k: int  # filters that vote for, and as many that vote against
-    seed: int = 0
-    runs: int = 100
+    seed: int = 0  # of starts and training sets
+    runs: int = 100  # nets
     n: int | None = 60  # inputs to train on; None: `xord.training_sets`'s diverse points
     d: int = 10  # pairs of an input
     lr: float = 0.5  # over k
-    margin: float = 1.0
+    margin: float = 1.0  # of the hinge loss
     deviation: float = 1e-3  # of the first weights
-    steps: int = 1_000
-    kept: int = 3
+    steps: int = 1_000  # of gradient descent
+    kept: int = 3  # nets whose paths are kept
     start: Xord | None = None  # begin at k-means centres of this block's trained filters instead
 
     def __post_init__(self) -> None:
@@ -105,18 +114,27 @@ class TeacherStudent(Experiment):
     All students of a seed have the same teacher; a student of one layer trained has second-layer weights of 1, as the
     teacher. Table: step, error (exact, see `committee.error`). Arrays: `cosines` [T, K, M] float32 between first-layer
     weights, `second` [T, K] float32 second-layer weights, `lengths` [T, K] float32 of first-layer weights over sqrt(N).
+
+    ValueError: units, inputs or steps below 1, or noise below 0.
+
+    >>> from pruning_lab import TeacherStudent, run
+    >>> record = run(TeacherStudent(student=3, inputs=4, steps=10))
+    >>> record.arrays["cosines"].shape[1:]  # units of student and teacher
+    (3, 2)
+    >>> record.table.step.iloc[-1].item()
+    10
     """
 
     is_net: ClassVar[bool] = True
 
-    student: int
+    student: int  # units of the student
     both: bool = True  # both layers are trained; else the first
     noise: float = 0.1  # deviation of what is added to the teacher's outputs
-    seed: int = 0
-    teacher: int = 2
-    inputs: int = 50
-    lr: float = 0.5
-    steps: int = 40_000
+    seed: int = 0  # of both nets and of the inputs
+    teacher: int = 2  # units of the teacher
+    inputs: int = 50  # numbers in one input
+    lr: float = 0.5  # learning rate, over sqrt(N) and N
+    steps: int = 40_000  # inputs, each seen once
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -59,6 +59,15 @@ def statistics(
         ValueError: bad arguments; a loss or gradient that is not finite; a module in training mode that has no gradient
             for each sample (batch norm, dropout); a model whose output for one image depends on the others; nothing to
             differentiate.
+
+    >>> from pruning_lab import data, gradients, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> digits = data.load("digits", "train", limit=20, device="cpu")
+    >>> found = gradients.statistics(net, digits, groups=4)
+    >>> found.diffs["fc1.weight"].shape, found.diffs["fc1.weight"].abs().max().item() <= 1
+    (torch.Size([4, 64]), True)
+    >>> found.coherence_error("fc1") > 0
+    True
     """
     images, labels = checked(model, split, loss, chunk, want, groups, silent)
     blocks = _blocks(len(images), groups)

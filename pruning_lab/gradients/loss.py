@@ -16,6 +16,12 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 
     By how far the true class is ahead: where it is sure, p - 1 would be rounded to zero, and its gradient's sign with
     it.
+
+    >>> import math
+    >>> import torch
+    >>> from pruning_lab import gradients
+    >>> gradients.cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3])).allclose(torch.tensor(math.log(4.0)))
+    True
     """
     if labels.is_floating_point():
         return F.cross_entropy(outputs, labels, reduction="none")

@@ -13,14 +13,24 @@ class Statistics:
     """Gradients of n samples at one set of weights; dictionaries by the parameters' names, empty where not wanted.
 
     A parameter without gradient (frozen, or not read by the loss) has zeros everywhere and is listed.
+
+    >>> from pruning_lab import data, gradients, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> found = gradients.statistics(net, data.load("digits", "train", limit=20, device="cpu"))
+    >>> found.n, found.layers
+    (20, ['fc1', 'out'])
+    >>> 0 < found.coherence() < 1, round(found.coherence_null(), 3)
+    (True, 0.05)
+    >>> list(found.table().layer)
+    ['whole', 'fc1', 'out']
     """
 
-    n: int
+    n: int  # samples
     mean: dict[str, Tensor] = field(repr=False)  # in the parameter's shape
     diffs: dict[str, Tensor] = field(repr=False)  # mean sign, in [-1, 1], in the parameter's shape (003, section 3.1)
     # mean over samples of the squared norm of the parameter's gradient
     mean_square: dict[str, float] = field(repr=False)
-    without_gradient: tuple[str, ...]
+    without_gradient: tuple[str, ...]  # names of parameters
     precision: str  # in which everything was computed
     blocks: tuple[int, ...] = field(repr=False)  # samples in each block of the jackknife; one block: no error
     # inner products of the blocks' gradient sums, [blocks, blocks] float64
@@ -39,7 +49,7 @@ class Statistics:
 
         Args:
             unbiased: without the samples' products with themselves: 0 in expectation for unrelated gradients.
-            scaled: times n: Chatterjee and Zielinski's alpha_m over its orthogonal limit (2022; 003, section 2.1).
+            scaled: times n: alpha_m over its orthogonal limit (Chatterjee & Zielinski 2022; 003, section 2.1).
 
         Raises:
             ValueError: coherence was not wanted; no such layer; both variants at once; unbiased with one sample.

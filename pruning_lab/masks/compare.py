@@ -34,9 +34,14 @@ def check(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 
 def emptied(masks: Mapping[str, Tensor]) -> list[str]:
-    """Names of the weights of which nothing stays; a layer that has none is not among them.
+    """Names of the weights of which nothing stays, of masks in their shapes; a layer without weights is not among them.
 
     ValueError: masks that are not bool.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> masks.emptied({"a": torch.tensor([False, False]), "b": torch.tensor([True, False])})
+    ['a']
     """
     check_masks(masks)
     return [name for name, mask in masks.items() if mask.numel() and not mask.any()]
@@ -45,7 +50,13 @@ def emptied(masks: Mapping[str, Tensor]) -> list[str]:
 def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | float]:
     """How many weights stay: `kept` of the `maskable` ones, `kept_of_all` of all `weights`, and both as densities.
 
-    All weights are those of linear, convolutional and attention layers; biases, norms and tokens are not counted.
+    masks: bool, by the weights' names and in their shapes. All weights are those of linear, convolutional and attention
+    layers; biases, norms and tokens are not counted.
+
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> masks.counts(net, masks.random(net, density=0.5))
+    {'kept': 148, 'maskable': 296, 'kept_of_all': 148, 'weights': 296, 'density': 0.5, 'density_of_all': 0.5}
     """
     check(model, masks)
     kept, maskable = sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())
@@ -56,9 +67,14 @@ def counts(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int | flo
 
 
 def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
-    """One row a layer, in order: layer, weights, kept, density (NaN where there is no weight).
+    """One row a layer, in the order of masks, whatever their shapes: layer, weights, kept, density (NaN: no weights).
 
     ValueError: masks that are not bool.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> masks.table({"fc1.weight": torch.tensor([[True, False], [False, False]])}).values.tolist()
+    [['fc1', 4, 1, 0.25]]
     """
     check_masks(masks)
     rows = [dict(layer=name.removesuffix(".weight"), weights=m.numel(), kept=int(m.sum())) for name, m in masks.items()]
@@ -67,7 +83,8 @@ def table(masks: Mapping[str, Tensor]) -> pd.DataFrame:
 
 
 def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
-    """What two sets of masks share beside what chance would: one row a layer, and one for the net (layer "whole").
+    """What two sets of masks, in the same shapes, share beside what chance would: one row a layer, and one for the net
+    (layer "whole").
 
     Columns: layer, weights, kept_a, kept_b, shared; `overlap`, shared over the smaller of both, in [0, 1]; `jaccard`,
     shared over what is in either; `chance` and `jaccard_chance`, the same where as many places are drawn at random;
@@ -76,6 +93,13 @@ def overlap(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> pd.DataFrame:
     any mask lies inside a whole one, which says no more than chance. Jaccard's chance is that of the expected share.
     NaN where a mask keeps nothing, `jaccard` where neither does. ValueError: masks that are not bool, or are of other
     names or shapes than each other.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> one = {"fc1.weight": torch.tensor([True, True, False, False])}
+    >>> other = {"fc1.weight": torch.tensor([True, False, True, False])}
+    >>> masks.overlap(one, other)[["layer", "overlap", "chance"]].values.tolist()
+    [['fc1', 0.5, 0.5], ['whole', 0.5, 0.5]]
     """
     check_masks(a)
     check_masks(b)

@@ -25,10 +25,18 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """The same model with its weights masked by `torch.nn.utils.prune`, as other tools read it: `weight_orig` and
     `weight_mask`.
 
-    Masks may lie on another device. A module that holds a masked layer by a name of its own may read its weight without
-    calling it, as `nn.MultiheadAttention` does: it makes that weight anew whenever it is called. `prune.remove` makes a
-    mask permanent. ValueError: masks that the model cannot have, or has already, or of a weight that two layers share
-    or that is computed from others; nothing is masked then.
+    Masks are by the weights' names and in their shapes; they may lie on another device. A module that holds a masked
+    layer by a name of its own may read its weight without calling it, as `nn.MultiheadAttention` does: it makes that
+    weight anew whenever it is called. `prune.remove` makes a mask permanent.
+
+    ValueError: masks that the model cannot have, or has already, or of a weight that two layers share or that is
+    computed from others; nothing is masked then.
+
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> pruned = masks.to_torch(net, masks.random(net, density=0.5))
+    >>> sorted(name for name, _ in pruned.fc1.named_buffers())
+    ['weight_mask']
     """
     layers.check_model(model)
     check(model, masks)
@@ -104,10 +112,18 @@ def _same_layer(model: nn.Module, name: str, other: str) -> bool:
 
 
 def from_torch(model: nn.Module) -> dict[str, Tensor]:
-    """Masks by the weights' names, as `torch.nn.utils.prune` holds them in a model; empty if it has none.
+    """Masks by the weights' names and in their shapes, as `torch.nn.utils.prune` holds them in a model; empty if it has
+    none.
 
     Masks are of weights alone, here as everywhere: what else is pruned, such as a bias, is left out. ValueError: a
     model without values.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> layer = torch.nn.Sequential(torch.nn.Linear(4, 1))
+    >>> pruned = torch.nn.utils.prune.random_unstructured(layer[0], "weight", amount=3)
+    >>> masks.from_torch(layer)["0.weight"].sum().item()
+    1
     """
     layers.check_model(model)
     pruned = _pruned(model)
@@ -122,9 +138,19 @@ def _pruned(model: nn.Module) -> dict[str, Tensor]:
 
 
 def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
-    """Write masks as safetensors, eight weights a byte, to a file that replaces an older one in one step.
+    """Write masks and their shapes as safetensors, eight weights a byte, to a file that replaces an older one in one
+    step.
 
     ValueError: masks that are not bool.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> file = Path(tempfile.mkdtemp(), "kept.safetensors")
+    >>> masks.save(file, {"fc1.weight": torch.tensor([[True, False]])})
+    >>> file.is_file()
+    True
     """
     check_masks(masks)
     file = _path(file)
@@ -142,7 +168,19 @@ def save(file: Path | str, masks: Mapping[str, Tensor]) -> None:
 
 
 def load(file: Path | str, model: nn.Module | None = None) -> dict[str, Tensor]:
-    """What `save` wrote, in its order, on the CPU; ValueError: broken, not of masks, or not of this model's shapes."""
+    """What `save` wrote, masks by name in their shapes, in its order, on the CPU.
+
+    ValueError: broken, not of masks, or not of this model's shapes.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> file = Path(tempfile.mkdtemp(), "kept.safetensors")
+    >>> masks.save(file, masks.random(net, density=0.5))
+    >>> masks.counts(net, masks.load(file, net))["kept"]
+    148
+    """
     file = _path(file)
     if file.is_dir():
         raise ValueError(f"{file} is a folder: expected a file of masks")

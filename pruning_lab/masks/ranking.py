@@ -17,7 +17,16 @@ BUDGETS = {"uniform": "local", "erk": "erk"}
 
 
 class EmptyLayer(UserWarning):
-    """A layer has no weight left; `emptied` names the layers of a mask that has any."""
+    """A layer has no weight left; `emptied` names the layers of a mask that has any.
+
+    >>> import torch, warnings
+    >>> from pruning_lab import masks
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     kept = masks.build({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0, 4.0])}, density=0.5)
+    >>> said[0].category.__name__, masks.emptied(kept)
+    ('EmptyLayer', ['a'])
+    """
 
 
 def build(
@@ -31,7 +40,8 @@ def build(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """Masks by the weights' names, True stays; of equal scores the earlier position stays, and the total is exact.
+    """Masks by the weights' names, in their shapes, True stays; of equal scores the earlier position stays, and the
+    total is exact.
 
     A layer without weights has a mask without any.
 
@@ -51,6 +61,18 @@ def build(
 
     Warns:
         EmptyLayer: a layer keeps nothing.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> scores = {"fc1.weight": torch.tensor([[4.0, 3.0], [2.0, 0.0]]), "out.weight": torch.tensor([[1.0, 5.0]])}
+    >>> masks.build(scores, density=0.5)["fc1.weight"].tolist()
+    [[True, True], [False, False]]
+    >>> masks.build(scores, density=0.5, scope="local")["fc1.weight"].tolist()
+    [[True, True], [False, False]]
+    >>> masks.build(scores, density=1.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: density=1.5: expected the fraction of weights kept, above 0 and at most 1
     """
     return grid(scores, [density], scope, floor, skip, invert=invert, shuffle=shuffle, seed=seed)[density]
 
@@ -66,7 +88,15 @@ def grid(
     shuffle: str | None = None,
     seed: int = 0,
 ) -> dict[float, dict[str, Tensor]]:
-    """Masks for each density, each inside those of higher densities; else as `build`. One search serves all."""
+    """Masks for each density, by the weights' names and in their shapes, each inside those of higher densities; else as
+    `build`. One search serves all.
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> found = masks.grid({"fc1.weight": torch.tensor([4.0, 3.0, 2.0, 0.0])}, densities=[0.25, 0.5])
+    >>> {density: kept["fc1.weight"].tolist() for density, kept in found.items()}
+    {0.25: [True, False, False, False], 0.5: [True, True, False, False]}
+    """
     _check_how(densities, invert, seed)
     layers, densities = _checked(scores, scope, skip, shuffle), list(densities)
     sizes = [s.numel() for s in layers.values()]
@@ -94,8 +124,15 @@ def _with_empty(found: Mapping[str, Tensor], scores: Mapping[str, Tensor], skip:
 
 
 def random(model: nn.Module, density: float, budget: str = "uniform", seed: int = 0, **how: Any) -> dict[str, Tensor]:
-    """Seeded random masks, each layer at the same density ("uniform") or its Erdos-Renyi-Kernel's ("erk"); `how` as for
-    `build`.
+    """Seeded random masks in the shapes of the weights, each layer at the same density ("uniform") or its
+    Erdos-Renyi-Kernel's ("erk"); `how` as for `build`.
+
+    ValueError: another budget, or what `build` refuses.
+
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> masks.table(masks.random(net, density=0.25, seed=1)).kept.tolist()
+    [64, 10]
     """
     if not isinstance(budget, str) or budget not in BUDGETS:
         raise ValueError(f"budget={shown(budget)}: expected one of {', '.join(BUDGETS)}")

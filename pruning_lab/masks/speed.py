@@ -28,6 +28,17 @@ class SparseLinear(nn.Module):
     Indices are of 32 bits, and outputs are computed as weight times images, transposed: on a CPU that is several times
     faster than `torch.nn.functional.linear` with the same weight, and stays so along the layers without a copy in
     between.
+
+    ValueError: images that are not [images, inputs].
+
+    >>> import torch
+    >>> from pruning_lab import masks
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> sparse = masks.SparseLinear(layer, torch.tensor([[True, False, False], [False, False, True]]))
+    >>> [len(part) for part in sparse.stored()]  # values, columns, row pointers
+    [2, 2, 3]
+    >>> sparse(torch.ones(4, 3)).shape
+    torch.Size([4, 2])
     """
 
     weight: Tensor
@@ -70,9 +81,19 @@ def _check_layer(layer: nn.Linear, mask: Tensor) -> None:
 def sparse(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy for inference, its masked layers `SparseLinear`s; outputs are the masked net's. Others stay dense.
 
-    A weight that several layers share is masked in all of them. What a mask keeps is stored, be it zero or not.
+    Masks are by the weights' names and in their shapes [outputs, inputs]. A weight that several layers share is masked
+    in all of them. What a mask keeps is stored, be it zero or not.
     ValueError: a model with other layers than linear ones, masked ones that compute in a way of their own or have
     hooks, masks of other names or shapes or none at all, a device other than a CPU or a CUDA GPU.
+
+    >>> import torch
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> small = masks.sparse(net, masks.random(net, density=0.5))
+    >>> type(small.fc1).__name__
+    'SparseLinear'
+    >>> small(torch.ones(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
     """
     linear = _layers(model)
     check(model, masks)
@@ -129,6 +150,12 @@ def inference(
 
     ValueError: as for `sparse`; nets that do not have the same inputs and outputs; batches or rounds below 1.
     AssertionError: outputs of "csr" are not those of "masked".
+
+    >>> from pruning_lab import masks, models
+    >>> wide, narrow = (models.build("mlp", (1, 8, 8), width=w, hidden=1) for w in (8, 4))
+    >>> table = masks.inference(wide, masks.random(wide, density=0.5), narrow, batches=(1,), rounds=1)
+    >>> table[["net", "parameters"]].values.tolist()
+    [['dense', 610], ['masked', 610], ['csr', 314], ['smaller', 310]]
     """
     check_seed(seed)
     check_batches(batches, rounds)

@@ -46,6 +46,10 @@ def maskable(model: nn.Module, small: int = SMALL, shortcuts: Collection[str] | 
     width that leaves one of four shortcut convolutions whole, the first stage's with 16,384 weights; the others have
     131,072, 524,288 and 2,097,152 (003, section 5.3, which leaves ResNet50's output layer whole too:
     `skip=["out.weight"]`).
+
+    >>> from pruning_lab import masks, models
+    >>> masks.maskable(models.build("mlp", (1, 8, 8), width=4, hidden=1))
+    ['fc1.weight', 'out.weight']
     """
     whole = left_whole(model, small, shortcuts)
     return [name for name in weights(model) if name not in whole]
@@ -62,6 +66,11 @@ def left_whole(model: nn.Module, small: int = SMALL, shortcuts: Collection[str] 
 
     Raises:
         ValueError: a name that is none of a convolution; a `small` that is no number, 0 or more.
+
+    >>> from pruning_lab import masks, models
+    >>> net = models.build("conv_2", (1, 8, 8), width=4)
+    >>> masks.left_whole(net, shortcuts=["conv2"]), masks.left_whole(net)
+    (['conv2.weight'], [])
     """
     if not is_number(small) or not small >= 0:
         raise ValueError(f"small={shown(small)}: expected a number of weights, 0 or more")
@@ -101,6 +110,12 @@ def scores(
     Raises:
         ValueError: unknown criterion or names; nothing to read from; weights or scores that are not finite or of
         another shape.
+
+    >>> from pruning_lab import data, masks, models
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> digits = data.load("digits", "train", limit=20, device="cpu")
+    >>> {name: tuple(score.shape) for name, score in masks.scores(net, "diff", data=digits).items()}
+    {'fc1.weight': (4, 64), 'out.weight': (10, 4)}
     """
     check_seed(seed)
     function, chosen = criteria.find(criterion, criteria.WEIGHT), _chosen(model, names)

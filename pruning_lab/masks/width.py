@@ -9,6 +9,10 @@ def mlp_weights(width: int, inputs: int = 3072, classes: int = 10, hidden: int =
     """Weights of `models.mlp`, biases left out: (hidden - 1) w^2 + (inputs + classes) w; 3 w^2 + 3082 w on CIFAR-10.
 
     ValueError: numbers that are not whole, or too small.
+
+    >>> from pruning_lab import masks
+    >>> masks.mlp_weights(512) == 3 * 512**2 + 3082 * 512
+    True
     """
     check_whole("width", width, least=0)
     check_whole("hidden", hidden)
@@ -21,6 +25,12 @@ def scaled_width(width: int, ratio: float, inputs: int = 3072, classes: int = 10
 
     The weights are a quadratic polynomial in the width; it is solved for its positive root. ValueError: nothing to
     scale.
+
+    >>> from pruning_lab import masks
+    >>> masks.scaled_width(512, 0.1)
+    72
+    >>> round(masks.mlp_weights(72) / masks.mlp_weights(512), 2)
+    0.1
     """
     check_whole("width", width, least=None)
     check_whole("hidden", hidden, least=None)

@@ -11,6 +11,12 @@ def curve_means(curves: pd.DataFrame, first: float = 0.0, last: float = 1.0) -> 
     Args:
         curves: rows with criterion, remove, removed (0..n), accuracy in [0, 1] and seed; repeats are averaged.
         first, last: the part of the curve that counts, as fractions of n.
+
+    >>> import pandas as pd
+    >>> from pruning_lab import metrics
+    >>> curve = dict(criterion="norm", remove="lowest", removed=[0, 1, 2], accuracy=[1.0, 0.75, 0.5], seed=0)
+    >>> metrics.curve_means(pd.DataFrame(curve)).values.tolist()
+    [[75.0]]
     """
     if curves.empty:
         return pd.DataFrame()

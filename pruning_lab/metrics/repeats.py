@@ -9,6 +9,12 @@ def strongest_correlation(outputs: np.ndarray) -> np.ndarray:
     """Of each unit the largest |Pearson correlation| with another, [units], of outputs [images, units].
 
     Zero for a unit that never changes, and where there is no other (Casper et al. 2019 count those with 0.5 or more).
+
+    >>> import numpy as np
+    >>> from pruning_lab import metrics
+    >>> outputs = np.array([[0.0, 0.0, 1.0], [1.0, -2.0, 1.0], [2.0, -4.0, 1.0]])  # three images, three units
+    >>> metrics.strongest_correlation(outputs).round(6).tolist()
+    [1.0, 1.0, 0.0]
     """
     x = np.asarray(outputs, dtype=float)
     x = x - x.mean(0)
@@ -23,6 +29,11 @@ def strongest_correlation(outputs: np.ndarray) -> np.ndarray:
 def removable(accuracy: np.ndarray, margin: float = 0.01) -> float:
     """The share of a layer's units that can go, one by one, before accuracy first falls more than `margin` below the
     whole net's; `accuracy` [units + 1] in [0, 1], after 0..units removals.
+
+    >>> import numpy as np
+    >>> from pruning_lab import metrics
+    >>> metrics.removable(np.array([0.9, 0.895, 0.7, 0.9, 0.1]))  # one of four units
+    0.25
     """
     fallen = np.flatnonzero(np.asarray(accuracy) < accuracy[0] - margin - 1e-9)
     last = fallen[0] - 1 if len(fallen) else len(accuracy) - 1

@@ -10,6 +10,12 @@ def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     From the eigenvectors of the matrix times its transpose, in float64: singular values below 1e-8 of the largest are
     rounding.
+
+    >>> import numpy as np
+    >>> from pruning_lab.metrics import subspaces
+    >>> directions, values = subspaces.leading(np.diag([1.0, 3.0]))
+    >>> np.abs(directions[:, 0]).tolist(), values.tolist()
+    ([0.0, 1.0], [3.0, 1.0])
     """
     matrix = np.asarray(matrix, dtype=float)
     squares, vectors = np.linalg.eigh(matrix @ matrix.T)
@@ -17,12 +23,25 @@ def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def random_directions(rows: int, count: int, seed: int) -> np.ndarray:
-    """An orthonormal basis [rows, count] of a subspace drawn uniformly from all of that dimension."""
+    """An orthonormal basis [rows, count] of a subspace drawn uniformly from all of that dimension.
+
+    >>> import numpy as np
+    >>> from pruning_lab.metrics import subspaces
+    >>> basis = subspaces.random_directions(rows=4, count=2, seed=0)
+    >>> (basis.T @ basis).round(6).tolist() == np.eye(2).tolist()
+    True
+    """
     return np.linalg.qr(np.random.default_rng(seed).standard_normal((rows, count)))[0]
 
 
 def projected(matrix: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """The columns of a matrix [rows, columns] as far as they lie in the subspace of an orthonormal basis [rows, k]."""
+    """The columns of a matrix [rows, columns] as far as they lie in the subspace of an orthonormal basis [rows, k].
+
+    >>> import numpy as np
+    >>> from pruning_lab.metrics import subspaces
+    >>> subspaces.projected(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0], [0.0]])).tolist()
+    [[1.0, 2.0], [0.0, 0.0]]
+    """
     return basis @ (basis.T @ np.asarray(matrix, dtype=float))
 
 
@@ -31,5 +50,10 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
     The mean is over the smaller dimension: 1 where one contains the other, 0 where they are orthogonal; of a given one
     and one drawn at random max(k, m) / rows.
+
+    >>> import numpy as np
+    >>> from pruning_lab.metrics import subspaces
+    >>> subspaces.overlap(np.array([[1.0], [0.0]]), np.eye(2)), subspaces.overlap(np.eye(2)[:, :1], np.eye(2)[:, 1:])
+    (1.0, 0.0)
     """
     return float(np.square(one.T @ other).sum() / min(one.shape[1], other.shape[1]))

@@ -23,6 +23,12 @@ def resnet50(in_shape: tuple[int, int, int], classes: int, width: int | None, st
 
     Args:
         stem: "imagenet" for a 7 x 7 convolution of stride 2 and max-pooling, "cifar" for one 3 x 3 convolution.
+
+    ValueError: another stem.
+
+    >>> from pruning_lab import models
+    >>> models.build("resnet50", (3, 32, 32), classes=10, width=2, stem="cifar").out
+    Linear(in_features=64, out_features=10, bias=True)
     """
     if stem not in STEMS:
         raise ValueError(f"resnet50: stem {stem!r} is none of {STEMS}")
@@ -45,7 +51,12 @@ def resnet50(in_shape: tuple[int, int, int], classes: int, width: int | None, st
 
 @register
 def resnet50_cifar(in_shape: tuple[int, int, int], classes: int, width: int | None) -> models.Layers:
-    """`resnet50` with the stem for small images: one 3 x 3 convolution, no pooling."""
+    """`resnet50` with the stem for small images: one 3 x 3 convolution, no pooling.
+
+    >>> from pruning_lab import models
+    >>> models.build("resnet50_cifar", (3, 32, 32), classes=10, width=2).conv1
+    Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
+    """
     return resnet50(in_shape, classes, width, stem="cifar")
 
 
@@ -66,6 +77,11 @@ def _stage(inputs: int, units: int, blocks: int, stride: int) -> tuple[nn.Sequen
 class Tokens(nn.Module):
     """Positions of a picture [N, dim, h, w] as tokens [N, 1 + h w, dim], a class token first, with learned positions
     added.
+
+    >>> import torch
+    >>> from pruning_lab.nets import architectures
+    >>> architectures.Tokens(count=4, dim=8)(torch.zeros(2, 8, 2, 2)).shape
+    torch.Size([2, 5, 8])
     """
 
     def __init__(self, count: int, dim: int) -> None:
@@ -79,7 +95,13 @@ class Tokens(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention of tokens [N, T, dim], several heads, from one linear layer for queries, keys and values."""
+    """Self-attention of tokens [N, T, dim], several heads, from one linear layer for queries, keys and values.
+
+    >>> import torch
+    >>> from pruning_lab.nets import architectures
+    >>> architectures.Attention(dim=8, heads=2)(torch.zeros(3, 5, 8)).shape
+    torch.Size([3, 5, 8])
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -92,7 +114,14 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then two fully-connected layers with GELU; each behind a norm and beside a shortcut."""
+    """Attention, then two fully-connected layers with GELU, of tokens [N, T, dim]; each behind a norm and beside a
+    shortcut.
+
+    >>> import torch
+    >>> from pruning_lab.nets import architectures
+    >>> architectures.Block(dim=8, heads=2)(torch.zeros(3, 5, 8)).shape
+    torch.Size([3, 5, 8])
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -110,7 +139,13 @@ class Block(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """The first of the tokens [N, T, dim]: [N, dim]."""
+    """The first of the tokens [N, T, dim]: [N, dim].
+
+    >>> import torch
+    >>> from pruning_lab.nets import architectures
+    >>> architectures.ClassToken()(torch.zeros(3, 5, 8)).shape
+    torch.Size([3, 8])
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x[:, 0]
@@ -120,11 +155,17 @@ class ClassToken(nn.Module):
 def vit(
     in_shape: tuple[int, int, int], classes: int, width: int | None, patch: int = 4, depth: int = 6, heads: int = 8
 ) -> models.Layers:
-    """Vision transformer (Dosovitskiy et al. 2021) at Yauney's sizes (2024, section 2.1): patch 4, depth 6, 8 heads,
+    """Vision transformer (Dosovitskiy et al. 2021) at Yauney's sizes (003, section 2.1): patch 4, depth 6, 8 heads,
     512 wide.
 
     Tokens and fully-connected layers are `width` wide; norms stand before each branch, positions are learned, nothing
     is dropped.
+
+    ValueError: a width that the heads do not divide, or images that patches do not.
+
+    >>> from pruning_lab import models
+    >>> models.build("vit", (3, 32, 32), classes=10, width=16, depth=1).out
+    Linear(in_features=16, out_features=10, bias=True)
     """
     channels, height, wide = in_shape
     for name, value, least in (("patch", patch, 1), ("depth", depth, 0), ("heads", heads, 1)):

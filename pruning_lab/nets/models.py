@@ -1,4 +1,12 @@
-"""Networks by name: plain, flat `nn.Sequential`s with named layers, and their initialisations."""
+"""Networks by name: plain, flat `nn.Sequential`s with named layers, and their initialisations.
+
+>>> from pruning_lab import models
+>>> for name in ("conv_2", "conv_4", "conv_6"):
+...     print(name, models.prunable(models.build(name, (1, 8, 8), width=4)))
+conv_2 ['conv1', 'conv2', 'fc1', 'fc2']
+conv_4 ['conv1', 'conv2', 'conv3', 'conv4', 'fc1', 'fc2']
+conv_6 ['conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6', 'fc1', 'fc2']
+"""
 
 from __future__ import annotations
 
@@ -25,6 +33,16 @@ def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
 
     Raises:
         ValueError: the name is another function's.
+
+    >>> from collections import OrderedDict
+    >>> from torch import nn
+    >>> from pruning_lab import models
+    >>> @models.register
+    ... def one_layer(in_shape, classes, width):
+    ...     return OrderedDict(flatten=nn.Flatten(), out=nn.Linear(in_shape[1] * in_shape[2], classes))
+    >>> models.build("one_layer", (1, 8, 8)).out
+    Linear(in_features=64, out_features=10, bias=True)
+    >>> del models.MODELS["one_layer"]  # an example leaves nothing behind
     """
     if not callable(function) or not hasattr(function, "__name__"):
         raise ValueError(f"{shown(function)} has no name to be registered under: expected a function (def ...)")
@@ -55,6 +73,13 @@ def build(
     Raises:
         ValueError: unknown model, initialisation or option; numbers that are not whole or too small; images too small
             for the pooling layers.
+
+    >>> from pruning_lab import models
+    >>> net = models.build("mlp", (1, 8, 8), classes=10, width=4, hidden=2)
+    >>> list(dict(net.named_children()))
+    ['flatten', 'fc1', 'relu_fc1', 'fc2', 'relu_fc2', 'out']
+    >>> net.fc1.weight.shape
+    torch.Size([4, 64])
     """
     _check(in_shape, classes, width, seed)
     if not isinstance(name, str) or name not in MODELS or init not in INITS:
@@ -74,7 +99,15 @@ def build(
 
 
 def check_options(name: str, options: Mapping[str, object]) -> None:
-    """ValueError: options that a model does not take; of a model that is not here nothing is said."""
+    """ValueError: options that a model does not take; of a model that is not here nothing is said.
+
+    >>> from pruning_lab import models
+    >>> models.check_options("mlp", {"hidden": 2})
+    >>> models.check_options("mlp", {"depth": 2})
+    Traceback (most recent call last):
+        ...
+    ValueError: mlp does not take the options ['depth']: it takes hidden
+    """
     if name not in MODELS:
         return
     taken = inspect.signature(MODELS[name]).parameters
@@ -93,7 +126,14 @@ def _in_a_row(name: str, made: object) -> nn.Sequential:
 
 
 def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> int:
-    """Number of weights in the layers of one kind, biases left out."""
+    """Number of weights in the layers of one kind, biases left out.
+
+    ValueError: a kind that is no class of layers with weights.
+
+    >>> from pruning_lab import models
+    >>> models.weight_count(models.build("mlp", (1, 8, 8), width=4, hidden=1))  # 64 x 4 + 4 x 10
+    296
+    """
     check_model(model, values=False)
     try:
         return sum(current(m, "weight").numel() for m in model.modules() if isinstance(m, kind))
@@ -102,7 +142,12 @@ def weight_count(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module]
 
 
 def prunable(model: nn.Sequential) -> list[str]:
-    """Names of the layers whose units can be removed: every linear and convolutional layer but the last."""
+    """Names of the layers whose units can be removed: every linear and convolutional layer but the last.
+
+    >>> from pruning_lab import models
+    >>> models.prunable(models.build("lenet_300_100", (1, 8, 8)))
+    ['fc1', 'fc2']
+    """
     check_model(model, values=False)
     return [n for n, m in model.named_children() if isinstance(m, nn.Linear | nn.Conv2d)][:-1]
 
@@ -143,7 +188,13 @@ def _head(layers: Layers, inputs: int, widths: list[int], classes: int) -> Layer
 
 @register
 def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
-    """LeNet-300-100 (LeCun et al. 1998)."""
+    """LeNet-300-100 (LeCun et al. 1998).
+
+    >>> from pruning_lab import models
+    >>> net = models.build("lenet_300_100", (1, 28, 28))
+    >>> models.weight_count(net)
+    266200
+    """
     return _head(
         OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), [_scaled(u, width, 300) for u in (300, 100)], classes
     )
@@ -154,6 +205,12 @@ def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden:
     """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10.
 
     hidden=(300, 100): layers of these widths; with a `width` the first has that one, and the others keep their ratio.
+
+    >>> from pruning_lab import models
+    >>> models.weight_count(models.build("mlp", (3, 32, 32))) == 3 * 512**2 + 3082 * 512
+    True
+    >>> models.build("mlp", (1, 8, 8), width=30, hidden=(300, 100)).fc2
+    Linear(in_features=30, out_features=10, bias=True)
     """
     if isinstance(hidden, tuple):
         for k, units in enumerate(hidden):
@@ -171,6 +228,14 @@ def conv_max(in_shape: tuple[int, int, int], classes: int, width: int | None, po
 
     pool: side of the squares of positions of which each gives its largest response; None: all are one (Brutzkus &
     Globerson 2019, whose text in the sources does not say which).
+
+    ValueError: images too small for the filters or the pooling.
+
+    >>> from pruning_lab import models
+    >>> models.build("conv_max", (1, 28, 28), width=3).conv1
+    Conv2d(1, 3, kernel_size=(5, 5), stride=(1, 1))
+    >>> models.build("conv_max", (1, 28, 28), width=3, pool=12).out
+    Linear(in_features=12, out_features=10, bias=True)
     """
     check_whole("pool", pool, least=1, none=True)
     channels, height, wide = in_shape
@@ -243,11 +308,22 @@ def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm
 
 @register
 def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
-    """VGG19 for 32 x 32 images with Heitmann's head: average pooling, 512, 512 (Simonyan & Zisserman 2014)."""
+    """VGG19 for 32 x 32 images with Heitmann's head: average pooling, 512, 512 (Simonyan & Zisserman 2015).
+
+    >>> from pruning_lab import models
+    >>> net = models.build("vgg19", (3, 32, 32), width=4)
+    >>> len(models.prunable(net))  # 16 convolutions and two layers before `out`
+    18
+    """
     return _vgg19(in_shape, classes, width, norm=False)
 
 
 @register
 def vgg19_bn(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
-    """`vgg19` with batch normalisation after every convolution."""
+    """`vgg19` with batch normalisation after every convolution.
+
+    >>> from pruning_lab import models
+    >>> models.build("vgg19_bn", (3, 32, 32), width=4).bn1
+    BatchNorm2d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
     return _vgg19(in_shape, classes, width, norm=True)

@@ -31,7 +31,13 @@ class Place(NamedTuple):
 
 
 def zeroed(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
-    """A copy in which the removed units' rows, biases, norm scales and shifts, and outgoing weights are zero."""
+    """A copy in which the removed units' rows, biases, norm scales and shifts, and outgoing weights are zero.
+
+    >>> from pruning_lab import models, units
+    >>> net = units.zeroed(models.build("mlp", (1, 8, 8), width=4, hidden=1), "fc1", [0, 2])
+    >>> net.fc1.weight.abs().sum(1).gt(0).tolist()
+    [False, True, False, True]
+    """
     gone = _gone(model, layer, removed)
     place = place_of(model := copied(model), layer)
     with torch.no_grad():
@@ -47,6 +53,16 @@ def remove(model: nn.Sequential, layer: str, removed) -> nn.Sequential:
     """A really smaller copy without the removed units, whose outputs are those of `zeroed`.
 
     ValueError: no unit would be left; the layer is a grouped convolution, whose groups must stay of one size.
+
+    >>> import torch
+    >>> from pruning_lab import models, units
+    >>> net = models.build("mlp", (1, 8, 8), width=4, hidden=1)
+    >>> small = units.remove(net, "fc1", [0, 2])
+    >>> small.fc1
+    Linear(in_features=64, out_features=2, bias=True)
+    >>> images = torch.ones(1, 1, 8, 8)
+    >>> torch.allclose(small(images), units.zeroed(net, "fc1", [0, 2])(images), atol=1e-6)
+    True
     """
     kept = ~_gone(model, layer, removed)
     if not kept.any():
@@ -91,7 +107,13 @@ def removable(model: nn.Sequential) -> list[str]:
 
 
 def place_of(model: nn.Sequential, layer: str) -> Place:
-    """Finds a layer by name; ValueError where its units cannot be told apart in what the next layer reads."""
+    """Finds a layer by name; ValueError where its units cannot be told apart in what the next layer reads.
+
+    >>> from pruning_lab import models, units
+    >>> place = units.place_of(models.build("mlp", (1, 8, 8), width=4, hidden=1), "fc1")
+    >>> place.units, place.following
+    (4, Linear(in_features=4, out_features=10, bias=True))
+    """
     modules = _modules(model)
     if layer not in _weighted(modules)[:-1]:
         raise ValueError(f"{layer!r} has no units that can go: {_expected(model, modules)}")

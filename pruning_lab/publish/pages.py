@@ -48,6 +48,8 @@ def configuration(text: str, repository: str | None = None) -> dict:
     url = repository or os.environ.get("PRUNING_LAB_REPOSITORY") or config["repository"].get("url")
     if url:
         config["repository"]["url"] = url.rstrip("/").removesuffix(".git")
+        branch = config["repository"].get("branch") or "main"
+        config["sphinx"]["config"]["lab_sources"] = f"{config['repository']['url']}/blob/{branch}"
         config["html"] |= dict.fromkeys(("use_repository_button", "use_issues_button", "use_edit_page_button"), True)
         config["launch_buttons"] = {"notebook_interface": "jupyterlab", "binderhub_url": "https://mybinder.org"}
         if "//github.com/" in url:  # Colab opens notebooks from nowhere else

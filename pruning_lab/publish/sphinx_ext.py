@@ -4,7 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
-from . import icons, not_found
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from . import icons, not_found, reference_text
 
 MOVED = {"book/own_model.html": "your_own.html"}  # pages that had another address -> theirs now, beside it
 MAY_WAIT = ("doctools.js", "sphinx_highlight.js", "clipboard.min.js", "copybutton.js", "togglebutton.js",
@@ -13,8 +17,12 @@ FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?<
 
 
 def setup(app):
-    """Register the hooks and the folder that paths in figures (`layout.meta.rows`) are relative to."""
+    """Register the hooks, the folder that paths in figures (`layout.meta.rows`) are relative to, and where sources are
+    shown: an address, or nothing.
+    """
     app.add_config_value("lab_root", "", "env")
+    app.add_config_value("lab_sources", "", "env")
+    app.add_directive("reference", Reference)
     app.connect("html-page-context", _scripts, priority=900)
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
@@ -22,6 +30,20 @@ def setup(app):
     app.connect("build-finished", _lead_on)
     app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class Reference(SphinxDirective):
+    """`{reference} masks`: the entries of a section of the reference; `{reference} names`: links to all of them."""
+
+    required_arguments, final_argument_whitespace = 1, True
+
+    def run(self):
+        """The nodes of what `reference_text` writes."""
+        name, sources = self.arguments[0], self.env.config.lab_sources
+        text = reference_text.index() if name == "names" else reference_text.section(name, sources)
+        held = nodes.container()
+        self.state.nested_parse(StringList(text.splitlines(), source=f"reference of {name}"), self.content_offset, held)
+        return held.children
 
 
 def _scripts(app, page, template, context, doctree):

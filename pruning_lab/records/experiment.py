@@ -21,12 +21,17 @@ class Result:
     """What an experiment computes: a tidy `table`, `arrays` by name, and `weights`, which are never published.
 
     `seconds` is given where the work began in an earlier process, and counts that part too.
+
+    >>> import pandas as pd
+    >>> from pruning_lab import Result
+    >>> Result(pd.DataFrame({"x": [1]})).arrays
+    {}
     """
 
-    table: pd.DataFrame
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    weights: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
+    table: pd.DataFrame  # tidy, a row an observation
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name, in the shapes that its docstring says
+    weights: Mapping[str, Any] = field(default_factory=dict)  # tensors by name, for the local shelf alone
+    seconds: float | None = None  # None: as measured around `compute`
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,19 @@ class Experiment(ABC):
 
     A subclass has fields and `compute`; fields that are experiments are what it is made of. Raise `version` when the
     meaning of an answer changes; as a property it may depend on fields, so that only what changes is made anew.
+
+    >>> from dataclasses import dataclass
+    >>> import pandas as pd
+    >>> from pruning_lab import Experiment, Result
+    >>> @dataclass(frozen=True)
+    ... class Square(Experiment):
+    ...     number: int
+    ...     def compute(self):
+    ...         return Result(pd.DataFrame({"square": [self.number**2]}))
+    >>> Square(3).compute().table.square.tolist()  # in a file or a notebook: run(Square(3))
+    [9]
+    >>> Square(3) == Square(3), Square(3).key == Square(4).key
+    (True, False)
     """
 
     version: ClassVar[int] = 1

@@ -22,10 +22,15 @@ from .record import WEIGHTS, Stored
 
 
 class Note(NamedTuple):
-    """One thing in which the making of a record differs from what would be made here and now."""
+    """One thing in which the making of a record differs from what would be made here and now.
 
-    kind: Literal["code", "parent", "data", "torch", "device", "threads"]
-    words: str
+    >>> from pruning_lab.records import store
+    >>> store.Note("torch", "made with torch 2.11").kind
+    'torch'
+    """
+
+    kind: Literal["code", "parent", "data", "torch", "device", "threads"]  # of difference
+    words: str  # said to a reader
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,24 @@ class Record:
 
     `standing` is "current" (made by today's code), "certified" (by other code that gives the same answers) or
     "unverified".
+
+    >>> from pruning_lab import Recipe, Train, run
+    >>> record = run(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20), weights=True)
+    >>> record.shelf, record.standing
+    ('local', 'current')
+    >>> record.meta["config"]["recipe"]["iterations"]
+    1
+    >>> sorted(record.weights())[:2]
+    ['fc1.bias', 'fc1.weight']
     """
 
-    table: pd.DataFrame = field(repr=False)
-    arrays: Mapping[str, np.ndarray] = field(repr=False)
-    meta: Mapping[str, Any] = field(repr=False)
-    shelf: str
-    folder: Path
-    notes: tuple[Note, ...] = ()
-    standing: str = "current"
+    table: pd.DataFrame = field(repr=False)  # tidy
+    arrays: Mapping[str, np.ndarray] = field(repr=False)  # by name, in the shapes that the experiment's docstring says
+    meta: Mapping[str, Any] = field(repr=False)  # all of `record.json`
+    shelf: str  # "local" or "published"
+    folder: Path  # where it lies
+    notes: tuple[Note, ...] = ()  # what differs from here and now
+    standing: str = "current"  # how its code stands to today's
 
     def weights(self) -> dict[str, Any]:
         """Trained weights, name -> tensor on the CPU; empty where none were kept."""
@@ -56,6 +70,10 @@ def find(e: Experiment, weights: bool = False) -> Record | None:
     A broken record is named on the way and passed over. One that was made by other code than today's, or on other data
     bytes, does not count on the local shelf; on the published one it does, and is marked. With `weights` only a record
     that has them counts.
+
+    >>> from pruning_lab import Recipe, Train, find
+    >>> find(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=10**6)) is None  # nobody computed it
+    True
     """
     return _on_shelf(e, "published", weights) or _on_shelf(e, "local", weights)
 
@@ -65,6 +83,13 @@ def gather(experiments: Iterable[Experiment]) -> pd.DataFrame:
     left out.
 
     A setting that shares its name with a result has its full name, such as `recipe.lr`. ValueError: that is taken, too.
+
+    >>> from pruning_lab import Recipe, Train, gather, run
+    >>> nets = [Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=seed) for seed in (0, 1)]
+    >>> records = [run(net) for net in nets]
+    >>> table = gather(nets)
+    >>> sorted(set(table.seed)), "test_accuracy" in table
+    ([0, 1], True)
     """
     stored = [(e, r) for e in experiments if (r := find(e)) is not None]
     results = {column for _, r in stored for column in r.table}
@@ -151,7 +176,11 @@ def _say(words: str) -> None:
 
 
 def forget() -> None:
-    """Read from disk what is asked for next, and say again what is said once in a process."""
+    """Read from disk what is asked for next, and say again what is said once in a process.
+
+    >>> from pruning_lab.records import store
+    >>> store.forget()
+    """
     record.forget()
     _say.cache_clear()
 
@@ -187,6 +216,12 @@ def used(e: Experiment, own: Mapping[str, str]) -> dict[str, Any]:
     """The code that an answer did rest on, that of its parents as their records say, and which weights it started from.
 
     A parent that is certified counts as made by today's code: its answer is the same.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> sorted(store.used(net, net.code()))
+    ['code', 'parents']
     """
     code, parents = dict(own), {}
     for parent in e.needs():

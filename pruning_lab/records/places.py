@@ -13,28 +13,61 @@ from .experiment import Experiment
 
 
 def folder_of(e: Experiment, shelf: str = "local") -> Path:
-    """The folder of an experiment's record on a shelf, "local" or "published", whether there is one or not."""
+    """The folder of an experiment's record on a shelf, "local" or "published", whether there is one or not.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> store.folder_of(net).name == net.key, store.folder_of(net, "published").parent.name
+    (True, 'Train')
+    """
     root = environment.published_shelf() if shelf == "published" else environment.local_shelf()
     return root / type(e).__name__ / e.key
 
 
 def lock(e: Experiment, timeout: float = -1) -> FileLock:
-    """Held by the one process that computes an experiment."""
+    """Held by the one process that computes an experiment.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> with store.lock(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)) as held:
+    ...     held.is_locked
+    True
+    >>> held.is_locked
+    False
+    """
     return record.lock(folder_of(e), timeout)
 
 
 def states() -> Path:
-    """The folder of the states that runs leave which did not end."""
+    """The folder of the states that runs leave which did not end.
+
+    >>> from pruning_lab.records import store
+    >>> store.states().name
+    'checkpoints'
+    """
     return environment.local_shelf() / "checkpoints"
 
 
 def scratch(e: Experiment) -> Path:
-    """A file for the state of an experiment while it runs, of other code another; it goes once the record is stored."""
+    """A file for the state of an experiment while it runs, of other code another; it goes once the record is stored.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> store.scratch(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)).parent == store.states()
+    True
+    """
     return states() / f"{_begin(e)}{source.state(e.code())[:8]}.safetensors"
 
 
 def half_done(e: Experiment) -> Path | None:
-    """The file in which a run that did not end left its state, by today's code or by code that is certified."""
+    """The file in which a run that did not end left its state, by today's code or by code that is certified.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> store.half_done(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=10**6)) is None
+    True
+    """
     if (own := scratch(e)).is_file():
         return own
     begin, device = _begin(e), environment.device().type

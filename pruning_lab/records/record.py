@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+#: The number that a record's file names; another one is not read.
 FORMAT = 1
 TABLE, ARRAYS, WEIGHTS, META = "table.csv", "arrays.npz", "weights.safetensors", "record.json"
 NEEDED = ("config", "code", "data", "device", "files", "versions", "parents")  # of record.json, to judge a record by

@@ -43,7 +43,14 @@ def run(e: Experiment, weights: bool = False) -> Record:
     On a CPU it is computed by one thread, so that the answer does not depend on where a sweep computes.
 
     Raises:
-        DiskFull: there is no room for the record or for the state of its training. Else what `e.compute` raises.
+        DiskFull: there is no room for the record or for the state of its training. RuntimeError: it was stored and
+            cannot be read back. Else what `e.compute` raises.
+
+    >>> from pruning_lab import Recipe, Train, run
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+    >>> first, again = run(net), run(net)  # the second is read, not computed
+    >>> first.table.equals(again.table)
+    True
     """
     if stored := find(e, weights):
         _tidy(e, stored)
@@ -129,6 +136,13 @@ def put(e: Experiment, result: Result) -> None:
 
     The caller answers for it that `e.compute()` would have given the same. A process that computes it now is waited
     for.
+
+    >>> from pruning_lab import Recipe, Train, run
+    >>> from pruning_lab.records import store
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=2)
+    >>> store.put(net, net.compute())
+    >>> store.find(net).shelf
+    'local'
     """
     with lock(e):
         if find(e, weights=e.has_weights) is None:
@@ -145,6 +159,14 @@ def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
     none.
 
     The caller holds the experiment's lock.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import provenance, store
+    >>> net = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=3)
+    >>> with store.lock(net):
+    ...     folder = store.write(net, net.compute(), provenance.here() | store.used(net, net.code()))
+    >>> sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    ['arrays.npz', 'record.json', 'table.csv', 'weights.safetensors']
     """
 
     def fill(part: Path) -> None:
@@ -167,6 +189,13 @@ def publish(e: Experiment) -> Path:
     Raises:
         LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its
             array file is larger than may be published.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> store.publish(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=10**6))
+    Traceback (most recent call last):
+        ...
+    LookupError: no local record of Train/...; run it first
     """
     if not e.published:
         raise ValueError(f"records of {type(e).__name__} are never published; publish what builds on them")
@@ -189,7 +218,13 @@ def publish(e: Experiment) -> Path:
 
 
 def superseded(e: Experiment) -> list[Path]:
-    """Published records of the same settings under an older `version`, its own or that of what it builds on."""
+    """Published records of the same settings under an older `version`, its own or that of what it builds on.
+
+    >>> from pruning_lab import Recipe, Train
+    >>> from pruning_lab.records import store
+    >>> store.superseded(Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20))
+    []
+    """
     beside = sorted(folder_of(e, "published").parent.glob(f"{escape(e.label())}-*"))
     return [folder for folder in beside if folder.name != e.key and _is_older(e, folder)]
 

@@ -16,7 +16,12 @@ FOLDER = (environment.project() or Path(__file__).parents[2]) / "book"  # it nee
 
 
 def folder(what: str) -> Path:
-    """The book's folder, for `what` is to be done. ValueError: the library is here alone; says where the book is."""
+    """The book's folder, for `what` is to be done. ValueError: the library is here alone; says where the book is.
+
+    >>> from pruning_lab import chapters
+    >>> chapters.folder("This example").name
+    'book'
+    """
     if environment.project():
         return FOLDER
     address = os.environ.get("PRUNING_LAB_REPOSITORY")
@@ -28,7 +33,12 @@ def folder(what: str) -> Path:
 
 
 def chapters() -> list[Path]:
-    """The book's numbered notebooks, in order."""
+    """The book's numbered notebooks, in order.
+
+    >>> from pruning_lab import chapters
+    >>> chapters.chapters()[0].name
+    '01_frame_potential.ipynb'
+    """
     return sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -37,6 +47,14 @@ def chapter(name: str) -> Path:
 
     Raises:
         ValueError: no such chapter, or no book here.
+
+    >>> from pruning_lab import chapters
+    >>> chapters.chapter("3").stem == chapters.chapter("coherence").stem
+    True
+    >>> chapters.chapter("99")
+    Traceback (most recent call last):
+        ...
+    ValueError: no chapter '99'; there are ...
     """
     if not isinstance(name, str | Path):
         raise ValueError(f"no chapter {name!r}: expected a number, a name or a path")
@@ -57,6 +75,11 @@ def plan(path: Path | str, profile: str, parameters: Mapping[str, Any] | None = 
         ValueError: the chapter has no such parameter or profile, a parameter is of another kind or range than it may be
             (see `parameters.check`), or the plan does not end in a list `experiments`. FileNotFoundError: no such
             notebook.
+
+    >>> from pruning_lab import chapters
+    >>> experiments = chapters.plan("01", "smoke", {"seeds": 1})
+    >>> sorted({type(e).__name__ for e in experiments})
+    ['UnitCurve', 'UnitImportance']
     """
     path = path if isinstance(path, Path) else chapter(path)
     if not isinstance(parameters, Mapping | None):
@@ -78,7 +101,12 @@ def plan(path: Path | str, profile: str, parameters: Mapping[str, Any] | None = 
 
 
 def own(e: Experiment) -> bool:
-    """Whether an experiment rests on a criterion or a model from outside the library, or cannot even say so."""
+    """Whether an experiment rests on a criterion or a model from outside the library, or cannot even say so.
+
+    >>> from pruning_lab import Recipe, Train, chapters
+    >>> chapters.own(Train("digits", "mlp", Recipe(iterations=1)))
+    False
+    """
     try:
         return any(part.plugin_digests() for part in lineage([e]))
     except Exception:  # whatever a class of somebody else's may raise
@@ -86,7 +114,12 @@ def own(e: Experiment) -> bool:
 
 
 def defaults(path: Path) -> dict[str, Any]:
-    """What a chapter's `parameters` cell leaves behind, name -> value; of a notebook without one no parameter."""
+    """What a chapter's `parameters` cell leaves behind, name -> value; of a notebook without one no parameter.
+
+    >>> from pruning_lab import chapters
+    >>> chapters.defaults(chapters.chapter("01"))["profile"]
+    'laptop'
+    """
     names: dict[str, Any] = {"__name__": f"plan of {path.stem}"}
     _execute(path, "parameters", names)
     return names
@@ -98,7 +131,12 @@ def _execute(path: Path, tag: str, names: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A notebook as it is stored. ValueError: it is none."""
+    """A notebook as it is stored. ValueError: it is none.
+
+    >>> from pruning_lab import chapters
+    >>> sorted(chapters.read(chapters.chapter("01")))
+    ['cells', 'metadata', 'nbformat', 'nbformat_minor']
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import data
 
+#: The sizes at which a chapter can be run, the smallest first.
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
 PRIVATE = PROFILES[:2]  # whose records are never published
 MOST_SEEDS = 1000

@@ -93,6 +93,13 @@ def sweep(experiments: Iterable[Experiment], executor: Executor | None = None, l
         SweepError: some failed. DiskFull: no room for records. ClusterError: no scheduler, or workers that do not fit.
         ValueError: the notebook that calls was given a parameter that it does not have, or of another kind or range;
             what is to be swept is no list of experiments.
+
+    >>> from pruning_lab import Recipe, Train, find, sweep
+    >>> nets = [Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20, seed=seed) for seed in (0, 1)]
+    >>> sweep(nets)
+    all 2 records are stored
+    >>> all(find(net) for net in nets)
+    True
     """
     check_notebook()
     experiments = _experiments(experiments)

@@ -158,6 +158,15 @@ def pool(workers: int) -> Pool:
     """Worker processes of one CPU thread each: small nets run fastest one a core.
 
     ValueError: no number of workers, or more than any machine has use for.
+
+    SystemExit: in a worker, which reads the script that sweeps: put there what sweeps under `if __name__ ==
+    "__main__":`.
+
+    >>> from pruning_lab import pool
+    >>> pool(0)
+    Traceback (most recent call last):
+        ...
+    ValueError: workers=0: expected a whole number from 1 to 1024
     """
     check_whole("workers", workers, most=environment.MOST_WORKERS)
     if getattr(current_process(), "_inheriting", False):  # a worker that starts, and reads the script that sweeps

@@ -28,7 +28,15 @@ __all__ = ["EACH_EPOCH", "Hook", "When", "evaluate", "fit"]
 
 
 def evaluate(model: nn.Module, split: Split, batch: int = 1000, loss: str = "cross_entropy") -> tuple[float, float]:
-    """Mean loss (one of `losses.LOSSES`) and accuracy in [0, 1], in evaluation mode; the model's mode is put back."""
+    """Mean loss (one of `losses.LOSSES`) and accuracy in [0, 1], in evaluation mode; the model's mode is put back.
+
+    >>> from pruning_lab import data, models
+    >>> from pruning_lab.training import fit
+    >>> digits = data.load("digits", "test", limit=20, device="cpu")
+    >>> loss, accuracy = fit.evaluate(models.build("mlp", (1, 8, 8), width=4), digits)
+    >>> loss > 0, 0 <= accuracy <= 1
+    (True, True)
+    """
     was_training, total, right = model.training, 0.0, 0
     model.eval()
     with torch.inference_mode():
@@ -65,6 +73,15 @@ def fit(
     Raises:
         ValueError: a mask or a hook that this training cannot have. FloatingPointError: the loss is not finite.
         MemoryError: the device's memory does not suffice.
+
+    >>> from pruning_lab import Recipe, data, models
+    >>> from pruning_lab.training import fit
+    >>> train, test = (data.load("digits", half, limit=20, device="cpu") for half in ("train", "test"))
+    >>> net = models.build("mlp", (1, 8, 8), width=4)
+    >>> mask = {"fc1.weight": net.fc1.weight > 0}
+    >>> history = fit.fit(net, train, test, Recipe(epochs=2), mask=mask)
+    >>> bool((net.fc1.weight[~mask["fc1.weight"]] == 0).all())  # a pruned weight stays zero
+    True
     """
     device = train.images.device
     model.to(device)

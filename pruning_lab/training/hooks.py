@@ -12,8 +12,11 @@ from torch import nn
 
 from ..literal import plain
 
+#: When a hook is called after every epoch.
 EACH_EPOCH = "each epoch"
+#: A function of an epoch's or iteration's number and the model; it returns columns of a row.
 Hook = Callable[[int, nn.Module], Mapping[str, float | torch.Tensor | np.ndarray]]
+#: `EACH_EPOCH`, or the iterations at which a hook is called (0: before the first).
 When = str | Collection[int]
 EXPECTED = f"expected pairs (when, hook), with {EACH_EPOCH!r} or iterations for when, and a function for hook"
 

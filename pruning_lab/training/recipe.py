@@ -26,38 +26,44 @@ READINGS = ("running", "evaluated")
 class Recipe:
     """How a net is trained; every field is literal. Either `iterations` or `epochs` is given.
 
-    drops: iterations after which the learning rate is multiplied by `drop_factor`.
-    holdout: training images (drawn by seed) set aside for validation. keep: whose weights are reported, the last
-    epoch's or those of the epoch with the lowest loss on the held-out images. tested_on: the first so many test images
-    are looked at after each epoch but the last, which sees all of them; None: all after each.
-
     Training may stop after an earlier epoch than the last: `iterations` or `epochs` is its limit. stop_loss: once the
     training loss is at or below it, read as stop_reading says: "running", the mean over the epoch's batches as they
     were trained on, or "evaluated", of the net after the epoch on all images that train. stop_margin: (share, margin),
     once at least this share of the images that train has its true output ahead of every other by this margin, after
     the epoch. Of two rules the first that is met ends it. loss: that of training, and of every loss that is reported
     of it (see `losses`).
+
+    ValueError: a name that is none of those known; both or none of `iterations` and `epochs`; numbers out of range;
+    a stop that cannot be read.
+
+    >>> from pruning_lab import Recipe
+    >>> Recipe("adam", lr=1e-3, epochs=3, batch=32).steps(100)  # 3 epochs of 4 steps
+    12
+    >>> Recipe(lr=1.0, iterations=10, drops=(5,), drop_factor=0.5).lr_at(5)
+    0.5
     """
 
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch: int = 64
-    iterations: int | None = None
-    epochs: int | None = None
-    drops: tuple[int, ...] = ()
-    drop_factor: float = 0.1
-    shuffle: bool = True
-    augmentation: str = "none"
-    precision: str = "float32"
-    holdout: int = 0
+    optimizer: str = "sgd"  # "sgd" or "adam"
+    lr: float = 0.1  # learning rate at the start
+    momentum: float = 0.0  # of "sgd"
+    weight_decay: float = 0.0  # pull of weights to zero, as the optimiser has it
+    batch: int = 64  # images a step
+    iterations: int | None = None  # steps in all
+    epochs: int | None = None  # passes over the images that train
+    drops: tuple[int, ...] = ()  # iterations after which the learning rate is multiplied by `drop_factor`
+    drop_factor: float = 0.1  # of the learning rate, at each of `drops`
+    shuffle: bool = True  # whether each epoch has an order of its own
+    augmentation: str = "none"  # "none" or "crop_flip"
+    precision: str = "float32"  # "float32", "tf32" or "bfloat16"
+    holdout: int = 0  # training images, drawn by seed, that are set aside for validation
+    # whose weights are reported: "last", or "lowest_validation_loss", the epoch's of lowest loss on held-out images
     keep: str = "last"
+    # the first so many test images after each epoch but the last, which sees all of them; None: all after each
     tested_on: int | None = None
-    loss: str = "cross_entropy"
-    stop_loss: float | None = None
-    stop_reading: str = "running"
-    stop_margin: tuple[float, float] | None = None
+    loss: str = "cross_entropy"  # a name in `losses`
+    stop_loss: float | None = None  # None: no such stop
+    stop_reading: str = "running"  # "running" or "evaluated"
+    stop_margin: tuple[float, float] | None = None  # (share, margin); None: no such stop
 
     def __post_init__(self) -> None:
         settle(self)
@@ -137,6 +143,10 @@ def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:
     """At most `count` of the iterations 0..`steps`: half in equal steps, half in the first of them, denser at first.
 
     Fewer than four are in equal steps; a single one is the last. ValueError: `count` below 1, `steps` below 0.
+
+    >>> from pruning_lab import snapshot_iterations
+    >>> snapshot_iterations(100, count=6)
+    (0, 1, 6, 33, 67, 100)
     """
     if count < 1 or steps < 0:
         raise ValueError(f"{count} snapshots of {steps} steps: expected at least 1 of 0 or more")

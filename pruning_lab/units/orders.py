@@ -18,7 +18,15 @@ _STATISTICS = {"gradient": "mean", "diff": "diffs"}  # what is read of `gradient
 
 
 def scores(model: nn.Sequential, layer: str, criterion, *, data=None, seed: int = 0, **given: Tensor) -> Tensor:
-    """Scores of a layer's units while all are there, [units] float64 (pairwise: row sums); arguments as for `order`."""
+    """Scores of a layer's units while all are there, [units] float64 (pairwise: row sums); arguments as for `order`.
+
+    >>> import torch
+    >>> from pruning_lab import models, units
+    >>> net = models.build("mlp", (1, 8, 8), width=2, hidden=1)
+    >>> _ = net.fc1.weight.data.copy_(torch.tensor([2.0, 3.0])[:, None].expand(2, 64))
+    >>> units.scores(net, "fc1", "frame_potential").round(decimals=4).tolist()  # two parallel rows
+    [2.0, 2.0]
+    """
     values = _values(model, layer, criterion, data, seed, given)
     return values.sum(1) if values.ndim == 2 else values
 
@@ -42,6 +50,15 @@ def order(
     Raises:
         ValueError: no such layer, criterion or direction; weights or scores not finite; nothing to read from; images
         and labels that do not fit the model.
+
+    >>> import torch
+    >>> from pruning_lab import models, units
+    >>> net = models.build("mlp", (1, 8, 8), width=3, hidden=1)
+    >>> _ = net.fc1.weight.data.copy_(torch.tensor([2.0, 3.0, 1.0])[:, None].expand(3, 64))
+    >>> units.order(net, "fc1", "norm").tolist()
+    [2, 0, 1]
+    >>> units.order(net, "fc1", "norm", remove="highest").tolist()
+    [1, 0, 2]
     """
     if not isinstance(remove, str) or remove not in ("lowest", "highest"):
         raise ValueError(f"remove={shown(remove)}: expected 'lowest' or 'highest'")

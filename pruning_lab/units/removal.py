@@ -24,34 +24,64 @@ _BLOCK = 64  # units added one by one before they are taken in one product, so t
 
 
 class Curve(NamedTuple):
-    """What removing 0..n units costs: `accuracy` in [0, 1] and `loss` (mean cross-entropy), both [n + 1] float64."""
+    """What removing 0..n units costs: `accuracy` in [0, 1] and `loss` (mean cross-entropy), both [n + 1] float64.
 
-    accuracy: Tensor
-    loss: Tensor
+    >>> import torch
+    >>> from pruning_lab import units
+    >>> curve = units.Curve(torch.tensor([0.9, 0.5, 0.1]), torch.tensor([0.3, 1.2, 2.3]))
+    >>> len(curve.accuracy) - 1  # units that went
+    2
+    """
+
+    accuracy: Tensor  # [n + 1]
+    loss: Tensor  # [n + 1]
 
 
 class Single(NamedTuple):
-    """What removing each unit alone costs: `accuracy` and `loss`, [n] float64, and those of the whole net."""
+    """What removing each unit alone costs: `accuracy` and `loss`, [n] float64, and those of the whole net.
 
-    accuracy: Tensor
-    loss: Tensor
-    whole_accuracy: float
-    whole_loss: float
+    >>> import torch
+    >>> from pruning_lab import units
+    >>> single = units.Single(torch.tensor([0.8, 0.9]), torch.tensor([0.5, 0.3]), 0.9, 0.3)
+    >>> (single.loss - single.whole_loss).argmax().item()  # the unit that costs most
+    0
+    """
+
+    accuracy: Tensor  # [n]
+    loss: Tensor  # [n]
+    whole_accuracy: float  # with no unit removed
+    whole_loss: float  # likewise
 
 
 def pruning_curve(model: nn.Sequential, layer: str, order: Tensor, test, limit: int | None = None) -> Curve:
-    """Accuracy and loss on a `Split` after removing 0..n units in this order, without retraining."""
+    """Accuracy and loss, [n + 1] each, on a `Split` after removing 0..n units in this order [n], without retraining.
+
+    >>> from pruning_lab import data, models, units
+    >>> digits = data.load("digits", "test", limit=20, device="cpu")
+    >>> net = models.build("mlp", (1, 8, 8), width=4)
+    >>> curve = units.pruning_curve(net, "fc1", units.order(net, "fc1", "norm"), digits)
+    >>> curve.accuracy.shape  # after 0, 1, ... 4 removals
+    torch.Size([5])
+    """
     return pruning_curves(model, layer, {"order": order}, test, limit)["order"]
 
 
 def pruning_curves(
     model: nn.Sequential, layer: str, orders: Mapping[str, Tensor], test, limit: int | None = None
 ) -> dict[str, Curve]:
-    """A `Curve` for each of several orders, which share one pass over all that lies before the next layer.
+    """A `Curve` for each of several orders [n], which share one pass over all that lies before the next layer.
 
     The next layer is linear in what it reads: each unit adds one term, and only what lies behind is computed anew.
     `limit`: so many first images. ValueError: an order that is not a permutation of the layer's units; images and
     labels that do not fit the model; losses that are not finite.
+
+    >>> from pruning_lab import data, models, units
+    >>> digits = data.load("digits", "test", limit=20, device="cpu")
+    >>> net = models.build("mlp", (1, 8, 8), width=4)
+    >>> orders = {name: units.order(net, "fc1", name) for name in ("norm", "frame_potential")}
+    >>> curves = units.pruning_curves(net, "fc1", orders, digits)
+    >>> [curve.loss.shape for curve in curves.values()]
+    [torch.Size([5]), torch.Size([5])]
     """
     place = place_of(model, layer)
     if not isinstance(orders, Mapping):
@@ -67,7 +97,14 @@ def pruning_curves(
 
 
 def removal_losses(model: nn.Sequential, layer: str, test, limit: int | None = None) -> Single:
-    """Accuracy and loss on a `Split` with each unit of a layer alone removed, and with none."""
+    """Accuracy and loss on a `Split` with each unit of a layer alone removed, and with none.
+
+    >>> from pruning_lab import data, models, units
+    >>> digits = data.load("digits", "test", limit=20, device="cpu")
+    >>> single = units.removal_losses(models.build("mlp", (1, 8, 8), width=4), "fc1", digits)
+    >>> single.loss.shape
+    torch.Size([4])
+    """
     place, total, count = place_of(model, layer), 0.0, 0
     with _evaluation(model):
         for inputs, labels in _chunks(place, test, limit):
@@ -83,6 +120,12 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
     What the next layer reads is averaged over images and positions. A class without images has zeros.
     ValueError: images that do not fit the model; labels that name none of the split's classes; activations that are
     not finite.
+
+    >>> from pruning_lab import data, models, units
+    >>> digits = data.load("digits", "test", limit=20, device="cpu")
+    >>> net = models.build("mlp", (1, 8, 8), width=4)
+    >>> units.class_activations(net, "fc1", digits).shape
+    torch.Size([10, 4])
     """
     place, named = place_of(model, layer), getattr(data, "classes", ())
     classes = len(named) if isinstance(named, Sized) and not isinstance(named, str) else 0

@@ -18,6 +18,10 @@ def chance(inputs: int, deviations: float = 4.0) -> float:
     """The cosine that a pair of random directions in so many dimensions passes by so many standard deviations only.
 
     ValueError: no number of dimensions, or no number of deviations.
+
+    >>> from pruning_lab.units import structure
+    >>> structure.chance(100)  # 4 standard deviations of 1 / sqrt(100)
+    0.4
     """
     if not (is_number(inputs) and 0 < inputs < math.inf and is_number(deviations) and math.isfinite(deviations)):
         raise ValueError(f"inputs={shown(inputs)}, deviations={shown(deviations)}: expected numbers, the first above 0")
@@ -44,6 +48,13 @@ def describe(
     `neighbours` nearest.
 
     ValueError: numbers that are not finite, or no square of them; fewer than one neighbour; classes of other units.
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> gram = np.kron(np.eye(2), np.ones((3, 3)))  # two groups of three equal rows
+    >>> numbers = structure.describe(gram, inputs=100, neighbours=1)
+    >>> numbers["communities"], round(numbers["pairs"], 3)
+    (2, 0.4)
     """
     _check(gram, "gram", neighbours, seed)
     if classes is not None and np.shape(classes) != (len(gram),):
@@ -68,7 +79,13 @@ def describe(
 
 
 def opposite(gram: np.ndarray, inputs: int, deviations: float = 4.0) -> float:
-    """Share of all pairs whose cosine is below minus `chance`, of weight vectors whose inner products are `gram`."""
+    """Share of all pairs whose cosine is below minus `chance`, of weight vectors of inner products `gram` [U, U].
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> structure.opposite(np.array([[1.0, -1.0], [-1.0, 1.0]]), inputs=100)
+    1.0
+    """
     return float((metrics.cosines(gram)[np.triu_indices(len(gram), 1)] < -chance(inputs, deviations)).mean())
 
 
@@ -77,6 +94,12 @@ def communities(cosines: np.ndarray, neighbours: int = 5, seed: int = 0) -> tupl
 
     Labels [U] are 0, 1, ... from the largest on, -1 for units in none of three or more. Edges weigh their cosine; pairs
     at right angles or beyond are none. Modularity is NaN without any edge. ValueError: as `describe`.
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> labels, modularity = structure.communities(np.kron(np.eye(2), np.ones((3, 3))), neighbours=1)
+    >>> labels.tolist(), round(modularity, 3)
+    ([0, 0, 0, 1, 1, 1], 0.5)
     """
     _check(cosines, "cosines", neighbours, seed)
     import networkx as nx
@@ -100,6 +123,12 @@ def clusters(cosines: np.ndarray, count: int = 10, seed: int = 0) -> np.ndarray:
     """k-means clusters [U] of the directions whose cosines are [U, U]; -1 for units of norm zero.
 
     ValueError: numbers that are not finite, or no square of them; fewer than one cluster.
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> labels = structure.clusters(np.kron(np.eye(2), np.ones((3, 3))), count=2)
+    >>> (labels[:3] == labels[0]).all().item(), (labels[:3] != labels[3:]).all().item()
+    (True, True)
     """
     _check(cosines, "cosines", count, seed, "count")
     from sklearn.cluster import KMeans
@@ -114,7 +143,13 @@ def clusters(cosines: np.ndarray, count: int = 10, seed: int = 0) -> np.ndarray:
 
 
 def agreement(labels: np.ndarray, classes: np.ndarray) -> float:
-    """Adjusted mutual information of two labellings [U], over units that have both; NaN for fewer than three."""
+    """Adjusted mutual information of two labellings [U], over units that have both; NaN for fewer than three.
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> round(structure.agreement(np.array([0, 0, 1, 1]), np.array([5, 5, 7, 7])), 6)
+    1.0
+    """
     from sklearn.metrics import adjusted_mutual_info_score
 
     both = (labels >= 0) & (classes >= 0)
@@ -126,6 +161,11 @@ def pack(cosines: Iterable[np.ndarray]) -> np.ndarray:
     modulo 256.
 
     Snapshots early in training hardly differ, so that the differences take few bytes on disk.
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> structure.pack([np.array([[1.0, 0.5], [0.5, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])]).shape
+    (2, 1)
     """
     upper = np.stack([c[np.triu_indices(len(c), 1)] for c in cosines])
     steps = np.rint(COMPANDED * np.sign(upper) * np.sqrt(np.abs(upper))).astype(np.int16)
@@ -133,7 +173,14 @@ def pack(cosines: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def unpack(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """Inner products [T, U, U] of weight vectors of these norms [T, U] from what `pack` made of their cosines."""
+    """Inner products [T, U, U] of weight vectors of these norms [T, U] from what `pack` made of their cosines.
+
+    >>> import numpy as np
+    >>> from pruning_lab.units import structure
+    >>> packed = structure.pack([np.array([[1.0, 0.0], [0.0, 1.0]])])
+    >>> structure.unpack(packed, np.array([[2.0, 3.0]])).tolist()
+    [[[4.0, 0.0], [0.0, 9.0]]]
+    """
     times, units = norms.shape
     part = np.cumsum(packed, axis=0, dtype=np.int8).astype(float) / COMPANDED
     upper = np.zeros((times, units, units))

@@ -48,6 +48,15 @@ class Explorer(anywidget.AnyWidget):
         name: the chart's name in the page's address and in files; without, made from the title.
 
     Raises ValueError that says what was expected for a table or an option that cannot be drawn.
+
+    >>> import pandas as pd
+    >>> from pruning_lab import widgets
+    >>> table = pd.DataFrame(dict(epoch=[0, 0, 1, 1], curve="norm", diff=[0.0, 1.0] * 2, share=[1.0, 2.0, 3.0, 4.0]))
+    >>> chart = widgets.Explorer(table, controls=["epoch"], title="Shares")
+    >>> chart.choose(epoch=1)
+    >>> x, y = chart.curve("norm")
+    >>> y.round(2).tolist()
+    [3.0, 4.0]
     """
 
     _esm = (STATIC / "explorer.js").read_text(encoding="utf-8")

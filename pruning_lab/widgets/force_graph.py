@@ -23,7 +23,15 @@ LIMIT = {300: 500_000, encoding.MOST_UNITS: 1_000_000}  # bytes of state in the 
 
 
 class ForceGraph(anywidget.AnyWidget):
-    """A graph that a reader can turn: made by `from_snapshots` or `from_gram`, drawn by static/force_graph.js."""
+    """A graph that a reader can turn: made by `from_snapshots` or `from_gram`, drawn by static/force_graph.js.
+
+    >>> import numpy as np
+    >>> from pruning_lab import widgets
+    >>> weights = np.eye(3, 4)[None]  # one snapshot of three units
+    >>> graph = widgets.ForceGraph.from_snapshots(weights, epochs=[0])
+    >>> graph.node_norms().round(2).tolist()
+    [[1.0, 1.0, 1.0]]
+    """
 
     _esm = (STATIC / "force_graph.js").read_text(encoding="utf-8")
     _css = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("controls.css", "force_graph.css"))

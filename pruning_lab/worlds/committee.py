@@ -15,27 +15,55 @@ CHUNK = 1_000  # inputs drawn at once; it changes no draw
 
 @dataclass
 class Net:
-    """First-layer weights [units, N] and second-layer weights [units], float64."""
+    """First-layer weights [units, N] and second-layer weights [units], float64.
 
-    w: np.ndarray
-    v: np.ndarray
+    >>> import numpy as np
+    >>> from pruning_lab.worlds import committee
+    >>> net = committee.Net(w=np.ones((2, 4)), v=np.array([1.0, -1.0]))
+    >>> committee.said(net, np.ones((3, 4))).tolist()  # the units cancel
+    [0.0, 0.0, 0.0]
+    """
+
+    w: np.ndarray  # [units, N]
+    v: np.ndarray  # [units]
 
 
 def drawn(units: int, inputs: int, rng: np.random.Generator, signs: bool = False) -> Net:
-    """A net of standard normal first-layer weights; second-layer weights are normal with `signs`, else all 1."""
+    """A net of standard normal first-layer weights; second-layer weights are normal with `signs`, else all 1.
+
+    >>> import numpy as np
+    >>> from pruning_lab.worlds import committee
+    >>> net = committee.drawn(2, 4, np.random.default_rng(0))
+    >>> net.w.shape, net.v.tolist()
+    ((2, 4), [1.0, 1.0])
+    """
     w = rng.standard_normal((units, inputs))
     return Net(w, rng.standard_normal(units) if signs else np.ones(units))
 
 
 def said(net: Net, x: np.ndarray) -> np.ndarray:
-    """Outputs for inputs [n, N], [n]."""
+    """Outputs for inputs [n, N], [n].
+
+    >>> import numpy as np
+    >>> from pruning_lab.worlds import committee
+    >>> net = committee.drawn(2, 4, np.random.default_rng(0))
+    >>> committee.said(net, np.zeros((3, 4))).tolist()
+    [0.0, 0.0, 0.0]
+    """
     from scipy.special import erf
 
     return erf(x @ net.w.T / np.sqrt(2 * net.w.shape[1])) @ net.v
 
 
 def error(student: Net, teacher: Net) -> float:
-    """Half the mean squared difference of the outputs over all inputs, without the teacher's noise; exact."""
+    """Half the mean squared difference of the outputs over all inputs, without the teacher's noise; exact.
+
+    >>> import numpy as np
+    >>> from pruning_lab.worlds import committee
+    >>> student, teacher = (committee.drawn(2, 4, np.random.default_rng(seed)) for seed in (0, 1))
+    >>> committee.error(student, teacher) > 0, round(committee.error(teacher, teacher), 9)
+    (True, 0.0)
+    """
     w, v = np.concatenate([student.w, teacher.w]), np.concatenate([student.v, -teacher.v])
     overlaps = w @ w.T / w.shape[1]
     scale = np.sqrt(1 + np.diagonal(overlaps))
@@ -50,6 +78,15 @@ def train(
 
     noise: deviation of what is added to the teacher's outputs. at, look: steps after which `look(step, student)` is
     called; 0: before the first.
+
+    >>> import numpy as np
+    >>> from pruning_lab.worlds import committee
+    >>> rng, seen = np.random.default_rng(0), []
+    >>> student, teacher = committee.drawn(3, 4, rng), committee.drawn(2, 4, rng)
+    >>> look = lambda step, net: seen.append(step)
+    >>> after = committee.train(student, teacher, rng, lr=0.5, noise=0.0, both=True, steps=10, at=(0, 10), look=look)
+    >>> seen, committee.cosines(after, teacher).shape
+    ([0, 10], (3, 2))
     """
     from scipy.special import erf
 
@@ -75,6 +112,13 @@ def train(
 
 
 def cosines(student: Net, teacher: Net) -> np.ndarray:
-    """Between each student's and each teacher's first-layer weights, [K, M]."""
+    """Between each student's and each teacher's first-layer weights, [K, M].
+
+    >>> import numpy as np
+    >>> from pruning_lab.worlds import committee
+    >>> one = committee.Net(w=np.array([[1.0, 0.0], [0.0, 2.0]]), v=np.ones(2))
+    >>> committee.cosines(one, committee.Net(w=np.array([[3.0, 0.0]]), v=np.ones(1))).tolist()
+    [[1.0], [0.0]]
+    """
     a, b = (net.w / np.linalg.norm(net.w, axis=1, keepdims=True) for net in (student, teacher))
     return a @ b.T

@@ -20,7 +20,13 @@ LABELS = torch.where((SETS & torch.tensor(EQUAL)).any(1), 1.0, -1.0).double()  #
 
 
 def counts_of_inputs(d: int) -> list[int]:
-    """How many of the 4^d inputs have exactly the patterns of each set present, 15 whole numbers."""
+    """How many of the 4^d inputs have exactly the patterns of each set present, 15 whole numbers.
+
+    >>> from pruning_lab.worlds import xord
+    >>> counts = xord.counts_of_inputs(2)
+    >>> len(counts), sum(counts)  # 4^2 inputs
+    (15, 16)
+    """
     sizes = {tuple(s): int(sum(s)) for s in SETS.tolist()}
 
     def exactly(s: tuple[bool, ...]) -> int:
@@ -34,6 +40,11 @@ def population(d: int) -> torch.Tensor:
     """The share of each set, [15] float64: both classes are equally likely, and inputs of a class, too.
 
     ValueError: fewer than two pairs.
+
+    >>> from pruning_lab.worlds import xord
+    >>> shares = xord.population(2)
+    >>> shares.shape, round(shares.sum().item(), 9)
+    (torch.Size([15]), 1.0)
     """
     if d < 2:
         raise ValueError(f"d={d}: expected at least two pairs")
@@ -45,6 +56,11 @@ def training_sets(d: int, n: int | None, runs: int, seed: int) -> torch.Tensor:
     """The share of each set among n inputs of the population, drawn anew for each run, [runs, 15] float64.
 
     n None: one input of each class with all the patterns that its class can have, the "diverse points" of the proofs.
+
+    >>> from pruning_lab.worlds import xord
+    >>> sets = xord.training_sets(d=3, n=8, runs=2, seed=0)
+    >>> sets.shape, sets.sum(1).tolist()
+    (torch.Size([2, 15]), [1.0, 1.0])
     """
     if n is None:
         whole = torch.tensor([15 - 1, 0b1100 - 1])
@@ -54,20 +70,39 @@ def training_sets(d: int, n: int | None, runs: int, seed: int) -> torch.Tensor:
 
 
 def fresh(k: int, runs: int, deviation: float, seed: int) -> torch.Tensor:
-    """Normal filters, [runs, 2, k, 2] float64."""
+    """Normal filters, [runs, 2, k, 2] float64.
+
+    >>> from pruning_lab.worlds import xord
+    >>> xord.fresh(k=4, runs=3, deviation=0.1, seed=0).shape
+    torch.Size([3, 2, 4, 2])
+    """
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.normal(0, deviation, (runs, 2, k, 2)))
 
 
 def responses(filters: torch.Tensor, sets: torch.Tensor = SETS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Largest rectified response to any pattern of each set, and which pattern gives it, both [..., k, sets]."""
+    """Largest rectified response to any pattern of each set, and which pattern gives it, both [..., k, sets].
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> best, winner = xord.responses(torch.tensor([[1.0, 0.5]], dtype=torch.float64))  # one filter
+    >>> best.shape, best[0, 0].item(), winner[0, 0].item()  # to the pattern (1, 1)
+    (torch.Size([1, 15]), 1.5, 0)
+    """
     products = (filters @ PATTERNS.T)[..., None, :]
     best, winner = torch.where(sets, products, -math.inf).max(-1)
     return best.clamp_min(0), winner
 
 
 def outputs(filters: torch.Tensor, sets: torch.Tensor = SETS) -> torch.Tensor:
-    """What the nets say of each set, [runs, sets]; above zero: positive."""
+    """What the nets say of each set, [runs, sets]; above zero: positive.
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> good = torch.tensor([[[[3.0, 3.0], [-3.0, -3.0]], [[1.0, -1.0], [-1.0, 1.0]]]], dtype=torch.float64)
+    >>> xord.outputs(good).shape, xord.outputs(good)[0].gt(0).equal(xord.LABELS.gt(0))
+    (torch.Size([1, 15]), True)
+    """
     votes = responses(filters, sets)[0].sum(-2)
     return votes[:, 0] - votes[:, 1]
 
@@ -76,6 +111,12 @@ def errors(filters: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     """The share of inputs on which each net has not the sign of the label, [runs]; an output of zero is wrong.
 
     shares: of each set, [15] or [runs, 15].
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> good = torch.tensor([[[[3.0, 3.0], [-3.0, -3.0]], [[1.0, -1.0], [-1.0, 1.0]]]], dtype=torch.float64)
+    >>> xord.errors(good, xord.population(10)).tolist()
+    [0.0]
     """
     return torch.where(outputs(filters) * LABELS <= 0, shares, 0.0).sum(-1)
 
@@ -100,7 +141,14 @@ WINS = _wins()
 
 
 def sectors(filters: torch.Tensor) -> torch.Tensor:
-    """The sector of each filter, whole numbers from 0 to 7: which two patterns it answers, and which one more."""
+    """The sector of each filter [runs, 2, k, 2], whole numbers [runs, 2, k] from 0 to 7: which two patterns it answers,
+    and which one more.
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> xord.sectors(torch.tensor([[1.0, 0.5], [-1.0, -0.5], [1.0, -2.0]])).tolist()
+    [0, 6, 5]
+    """
     along, across = filters.sum(-1), filters[..., 0] - filters[..., 1]
     return 4 * (along < 0).long() + 2 * (across < 0).long() + (across.abs() > along.abs()).long()
 
@@ -108,9 +156,15 @@ def sectors(filters: torch.Tensor) -> torch.Tensor:
 def gradient(
     filters: torch.Tensor, shares: torch.Tensor, margin: float, wins: torch.Tensor = WINS, labels: torch.Tensor = LABELS
 ) -> torch.Tensor:
-    """Of the mean hinge loss max(0, margin - label x output) by each filter, as `filters`.
+    """Of the mean hinge loss max(0, margin - label x output) by each filter, in the shape of `filters` [runs, 2, k, 2].
 
     Filters of one sector have one gradient and add up, so that a step costs as much as reading the filters.
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> filters = xord.fresh(k=2, runs=3, deviation=0.1, seed=0)
+    >>> xord.gradient(filters, xord.training_sets(3, 8, 3, seed=0), margin=1.0).shape == filters.shape
+    True
     """
     where = sectors(filters)[..., None].expand(filters.shape)
     summed = filters.new_zeros(*filters.shape[:2], 8, 2).scatter_add_(2, where, filters)
@@ -125,9 +179,17 @@ def train(
     filters: torch.Tensor, shares: torch.Tensor, *, lr: float, margin: float, steps: int,
     at: Collection[int], look: Callable[[int, torch.Tensor], None],
 ) -> torch.Tensor:  # fmt: skip
-    """The filters after so many steps of plain gradient descent on the whole training set, at rate lr / k.
+    """The filters [runs, 2, k, 2] after so many steps of plain gradient descent on the whole training set, at rate
+    lr / k; shares are [runs, 15].
 
     at, look: the steps after which `look(step, filters)` is called; 0: before the first.
+
+    >>> from pruning_lab.worlds import xord
+    >>> filters, sets, seen = xord.fresh(k=2, runs=3, deviation=0.1, seed=0), xord.training_sets(3, 8, 3, seed=0), []
+    >>> look = lambda step, filters: seen.append(step)
+    >>> after = xord.train(filters, sets, lr=0.5, margin=1.0, steps=5, at=(0, 5), look=look)
+    >>> seen, after.shape
+    ([0, 5], torch.Size([3, 2, 2, 2]))
     """
     there = (shares > 0).any(0)
     kept, wins, labels = shares[:, there], WINS[:, there], LABELS[there]
@@ -143,6 +205,12 @@ def train(
 def explored(filters: torch.Tensor) -> torch.Tensor:
     """Whether among the filters that vote for, each equal pattern is the closest of all four to one, and among those
     that vote against each unequal one, [runs] bool (Lemma 3.1).
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> good = torch.tensor([[[[2.0, 2.0], [-2.0, -2.0]], [[1.0, -1.0], [-1.0, 1.0]]]], dtype=torch.float64)
+    >>> xord.explored(good).tolist(), xord.explored(good.abs()).tolist()
+    ([True], [False])
     """
     closest = (filters @ PATTERNS.T).argmax(-1)
     has = [(closest == p).any(-1)[:, 0 if equal else 1] for p, equal in enumerate(EQUAL)]
@@ -150,12 +218,24 @@ def explored(filters: torch.Tensor) -> torch.Tensor:
 
 
 def chance_explored(k: int) -> float:
-    """The probability of `explored` for normal filters: twice two of four sectors are hit by k draws."""
+    """The probability of `explored` for normal filters: twice two of four sectors are hit by k draws.
+
+    >>> from pruning_lab.worlds import xord
+    >>> xord.chance_explored(2)  # (1 / 8)^2
+    0.015625
+    """
     return (1 - 2 * (3 / 4) ** k + (1 / 2) ** k) ** 2
 
 
 def missed(filters: torch.Tensor) -> torch.Tensor:
-    """Which equal patterns a net does not find where nothing but unequal ones stand beside it, [runs, 2] bool."""
+    """Which equal patterns a net does not find where nothing but unequal ones stand beside it, [runs, 2] bool.
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> half = torch.tensor([[[[2.0, 2.0], [2.0, 2.0]], [[1.0, -1.0], [-1.0, 1.0]]]], dtype=torch.float64)
+    >>> xord.missed(half).tolist()
+    [[False, True]]
+    """
     beside = torch.tensor([[True, False, True, True], [False, True, True, True]])
     return outputs(filters, beside) <= 0
 
@@ -164,6 +244,11 @@ def angles(filters: torch.Tensor) -> torch.Tensor:
     """Degrees between filters and their closest pattern, a mean over a net's filters weighted by length, [runs].
 
     45 at most; of random directions 22.5 on average.
+
+    >>> import torch
+    >>> from pruning_lab.worlds import xord
+    >>> xord.angles(torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]], dtype=torch.float64)).round(decimals=6).tolist()
+    [45.0]
     """
     lengths = filters.norm(dim=-1)
     cosines = (filters @ PATTERNS.T).amax(-1) / (lengths * math.sqrt(2)).clamp_min(1e-300)
