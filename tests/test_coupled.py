@@ -584,6 +584,24 @@ def test_hooks_and_pruned_weights_are_refused_before_anything_runs():
     assert not calls
 
 
+@pytest.mark.parametrize("name", ["residual", "vit", "of torch"])
+def test_a_net_that_lost_units_loses_those_of_other_groups(name):
+    net, groups = tried(name)
+    small = zeros = net
+    for group in (g for g in groups if g.tied is None):
+        (again,) = coupled.groups(small, images(), only=[group.name])
+        assert again == group or name == "residual"  # whose streams have fewer columns by then
+        small, zeros = coupled.remove_units(small, again, [0], images()), coupled.zero_units(zeros, group, [0])
+    assert close(small(images()), zeros(images()))
+
+
+def test_half_precision_does_not_tie_what_could_go():
+    net, x = Residual().bfloat16().eval(), images().bfloat16()
+    groups = coupled.groups(net, x)
+    assert [g.name for g in groups if g.tied] == ["fc"]
+    assert coupled.remove_units(net, groups[0], [0, 2], x)(x).dtype == torch.bfloat16
+
+
 def test_memory_that_runs_out_is_told_as_such():
     class Full(nn.Sequential):
         calls, limit = 0, 1000
