@@ -263,6 +263,20 @@ def test_a_price_is_told_before_anything_starts_and_more_time_means_more_images(
     assert few < many
 
 
+def test_where_time_is_short_layers_all_along_the_net_are_left_and_say_so():
+    model = nn.Sequential(
+        nn.Flatten(), *(m for _ in range(6) for m in (nn.Linear(16, 16), nn.ReLU())), nn.Linear(16, 3)
+    )
+    data, found = split(), parts.parts(model, split().images[:2])
+    assert not prices.budget(model, data, found, 10.0).left
+    short = prices.budget(model, data, found, 1e-9)
+    assert len(short.left) == 5 and short.images == prices.FEWEST and "1" not in short.left
+    report = redundancy.report(model, data, minutes=1e-9)
+    layers = report.layers.set_index("layer")
+    assert (layers.reason[list(short.left)].str.startswith("no time for it")).all()
+    assert layers.free[list(short.left)].isna().all() and layers.dead.notna().all() and layers.free.notna()["1"]
+
+
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), "two", True])
 def test_minutes_are_a_number_above_zero(minutes):
     with pytest.raises(ValueError, match="expected a number above 0"):

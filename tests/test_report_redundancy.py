@@ -39,8 +39,8 @@ def made(free=(4, 2), names=("a", EVIL), left=0.9, reason="tied because of a sum
         edges=[dict(layer=names[0], one=0, other=3, cosine=0.95)],
         prices=[dict(layer=ALL, part="curves", seconds=3.0, images=100)],
     )  # fmt: skip
-    return Report(net="Net", accuracy=0.95, images=100, measured_on="test", parameters=100, multiply_adds=90.0,
-                  in_shape=(1, 2, 2), seconds=3.0, device="cpu",
+    return Report(net="Net", accuracy=0.95, chance=0.4, images=100, measured_on="test", parameters=100,
+                  multiply_adds=90.0, in_shape=(1, 2, 2), seconds=3.0, device="cpu",
                   **{n: table(n, r) for n, r in rows.items()})  # fmt: skip
 
 
@@ -72,6 +72,14 @@ def test_every_outcome_has_all_sections_and_their_figures_say_what_they_show(nam
         assert "nan" not in part.before + part.after and (part.figure is not None or part.before or part.after)
         if part.figure is not None:
             assert part.figure.layout.meta["alt"] and part.figure.layout.meta["command"].startswith("python -m")
+
+
+def test_a_net_at_chance_is_told_so():
+    assert "Careful" not in told.spared(made(), "x").after
+    assert (
+        "45 % of the images rightly, and the most common class has 40 %"
+        in told.spared(replace(made(), accuracy=0.45), "x").after
+    )
 
 
 def test_what_was_not_measured_is_listed_with_its_reason():

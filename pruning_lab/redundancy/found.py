@@ -43,6 +43,7 @@ class Report:
 
     net: str
     accuracy: float  # of the whole net, in [0, 1]
+    chance: float  # the share of the most common class among the same images
     images: int  # on which accuracy was measured
     measured_on: str  # "test" or "train"
     parameters: int

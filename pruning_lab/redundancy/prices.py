@@ -32,19 +32,22 @@ ROUNDS = 5  # in which each net is timed
 
 @dataclass(frozen=True)
 class Budget:
-    """Seconds by part, and images: for accuracy, for gradients; exact: plain layers are looked at unit by unit."""
+    """Seconds by part, and images: for accuracy, for gradients; exact: plain layers are looked at unit by unit; left:
+    names of parts for whose curves there is no time.
+    """
 
     seconds: dict[str, float]
     images: int
     sampled: int
     exact: bool
+    left: frozenset[str] = frozenset()
 
 
 def price(model: nn.Module, data, minutes: float | None = None) -> dict[str, float]:
     """Seconds by part that a report on this net is expected to take here, if it may take `minutes` (one by default).
 
-    The number of images is chosen so that it fits; a net so slow that `FEWEST` images do not fit takes longer, and the
-    price says so. data: anything with images and labels. ValueError: as `report`.
+    The number of images is chosen so that it fits; where `FEWEST` images do not, fewer layers are looked at, spread
+    over the net, and the others are said to be left. data: anything with images and labels. ValueError: as `report`.
     """
     images, _ = samples.checked(data)
     check_minutes(minutes)
@@ -75,8 +78,12 @@ def budget(
     }
     images = {way: _whole(0.7 * left / (cost + backward + 4 * forward), FEWEST, most) for way, cost in ways.items()}
     exact = plain and images[True] >= min(ENOUGH, images[False])
-    seconds |= {"curves": images[exact] * ways[exact], "sight": images[exact] * (backward + 4 * forward)}
-    return Budget(seconds, images[exact], sampled, exact)
+    sight = images[exact] * (backward + 4 * forward)
+    count = min(len(free), max(1, int(len(free) * (0.7 * left - sight) / (images[exact] * ways[exact] + 1e-9))))
+    seconds |= {"curves": images[exact] * ways[exact] * count / max(len(free), 1), "sight": sight}
+    chosen = {round(k) for k in torch.linspace(0, len(free) - 1, count).tolist()} if free else set()
+    out = frozenset(part.name for k, part in enumerate(free) if k not in chosen)
+    return Budget(seconds, images[exact], sampled, exact, out)
 
 
 def check_minutes(minutes: float | None) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from .. import samples
 from ..nets import layers as checks
@@ -49,18 +49,25 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
     say(_priced(spent))
     tables = _measured(model, train, measured, found, spent, say)
     return Report(
-        net=type(model).__name__, accuracy=accuracy(model, measured, spent.images), images=spent.images,
+        net=type(model).__name__, accuracy=accuracy(model, measured, spent.images),
+        chance=_most_common(measured.labels[: spent.images]), images=spent.images,
         measured_on="train" if test is None else "test", parameters=sum(p.numel() for p in model.parameters()),
         multiply_adds=counted(model, tuple(measured.images.shape[1:])), in_shape=tuple(measured.images.shape[1:]),
         seconds=time.perf_counter() - start, device=str(like(model).device), **tables,
     )  # fmt: skip
 
 
+def _most_common(labels: Tensor) -> float:
+    """The share of the most common label."""
+    return float(labels.unique(return_counts=True)[1].max() / len(labels))
+
+
 def _priced(spent: Budget) -> str:
     """The price tag."""
     parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in spent.seconds.items() if seconds >= 0.5)
     told = f"about {sum(spent.seconds.values()):.0f} s" + (f" (seconds: {parts})" if parts else "")
-    return f"{told}; accuracy on {spent.images:,} images, gradients of {spent.sampled:,}"
+    left = f"; no time for curves of {len(spent.left)} layers" if spent.left else ""
+    return f"{told}; accuracy on {spent.images:,} images, gradients of {spent.sampled:,}{left}"
 
 
 def _measured(model, train, test, found: list[Part], spent: Budget, say: Say) -> dict[str, pd.DataFrame]:
@@ -118,7 +125,9 @@ def _along(model, test, found, spent, sight, of_units, notes, say) -> dict:
     prefix = Prefix(model, test, spent.images) if any(part.group for part in found) else None
     for part in found:
         row = _plain(part, of_units[part.name], notes)
-        if part.tied is None:
+        if part.name in spent.left:
+            row["reason"] = "no time for it: allow more (minutes=, --minutes)"
+        elif part.tied is None:
             say(f"  {part.name}: {part.units} {part.kind}")
             try:
                 ways = orders(model, part, sight.get(part.name))

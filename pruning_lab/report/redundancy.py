@@ -111,6 +111,9 @@ def _said_of_layers(found: Report) -> str:
         told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units}; layer {least.layer} "
                     f"least, {100 * least.share:.0f} % of {least.units}.")  # fmt: skip
         told.append("The criterion is the best of three, chosen on the same images, which flatters it a little.")
+    if found.accuracy < found.chance + 3 * (found.chance * (1 - found.chance) / found.images) ** 0.5:
+        told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
+                    f"class has {100 * found.chance:.0f} %, so that what its layers spare says little.")  # fmt: skip
     if len(kept):
         told.append(f"{counted(len(kept), 'layer')} kept whole: the table has each one's reason.")
     return " ".join(told)

@@ -27,6 +27,7 @@ PARTS = {  # what for -> the packages as Python imports them, and what brings th
                  "pip install 'pruning-lab[book]'"),
     "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install 'pruning-lab[book]'"),
     "data sets to download": (("torchvision",), "pip install 'pruning-lab[data]'"),
+    "nets with branches": (("torch_pruning", "plotly", "anywidget"), "pip install 'pruning-lab[report]'"),
     "clusters": (("distributed",), "pip install 'pruning-lab[cluster]'"),
     "JupyterLab": (("jupyterlab",), "pip install jupyterlab"),
     "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install 'pruning-lab[test]'"),
