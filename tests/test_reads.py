@@ -1,5 +1,8 @@
 """Which records a figure draws: exactly those that were read for it, of the published ones."""
 
+import re
+from urllib.parse import unquote
+
 import pandas as pd
 import pytest
 
@@ -84,6 +87,13 @@ def test_under_a_widget_stand_its_records_and_its_command(shelf, monkeypatch):
     assert "python -m pruning_lab run 02_force_graph --profile night" in shown[2].data
     page.show(None)
     assert len(shown) == 3 and graphs.film(evidence.Evidence("night", (), ()), "a", "b", "c") is None
+
+
+def test_rows_that_no_file_holds_stand_in_their_link():
+    link = beneath.saved(pd.DataFrame(dict(name=['a "b"'], value=[0.5])), "rows.csv")
+    text = unquote(re.search('href="data:text/csv;charset=utf-8,([^"]*)"', link)[1])
+    assert text == 'name,value\n"a ""b""",0.5\n'
+    assert link.count('"') == 4  # none of the text's own
 
 
 def test_a_name_of_a_figure_stands_in_the_address_letter_by_letter():

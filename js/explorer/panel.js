@@ -16,7 +16,7 @@ export function panel(el, data, act) {
     make("div", { class: "ex-drawing" }, svg, card), legend, caption, summary,
     make("div", { class: "pl-bar" }, button("Reset", "The choice as it was", act.reset), button("Picture", "Download as PNG", act.picture),
       button("Rows (CSV)", "Download the rows in sight", act.rows),
-      ...(onPage() ? [button("Copy link", "Copy the page's address with what is set here", copyLink)] : [])),
+      ...(onPage() ? [button("Copy link", "Copy the address with what is set here", copyLink)] : [])),
     make("p", { class: "pl-note", id: `${id}-keys` }, "Keys on the chart: ← and → go from point to point, ↑ and ↓ from curve to curve, ",
       ...(meta.controls.some((control) => control.slider) ? ["[ and ] a step of the last slider back and on, space plays, "] : []), "Escape lets go."),
   );

@@ -1,5 +1,5 @@
 // What pruning_lab/widgets/encoding.py packed, as typed arrays; snapshots are unpacked up to the one that is shown.
-import { unzlibSync } from "fflate";
+import { inflateSync } from "fflate";
 import { bytes } from "../shared/bytes.js";
 
 function sixteen(value, peak) {
@@ -10,7 +10,7 @@ function sixteen(value, peak) {
 export function decode(model) {
   const meta = model.get("meta");
   const { units, low, high } = meta;
-  const replay = replayed(unzlibSync(bytes(model.get("pairs"))), meta);
+  const replay = replayed(inflateSync(bytes(model.get("pairs"))), meta);
   const cache = [];
   const step = (high - low) / 255;
 
@@ -55,33 +55,22 @@ function* replayed(raw, { offsets, counts, anew, units }) {
   const last = new Uint8Array((units * (units - 1)) / 2).fill(128);
   let numbers = [], at = offsets.at(-1);
   for (const [t, count] of counts.entries()) {
-    numbers = without(anew[t] ? [] : numbers, changes(raw.subarray(offsets[t], offsets[t + 1])));
+    numbers = changed(anew[t] ? [] : numbers, raw.subarray(offsets[t], offsets[t + 1]));
     const codes = Uint8Array.from(numbers, (number, k) => (last[number] += raw[at + k]));
     at += count;
     yield { numbers, codes };
   }
 }
 
-function changes(gaps) {
-  const found = [];
+// The pairs that were there, without those that go and with those that come, ascending.
+function changed(before, gaps) {
+  const found = new Set(before);
   let number = 0;
   for (const gap of gaps) {
-    number += gap;
-    if (gap < 255) found.push(number); // else more of the same gap follows
+    number += gap; // of 255 there is more
+    if (gap < 255 && !found.delete(number)) found.add(number);
   }
-  return found;
-}
-
-// What is in one of two ascending lists only, ascending.
-function without(one, other) {
-  const found = [];
-  let a = 0, b = 0;
-  while (a < one.length || b < other.length) {
-    if (one[a] === other[b]) a++, b++;
-    else if (b === other.length || one[a] < other[b]) found.push(one[a++]);
-    else found.push(other[b++]);
-  }
-  return found;
+  return Uint32Array.from(found).sort();
 }
 
 // Units and codes of pairs, the largest code first.

@@ -49,7 +49,7 @@ export function panel(el, data, change, act) {
         "so that with one sigma orthogonal units still pull each other where the report's formula nearly lets them go.")),
     make("div", { class: "pl-bar" }, button("Reset", "All settings as they were", act.reset), button("Picture", "Download as PNG", act.picture),
       button("Units (CSV)", "Download the units of all snapshots", act.units), button("Edges (CSV)", "Download the edges in sight", act.edges),
-      ...(onPage() ? [button("Copy link", "Copy the page's address with what is set here", copyLink)] : [])),
+      ...(onPage() ? [button("Copy link", "Copy the address with what is set here", copyLink)] : [])),
     make("p", { class: "pl-note", id: `${id}-keys` }, "Keys on the graph: arrows go from unit to unit, N to the nearest one, " +
       "[ and ] a snapshot back and on, space plays, + and − zoom, Shift and an arrow move the view, 0 shows all, Escape lets go."),
   );

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
+import pandas as pd
+
 EVIDENCE = "evidence.html"  # beside every chapter: the page of all records
 OWN = "<span>Records: of this build's own run</span>"
 RUN = re.compile(r"python -m pruning_lab run (?P<chapter>\d\d)\w*")  # what `report.page` writes under a figure
@@ -20,6 +22,12 @@ def tools(rows: str, file: str, command: str, records: Sequence[str], more: str 
     """
     fold = f'<div class="highlight"><pre>{escape(command)}</pre></div>' if command else ""
     return f'<div class="lab-tools">{rows}{_records(file, command, records)}{more}{folded("Command", fold)}</div>'
+
+
+def saved(rows: pd.DataFrame, file: str) -> str:
+    """A link that holds rows as text, for a figure whose page writes no file of them."""
+    text = quote(rows.to_csv(index=False, lineterminator="\n"), safe=" ,;:=/.()[]{}+-_*!?'|~")
+    return f'<a download="{escape(file)}" href="data:text/csv;charset=utf-8,{text}">Rows (CSV)</a>'
 
 
 def folded(label: str, content: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import descent, evidence, reads
+from ..experiments import RandomFeatures
+from . import beneath, descent, evidence, reads
 from .descent import ALL, ARMS, CLEAN, FRESH, NEAR, NOISY, OVER_IMAGES, OVER_NK, TO
 from .evidence import Evidence
 from .page import Page
@@ -87,7 +88,12 @@ def toy(found: Evidence, table: pd.DataFrame) -> HTML:
         f"left picture stands, which ends at {widget.MOST // widget.POINTS} features a point. Noise is there a fifth "
         f"of the labels redrawn, the ridge {table.ridge.max() if len(table) else 1:g}."
     )
-    return HTML(widget.picture(curves, "How many features are too many?", caption, measured))
+    drawn = widget.picture(curves, "How many features are too many?", caption, measured)
+    reads.only(found.of(RandomFeatures))
+    medians_of = [(*key, ratio, risk) for key, line in curves.items() for ratio, risk in line.items()]
+    rows = pd.DataFrame(medians_of, columns=["noise", "ridge", "features_over_images", "median_test_risk"])
+    command = f"python -m pruning_lab run 11_double_descent --profile {found.profile}"
+    return HTML(drawn + beneath.tools(beneath.saved(rows, "toy.csv"), "toy.csv", command, reads.used()))
 
 
 def axes(table: pd.DataFrame, axis: str) -> pd.DataFrame:

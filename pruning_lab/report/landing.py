@@ -7,9 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..experiments import LayerGraph, UnitCurve
-from . import scoreboard, standing
+from . import beneath, reads, scoreboard, standing
 from .answers import NONE, OUTCOMES, Sentences
 from .evidence import Evidence
 from .reads import run
@@ -44,7 +45,16 @@ def removal(found: Evidence, model: str, layer: str) -> HTML:
         "Nothing is retrained."
     )
     where = removal.places(record.arrays["cosines"], norms)
-    return HTML(removal.picture(where, norms[-1], silent, orders, accuracy, heading(silent), caption, found.origin()))
+    drawn_as = removal.picture(where, norms[-1], silent, orders, accuracy, heading(silent), caption, found.origin())
+    return HTML(drawn_as + _beneath(found, accuracy))
+
+
+def _beneath(found: Evidence, accuracy: Mapping[str, list[float]]) -> str:
+    """The rows, the records and the command of the layer's figure."""
+    rows = [(name, k, value) for name, values in accuracy.items() for k, value in enumerate(values)]
+    link = beneath.saved(pd.DataFrame(rows, columns=["order", "removed", "accuracy"]), "removal.csv")
+    command = f"python -m pruning_lab run 02_force_graph --profile {found.profile}"
+    return beneath.tools(link, "removal.csv", command, reads.used())
 
 
 def heading(silent: np.ndarray) -> str:

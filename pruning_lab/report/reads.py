@@ -47,15 +47,19 @@ def note(experiments: Iterable[Experiment]) -> None:
     _read.update(dict.fromkeys(experiments))
 
 
+def only(experiments: Iterable[Experiment]) -> None:
+    """Say that the figure of this cell draws these, and nothing else that was read in it."""
+    _read.clear()
+    note(experiments)
+
+
 def rows(table: pd.DataFrame, alone: bool = False) -> None:
     """Say that the figure draws what the rows of a table were read from (its column `experiment`, where it has one).
 
     alone: and nothing else that was read in this cell.
     """
-    if alone:
-        _read.clear()
-    if "experiment" in table:
-        note({id(e): e for e in table["experiment"]}.values())  # a row a layer: to hash an experiment takes its time
+    found = table.get("experiment", ())
+    (only if alone else note)({id(e): e for e in found}.values())  # a row a layer: to hash an experiment takes its time
 
 
 def used() -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from .. import metrics
 
 MOST_UNITS = 2048
 NEAREST = 3  # of every unit, kept whatever the budget
+BARE = -15  # deflated, without a header
 FIRST = 128  # what stands for the last code of a pair that comes for the first time
 ESCAPE = 255  # a gap of 255 or more between two pair numbers takes another byte for each 255 in it
 
@@ -169,7 +170,8 @@ def pack(kept: Iterable[tuple[np.ndarray, np.ndarray, float]]) -> Pairs:
         before, last[numbers] = numbers, codes
     offsets = [0, *np.cumsum([len(part) for part in changes]).tolist()]
     floors = [max(floor, low) for _, _, floor in kept]
-    data = zlib.compress(b"".join(changes + steps), 9)
+    press = zlib.compressobj(9, wbits=BARE)
+    data = press.compress(b"".join(changes + steps)) + press.flush()
     return Pairs(data, offsets, [len(n) for n, _, _ in kept], anew, floors, low, high)
 
 
@@ -184,7 +186,7 @@ def unpack(pairs: Pairs, snapshot: int, units: int) -> tuple[np.ndarray, np.ndar
 
 def _replayed(pairs: Pairs, units: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Numbers and codes of the pairs of one snapshot after the other."""
-    raw = np.frombuffer(zlib.decompress(pairs.data), np.uint8)
+    raw = np.frombuffer(zlib.decompress(pairs.data, BARE), np.uint8)
     last, numbers, at = np.full(units * (units - 1) // 2, FIRST, np.uint8), np.empty(0, np.int64), pairs.offsets[-1]
     for t, count in enumerate(pairs.counts):
         steps = raw[pairs.offsets[t] : pairs.offsets[t + 1]].astype(np.int64)
