@@ -71,6 +71,22 @@ class Dense(nn.Module):
         return self.fc(self.three(F.relu(self.bn(x))).mean((2, 3)))
 
 
+class Grouped(nn.Module):
+    """A convolution of three groups, between layers of each channel's own and a gate, beside a stream."""
+
+    def __init__(self, kind=nn.Conv2d):
+        super().__init__()
+        self.stem, self.one, self.bn = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6)
+        self.three, self.norm, self.gate = kind(6, 9, 3, padding=1, groups=3), nn.BatchNorm2d(9), nn.Conv2d(9, 9, 1)
+        self.last, self.fc = nn.Conv2d(9, 4, 1), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = F.relu(self.norm(self.three(F.relu(self.bn(self.one(x))))))
+        y = y * torch.sigmoid(self.gate(y.mean((2, 3), keepdim=True)))
+        return self.fc(F.relu(x + self.last(y)).mean((2, 3)))
+
+
 class Scaled(nn.Module):
     """A layer whose units have a scale in a parameter of no layer; and a parameter that is no weight."""
 
@@ -151,6 +167,8 @@ NETS = {
     "depthwise": Depthwise,
     "dense": Dense,
     "scaled": Scaled,
+    "grouped": Grouped,
+    "grouped, transposed": lambda: Grouped(nn.ConvTranspose2d),
     "vit": lambda: models.build("vit", (2, 6, 6), 3, width=8, patch=3, depth=1, heads=4),
     "of torch": lambda: Heads(OfTorch),
     "of torch, tokens first": lambda: Heads(lambda *sizes: OfTorch(*sizes, batch_first=False)),
@@ -228,19 +246,17 @@ def test_zeros_silence_the_units_and_nothing_else(name):
     net, groups = tried(name)
     for group in (g for g in groups if g.tied is None):
         zeros, loud = coupled.zero_units(net, group, [0]), coupled.zero_units(net, group, [0])
+        expected = state(net)
         for cut in group.cuts:
-            module = loud.get_submodule(cut.module)
             for attribute, dim in cut.tensors:
-                old, new = (getattr(m.get_submodule(cut.module), attribute, None) for m in (net, zeros))
-                if old is None or attribute.startswith("running"):
-                    continue
-                where = torch.zeros(old.shape[dim], dtype=torch.bool)
-                where[list(cut.positions[0])] = True
-                assert (new.movedim(dim, 0)[where] == 0).all(), f"{cut.module}.{attribute} is heard"
-                assert torch.equal(new.movedim(dim, 0)[~where], old.movedim(dim, 0)[~where])
-                if not cut.reads:  # whatever the unit says, nobody reads it
-                    getattr(module, attribute).data.movedim(dim, 0)[where] = 7.0
+                key = ".".join(filter(None, [cut.module, attribute]))
+                for position in cut.positions[0] if key in expected and not attribute.startswith("running") else ():
+                    expected[key].movedim(dim, 0)[position] = 0
+                    if not cut.reads:  # whatever the unit says, nobody reads it
+                        loud.get_parameter(key).data.movedim(dim, 0)[position] = 7.0
+        assert same(expected, state(zeros)) and not same(expected, state(net))
         assert close(zeros(images()), loud(images())), group
+        assert all(cut.of([0]) for cut in group.cuts if cut.reads) and any(cut.reads for cut in group.cuts)
 
 
 def test_a_stream_goes_with_all_that_adds_to_it_and_reads_it():
@@ -269,6 +285,18 @@ def test_units_laid_side_by_side_go_from_all_that_read_them():
     assert set(groups["one"].layers) == {"one", "two", "three"} and groups["one"].norms == ("bn",)
     assert set(groups["stem"].layers) == {"stem", "one", "two", "three"}
     assert [g.name for g in groups.values() if g.tied] == ["fc"]
+
+
+def test_groups_of_a_convolution_go_whole():
+    net, groups = tried("grouped")
+    groups = named(groups)
+    assert list(groups) == ["stem", "one", "fc"] and (groups["one"].units, groups["one"].kind) == (3, "units")
+    assert set(groups["one"].layers) == {"one", "three", "gate", "last"} and groups["one"].norms == ("bn", "norm")
+    small = coupled.remove_units(net, groups["one"], [1], images())
+    assert (small.three.groups, small.three.in_channels, small.three.out_channels) == (2, 4, 6)
+    assert torch.equal(small.one.weight, net.one.weight[[0, 1, 4, 5]])
+    rows = net.one.weight.detach().flatten(1).norm(dim=1).reshape(3, 2)
+    assert close(coupled.group_scores(net, groups["one"], "norm"), rows.mean(1))
 
 
 def test_a_parameter_of_no_layer_loses_the_unit_s_entry():
@@ -366,6 +394,17 @@ class Branch(nn.Module):
         return self.second(self.do(self.first(x))).mean((2, 3))
 
 
+class Both(nn.Module):
+    """What two modules make of one thing, together."""
+
+    def __init__(self, a, b, how=None):
+        super().__init__()
+        self.a, self.b, self.how = a, b, how
+
+    def forward(self, x):
+        return self.how([self.a(x), self.b(x)], 1) if self.how else self.a(x) * self.b(x)
+
+
 class Odd(nn.Module):
     """Layers of which one is not called, one twice, one on the inputs, one where nothing is traced."""
 
@@ -394,7 +433,14 @@ def tied(net, layer="first"):
     ("net", "reason"),
     {
         "norm": (lambda: Branch(nn.GroupNorm(2, 4)), "its channels go through a GroupNorm ('between')"),
-        "grouped": (lambda: Branch(nn.Conv2d(4, 4, 1, groups=2)), "'between' is a grouped convolution of 2 groups"),
+        "two groupings": (lambda: Branch(nn.Sequential(nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 8, 1, groups=4),
+                                                       nn.Conv2d(8, 4, 1))),
+                          "'between.0' is a grouped convolution of 2 groups"),
+        "two readers": (lambda: Branch(Both(nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 1, groups=2))),
+                        "is a grouped convolution of 2 groups"),
+        "laid twice": (lambda: Branch(nn.Sequential(Both(nn.Identity(), nn.Identity(), torch.cat),
+                                                    nn.Conv2d(8, 4, 1, groups=2))),
+                       "'between.1' is a grouped convolution of 2 groups"),
         "mirrored": (lambda: Branch(lambda x: x + x.flip(1)), "more depends on them than the layers that the"),
         "shuffled": (lambda: Branch(nn.ChannelShuffle(2)), "more depends on them than the layers that the trace found"),
         "counted": (lambda: Branch(lambda x: x * x.shape[1]), "without them the model's outputs are not those with"),
@@ -536,6 +582,24 @@ def test_hooks_and_pruned_weights_are_refused_before_anything_runs():
     with pytest.raises(ValueError, match="the weight of 'a' is computed from others"):
         coupled.groups(pruned, images().float())
     assert not calls
+
+
+@pytest.mark.parametrize("name", ["residual", "vit", "of torch"])
+def test_a_net_that_lost_units_loses_those_of_other_groups(name):
+    net, groups = tried(name)
+    small = zeros = net
+    for group in (g for g in groups if g.tied is None):
+        (again,) = coupled.groups(small, images(), only=[group.name])
+        assert again == group or name == "residual"  # whose streams have fewer columns by then
+        small, zeros = coupled.remove_units(small, again, [0], images()), coupled.zero_units(zeros, group, [0])
+    assert close(small(images()), zeros(images()))
+
+
+def test_half_precision_does_not_tie_what_could_go():
+    net, x = Residual().bfloat16().eval(), images().bfloat16()
+    groups = coupled.groups(net, x)
+    assert [g.name for g in groups if g.tied] == ["fc"]
+    assert coupled.remove_units(net, groups[0], [0, 2], x)(x).dtype == torch.bfloat16
 
 
 def test_memory_that_runs_out_is_told_as_such():

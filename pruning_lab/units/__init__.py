@@ -1,4 +1,7 @@
-"""Units of a layer: orders of removal, accuracy along them, real removal; their graph is in `structure`."""
+"""Units of a layer: orders of removal, accuracy along them, real removal; their graph is in `structure`.
+
+Those of a plain row of layers; in nets of any other form units go together, which `coupled` has.
+"""
 
 from ..nets.surgery import place_of, remove, zeroed
 from .orders import order, scores

@@ -89,7 +89,11 @@ def group_curve(model: nn.Module, group: Group, order, split, counts: Sequence[i
 def _gives(model: nn.Module, cut: Cut) -> bool:
     """Whether a cut is of rows that give the units; norms and parameters have none."""
     module = model.get_submodule(cut.module)
-    return not cut.reads and isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.MultiheadAttention)
+    return (
+        not cut.reads
+        and bool(cut.tensors)
+        and isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.MultiheadAttention)
+    )
 
 
 def _of_rows(model: nn.Module, cut: Cut, function, seed: int, group: Group) -> Tensor:

@@ -35,6 +35,11 @@ def depthwise(module: nn.Module) -> bool:
     return conv and 1 < module.groups == module.in_channels == module.out_channels
 
 
+def grouped(module: nn.Module) -> bool:
+    """Whether a module is a convolution of several channels at a time, whose groups go whole."""
+    return isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not depthwise(module)
+
+
 def is_norm(module: nn.Module) -> bool:
     """Whether a module has something for each channel, or looks at it alone."""
     return isinstance(module, nn.modules.batchnorm._NormBase) or owned(module)
@@ -52,8 +57,6 @@ def cut_of(name: str, module: nn.Module, reads: bool, positions: Sequence[Sequen
     ValueError: a kind of module whose parts are not known, or one that mixes channels.
     """
     held = tuple(tuple(sorted(p)) for p in positions)
-    if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not depthwise(module):
-        raise ValueError(f"{name!r} is a grouped convolution of {module.groups} groups")
     if mixes(module):
         kind = type(module).__name__
         raise ValueError(f"its channels go through a {kind} ({name!r}), whose mean and variance are over all of them")

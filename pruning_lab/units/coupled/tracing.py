@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ...nets.given import shown
-from .cuts import Cut, cut_of, depthwise
+from .cuts import Cut, cut_of, depthwise, grouped
+from .whole import Across, Positions, merged, of_conv
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     cuts: tuple[Cut, ...]
     members: tuple[str, ...]  # layers, parameters and norms that the trace passes
     tied: str | None
+    across: tuple[Across, ...] = ()  # sides of grouped convolutions
 
 
 class Trace:
@@ -88,7 +90,7 @@ class Trace:
             module = self.model.get_submodule(name)
             if name in seen or depthwise(module):
                 continue
-            group = self._group(name, module)
+            group = self._whole(self._group(name, module))
             seen |= {cut.module for cut in group.cuts if not cut.reads} | {name}
             yield group
         for name in layers:
@@ -107,33 +109,53 @@ class Trace:
         if self.fault or module not in self.graph.module2node:
             return Found(name, "units", units, (), (name,), self.fault or "not seen by the trace: its outputs are lost")
         try:
-            rows = self.graph.get_pruning_group(
-                module, self.graph.get_pruner_of_module(module).prune_out_channels, list(range(units))
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                rows = self.graph.get_pruning_group(
+                    module, self.graph.get_pruner_of_module(module).prune_out_channels, list(range(units))
+                )
             items = [_item(self.graph, *pair) for pair in _pairs(rows)]
         except Exception as error:  # whatever Torch-Pruning makes of a graph that it cannot follow
             reason = f"not seen by the trace: {type(error).__name__}, {shown(str(error))}"
             return Found(name, "units", units, (), (name,), reason)
         kind = "stream" if any(_joins(node) for node, *_ in items) else "units"
-        cuts, tied = self._cuts(items, units)
+        cuts, across, tied = self._cuts(items, units)
         members = [self._called_name(node.module) for node, *_ in items]
-        return Found(name, kind, units, cuts, tuple(dict.fromkeys(filter(None, members))), tied)
+        return Found(name, kind, units, cuts, tuple(dict.fromkeys(filter(None, members))), tied, across)
+
+    def _whole(self, found: Found) -> Found:
+        """A group whose units reach a grouped convolution: as its groups, with all that these give; else tied."""
+        if found.tied or not found.across:
+            return found
+        name, reads, positions = found.across[0]
+        conv = self.model.get_submodule(name)
+        stay = found._replace(tied=f"{name!r} is a grouped convolution of {conv.groups} groups")
+        if len(found.across) > 1 or not reads or self.calls[name] > 1:
+            return stay
+        behind = self._group(name, conv)
+        if behind.tied or [a[:2] for a in behind.across] != [(name, False)]:
+            return stay
+        cuts = merged(conv, found.cuts, positions, behind.cuts, behind.across[0].positions)
+        if cuts is None:
+            return stay
+        members = tuple(dict.fromkeys((*found.members, *behind.members)))
+        return found._replace(units=conv.groups, cuts=(*cuts, *of_conv(name, conv)), members=members, across=())
 
     def _called_name(self, module: Any) -> str:
         if isinstance(module, nn.Parameter):
             return self.graph._param_to_name.get(module, "")
         return self.names.get(module, "")
 
-    def _cuts(self, items: Sequence[tuple], units: int) -> tuple[tuple[Cut, ...], str | None]:
-        """What each module of a group loses; and why the units stay, the first of several reasons."""
+    def _cuts(self, items: Sequence[tuple], units: int) -> tuple[tuple[Cut, ...], tuple[Across, ...], str | None]:
+        """What each module of a group loses; grouped convolutions apart; why the units stay, the first of reasons."""
         cuts: list[Cut] = []
+        across: list[Across] = []
         reasons = ["the model's outputs"] if any(_ends(node, reads) for node, reads, _, _ in items) else []
         for node, reads, here, roots in items:
-            name = self._called_name(node.module)
-            positions: list[list[int]] = [[] for _ in range(units)]
-            for position, root in zip(here, roots, strict=True):
-                if root is not None:
-                    positions[root].append(position)
+            name, positions = self._called_name(node.module), _by_unit(here, roots, units)
+            if grouped(node.module):
+                across.append(Across(name, reads, positions))
+                continue
             try:
                 cuts += filter(None, [self._cut(name, node, reads, positions)])
             except ValueError as reason:
@@ -141,13 +163,13 @@ class Trace:
         repeated = [c.module for c in cuts if self.calls.get(c.module, 1) > 1]
         if repeated and not reasons:
             reasons.append(f"{repeated[0]!r} is called {self.calls[repeated[0]]} times in a pass")
-        return tuple(cuts), reasons[0] if reasons else None
+        return tuple(cuts), tuple(across), reasons[0] if reasons else None
 
-    def _cut(self, name: str, node: Any, reads: bool, positions: list[list[int]]) -> Cut | None:
+    def _cut(self, name: str, node: Any, reads: bool, positions: Positions) -> Cut | None:
         module = node.module
         if isinstance(module, nn.Parameter):
             owner, _, attribute = name.rpartition(".")
-            return Cut(owner, ((attribute, node.pruning_dim),), tuple(map(tuple, positions)))
+            return Cut(owner, ((attribute, node.pruning_dim),), positions)
         if not name:  # a step between layers
             return None
         return cut_of(name, module, reads, positions)
@@ -177,6 +199,14 @@ def _item(graph: Any, dep: Any, here: list, roots: list) -> tuple:
     """A node, whether it reads the units (else it gives them or passes them on), positions, and the units of these."""
     reads = graph.is_in_channel_pruning_fn(dep.handler) and not graph.is_out_channel_pruning_fn(dep.handler)
     return dep.target, reads, here, roots
+
+
+def _by_unit(here: Sequence[int], roots: Sequence[int | None], units: int) -> Positions:
+    positions: list[list[int]] = [[] for _ in range(units)]
+    for position, root in zip(here, roots, strict=True):
+        if root is not None:
+            positions[root].append(position)
+    return tuple(tuple(sorted(each)) for each in positions)
 
 
 def _ends(node: Any, reads: bool) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ...nets.given import shown
+from ...samples import wide
 from .cuts import STATISTICS, Cut, take_away, zeroing
 from .heads import settle
 
@@ -27,7 +28,7 @@ class Trial:
     """A copy of a model with weights drawn by chance, and its outputs on a few of the example's images."""
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.model, self.example, self.whole, self.fault = drawn(model), example[:IMAGES], [], None
+        self.model, self.example, self.whole, self.fault = drawn(model), wide(example[:IMAGES]), [], None
         try:
             self.whole = outputs(self.model, self.example)
         except torch.OutOfMemoryError:
@@ -104,7 +105,7 @@ def outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
     finally:
         for m, training in flags:
             m.training = training
-    return [t.float() if t.element_size() < 4 else t for t in given if t.is_floating_point()]
+    return [t for t in given if t.is_floating_point()]
 
 
 def differ(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
@@ -113,7 +114,8 @@ def differ(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
 
 
 def _far(a: Tensor, b: Tensor) -> bool:
-    return not float((a - b).abs().max()) <= torch.finfo(a.dtype).eps ** 0.5 * float(a.abs().max())
+    most = torch.finfo(a.dtype).eps ** 0.5 * float(a.abs().max())
+    return not float((wide(a) - wide(b)).abs().max()) <= most
 
 
 @torch.no_grad()
@@ -122,6 +124,8 @@ def drawn(model: nn.Module) -> nn.Module:
     mostly above zero for shifts, so that few units are dead.
     """
     made, draw = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    if any(p.is_floating_point() and p.element_size() < 4 for p in made.parameters()):
+        made.float()  # in half precision, rounding would hide what differs
     held = [*made.named_parameters(), *((n, b) for n, b in made.named_buffers() if n.rpartition(".")[2] in STATISTICS)]
     for name, tensor in held:
         if not tensor.is_floating_point():
