@@ -1,5 +1,7 @@
 """`nn.MultiheadAttention`: its projections are seen where PyTorch calls them, and give each sample's own gradients."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from test_gradient_checks import split
@@ -278,3 +280,12 @@ def test_what_a_projection_has_read_may_not_change_afterwards():
         model, test = case(lambda kind=kind: Net(itself, mha(kind)))
         _, seen = calls.run(model, test.images, model.modules(), kept.Kept(model))
         assert seen[model.layers[0]][0].untouched() is untouched
+
+
+def test_projections_of_which_one_has_more_entries_a_sample_are_not_alike():
+    one, two = (
+        tuple(SimpleNamespace(batch=samples * entries, x=None, weight=("w", 0), bias=None) for samples in (2, 3))
+        for entries in (1, 2)
+    )
+    assert attention._alike([one, one]) and attention._alike([two])
+    assert not attention._alike([one, two])
