@@ -61,11 +61,11 @@ def test_what_was_set_stands_in_the_address_and_reset_undoes_it(running, file):
         page.get_by_role("slider").fill("2")
         page.get_by_label("b", exact=True).check()
         page.wait_for_function("address => location.hash === address", arg=ASKED)
-        page.locator(".lab-figure").get_by_role("button", name="Reset").press("Enter")
+        page.locator(".lab-figure").get_by_role("button", name="Reset", exact=True).press("Enter")
         page.wait_for_function("() => location.hash === '#~removal.removed=2&removal.order=b'")
         assert page.evaluate(VISIBLE) == [True] * 3
         assert page.evaluate("() => document.querySelector('.lab-plot').layout.xaxis.autorange") is True
-        page.locator(".lab-removal").get_by_role("button", name="Reset").press("Enter")
+        page.locator(".lab-removal").get_by_role("button", name="Reset", exact=True).press("Enter")
         page.wait_for_function("() => location.hash === ''")
         assert page.locator(".lab-removal output").inner_text().startswith("None of 2 removed")
 
