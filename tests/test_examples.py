@@ -11,7 +11,7 @@ import pytest
 
 import pruning_lab
 from pruning_lab import criteria, models
-from pruning_lab.publish import reference, reference_text
+from pruning_lab.publish import reference, reference_text, sphinx_ext
 
 PAGES = sorted((Path(__file__).resolve().parents[1] / "book").glob("reference*.md"))
 ENTRIES = reference.entries()
@@ -136,6 +136,13 @@ def test_a_signature_is_what_the_source_writes():
     assert reference_text.signature(ENTRIES["masks.emptied"].thing) == "(masks: Mapping[str, Tensor]) -> list[str]"
     assert reference_text.signature(ENTRIES["Result"].thing) == "(table, arrays=dict(), weights=dict(), seconds=None)"
     assert reference_text.signature(ENTRIES["masks.EmptyLayer"].thing) == ""
+
+
+def test_parameters_of_a_long_signature_are_no_list_without_terms():
+    html = '<dt>f<dl>\n<dd><em>a</em>,</dd>\n<dd><em>b</em>,</dd>\n</dl>\n)</dt><dl class="x"><dt>k</dt></dl>'
+    made = sphinx_ext.in_lines(html)
+    assert made.count('<span class="lab-parameter"><em>') == 2 and "<dd>" not in made and made.endswith("</dl>")
+    assert made.count("<span") == made.count("</span>")
 
 
 def test_an_entry_leads_to_its_source_where_the_repository_is_known():

@@ -15,6 +15,8 @@ MAY_WAIT = ("doctools.js", "sphinx_highlight.js", "clipboard.min.js", "copybutto
             "design-tabs.js", "scripts/sphinx-book-theme.js")  # fmt: skip
 FOLD = re.compile(r'<details class="admonition hide above-input">\s*<summary.*?</summary>(.*?)</details>', re.S)
 
+PARAMETERS = re.compile(r"<dl>\s*((?:<dd>.*?</dd>\s*)+)</dl>", re.S)
+
 
 def setup(app):
     """Register the hooks, the folder that paths in figures (`layout.meta.rows`) are relative to, and where sources are
@@ -72,12 +74,21 @@ def _waiting(script):
 def _code(app, page, template, context, doctree):
     """Take folds off code cells: one switch for the whole book hides their code (code.js); without scripts it stays."""
     if context.get("body"):
-        context["body"] = unfolded(context["body"])
+        context["body"] = in_lines(unfolded(context["body"]))
 
 
 def unfolded(body: str) -> str:
     """A page's HTML with the code of cells tagged hide-input in plain sight, without a fold."""
     return FOLD.sub(r"\1", body)
+
+
+def in_lines(body: str) -> str:
+    """A page's HTML with the parameters of a long signature in spans: Sphinx makes a list of them that has no terms."""
+    return PARAMETERS.sub(lambda found: re.sub("<(/?)dd>", _span, found[1]), body)
+
+
+def _span(tag: re.Match) -> str:
+    return "</span>" if tag[1] else '<span class="lab-parameter">'
 
 
 def _copy_plotly(app, error):
