@@ -235,8 +235,8 @@ def test_units_that_never_fire_are_counted_where_they_are_drawn(made_up):
 
 
 def verdicts_of(near, groups):
-    first = {"Conv-2 fc1: growth of the mean norm": [275.0, 276.0, 277.0, 276.0, 276.0],
-             "Conv-2 fc1: more pairs near than opposite": near}  # fmt: skip
+    first = {"LeNet fc1: growth of the mean norm": [275.0, 276.0, 277.0, 276.0, 276.0],
+             "LeNet fc1: more pairs near than opposite": near}  # fmt: skip
     return pd.concat([verdicts.judge("FG1", first), verdicts.judge("FG2", {"VGG19 conv16: modularity": groups})])
 
 
@@ -244,12 +244,12 @@ def verdicts_of(near, groups):
     "near, groups, said",
     [
         ([9.0, 10, 11, 10, 9], [9.0, 10, 11, 10, 9],
-         "They gather: more pairs come near than opposite. "
+         "They gather: more pairs come near than opposite. Conv-2 has no verdict yet. "
          "In VGG19's last convolution they form groups that random rows lack."),
         ([-9.0, -10, -11, -10, -9], [1.0, 2],
-         "They do not gather: as many pairs come opposite. "
+         "They do not gather: as many pairs come opposite. Conv-2 has no verdict yet. "
          "Whether they form groups in VGG19 is open: too few nets yet."),
-        ([-9.0, 10, 0, 10, -9], [], "Whether they gather is open: the nets disagree."),
+        ([-9.0, 10, 0, 10, -9], [], "Whether they gather is open: the nets disagree. Conv-2 has no verdict yet."),
     ],
 )  # fmt: skip
 def test_the_answer_has_the_numbers_of_the_nets(near, groups, said):
@@ -258,7 +258,7 @@ def test_the_answer_has_the_numbers_of_the_nets(near, groups, said):
         if (source := "".join(cell["source"])).startswith("ANSWER = {"):
             exec(source, names)
     told = report.answer(names["ANSWER"], judged, **graphs_words.numbers(judged))
-    assert told == f"They grow: in 5 convolutional nets the mean length rises by 276 %. {said}"
+    assert told == f"They grow: in LeNet the mean length rises by 276 %. {said}"
 
 
 def test_how_far_communities_follow_the_classes(made_up):

@@ -26,17 +26,17 @@ CROWDING = {  # side of the interval of the correlation at the end -> what the p
     "open": "In {layer}, large units do neither for sure at the end.",
 }
 GROWS, NEAR, GROUPS = (
-    ("FG1", "Conv-2 fc1: growth of the mean norm"),
-    ("FG1", "Conv-2 fc1: more pairs near than opposite"),
+    ("FG1", "LeNet fc1: growth of the mean norm"),
+    ("FG1", "LeNet fc1: more pairs near than opposite"),
     ("FG2", "VGG19 conv16: modularity"),
 )
 
 
 def numbers(judged: pd.DataFrame) -> dict[str, str]:
-    """What the answer's sentences ask for: how far norms grow in Conv-2, in how many nets, and why a part is open."""
+    """What the answer's sentences ask for: how far norms grow in LeNet, and why a part is open."""
     grown = judged[(judged.claim == GROWS[0]) & (judged.part == GROWS[1])].iloc[0]
     reasons = {f"why_{name}": why(judged, *part) for name, part in dict(grown=GROWS, near=NEAR, groups=GROUPS).items()}
-    return dict(grown=f"{abs(grown['mean']):.0f}", nets=str(grown.n)) | reasons
+    return dict(grown=f"{abs(grown['mean']):.0f}") | reasons
 
 
 def sentences(page: Page, where: Mapping[str, Where], two: ForceGraph | None) -> dict[str, str]:
