@@ -4,6 +4,7 @@ import ast
 import doctest
 import inspect
 import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -26,6 +27,12 @@ ELSEWHERE = {
 CAUGHT = {"environment.usable": {"TypeError"}}  # raised for its own `except`
 TENSORS = re.compile(r"\b(Tensor|ndarray)\b")
 SHAPE = re.compile(r"""\[[^\]\["`]*[a-zA-Z][^\]\["`]*\]|\[\d+\]|\b(its|their|the|same) shapes?\b""")  # no [0, 1]
+
+
+@pytest.fixture(autouse=True)
+def no_notebook(monkeypatch):
+    """Training says a line in a notebook, which a test before may have left loaded."""
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
 
 
 def failures(name, text):

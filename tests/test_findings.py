@@ -168,7 +168,7 @@ EXCEPTIONS = {  # chapter -> words of a sentence that compares and is no finding
         "the true output is ahead of every other by so much": "a definition",
         "a rate that rises fourfold": "a setting",
         "it may lose a point": "a rule",
-        "the log of the distance falls per doubling": "a measure",
+        "one whose density falls like a power of the eigenvalue": "a definition",
         "a bulk that shrinks makes no spikes": "arithmetic",
     },
     "11_double_descent.ipynb": {

@@ -9,7 +9,7 @@ import pytest
 
 from pruning_lab.__main__ import main
 from pruning_lab.publish import one_file
-from pruning_lab.redundancy import Report
+from pruning_lab.redundancy import LATE, Report
 from pruning_lab.redundancy.found import ALL, COLUMNS, table
 from pruning_lab.report import redundancy as told
 
@@ -61,6 +61,10 @@ def test_the_answer_s_numbers_are_those_of_the_tables():
     assert told.answer(made()).startswith("Layer by layer, 30 % of the units can go")
     assert "random order 10 %" in told.answer(made()) and "5.0 points of accuracy are lost" in told.answer(made())
     assert "changes by +2.0 points" in told.answer(made(left=0.97))
+    assert "accuracy stays as it is" in told.answer(made(left=made().accuracy))
+    late = made(free=(4, None))
+    late.layers.loc[late.layers.free.isna(), "reason"] = f"{LATE}: allow more"
+    assert told.answer(late).startswith("Layer by layer, in those that were looked at, ")
     assert "No layer's units could be taken out" in told.answer(EMPTY)
 
 

@@ -3,6 +3,6 @@
 from .found import Report
 from .prices import price
 from .reading import Given, given
-from .whole import report
+from .whole import LATE, report
 
-__all__ = ["Given", "Report", "given", "price", "report"]
+__all__ = ["LATE", "Given", "Report", "given", "price", "report"]

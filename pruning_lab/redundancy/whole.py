@@ -21,6 +21,7 @@ from .savings import counted, savings
 from .sight import Seen, seen
 
 Say = Callable[[str], None]
+LATE = "no time for it"  # how the reason begins of a layer that was left out for the time
 
 
 def report(model: nn.Module, train, test=None, *, minutes: float | None = None, say: Say | None = None) -> Report:
@@ -126,7 +127,7 @@ def _along(model, test, found, spent, sight, of_units, notes, say) -> dict:
     for part in found:
         row = _plain(part, of_units[part.name], notes)
         if part.name in spent.left:
-            row["reason"] = "no time for it: allow more (minutes=, --minutes)"
+            row["reason"] = f"{LATE}: allow more (minutes=, --minutes)"
         elif part.tied is None:
             say(f"  {part.name}: {part.units} {part.kind}")
             try:

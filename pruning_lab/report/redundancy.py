@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import figures
-from ..redundancy import Report
+from ..redundancy import LATE, Report
 from ..redundancy.curves import MARGIN
 from ..redundancy.found import ALL
 from .numbers import counted
@@ -38,13 +38,15 @@ def answer(found: Report) -> str:
         return ("No layer's units could be taken out: each layer has its reason below. Weights, angles and gradients "
                 "were measured all the same.")  # fmt: skip
     share, beside = (100 * free[column].sum() / free.units.sum() for column in ("free", "random"))
-    first = (f"Layer by layer, {share:.0f} % of the units can go before accuracy falls by more than a point; in random "
+    where = "Layer by layer" + ", in those that were looked at" * any(found.layers.reason.str.startswith(LATE))
+    first = (f"{where}, {share:.0f} % of the units can go before accuracy falls by more than a point; in random "
              f"order {beside:.0f} %.")  # fmt: skip
     if best is None:
         return f"{first} Nothing smaller could be built from it."
     lost = 100 * (found.accuracy - best.accuracy)
     if lost <= 100 * MARGIN:
-        return f"{first} All of these can be left out at once: accuracy changes by {-lost:+.1f} points."
+        changes = f"changes by {-lost:+.1f} points" if round(lost, 1) else "stays as it is"
+        return f"{first} All of these can be left out at once: accuracy {changes}."
     return f"{first} Not all at once: without all of these, {lost:.1f} points of accuracy are lost."
 
 
@@ -108,8 +110,8 @@ def _said_of_layers(found: Report) -> str:
     told = []
     if len(free):
         most, least = free.loc[free.share.idxmax()], free.loc[free.share.idxmin()]
-        told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units}; layer {least.layer} "
-                    f"least, {100 * least.share:.0f} % of {least.units}.")  # fmt: skip
+        beside = f"; layer {least.layer} least, {100 * least.share:.0f} % of {least.units}" if len(free) > 1 else ""
+        told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units}{beside}.")
         told.append("The criterion is the best of three, chosen on the same images, which flatters it a little.")
     if found.accuracy < found.chance + 3 * (found.chance * (1 - found.chance) / found.images) ** 0.5:
         told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
