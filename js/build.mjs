@@ -41,6 +41,18 @@ const alphabets = {
   },
 };
 
+// anywidget gives a widget two seconds to begin, its script three: on a busy machine that is too short. A minute is not.
+const patience = {
+  name: "patience",
+  setup(build) {
+    build.onLoad({ filter: /node_modules\/anywidget\/dist\/index\.js$/ }, ({ path }) => {
+      const text = readFileSync(path, "utf8"), patient = text.replace(/AbortSignal\.timeout\([23]e3\)/g, "AbortSignal.timeout(6e4)");
+      if (patient.split("timeout(6e4)").length !== 3) throw new Error("anywidget's two limits of time are not where they were");
+      return { contents: patient };
+    });
+  },
+};
+
 // The licence of every package that is in a bundle, for the file beside it.
 function licences(metafile) {
   const found = Object.keys(metafile.inputs).map((path) => path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]);
@@ -64,7 +76,7 @@ if (!existsSync(here("node_modules"))) throw new Error("npm install comes first"
 await bundle("force_graph.src.js", "../pruning_lab/widgets/static/force_graph.js", { format: "esm" });
 await bundle("explorer.src.js", "../pruning_lab/widgets/static/explorer.js", { format: "esm" });
 await bundle("widgets_host.src.js", "../book/_static/vendor/widgets-host.js", {
-  format: "iife", plugins: [styles], define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },
+  format: "iife", plugins: [styles, patience], define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },
 });
 await bundle("formulas.src.js", "../book/_static/vendor/formulas.js", {
   format: "iife", plugins: [alphabets], define: { PACKAGE_VERSION: '"3.2.2"' },
