@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from .. import environment
-from ..records import disk, store
+from ..records import disk, record, store
 from ..records.experiment import Experiment, lineage, named, odd
 from . import chapters, parameters, parcels
 
@@ -118,18 +119,23 @@ def _published(e: Experiment) -> Path:
 
 
 def _held() -> str:
-    return f"the shelf holds {disk.size(environment.published_shelf()) / 1e6:.1f} MB"
+    return f"the shelf holds {_deflated([environment.published_shelf()]) / 1e6:.1f} MB"
 
 
 def _room(folders: Sequence[Path]) -> None:
     """Refuse to publish what does not fit the shelf."""
-    weights = sum(disk.size(f / "weights.safetensors") for f in folders)  # these stay here
-    total = disk.size(environment.published_shelf()) + sum(map(disk.size, folders)) - weights
+    total = _deflated([environment.published_shelf(), *folders])
     if total > store.SHELF_LIMIT:
         raise ValueError(
             f"the published shelf would hold {total / 1e6:.1f} MB; "
             f"at most {store.SHELF_LIMIT / 1e6:.0f} MB are kept in git"
         )
+
+
+def _deflated(folders: Sequence[Path]) -> int:
+    """Bytes of folders' files as git keeps them, each deflated; weights, which stay here, count nothing."""
+    files = {file for folder in folders for file in folder.rglob("*") if file.is_file() and file.name != record.WEIGHTS}
+    return sum(len(zlib.compress(file.read_bytes(), 1)) for file in files)
 
 
 def pack(out: Path, experiments: Sequence[Experiment] | None, since: str | None, weights: bool) -> None:
