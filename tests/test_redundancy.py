@@ -40,6 +40,28 @@ def planted():
     return model
 
 
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return x.flatten(1)[:, :3] + y
+
+
+@pytest.mark.parametrize(
+    "model, shape, said",
+    [
+        (
+            net(),
+            (1, 5, 5),
+            r"Sequential does not take images \[1, 5, 5\]: RuntimeError: mat1 and mat2 .*; expected a net",
+        ),
+        (TwoInputs(), (1, 4, 4), r"TwoInputs does not take images \[1, 4, 4\]: TypeError: .*'y'; expected a net whose"),
+    ],
+)
+def test_a_net_that_does_not_take_the_images_is_told_in_one_sentence(model, shape, said):
+    for ask in (redundancy.report, redundancy.price):
+        with pytest.raises(ValueError, match=said):
+            ask(model, split(shape=shape))
+
+
 class Branched(nn.Module):
     """Two layers whose outputs are added: no plain row."""
 

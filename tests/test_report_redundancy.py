@@ -60,6 +60,9 @@ def test_the_answer_is_short_for_every_outcome(name):
 def test_the_answer_s_numbers_are_those_of_the_tables():
     assert told.answer(made()).startswith("Layer by layer, 30 % of the units can go")
     assert "random order 10 %" in told.answer(made()) and "5.0 points of accuracy are lost" in told.answer(made())
+    few = told.answer(replace(made(), images=79))
+    assert few.startswith("Layer by layer, 30 % of the units can go before the net misses more of the 79 images that")
+    assert "point;" not in few and "random" not in few
     assert "changes by +2.0 points" in told.answer(made(left=0.97))
     assert "accuracy stays as it is" in told.answer(made(left=made().accuracy))
     late = made(free=(4, None))

@@ -213,6 +213,9 @@ def test_sentences_have_the_numbers_of_the_records(nets):
     assert told["steps_read"].startswith("Of 5 steps to the next width, 5 raise the coherence and ")
     numbers = widths_words.numbers(widths.whole(nets))
     assert numbers["peak"] == "100"
+    assert numbers["until"] == "up to width 16 and hardly beyond"  # 90, 88, 96, 94, 94, 94: the best is there
+    rising = widths.by_width(nets)
+    assert widths_words.until(rising.assign(test=rising.width)) == "with every width"
     assert numbers["points"] == "1.0"  # 90, 88, 96, 94, 94, 94 by a straight line
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from .. import samples
 from ..nets.given import is_number, shown
 from ..samples import wide
+from .found import sentence
 from .parts import CRITERIA, SEEDS, Part, parts, weighted
 from .quiet import like, quiet
 
@@ -51,7 +52,9 @@ def price(model: nn.Module, data, minutes: float | None = None) -> dict[str, flo
     """
     images, _ = samples.checked(data)
     check_minutes(minutes)
-    found, seconds = timed(lambda: parts(model, images[:2].to(like(model))))
+    example = images[:2].to(like(model))
+    check_takes(model, example)
+    found, seconds = timed(lambda: parts(model, example))
     return budget(model, data, found, minutes, groups=seconds).seconds
 
 
@@ -90,6 +93,18 @@ def check_minutes(minutes: float | None) -> None:
     """ValueError unless these are a time, or None."""
     if minutes is not None and (not is_number(minutes) or not 0 < minutes < math.inf):
         raise ValueError(f"minutes={shown(minutes)}: expected a number above 0")
+
+
+def check_takes(model: nn.Module, example: Tensor) -> None:
+    """ValueError: the net does not take a batch of these images."""
+    try:
+        with quiet(model):
+            model(example)
+    except Exception as error:  # whatever a net of somebody else's may raise
+        raise ValueError(
+            f"{type(model).__name__} does not take images {[*example.shape[1:]]}: {sentence(error)}; "
+            "expected a net whose forward takes one batch [N, ...] of them and returns logits [N, classes]"
+        ) from error
 
 
 def _timed(model: nn.Module, data) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from . import angles, curves, looks
 from .found import ALL, COLUMNS, Report, sentence, table
 from .parts import Part, orders, parts, rows, weighted
 from .prefix import Prefix
-from .prices import MOST, Budget, budget, check_minutes, timed
+from .prices import MOST, Budget, budget, check_minutes, check_takes, timed
 from .quiet import accuracy, like
 from .savings import counted, savings
 from .sight import Seen, seen
@@ -45,6 +45,7 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
         samples.check_pictures(samples.checked(split)[0])
     example = measured.images[:2].to(like(model))
     check_minutes(minutes)
+    check_takes(model, example)
     found, seconds = timed(lambda: parts(model, example))
     spent = budget(model, train, found, minutes, min(len(measured.labels), MOST), seconds)
     say(_priced(spent))

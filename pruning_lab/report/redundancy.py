@@ -39,8 +39,11 @@ def answer(found: Report) -> str:
                 "were measured all the same.")  # fmt: skip
     share, beside = (100 * free[column].sum() / free.units.sum() for column in ("free", "random"))
     where = "Layer by layer" + ", in those that were looked at" * any(found.layers.reason.str.startswith(LATE))
-    first = (f"{where}, {share:.0f} % of the units can go before accuracy falls by more than a point; in random "
-             f"order {beside:.0f} %.")  # fmt: skip
+    first = f"{where}, {share:.0f} % of the units can go before "
+    if found.images * MARGIN >= 1:
+        first += f"accuracy falls by more than a point; in random order {beside:.0f} %."
+    else:  # one image is more than a point
+        first += f"the net misses more of the {found.images} images that it was asked."
     if best is None:
         return f"{first} Nothing smaller could be built from it."
     lost = 100 * (found.accuracy - best.accuracy)

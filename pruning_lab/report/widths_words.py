@@ -8,6 +8,7 @@ import pandas as pd
 from .numbers import counted, side
 from .widths import FITS, means_of, over_all, slope
 
+NEAR = 0.5  # points of test accuracy that are hardly a rise
 GOES = {  # side of the interval of a slope -> what the measure does
     "above": "rises", "below": "falls", "open": "does neither for sure", "few": "is known of too few nets",
     "none": "has not been run",
@@ -38,7 +39,16 @@ def numbers(table: pd.DataFrame) -> dict[str, str]:
     grown, lost = (np.exp(float(np.mean(values))) if len(values) else np.nan
                    for values in (slope(table, "peak", log=True), over_all(table, "test_loss")))  # fmt: skip
     points = slope(table, "test").mean()
-    return dict(peak=f"{100 * abs(grown - 1):.0f}", loss=f"{lost:.1f}", points=f"{abs(points):.1f}")
+    return dict(peak=f"{100 * abs(grown - 1):.0f}", loss=f"{lost:.1f}", points=f"{abs(points):.1f}", until=until(table))
+
+
+def until(table: pd.DataFrame) -> str:
+    """Up to which width mean test accuracy rises: the narrowest that comes within `NEAR` points of the best."""
+    if table.empty:
+        return "with width"
+    means = means_of(table).test
+    width = int((means >= means.max() - NEAR).idxmax())
+    return "with every width" if width == means.index[-1] else f"up to width {width} and hardly beyond"
 
 
 def moved(table: pd.DataFrame, column: str, words: str, digits: int = 1) -> str:
