@@ -21,8 +21,9 @@ PLACES = {EVERY: "both layers at once", **LAYERS}
 KEPT = {"update": "update, its leading directions", "random": "update, random directions",
         "weight": "weights, their leading directions"}  # fmt: skip
 WHOLE = "the whole net"
-COLOURS = {WHOLE: INK} | dict(zip([*KEPT.values(), *LAYERS.values(), "thrown away", "noise of the same size", "one hidden layer"],
-                   ("#0072B2", "#808080", "#D55E00", "#0072B2", "#D55E00", "#0072B2", "#808080", "#0072B2"),
+COLOURS = dict(zip([*KEPT.values(), *LAYERS.values(), "thrown away", "noise of the same size", "one hidden layer",
+                    WHOLE],
+                   ("#0072B2", "#808080", "#D55E00", "#0072B2", "#D55E00", "#0072B2", "#808080", "#0072B2", INK),
                    strict=True))  # fmt: skip
 K, SOURCE_WIDTH, BESIDE = 16, 1024, (300, 256)
 LARGE = 0.1  # of the norm of W: from here on what is thrown away is large
