@@ -638,7 +638,8 @@ def test_the_address_keeps_all_graphs_and_is_obeyed_when_it_changes(browser, gra
         page.wait_for_url("**two.snapshot=4**")
         assert "first.snapshot=2" in page.url
         page.evaluate("location.hash = '#~two.snapshot=1'")
-        assert "Step 1:" in second.summary() and "Epoch 0:" in first.summary()
+        second.box.locator(".fg-summary", has_text="Step 1:").wait_for()
+        first.box.locator(".fg-summary", has_text="Epoch 0:").wait_for()
 
 
 @marked

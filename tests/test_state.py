@@ -51,6 +51,7 @@ def running():
 
 
 def drawn(page):
+    page.set_default_timeout(300_000)  # other programs may compute, too
     page.locator(".lab-plot[data-drawn]").wait_for()
 
 
