@@ -30,7 +30,7 @@ def used(notebook: nbformat.NotebookNode) -> list[Entry]:
         seen |= {name: thing for name, _, thing in _imports(tree)}
         named = [(short, thing) for _, short, thing in _imports(tree)]
         found += [known.get((short, id(thing))) for short, thing in [*named, *_attributes(tree, seen)]]
-    return list(dict.fromkeys(filter(None, found)))
+    return list({e.name: e for e in found if e}.values())  # a registry has no hash, and neither has its entry
 
 
 def _trees(notebook: nbformat.NotebookNode) -> Iterator[ast.Module]:
