@@ -36,7 +36,7 @@ def file(tmp_path_factory):
         (folder / name).symlink_to(STATIC / name)
     layer = removal.picture(np.eye(2), np.ones(2), np.array([False, True]), dict(a=[0, 1], b=[1, 0]),
                             dict(a=[1, 0.5, 0.1], b=[1, 1, 0.1]), "A layer", "Two units.")  # fmt: skip
-    head = '<meta charset="utf-8"><link rel="stylesheet" href="lab.css">'
+    head = '<meta charset="utf-8"><title>A page</title><link rel="stylesheet" href="lab.css">'
     head += "".join(f'<script defer src="{name}.js"></script>' for name in ("state", "legend", "lab", "removal"))
     body = f'<main class="bd-article">{figure()}{layer}</main>'
     html = f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}</body></html>'
