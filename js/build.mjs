@@ -53,6 +53,16 @@ const patience = {
   },
 };
 
+// The graph ticks its simulation itself, from its own frames: d3's timer never runs, so nothing of it is needed.
+const byHand = {
+  name: "by hand",
+  setup(build) {
+    build.onLoad({ filter: /node_modules\/d3-timer\/.*js$/ }, () => ({
+      contents: "export const timer = () => ({ restart() {}, stop() {} });",
+    }));
+  },
+};
+
 // The licence of every package that is in a bundle, for the file beside it.
 function licences(metafile) {
   const found = Object.keys(metafile.inputs).map((path) => path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)\//)?.[1]);
@@ -73,7 +83,7 @@ async function bundle(source, target, options) {
 }
 
 if (!existsSync(here("node_modules"))) throw new Error("npm install comes first");
-await bundle("force_graph.src.js", "../pruning_lab/widgets/static/force_graph.js", { format: "esm" });
+await bundle("force_graph.src.js", "../pruning_lab/widgets/static/force_graph.js", { format: "esm", plugins: [byHand] });
 await bundle("explorer.src.js", "../pruning_lab/widgets/static/explorer.js", { format: "esm" });
 await bundle("widgets_host.src.js", "../book/_static/vendor/widgets-host.js", {
   format: "iife", plugins: [styles, patience], define: { "process.env.NODE_ENV": '"production"', global: "globalThis" },

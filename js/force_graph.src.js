@@ -10,6 +10,8 @@ import { picture, save } from "./shared/files.js";
 
 const GLIDE = 350; // ms from one snapshot to the next when the slider is moved by hand
 const BEFORE = 150; // ms of layout before the first picture
+const ALL = "1,0,0", AXES = ["x", "y"];
+const within = (low, value, high) => Math.max(low, Math.min(value, high));
 
 function render({ model, el }) {
   const began = performance.now();
@@ -44,7 +46,7 @@ function render({ model, el }) {
   function bounded(key, value) {
     const menus = { order: meta.orders.length, colour: meta.colours.length, kernel: 2, speed: meta.speeds.length };
     const { min = 0, max } = ui.sliders[key]?.input ?? { max: menus[key] - 1 };
-    const inside = Math.max(Math.min(value, Number(max)), Number(min));
+    const inside = within(Number(min), value, Number(max));
     return ["cutoff", "sigma", "charge", "distance"].includes(key) ? inside : Math.round(inside) || 0;
   }
   function follow(key) {
@@ -152,10 +154,19 @@ function render({ model, el }) {
     ui.canvas.dataset.first ??= Math.round(performance.now() - began);
   }
   function zoom(factor) {
-    if (factor) view.own = Math.min(Math.max(view.own * factor, 0.3), 12);
-    else Object.assign(view, { own: 1, x: 0, y: 0 });
+    if (!factor) return see();
+    view.own = within(0.3, view.own * factor, 12);
     ui.canvas.style.touchAction = view.own > 1 ? "none" : ""; // a finger moves what is larger than its frame, else the page
-    ask();
+    moved();
+  }
+  const moved = () => { keep(); ask(); };
+  // What is in sight, as the address has it: how much larger, and how far its middle is away, in widths of the graph.
+  const sight = () => [view.own, ...AXES.map((axis) => view[axis] / (view.width || 1))].map(rounded).join();
+  function see(text = ALL) {
+    const [own, ...middle] = text.split(",").map(Number);
+    AXES.forEach((axis, k) => { view[axis] = (Math.abs(middle[k]) < 9 ? middle[k] : 0) * ui.canvas.clientWidth; });
+    view.own = own || 1; // somebody may have typed it
+    zoom(1);
   }
 
   // What is said: at once on the page, to screen readers when things have come to rest.
@@ -177,7 +188,7 @@ function render({ model, el }) {
   }
   function keep() {
     clearTimeout(keeping);
-    keeping = setTimeout(() => write(meta.name, Object.fromEntries(Object.keys(start).map((key) => [key, said(key)]))), 200);
+    keeping = setTimeout(() => write(meta.name, { ...Object.fromEntries(Object.keys(start).map((key) => [key, said(key)])), view: sight() === ALL ? null : sight() }), 200);
   }
   const rounded = (value) => Math.round(value * 1e4) / 1e4; // a slider has rounding errors of its own
   const said = (key) => (rounded(now[key]) === rounded(start[key]) ? null : String(rounded(now[key])));
@@ -228,7 +239,7 @@ function render({ model, el }) {
       [held.node.fx, held.node.fy] = place(event);
       warm(0.2);
     } else Object.assign(view, { x: event.clientX - held.x, y: event.clientY - held.y });
-    ask();
+    moved();
   });
   // What two fingers hold stays between them.
   function pinch(event) {
@@ -236,7 +247,7 @@ function render({ model, el }) {
     fingers.set(event.pointerId, event);
     const is = grip();
     zoom(is.far / was.far);
-    for (const axis of ["x", "y"]) view[axis] = is[axis] - (was[axis] - view[axis]) * (view.own / own);
+    for (const axis of AXES) view[axis] = is[axis] - (was[axis] - view[axis]) * (view.own / own);
   }
   function grip() {
     const [a, b] = [...fingers.values()], box = ui.canvas.getBoundingClientRect();
@@ -262,9 +273,10 @@ function render({ model, el }) {
       const at = size / 2 + view[axis] + node[axis] * view.zoom;
       if (at < 20 || at > size - 20) view[axis] -= at - size / 2;
     }
+    keep();
     look(node);
   }
-  const pan = (x, y) => { view.x += x; view.y += y; ask(); };
+  const pan = (x, y) => { view.x += x; view.y += y; moved(); };
   const arrow = (by, x, y) => (event) => (event.shiftKey ? pan(-x, -y) : step(by));
   const keys = {
     ArrowRight: arrow(1, 40, 0), ArrowDown: arrow(1, 0, 40), ArrowLeft: arrow(-1, -40, 0), ArrowUp: arrow(-1, 0, -40),
@@ -296,7 +308,7 @@ function render({ model, el }) {
   }
   const sizes = new ResizeObserver(resize);
   const themes = new MutationObserver(repaint);
-  const sight = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; ask(); });
+  const sighted = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; ask(); });
   for (const root of [document.documentElement, document.body]) {
     themes.observe(root, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
   }
@@ -310,15 +322,18 @@ function render({ model, el }) {
   for (const end = performance.now() + BEFORE; performance.now() < end && simulation.alpha() > 0.1;) simulation.tick();
   repaint();
   sizes.observe(ui.canvas);
-  sight.observe(ui.canvas);
+  sighted.observe(ui.canvas);
   tell();
   const asked = (texts) => Object.keys(start).filter((key) => Number.isFinite(Number(texts[key] ?? NaN)));
   const obey = (texts) => { for (const key of asked(texts)) change(key, bounded(key, Number(texts[key]))); };
-  obey(read(meta.name));
+  const told = read(meta.name);
+  obey(told);
   followAddress(meta.name, signal, (texts) => {
     change("playing", false);
+    see(texts.view);
     obey({ ...start, ...Object.fromEntries(asked(texts).map((key) => [key, texts[key]])) });
   });
+  see(told.view);
   resize();
   setPlaying(Boolean(model.get("playing")));
 
@@ -326,7 +341,7 @@ function render({ model, el }) {
     stop.abort();
     cancelAnimationFrame(frame);
     [telling, keeping, timer].forEach(clearTimeout);
-    for (const observer of [sizes, themes, sight]) observer.disconnect();
+    for (const observer of [sizes, themes, sighted]) observer.disconnect();
     for (const [event, handler] of handlers) model.off(event, handler);
   };
 }

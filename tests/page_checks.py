@@ -18,6 +18,7 @@ FOCUS = """() => {
   const still = document.createElement("style");
   still.textContent = "* { transition: none !important }";
   document.head.append(still);
+  document.activeElement.blur(); // what a first Tab reached looks like that already
   const others = ".modebar-btn, #pst-skip-link *, [tabindex='-1']"; // plotly's, one that comes into sight, for scripts
   for (const [kind, control] of kinds) {
     if (control.matches(others)) continue;

@@ -24,6 +24,7 @@ def test_a_machine_that_can_do_all_is_told_so_line_by_line(store_folder, capsys)
         "free disk",
         *doctor.SETS,
         *doctor.PARTS,
+        "report of your net",
         "tests of pages",
     }
     assert wanted <= lines.keys() and lines["Python"].startswith("ok") and lines["device"].startswith("ok")
@@ -68,3 +69,18 @@ def test_little_room_is_said(monkeypatch, number, part):
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: type("Usage", (), dict(free=number)))
         line = doctor.disk()
     assert not line.works and not line.essential and "1.0 GB; " in line.words
+
+
+@pytest.mark.parametrize(
+    "lacking, said",
+    [
+        ((), "here, with torch-pruning 1."),
+        (("torch_pruning",), "torch_pruning not here: plain nets only, layers that others are tied to are kept; pip"),
+        (("plotly", "torch_pruning"), "plotly, torch_pruning not here: there is no report; pip install 'pruning-lab["),
+    ],
+)
+def test_what_a_report_lacks_is_said_with_what_still_works(monkeypatch, lacking, said):
+    found = doctor._found
+    monkeypatch.setattr(doctor, "_found", lambda name: name not in lacking and found(name))
+    line = doctor.report()
+    assert line.works == (not lacking) and not line.essential and line.words.startswith(said)

@@ -587,3 +587,12 @@ def test_kinds_of_layers_have_lines_of_their_own():
     worst = pd.DataFrame(rows).assign(mask="magnitude, worst")
     drawn = figures.panels(worst, {"density": "kept"}, by="mask", x="depth", ladder="kind", **SAYS)
     assert [line.marker.symbol for line in drawn.data if line.fill != "toself"] == ["circle-open", "diamond-open"]
+
+
+def test_where_the_number_of_panels_is_odd_no_axes_stand_beside_the_last():
+    """On a phone panels stand below one another, and those axes were an empty one."""
+    rows = pd.DataFrame([dict(seed=s, net="a", epoch=e, b=e, c=e, d=e) for s in range(3) for e in range(2)])
+    drawn = figures.panels(rows, {"b": "b", "c": "c", "d": "d"}, by="net", **SAYS)
+    axes = [key for key in drawn.to_dict()["layout"] if key.startswith("xaxis")]
+    assert axes == ["xaxis", "xaxis2", "xaxis3"]
+    assert [drawn.layout[axis].title.text for axis in axes] == [None, "epoch", "epoch"]  # the lowest of each column

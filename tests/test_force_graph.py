@@ -605,6 +605,28 @@ def test_settings_are_in_the_address_and_can_be_reset(browser, graph_site, page)
 
 
 @marked
+def test_what_is_in_sight_stands_in_the_address_too_in_shares_of_the_graph_s_width(browser, graph_site, page):
+    shown = Graph(page)
+    for _ in range(2):
+        shown.box.get_by_role("button", name="+", exact=True).press("Enter")
+    shown.canvas.press("Shift+ArrowRight")
+    moved = round(-40 / shown.canvas.evaluate("canvas => canvas.clientWidth"), 4)
+    view = "new URLSearchParams(location.hash.slice(2)).get('first.view')"
+    page.wait_for_function(f"() => {view} === '1.5625,{moved},0'")
+    with visit(browser, page.url) as again:
+        again.locator(".pl-force-graph canvas").first.wait_for(timeout=300_000)
+        second = Graph(again)
+        second.canvas.press("-")
+        again.wait_for_url(f"**first.view=1.25%2C{moved}%2C0")
+        second.box.get_by_role("button", name="Reset").press("Enter")
+        again.wait_for_function("() => location.hash === ''")
+        again.evaluate("() => { location.hash = '#~first.view=0,x,1e99' }")  # no sense: all of it is in sight
+        again.wait_for_function("() => location.hash === ''")
+        again.evaluate("() => { location.hash = '#~first.snapshot=1' }")
+        again.wait_for_url("**#~first.snapshot=1")
+
+
+@marked
 def test_the_address_keeps_all_graphs_and_is_obeyed_when_it_changes(browser, graph_site):
     with visit(browser, graph_site) as page:
         page.locator(".pl-force-graph canvas").first.wait_for(timeout=300_000)
@@ -616,7 +638,8 @@ def test_the_address_keeps_all_graphs_and_is_obeyed_when_it_changes(browser, gra
         page.wait_for_url("**two.snapshot=4**")
         assert "first.snapshot=2" in page.url
         page.evaluate("location.hash = '#~two.snapshot=1'")
-        assert "Step 1:" in second.summary() and "Epoch 0:" in first.summary()
+        second.box.locator(".fg-summary", has_text="Step 1:").wait_for()
+        first.box.locator(".fg-summary", has_text="Epoch 0:").wait_for()
 
 
 @marked

@@ -64,6 +64,13 @@ def test_a_share_fails_among_the_runs_that_fit(nets):
     assert table.loc[xord.CENTRES, 2].fails == pytest.approx(20)
 
 
+def test_failing_shares_of_diverse_points_stand_beside_those_of_sampled_inputs(nets):
+    """At the widths that both have: elsewhere there is nothing to compare."""
+    table = xord.beside_diverse(xord.blocks(nets)).groupby(["arm", "k"]).fails.mean()
+    assert table.to_dict() == pytest.approx({(xord.DIVERSE, 2): 90, (xord.SAMPLED, 2): 60})
+    assert xord.beside_diverse(xord.blocks(NOTHING)).empty
+
+
 def test_narrow_and_wide_blocks_of_a_seed_are_compared(nets):
     parts = xord.parts(xord.blocks(nets))
     assert parts["narrow fail more often"].tolist() == pytest.approx([55 - 15] * 5)

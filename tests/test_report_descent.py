@@ -170,6 +170,20 @@ def test_sentences_have_the_numbers_of_the_tables(found):
     assert descent_words.numbers(fits, nets_) == dict(most="2", points="2.0")
 
 
+def test_nets_that_are_all_past_the_threshold_give_no_verdict_and_no_error(made_up):
+    """As where pixels are many and images few: a single hidden unit has a weight a pixel."""
+    past = [row for row in nets(10) if row["parameters"] > 2_000]
+    stored = [made_up(replace(NETS, seed=seed, noise=noise), past) for seed in SEEDS for noise in (0.0, 0.2)]
+    found = evidence.stored("laptop", stored)
+    table = descent.nets(found)
+    rows = descent_words.ways(table).data.set_index("way to start")
+    assert rows.loc[descent.FRESH].tolist() == ["–", "–", "0.20", "–"]
+    said = descent_words.sentences(descent.features(found), table, descent.forests(found))
+    assert said["cliff_read"] == said["noise_read"] == descent_words.ASIDE
+    judged = descent.judged(page(found))
+    assert set(judged.verdict[judged.part.str.startswith("nets")]) == {"not run"}
+
+
 def test_without_records_the_page_says_so():
     fits, nets_, forests = descent.features(NOTHING), descent.nets(NOTHING), descent.forests(NOTHING)
     assert set(descent_words.sentences(fits, nets_, forests).values()) == {descent_words.NOTHING}

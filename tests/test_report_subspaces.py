@@ -64,7 +64,9 @@ def nets(made_up):
             rows = [seen(e, n, net, 7 * (e > 0), 1 + e, 0.005, e / 7) for e in (0, 2, 7) for n in LAYERS]
             t = np.linspace(3, 0.1, width)
             arrays = {f"{n}.{what}": np.stack([t, t, t]) for n in LAYERS for what in ("values", "update")}
-            found.append(made_up(looks(net), rows, projected=np.full((3, 3, 2), 0.8), **arrays))
+            projected = np.full((3, 3, 2), 0.8)
+            projected[:, 0] = 0.7, 0.75  # both layers at once
+            found.append(made_up(looks(net), rows, projected=projected, **arrays))
             lost = {(kept, place): v + 0.1 * seed for kept, v in zip(subspaces.KEPT, (0.5, 30, 60), strict=True)
                     for place in subspaces.PLACES}  # fmt: skip
             found.append(made_up(Projection(net, LAYERS, RANKS), projections(0.9, lost, 0.3, 0.1)))
@@ -119,6 +121,8 @@ def test_tables_have_a_row_a_net_and_place(nets):
     assert len(ranks) == 3 * 2 * 3 and set(ranks.kept) == set(subspaces.KEPT.values())
     at = ranks[(ranks.k == 16) & (ranks.seed == 0) & (ranks.kept == subspaces.KEPT["update"])]
     assert at[["all", "fc1", "fc2"]].to_numpy().ravel() == pytest.approx([89.5] * 3)
+    whole = subspaces.beside_whole(nets)[subspaces.beside_whole(nets).kept == subspaces.WHOLE]
+    assert len(whole) == 3 * 2 and whole[[*subspaces.PLACES]].to_numpy().ravel() == pytest.approx([90] * 18)
     thrown = subspaces.thrown_away(nets)
     assert thrown[thrown.what == "thrown away"].fc1.tolist() == [0.3] * 6 and len(thrown) == 12
     grown = subspaces.by_epoch(nets)
@@ -169,7 +173,7 @@ def test_nothing_stored_says_so():
 def test_figures_are_drawn_of_something_and_of_nothing(nets, draw):
     for found in (nets, NOTHING):
         table, measures, by, x = {
-            "ranks": (subspaces.by_rank(found), subspaces.PLACES, "kept", "k"),
+            "ranks": (subspaces.beside_whole(found), subspaces.PLACES, "kept", "k"),
             "residuals": (subspaces.thrown_away(found), subspaces.LAYERS, "what", "k"),
             "signal": (subspaces.by_epoch(found), subspaces.GROWS, "layer", "epoch"),
             "distances": (subspaces.by_width(found), subspaces.MOVES, "net", "width"),
@@ -188,6 +192,8 @@ def test_the_two_charts_have_the_same_controls_and_go_together(nets):
     left.choose(k=4, layer="second hidden layer")
     right.choice = left.choice
     assert right.curve("here")[0].tolist() == [4] and right.curve("here")[1] == pytest.approx([80], abs=0.01)
+    at_once = right.curve("at once")
+    assert at_once[0].tolist() == [4, 16] and at_once[1] == pytest.approx([70, 75], abs=0.1)
     kept, _ = left.curve("kept")
     assert kept == pytest.approx(np.linspace(3, 0.1, 64)[:4], abs=1e-4)
 

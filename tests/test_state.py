@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import page_checks
 import plotly
 import plotly.graph_objects as go
 import pytest
@@ -31,12 +32,12 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
     (folder / "vendor").mkdir()
     (folder / "vendor" / "plotly.min.js").symlink_to(Path(plotly.__file__).parent / "package_data" / "plotly.min.js")
-    for name in ("state.js", "lab.js", "removal.js", "lab.css"):
+    for name in ("state.js", "legend.js", "lab.js", "removal.js", "lab.css"):
         (folder / name).symlink_to(STATIC / name)
     layer = removal.picture(np.eye(2), np.ones(2), np.array([False, True]), dict(a=[0, 1], b=[1, 0]),
                             dict(a=[1, 0.5, 0.1], b=[1, 1, 0.1]), "A layer", "Two units.")  # fmt: skip
-    head = '<meta charset="utf-8"><link rel="stylesheet" href="lab.css">'
-    head += "".join(f'<script defer src="{name}.js"></script>' for name in ("state", "lab", "removal"))
+    head = '<meta charset="utf-8"><title>A page</title><link rel="stylesheet" href="lab.css">'
+    head += "".join(f'<script defer src="{name}.js"></script>' for name in ("state", "legend", "lab", "removal"))
     body = f'<main class="bd-article">{figure()}{layer}</main>'
     html = f'<!doctype html><html lang="en" data-theme="light"><head>{head}</head><body>{body}</body></html>'
     (folder / "page.html").write_text(html, encoding="utf-8")
@@ -50,6 +51,7 @@ def running():
 
 
 def drawn(page):
+    page.set_default_timeout(300_000)  # other programs may compute, too
     page.locator(".lab-plot[data-drawn]").wait_for()
 
 
@@ -87,6 +89,23 @@ def test_an_address_that_makes_no_sense_leaves_everything_as_it_is(running, file
         assert page.evaluate(VISIBLE) == [True] * 3
         assert page.get_by_label("a", exact=True).is_checked()
         assert page.locator(".lab-removal output").inner_text().startswith("None of 2 removed")
+
+
+def test_entries_of_a_legend_are_buttons_for_the_keyboard_as_for_a_click(running, file):
+    with visit(running, file) as page:
+        drawn(page)
+        entries = page.locator(".lab-plot [role=button]")
+        assert [e.get_attribute("aria-label") for e in entries.all()] == ["line 0", "line 1", "line 2"]
+        line = page.get_by_role("button", name="line 1", exact=True)
+        assert page_checks.out_of_reach(page) == []
+        line.focus()
+        for key, visible in (("Space", "legendonly"), ("Enter", True)):
+            page.keyboard.press(key)
+            page.wait_for_function(f"visible => ({VISIBLE})()[1] === visible", arg=visible)
+            page.locator(f"[aria-label='line 1'][aria-pressed={str(visible is True).lower()}]:focus").wait_for()
+        assert page.evaluate(VISIBLE) == [True] * 3
+        if source := page_checks.axe():
+            assert page_checks.barriers(page, source) == []
 
 
 @pytest.mark.parametrize("of, name", [(".lab-figure", "rows"), (".lab-removal", "removal")])

@@ -246,6 +246,7 @@
     if (state.figure.frames) await window.Plotly.addFrames(element, replace(state.figure.frames, INK, state.ink));
     const asked = globalThis.labState.read(state.name);
     remember(element, state);
+    globalThis.labLegend.follow(element);
     state.zoomed.clear();
     if (Object.keys(asked).length) await restore(element, state, asked);
   }

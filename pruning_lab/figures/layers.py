@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .panels import grid, lines, nothing_was_run
+from .panels import grid, lines, lowest, nothing_was_run
 from .style import COLOURS, GREY, finish
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def histories(
             ):
                 figure.add_trace(trace, **place)
         figure.update_xaxes(**_counted(table.iteration.max() if len(table) else 1), **place)
-        figure.update_xaxes(
-            title="iteration" if place["row"] == max(p["row"] for p in places.values()) else None, **place
-        )
+        figure.update_xaxes(title="iteration" if lowest(place, places) else None, **place)
     if table.empty:
         nothing_was_run(figure)
     columns = ["weights", "iteration", *measures]

@@ -56,7 +56,7 @@ def panels(
         named |= _draw(figure, table, by, x, column, place, colours, said, named, share, ladder, of)
         if share:  # room for a dot at 100 %, none for a tick beyond
             figure.update_yaxes(autorangeoptions=dict(clipmax=102, clipmin=None if column in log else -2), **place)
-        figure.update_xaxes(title=x if place["row"] == max(p["row"] for p in places.values()) else None, **place)
+        figure.update_xaxes(title=x if lowest(place, places) else None, **place)
         figure.update_xaxes(**along, **place)
         figure.update_yaxes(type="log" if column in log else "linear", **place)
         if column in (floor or {}) and len(table):
@@ -119,15 +119,24 @@ def _ticks(values: pd.Series, most: int = 6) -> list[float] | None:
 
 
 def grid(measures: Mapping[str, str]) -> tuple[Figure, dict[str, dict[str, int]]]:
-    """An empty figure of two panels a row with these words over them, and each measure's row and column."""
+    """An empty figure of two panels a row with these words over them, and each measure's row and column.
+
+    Beside the last of an odd number stand no axes: on a phone they would be a panel with nothing in it.
+    """
     from plotly.subplots import make_subplots
 
     across = min(2, len(measures))
     down = -(-len(measures) // across)
     gap = dict(horizontal_spacing=0.12, vertical_spacing=0.4 / down)
-    figure = make_subplots(rows=down, cols=across, subplot_titles=list(measures.values()), **gap)
+    cells = [[{} if k * across + column < len(measures) else None for column in range(across)] for k in range(down)]
+    figure = make_subplots(rows=down, cols=across, specs=cells, subplot_titles=list(measures.values()), **gap)
     figure.update_layout(height=100 + 230 * down)
     return figure, {column: dict(row=1 + k // across, col=1 + k % across) for k, column in enumerate(measures)}
+
+
+def lowest(place: Mapping[str, int], places: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether no panel stands below this one, so that its axis is named."""
+    return place["row"] == max(other["row"] for other in places.values() if other["col"] == place["col"])
 
 
 def nothing_was_run(figure: Figure) -> None:

@@ -8,7 +8,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from . import icons, not_found, reference_text
+from . import carrying_on, icons, not_found, reference_text
 
 MOVED = {"book/own_model.html": "your_own.html"}  # pages that had another address -> theirs now, beside it
 MAY_WAIT = ("doctools.js", "sphinx_highlight.js", "clipboard.min.js", "copybutton.js", "togglebutton.js",
@@ -25,6 +25,7 @@ def setup(app):
     app.add_config_value("lab_root", "", "env")
     app.add_config_value("lab_sources", "", "env")
     app.add_directive("reference", Reference)
+    app.connect("doctree-read", carrying_on.add)
     app.connect("html-page-context", _scripts, priority=900)
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)

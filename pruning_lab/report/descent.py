@@ -137,13 +137,13 @@ def unfitted(table: pd.DataFrame) -> list[int]:
 def risen(table: pd.DataFrame) -> pd.Series:
     """Log of the highest test risk at the threshold over the lowest of smaller nets, one a seed."""
     risk = wide(table, "test_risk")
-    return np.log(_peak(risk) / risk[[ratio for ratio in risk if ratio < NEAR[0]]].min(axis=1))
+    return np.log(_peak(risk) / risk[[ratio for ratio in risk if ratio < NEAR[0]]].min(axis=1)).dropna()
 
 
 def fallen(table: pd.DataFrame) -> pd.Series:
     """Log of the highest test risk at the threshold over that of the widest net, one a seed."""
     risk = wide(table, "test_risk")
-    return np.log(_peak(risk) / risk.iloc[:, -1]) if risk.size else pd.Series(dtype=float)
+    return np.log(_peak(risk) / risk.iloc[:, -1]).dropna() if risk.size else pd.Series(dtype=float)
 
 
 def _peak(risk: pd.DataFrame) -> pd.Series:
@@ -153,7 +153,10 @@ def _peak(risk: pd.DataFrame) -> pd.Series:
 def highest(table: pd.DataFrame) -> pd.Series:
     """Log of the size, over n K, of the net of highest test risk, of those from the dip before the threshold on."""
     risk = wide(table, "test_risk")
-    dips = risk[[ratio for ratio in risk if ratio < NEAR[0]]].idxmin(axis=1)
+    smaller = [ratio for ratio in risk if ratio < NEAR[0]]
+    if not smaller:
+        return pd.Series(dtype=float)
+    dips = risk[smaller].idxmin(axis=1)
     return pd.Series(
         {seed: np.log(row[row.index >= dips[seed]].idxmax()) for seed, row in risk.iterrows()}, dtype=float
     )

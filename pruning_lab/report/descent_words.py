@@ -56,6 +56,8 @@ FIGURES = {  # name -> what is drawn, in words for who does not see it, along wh
 }  # fmt: skip
 WAYS = ["lowest risk before", "highest at the threshold", "of the widest net", "last net below it to first above"]
 NOTHING = "Not run at this size yet."
+# A net of one hidden unit has a weight a pixel already.
+ASIDE = "No net here is on the other side of the threshold: smaller images (`-p image_size 8`) have some."
 
 
 def drawn(page: Page, found: Evidence, name: str) -> dict[str, object]:
@@ -168,15 +170,17 @@ def ways(table: pd.DataFrame) -> pd.DataFrame:
     for arm in ARMS:
         line = table[(table.arm == arm) & (table.noise == 0)]
         if found := course(line):
-            last, first = _step(line)
-            rows.append([arm, *(f"{risk:.2f}" for risk in found), f"{last:.2f} to {first:.2f}"])
+            told = ["–" if np.isnan(risk) else f"{risk:.2f}" for risk in found]
+            step = _step(line)
+            rows.append([arm, *told, f"{step[0]:.2f} to {step[1]:.2f}" if step else "–"])
     return evidence.plain(pd.DataFrame(rows, columns=["way to start", *WAYS]))
 
 
-def _step(line: pd.DataFrame) -> tuple[float, float]:
-    """The mean test risk of the largest net of at most n K parameters, and of the next."""
+def _step(line: pd.DataFrame) -> tuple[float, float] | None:
+    """The mean test risk of the largest net of at most n K parameters, and of the next; None: all are on one side."""
     risk = means(line, "test_risk")
-    return risk[risk.index <= 1].iloc[-1], risk[risk.index > 1].iloc[0]
+    below, above = risk[risk.index <= 1], risk[risk.index > 1]
+    return (below.iloc[-1], above.iloc[0]) if len(below) and len(above) else None
 
 
 def cliff_read(table: pd.DataFrame) -> str:
@@ -184,7 +188,10 @@ def cliff_read(table: pd.DataFrame) -> str:
     lines = {arm: table[(table.arm == arm) & (table.noise == 0)] for arm in ARMS}
     if any(line.empty for line in lines.values()):
         return NOTHING
-    steps = {arm: np.divide(*_step(line)[::-1]) for arm, line in lines.items()}
+    found = {arm: _step(line) for arm, line in lines.items()}
+    if not all(found.values()):
+        return ASIDE
+    steps = {arm: np.divide(*step[::-1]) for arm, step in found.items()}
     most = max(steps, key=lambda arm: abs(np.log(steps[arm])))
     others = " and ".join(f"{steps[arm]:.2f}" for arm in ARMS if arm != most)
     return (
@@ -200,6 +207,8 @@ def noise_read(table: pd.DataFrame) -> str:
         return NOTHING
     seeds = noisy.seed.nunique()
     fit, (dip, peak, end) = seeds - len(descent.unfitted(noisy)), course(noisy)
+    if np.isnan(dip + peak):
+        return ASIDE
     return (
         f"Where a fifth of the labels is redrawn the mean test risk is {dip:.2f} before, {peak:.2f} at the threshold, "
         f"{end:.2f} at the end; in {fit} of {seeds} seeds "

@@ -88,10 +88,11 @@ def explorers(page: Page) -> tuple[Explorer, Explorer] | None:
     )  # fmt: skip
     right = Explorer(
         pd.concat(_accuracies(e)), controls, series="curve", x="rank", y="accuracy", log=["x"],
-        styles={"by k": "line", "here": "dots", "whole": "dashed"},
-        colours={"by k": "#0072B2", "here": "#D55E00", "whole": "#808080"},
+        styles={"by k": "line", "at once": "line", "here": "dots", "whole": "dashed"},
+        colours={"by k": "#0072B2", "at once": "#009E73", "here": "#D55E00", "whole": "#808080"},
         start=start, title="Accuracy with k directions of the update left", name="accuracy",
-        labels=dict(rank="k", accuracy="test accuracy, %", here="at this k", whole="the whole net"),
+        labels={"rank": "k", "accuracy": "test accuracy, %", "by k": "this layer alone", "here": "at this k",
+                "at once": read.PLACES[read.EVERY], "whole": read.WHOLE},
     )  # fmt: skip
     return left, right
 
@@ -156,6 +157,8 @@ def _accuracies(e: Spectrum) -> Iterator[pd.DataFrame]:
     for where, k, t, row in _looks(e):
         found = projected[t, 1 + k]
         yield pd.DataFrame(where | dict(k=np.nan, curve="by k", rank=e.ranks, accuracy=found))
+        at_once = projected[t, 0]  # the first of the places
+        yield pd.DataFrame(where | dict(k=np.nan, curve="at once", rank=e.ranks, accuracy=at_once))
         ends = [min(e.ranks), max(e.ranks)]
         yield pd.DataFrame(where | dict(k=np.nan, curve="whole", rank=ends, accuracy=100 * row.accuracy))
         for rank, accuracy in zip(e.ranks, found, strict=True):

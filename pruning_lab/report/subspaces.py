@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import Projection, Spectrum, Train
+from ..figures.style import INK
 from .curves import slopes
 from .evidence import Evidence
 from .page import Page
@@ -19,8 +20,10 @@ EVERY = "all"
 PLACES = {EVERY: "both layers at once", **LAYERS}
 KEPT = {"update": "update, its leading directions", "random": "update, random directions",
         "weight": "weights, their leading directions"}  # fmt: skip
-COLOURS = dict(zip([*KEPT.values(), *LAYERS.values(), "thrown away", "noise of the same size", "one hidden layer"],
-                   ("#0072B2", "#808080", "#D55E00", "#0072B2", "#D55E00", "#0072B2", "#808080", "#0072B2"),
+WHOLE = "the whole net"
+COLOURS = dict(zip([*KEPT.values(), *LAYERS.values(), "thrown away", "noise of the same size", "one hidden layer",
+                    WHOLE],
+                   ("#0072B2", "#808080", "#D55E00", "#0072B2", "#D55E00", "#0072B2", "#808080", "#0072B2", INK),
                    strict=True))  # fmt: skip
 K, SOURCE_WIDTH, BESIDE = 16, 1024, (300, 256)
 LARGE = 0.1  # of the norm of W: from here on what is thrown away is large
@@ -59,6 +62,20 @@ def by_rank(found: Evidence) -> pd.DataFrame:
 def _ranked(e: Projection) -> pd.DataFrame:
     wide = (100 * run(e).table.pivot(index=["kept", "k"], columns="place", values="accuracy")).reset_index()
     return wide.assign(seed=e.parent.seed, kept=wide.kept.map(KEPT))
+
+
+def beside_whole(found: Evidence) -> pd.DataFrame:
+    """`by_rank` and, of each net, what it is before anything is thrown away: as high at every k."""
+    table, widest = by_rank(found), main_width(found)
+    whole = [_whole(e) for e in found.of(Projection) if e.parent.width == widest]
+    return pd.concat([table, *whole], ignore_index=True)
+
+
+def _whole(e: Projection) -> pd.DataFrame:
+    """A row a k: what a projection left and what it lost, together, in each place."""
+    table = run(e).table.query("kept == 'update'")
+    wide = table.assign(whole=100 * table.accuracy + table["drop"]).pivot(index="k", columns="place", values="whole")
+    return wide.reset_index().assign(seed=e.parent.seed, kept=WHOLE)
 
 
 def thrown_away(found: Evidence) -> pd.DataFrame:

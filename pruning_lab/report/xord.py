@@ -22,6 +22,7 @@ MEASURES = {
     "explored": "starts that explore, %",
     "angle_end": "angle to the closest pattern, degrees",
 }
+FAILURES = {name: MEASURES[name] for name in ("fails", "error")}
 COLUMNS = ("arm", "k", "seed", "runs", "fit", "fails", "error", "failed", "explored", "angle_start", "angle_end")
 HUES = {"for equal pairs": "#0072B2", "against": "#D55E00"}
 SPAN = 1.25  # of the plane, times the longest filter
@@ -50,6 +51,12 @@ def _row(e: Xord) -> dict[str, object]:
     ends = dict(fails=100 * wrong[fits].mean(), error=100 * table.test_error[fits].mean(), failed=100 * wrong.mean())
     means = dict(explored=100 * table.explored.mean(), angle_start=table.angle_start.mean())
     return named | ends | means | dict(angle_end=table.angle_end.mean())
+
+
+def beside_diverse(table: pd.DataFrame) -> pd.DataFrame:
+    """Blocks on diverse points and on sampled inputs, those of widths that both have."""
+    arms = table[table.arm.isin([SAMPLED, DIVERSE])]
+    return arms[arms.groupby("k").arm.transform("nunique") == 2]
 
 
 def _wide(table: pd.DataFrame, column: str, arm: str = SAMPLED) -> pd.DataFrame:

@@ -27,11 +27,12 @@ PARTS = {  # what for -> the packages as Python imports them, and what brings th
                  "pip install 'pruning-lab[book]'"),
     "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install 'pruning-lab[book]'"),
     "data sets to download": (("torchvision",), "pip install 'pruning-lab[data]'"),
-    "nets with branches": (("torch_pruning", "plotly", "anywidget"), "pip install 'pruning-lab[report]'"),
     "clusters": (("distributed",), "pip install 'pruning-lab[cluster]'"),
     "JupyterLab": (("jupyterlab",), "pip install jupyterlab"),
     "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install 'pruning-lab[test]'"),
 }  # fmt: skip
+REPORT = "pip install 'pruning-lab[report]'"
+DRAWN = ("plotly", "anywidget", "yaml")  # what a report is drawn and written with; yaml: of PyYAML
 
 
 class Line(NamedTuple):
@@ -57,6 +58,7 @@ def lines() -> Iterator[Line]:
     yield disk()
     yield from (image_set(name) for name in SETS)
     yield book()
+    yield report()
     yield from (part(what, *needs) for what, needs in PARTS.items())
     yield browser()
 
@@ -163,6 +165,20 @@ def part(what: str, names: Sequence[str], how: str) -> Line:
     """What a part of the project needs beside the library."""
     lacking = [name for name in names if not _found(name)]
     return Line(not lacking, False, what, f"{', '.join(lacking)} not here: {how}" if lacking else "here")
+
+
+def report() -> Line:
+    """What the report of a reader's own net needs, and which nets it can take apart with what is here."""
+    lacking = [name for name in DRAWN if not _found(name)]
+    if not _found("torch_pruning"):
+        lacking.append("torch_pruning")
+    if not lacking:
+        words = f"here, with torch-pruning {_version('torch-pruning')}: branches, groups and attention heads, too"
+    elif lacking == ["torch_pruning"]:
+        words = f"torch_pruning not here: plain nets only, layers that others are tied to are kept; {REPORT}"
+    else:
+        words = f"{', '.join(lacking)} not here: there is no report; {REPORT}"
+    return Line(not lacking, False, "report of your net", words)
 
 
 def _found(name: str) -> bool:
