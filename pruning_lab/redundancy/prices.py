@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .. import samples
 from ..nets.given import is_number, shown
