@@ -5,6 +5,7 @@ What other files try already: records that are odd as a whole (`test_record.py`)
 files that travel (`test_parcels.py`), data sets (`test_data.py`).
 """
 
+import errno
 import io
 import json
 import shutil
@@ -13,13 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from pruning_lab.records import record, store
+from pruning_lab import Recipe, Train, masks
+from pruning_lab.masks import exchange
+from pruning_lab.publish import archive, executing, one_file
+from pruning_lab.records import disk, record, store
 from pruning_lab.records.store import Experiment, Result
+from pruning_lab.report import shelf, told
+from pruning_lab.running import register, verify
 
 FILES = (record.META, record.TABLE, record.ARRAYS, record.WEIGHTS)
 
@@ -296,3 +303,130 @@ def test_an_array_s_name_leads_nowhere(capsys, tmp_path, name):
     found = store.find(E)
     assert found is None or list(found.arrays) == [NAMES[name]]
     assert {f for f in tmp_path.rglob("*")} == before
+
+
+# What reads records besides
+
+
+NET = Train("digits", "mlp", Recipe(iterations=1), width=6, limit=20)
+
+
+@pytest.fixture
+def shown():
+    """A published record of the library's own, and its file; what is odd in it is named on the page of all records."""
+    store.run(NET)
+    store.publish(NET)
+    return store.folder_of(NET, "published") / record.META
+
+
+def test_no_odd_entry_of_a_published_record_stops_the_page_of_all_records(shown):
+    meta = json.loads(shown.read_text())
+    ways = [(key,) for key in meta] + [("device", "name"), ("device", "threads"), ("config", "seed"), ("data",)]
+    odd = [with_entry(meta, way, new) for way in ways for new in (None, [], 10**400, {"x": {}})]
+    for text in [*map(json.dumps, odd), "[" * 100_000, "", "null", '"x"']:
+        shown.write_text(text)
+        table = register.table({})
+        assert list(table.record) == [NET.key] and shelf.page(table).data
+        assert set(table.state) <= {register.BROKEN, "current", "unverified", register.OLDER}
+        shelf.sentences(table)
+    assert table.state[0] == register.BROKEN
+
+
+def test_an_odd_outcome_of_computing_again_is_named_with_what_to_do(shown):
+    file = verify.save(verify.Outcome(1, [verify.Said("Train/x", "equal bits", True, "equal", 1.0)]), 5.0)
+    told = json.loads(file.read_text())
+    odd = [with_entry(told, way, new) for way in leaves(told) for new in (None, [], {"x": 1})]
+    odd += [with_entry(told, (key,), new) for key in told for new in (None, 3)]
+    named = 0
+    for text in [*map(json.dumps, odd), "[" * 100_000, "", "null"]:
+        file.write_text(text)
+        try:
+            shelf.verified()
+            shelf.again()
+        except ValueError as error:
+            named += 1
+            assert str(error).startswith("verified.json is broken (") and "python -m pruning_lab verify" in str(error)
+    assert named > 20
+
+
+def test_half_of_the_verdicts_of_a_chapter_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNING_LAB_EXECUTED", str(tmp_path))
+    name = told.chapters.chapters()[0].stem
+    for text in ('{"data": [', "[" * 100_000, "[]", '{"data": 3, "columns": [], "about": {}}'):
+        told.file(tmp_path, name, "smoke").write_text(text)
+        with pytest.raises(ValueError, match=rf"^{name}-smoke.verdicts.json is broken .*: delete it and build"):
+            told.all_chapters("smoke")
+
+
+@pytest.mark.parametrize("spoil", [cut(0.5), cut(0), lambda file: file.write_text("{}"), lambda f: f.write_text("[]")])
+def test_half_an_executed_copy_is_none(tmp_path, monkeypatch, spoil, capsys):
+    path = tmp_path / "01_a.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")]), path)
+    copy = tmp_path / "executed" / "copy.ipynb"
+    copy.parent.mkdir()
+    made = nbformat.v4.new_notebook(metadata=dict(pruning_lab=dict(seconds=1.0)))
+    nbformat.write(made, copy)
+    monkeypatch.setattr(executing, "executed", lambda *_: copy)
+    monkeypatch.setattr(executing.prose, "said", lambda book: {executing.VERDICTS: "whole"})
+    half = copy.parent / "01_a-smoke.verdicts.json"
+    half.write_text("wh")
+    assert executing._as_before(path, "smoke", None, tmp_path, {}) == copy and half.read_text() == "whole"
+    spoil(copy)
+    assert executing._as_before(path, "smoke", None, tmp_path, {}) is None
+    assert capsys.readouterr().out.endswith("01_a: the executed copy is broken\n")
+
+
+# A full disk
+
+
+def half_then_full(write):
+    """A function that writes as `write` does, but half, and then finds the disk full."""
+
+    def full(*arguments, **named):
+        write(*arguments, **named)
+        cut(0.5)(next(place for place in reversed(arguments) if isinstance(place, Path) and place.is_file()))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    return full
+
+
+def a_book(folder):
+    html = folder / "html"
+    html.mkdir(exist_ok=True)
+    (html / "index.html").write_text("a page")
+    return html
+
+
+WRITES = {
+    "a published record": (shutil, "copyfile", lambda folder: store.publish(E)),
+    "an outcome": (Path, "write_text", lambda folder: verify.save(verify.Outcome(1, []), 5.0)),
+    "a report": (Path, "write_text", lambda folder: one_file.write(folder / "report.html", "x" * 100)),
+    "masks": (exchange, "save_file", lambda folder: masks.save(folder / "m", {"w": torch.ones(3) > 0})),
+    "the packed book": (archive.Path, "replace", lambda folder: archive.write(a_book(folder), folder)),
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_a_disk_that_is_full_leaves_the_last_file_or_none(tmp_path, monkeypatch, what):
+    owner, name, write = WRITES[what]
+    store.run(E)
+    a_book(tmp_path)
+    (tmp_path / "results").mkdir()
+
+    def files():
+        return {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file() and f.suffix != ".lock"}
+
+    empty = files()
+    whole = getattr(owner, name)
+    for _ in range(2):  # where there is none yet, and over the last one
+        with monkeypatch.context() as patch, pytest.raises(OSError) as caught:
+            patch.setattr(owner, name, half_then_full(whole) if name != "replace" else full)
+            write(tmp_path)
+        assert disk.reason(caught.value) == "no space left" and files() == empty
+        write(tmp_path)
+        assert len(files()) > len(empty) or _ == 1
+        empty = files()
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +36,10 @@ def entries() -> tuple[list[Entry], dict[str, str]]:
     found, broken = [], {}
     for file in sorted(environment.published_shelf().glob(f"*/*/{record.META}")):
         try:
-            meta = json.loads(file.read_text(encoding="utf-8"))
+            meta = record._meta(file)  # judged as where it is read, so that no row meets an odd entry
             e = rebuild(getattr(experiments, meta["experiment"]), meta["config"])
             found.append(Entry(file.parent, meta, e))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             name = f"{file.parent.parent.name}/{file.parent.name}"
             broken[name] = record.plain(f"{type(error).__name__}: {error}")
     return found, broken
