@@ -111,7 +111,13 @@ def _as_before(path: Path, profile: str, parameters: dict | None, folder: Path, 
     done = executed(path, profile, parameters, folder, around)
     if not done.exists():
         return None
-    seconds = nbformat.read(done, as_version=4).metadata["pruning_lab"]["seconds"]
+    try:
+        book = nbformat.read(done, as_version=4)
+        seconds = float(book.metadata["pruning_lab"]["seconds"])
+        _leave_verdicts(book, _verdicts(done.parent, path, profile))  # in the place of half a file, if that is there
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, nbformat.ValidationError):
+        say(f"{path.stem}: the executed copy is broken")
+        return None
     say(f"{path.stem}: as executed before ({seconds:.0f} s then)")
     return done
 
@@ -145,7 +151,7 @@ def execute(
             "seconds": round(seconds, 1),
         }
         nbformat.write(book, part)
-        _leave_verdicts(book, part.parent / f"{path.stem}-{profile}.verdicts.json")
+        _leave_verdicts(book, _verdicts(part.parent, path, profile))
     except BaseException:
         part.unlink(missing_ok=True)
         say(f"{path.stem}: failed after {time.perf_counter() - start:.0f} s")
@@ -154,6 +160,10 @@ def execute(
         old.unlink(missing_ok=True)
     say(f"{path.stem}: executed in {seconds:.0f} s")
     return part.replace(executed(path, profile, parameters, folder))  # only a finished run gets the final name
+
+
+def _verdicts(place: Path, path: Path, profile: str) -> Path:
+    return place / f"{path.stem}-{profile}.verdicts.json"
 
 
 def _leave_verdicts(book: nbformat.NotebookNode, file: Path) -> None:
@@ -214,6 +224,8 @@ def run_by_papermill(
         if "injected-parameters" in cell.metadata.get("tags", []):
             same = removed or parameters == {"profile": "laptop"}  # as the parameters cell above it says
             cell.metadata["tags"].append("remove-cell" if same else "hide-input")
+            if "id" in cell:
+                cell["id"] = "injected-parameters"  # papermill draws one: the same book is the same bytes
     return book
 
 

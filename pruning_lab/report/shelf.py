@@ -144,7 +144,7 @@ def sentences(table: pd.DataFrame) -> dict[str, Any]:
     """What the page says of its table and of the last time that records were computed again."""
     states = table.state.value_counts()
     counts = ", ".join(f"{states[word]} {word}" for word in STATES if word in states)
-    hours, days = table.seconds.sum() / 3600, table.made.dropna().str[:10]
+    hours, days = table.seconds.sum() / 3600, table.made.dropna().astype(str).str[:10]
     between = f", from {days.min()} to {days.max()}" if len(days) else ""
     made = (
         f"{len(table):,} records, {hours:,.0f} hours of computing{between}: {counts}." if len(table) else "No record."

@@ -47,7 +47,7 @@ def read(text: str) -> Told:
         table["low"] = table.low.astype(float).fillna(-float("inf"))  # JSON has no infinity
         table["high"] = table.high.astype(float).fillna(float("inf"))
         return Told(table.assign(mean=table["mean"].astype(float)), **found["about"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no verdicts of a chapter: {error!r}") from error
 
 
@@ -64,7 +64,15 @@ def folder() -> Path:
 def all_chapters(profile: str) -> dict[str, Told]:
     """The verdicts of every chapter that this build has executed at a profile, by the notebook's name, in order."""
     places = {path.stem: file(folder(), path.stem, profile) for path in chapters.chapters()}
-    return {stem: read(place.read_text(encoding="utf-8")) for stem, place in places.items() if place.is_file()}
+    return {stem: _read(place) for stem, place in places.items() if place.is_file()}
+
+
+def _read(place: Path) -> Told:
+    try:
+        return read(place.read_text(encoding="utf-8"))
+    except ValueError as error:
+        how = "delete it and build the book again, which writes it anew"
+        raise ValueError(f"{place.name} is broken ({error}): {how}") from error
 
 
 def every(told: Mapping[str, Told]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +36,10 @@ def entries() -> tuple[list[Entry], dict[str, str]]:
     found, broken = [], {}
     for file in sorted(environment.published_shelf().glob(f"*/*/{record.META}")):
         try:
-            meta = json.loads(file.read_text(encoding="utf-8"))
+            meta = record._meta(file)  # judged as where it is read, so that no row meets an odd entry
             e = rebuild(getattr(experiments, meta["experiment"]), meta["config"])
             found.append(Entry(file.parent, meta, e))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             name = f"{file.parent.parent.name}/{file.parent.name}"
             broken[name] = record.plain(f"{type(error).__name__}: {error}")
     return found, broken
@@ -82,13 +81,23 @@ def _row(entry: Entry, where: Mapping[str, Iterable[str]]) -> dict[str, Any]:
         kind=entry.folder.parent.name, record=entry.folder.name, model=getattr(net or e, "model", ""),
         data=getattr(net, "dataset", ""), seed=getattr(net, "seed", None), settings=said(e),
         chapters="; ".join(where.get(f"{entry.folder.parent.name}/{entry.folder.name}", ())),
-        device=device["type"], processor=device["name"], instructions=device.get("instructions", "not kept"),
-        threads=device["threads"], cores=device.get("cores"), seconds=meta["seconds"],
+        device=device["type"], processor=device["name"],
+        instructions=_kept(device.get("instructions"), str) or "not kept",
+        threads=device["threads"], cores=_kept(device.get("cores"), int), seconds=meta["seconds"],
         peak_memory_mb=round(meta["peak_memory_bytes"] / 1e6), python=versions.get("python", ""),
         torch=versions["torch"], numpy=versions.get("numpy", ""), system=versions.get("system", ""),
-        data_digests=digests, code=(meta.get("git") or {}).get("revision") or "", library=meta.get("library", ""),
+        data_digests=digests, code=_revision(meta.get("git")), library=_kept(meta.get("library"), str) or "",
         made=meta["time"], state=state(entry),
     )  # fmt: skip
+
+
+def _kept(value: Any, kind: type) -> Any:
+    """What a record may keep and need not; None where it is of another kind."""
+    return value if isinstance(value, kind) else None
+
+
+def _revision(git: Any) -> str:
+    return _kept(git.get("revision"), str) or "" if isinstance(git, dict) else ""
 
 
 def state(entry: Entry) -> str:

@@ -196,9 +196,11 @@ def save(outcome: Outcome, minutes: float) -> Path:
     place = file()
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(".part")
-    part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    part.replace(place)
-    return place
+    try:
+        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        return part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def last() -> Mapping[str, Any] | None:
@@ -212,10 +214,24 @@ def last() -> Mapping[str, Any] | None:
             raise ValueError(f"its format is {told['format']}, this library reads {FORMAT}")
         for one in told["records"]:
             Said(**one)
+        _see_shown(told)
         return told
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         how = "take it from git again, or run `python -m pruning_lab verify`"
         raise ValueError(f"{place.name} is broken ({error!r}): {how}") from error
+
+
+def _see_shown(told: Mapping[str, Any]) -> None:
+    """See that an outcome has what a page shows of it. ValueError, LookupError, AttributeError: it has not."""
+    texts = [told["time"], told["summary"], told["versions"]["torch"], *told["left"].keys()]
+    texts += [told["device"][name] for name in ("name", "type", "instructions")]
+    texts += [one[name] for one in told["records"] for name in ("record", "words")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("what should be text is none")
+    if type(told["minutes"]) not in (int, float) or any(
+        one["agrees"] not in (True, False, None) for one in told["records"]
+    ):
+        raise ValueError("it has no minutes, or an outcome that is none")
 
 
 def run(minutes: float, say: Callable[[str], None] = print) -> None:
