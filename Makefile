@@ -36,7 +36,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@echo "Making the environment in $(VENV) (a few minutes, once)"
 	@rm -f $(STAMP)
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $(STAMP)
 
 book: $(STAMP)

@@ -35,7 +35,7 @@ def test_what_is_optional_and_missing_is_named_with_what_brings_it_and_is_no_err
     tmp_path, store_folder, capsys, monkeypatch
 ):
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
-    monkeypatch.setitem(doctor.PARTS, "clusters", (("no_such_package",), "pip install 'pruning-lab[cluster]'"))
+    monkeypatch.setitem(doctor.PARTS, "clusters", (("no_such_package",), "pip install '.[cluster]'"))
     assert main(["doctor"]) == 0
     lines = said(capsys)
     assert lines["mnist"].startswith("without") and "train.npz" in lines["mnist"]
@@ -76,7 +76,7 @@ def test_little_room_is_said(monkeypatch, number, part):
     [
         ((), "here, with torch-pruning 1."),
         (("torch_pruning",), "torch_pruning not here: plain nets only, layers that others are tied to are kept; pip"),
-        (("plotly", "torch_pruning"), "plotly, torch_pruning not here: there is no report; pip install 'pruning-lab["),
+        (("plotly", "torch_pruning"), "plotly, torch_pruning not here: there is no report; pip install '.["),
     ],
 )
 def test_what_a_report_lacks_is_said_with_what_still_works(monkeypatch, lacking, said):

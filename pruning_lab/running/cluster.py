@@ -39,7 +39,7 @@ def connect(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ClusterError('a cluster needs the package distributed: pip install "pruning-lab[cluster]"') from error
+        raise ClusterError('a cluster needs the package distributed: pip install ".[cluster]" in its folder') from error
     try:
         return Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:

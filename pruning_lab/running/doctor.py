@@ -24,14 +24,14 @@ MEMORY = 2_000_000_000  # bytes of the machine: what the chapters at `laptop` ta
 SETS = ("mnist", "cifar10")  # that published records were made on
 PARTS = {  # what for -> the packages as Python imports them, and what brings them
     "the book": (("jupyter_book", "myst_nb", "plotly", "anywidget", "ipywidgets", "sphinxcontrib.bibtex"),
-                 "pip install 'pruning-lab[book]'"),
-    "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install 'pruning-lab[book]'"),
-    "data sets to download": (("torchvision",), "pip install 'pruning-lab[data]'"),
-    "clusters": (("distributed",), "pip install 'pruning-lab[cluster]'"),
+                 "pip install '.[book]' in the project's folder"),
+    "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install '.[book]' in the project's folder"),
+    "data sets to download": (("torchvision",), "pip install '.[data]' in the project's folder"),
+    "clusters": (("distributed",), "pip install '.[cluster]' in the project's folder"),
     "JupyterLab": (("jupyterlab",), "pip install jupyterlab"),
-    "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install 'pruning-lab[test]'"),
+    "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install '.[test]' in the project's folder"),
 }  # fmt: skip
-REPORT = "pip install 'pruning-lab[report]'"
+REPORT = "pip install '.[report]' in the project's folder"
 DRAWN = ("plotly", "anywidget", "yaml")  # what a report is drawn and written with; yaml: of PyYAML
 
 
@@ -76,7 +76,7 @@ def packages() -> Line:
     names = ("torch", "numpy", "pandas", "scikit-learn", "safetensors", "filelock", "networkx")
     found = {name: _version(name) for name in names}
     lacking = [name for name, there in found.items() if not there]
-    words = f"{', '.join(lacking)} are not here: pip install pruning-lab" if lacking else _listed(found)
+    words = f"{', '.join(lacking)} are not here: pip install . in the project's folder" if lacking else _listed(found)
     return Line(not lacking, True, "packages", words)
 
 
@@ -204,7 +204,7 @@ def run() -> None:
         print(line, flush=True)
     if bad := [line.what for line in found if line.essential and not line.works]:
         raise ValueError(f"nothing can be computed here before this is mended: {', '.join(bad)}")
-    idle = sum(not line.works for line in found)
-    print(
-        f"the library works here; {idle} of {len(found)} optional parts are missing" if idle else "all of it works here"
-    )
+    optional = [line for line in found if not line.essential]
+    idle = sum(not line.works for line in optional)
+    told = f"{idle} of {len(optional)} optional parts are missing"
+    print(f"the library works here; {told}" if idle else "all of it works here")
