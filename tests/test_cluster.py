@@ -366,7 +366,7 @@ def test_no_scheduler_is_one_line(monkeypatch, tmp_path, capsys):
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r'pip install "pruning-lab\[cluster\]"'):
+    with pytest.raises(ClusterError, match=r'pip install "\.\[cluster\]"'):
         cluster.connect("tcp://127.0.0.1:1")
 
 
