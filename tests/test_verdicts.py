@@ -135,7 +135,7 @@ def test_what_allows_no_verdict_is_refused(values, kind, margin, says):
 @pytest.mark.parametrize(
     "values, kind, reason",
     [
-        ([1.0, 2.0], "differs", "fewer than three nets"),
+        ([1.0, 2.0], "differs", "2 of 3 nets so far"),
         ([1.0, 1.0, 1.0], "differs", "all nets gave one number"),
         (around(0.1), "differs", "the interval spans zero"),
         (around(-0.1), "either", "the interval spans zero"),
@@ -209,7 +209,9 @@ def test_a_spread_that_is_not_known_or_an_effect_too_small_gives_no_number():
         (["holds", "holds", "fails"], "layers", "holds in 2 of 3 layers, fails in 1"),
         (["fails", "holds", OPEN, OPEN], "masks", "holds in 1 of 4 masks, fails in 1, open in 2"),
         ([OPEN, "not run"], "nets", "open in 1 of 2 nets, not run in 1"),
-        ([NO, "not in reach"], "nets", "not reproduced in 1 of 2 nets, not in reach in 1"),
+        ([NO, "not in reach"], "nets", "not reproduced where run: in 1 of 2 nets, not in reach in 1"),
+        (["holds", "not run", "not run"], "layers", "holds where run: in 1 of 3 layers, not run in 2"),
+        (["holds", OPEN, "not run"], "layers", "holds in 1 of 3 layers, open in 1, not run in 1"),
         (["no verdict at this size", "not run"], "nets", "no verdict at this size in 1 of 2 nets, not run in 1"),
     ],
 )
@@ -258,7 +260,7 @@ def test_a_part_that_lacks_was_not_run_and_one_that_no_claim_has_is_refused(clai
     claimed(HEAD + ", of: layers, parts: [{name: a}, {name: b}]}")
     rows = verdicts.judge("AA1", {"a": around(1)})
     assert rows.verdict.tolist() == [YES, "not run"]
-    assert set(rows.overall) == {"reproduced in 1 of 2 layers, not run in 1"}
+    assert set(rows.overall) == {"reproduced where run: in 1 of 2 layers, not run in 1"}
     with pytest.raises(ValueError, match=r"no part 'c'; .* \['a', 'b'\]"):
         verdicts.judge("AA1", {"c": around(1)})
 
