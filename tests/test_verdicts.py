@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruning_lab.report import board, claims, strips, verdicts
+from pruning_lab.report import answers, board, claims, strips, verdicts
 
 YES, NO, OPEN = "reproduced", "not reproduced", "open"
 AT = [-0.1, 0.0, 0.1]  # 95 % interval of three nets: +-0.2484; 90 %: +-0.1686
@@ -333,11 +333,21 @@ def test_a_claim_s_strip_has_a_dot_for_every_part_that_has_an_interval():
     assert strips.of_claim(verdicts.judge("FP1", {}), "Short first") == ""
 
 
-def test_a_dot_is_filled_where_the_nets_are_enough_to_say_what_it_shows():
+def test_a_part_s_dot_is_hollow_where_it_has_fewer_nets_than_were_fixed_and_only_there():
     sure = [1.0, 1.1, 0.9, 1.05, 0.95]
-    rows = verdicts.judge("FP1", {"LeNet fc1": sure, "Conv-2 fc1": sure[:3], "Conv-2 conv2": [-9.0, 9.0, 1.0]})
+    wide = [-9.0, 9.0, 1.0, 0.0, -2.0]
+    rows = verdicts.judge("FP1", {"LeNet fc1": sure, "Conv-2 fc1": sure[:3], "Conv-2 conv2": wide})
     dots = [dot.get("class") for dot in svg(strips.of_claim(rows, "Short first")).findall("circle")]
     assert dots == ["lab-net", "lab-net lab-hollow", "lab-net"]
+    few = verdicts.judge("FP1", {"LeNet fc1": wide[:3]})  # open by its interval, too
+    assert strips.of_claim(few, "Short first").count("lab-hollow") == 1
+
+
+def test_a_line_of_claims_says_from_how_many_to_how_many_nets_its_parts_have():
+    rows = verdicts.judge("FP1", {"LeNet fc1": [1.0, 1.1, 0.9, 1.05, 0.95], "Conv-2 fc1": [1.0, 1.1, 0.9]})
+    assert "holds in 1" not in answers.strip(rows).data
+    assert "(3 to 5 nets)" in answers.strip(rows).data and strips.HOLLOW in answers.strip(rows).data
+    assert "(5 nets)" in answers.strip(rows.iloc[:1]).data
 
 
 def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(claimed):

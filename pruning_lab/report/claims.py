@@ -118,7 +118,8 @@ def _claim(row: Mapping[str, Any]) -> Claim:
 
 def _part(claim: Claim, row: Mapping[str, Any]) -> Part:
     """A part of its row; what the row does not say is the claim's."""
-    told = dict(kind=claim.kind, margin=claim.margin, unit=claim.unit, by="source", measure=claim.measure, seeds=0, turned=False)
+    told = dict(kind=claim.kind, margin=claim.margin, unit=claim.unit, by="source", measure=claim.measure)
+    told |= dict(seeds=0, turned=False)
     if unknown := row.keys() - {"name", *told}:
         raise ValueError(f"{FILE.name}: a part of {claim.id} has {sorted(unknown)}, which no part has")
     told |= row

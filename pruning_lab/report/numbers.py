@@ -48,6 +48,11 @@ def measured(row: Mapping[str, Any]) -> str:
     return amount(*ends, row["unit"])
 
 
+def size(row: Mapping[str, Any]) -> str:
+    """A part's amount with its nets, as every page writes it: "+12.8 points (+12.1 to +13.5), 5 nets"."""
+    return f"{measured(row)}, {counted(row['n'], 'net')}"
+
+
 def digits(numbers: Iterable[float]) -> int:
     """After the point, so that the largest of some numbers has at least two."""
     most = max((abs(x) for x in numbers if np.isfinite(x)), default=0.0)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from . import claims, standing, strips
 from .board import EXPLAINED
-from .numbers import counted, counts, measured
+from .numbers import counted, counts, size
 from .standing import SOURCES, WORDS
 from .told import Told, every
 
@@ -129,11 +129,6 @@ def came(theirs: pd.DataFrame) -> str:
     if len(ran) == 1:
         return escape(size(ran[0]))
     return f"{counted(len(ran), 'part')}, {counts(theirs.n)}" if ran else ""
-
-
-def size(row: Mapping[str, Any]) -> str:
-    """A part's mean with its interval and nets, as every page writes it: "+12.8 points (+12.1 to +13.5), 5 nets"."""
-    return f"{measured(row)}, {counted(row['n'], 'net')}"
 
 
 def _fold(claim: claims.Claim, parts: pd.DataFrame) -> str:

@@ -64,8 +64,8 @@ def verdict(
     differs: the interval above zero. either: off zero, on whichever side. at_least: above -margin. same: the 90 %
     interval (two one-sided tests) inside +-margin. size: `values` are logs of measured over claimed and the interval
     lies inside +-log(margin), the margin being the tolerance factor. Wholly on the other side: not reproduced.
-    Otherwise open, as with fewer nets than were fixed, or (differs, either) where all have one number. `short`: nets that
-    did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many were
+    Otherwise open, as with fewer nets than were fixed, or (differs, either) where all have one number. `short`: nets
+    that did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many were
     fixed before, at least three; with fewer it is open.
 
     Raises:
@@ -153,7 +153,8 @@ def tally(words: Sequence[str], of: str = "parts") -> str:
     order = [word for word in (YES, "holds", NO, "fails", OPEN, NOT_IN_REACH, SMOKE, NOT_RUN) if counts[word]]
     first, *others = order
     whole = first in (*ELSEWHERE, *ELSEWHERE.values()) and not {*others} - {NOT_RUN, NOT_IN_REACH, SMOKE}
-    said = [f"{first}{' where run:' if whole else ''} in {counts[first]} of {len(words)} {of}", *(f"{word} in {counts[word]}" for word in others)]
+    head = f"{first} where run:" if whole else first
+    said = [f"{head} in {counts[first]} of {len(words)} {of}", *(f"{word} in {counts[word]}" for word in others)]
     return ", ".join(said)
 
 
