@@ -64,7 +64,7 @@ def test_an_interval_of_shares_ends_at_nothing_and_all():
 
 def test_the_page_says_by_which_rule_a_number_agrees():
     said = published.rules([Row("fig", "x", 98, [], "%", 2.0), Row("fig", "y", 9, [], "%", 2.0),
-                            Row("table", "z", 9, [], "%", 0.0), Row("c", "z", 9, [], "million weights", 0.1)])  # fmt: skip
+                            Row("table", "z", 9, [], "%", 0.0), Row("c", "z", 9, [], "units", 0.1)])  # fmt: skip
     assert said == dict(within="2 points (fig)", widest="10 points", share="20 %")
 
 

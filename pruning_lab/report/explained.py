@@ -71,7 +71,7 @@ def amended(changed: Sequence[claims.Claim], stands: Mapping[str, str]) -> str:
 
 
 def before(claim: claims.Claim) -> str:
-    """The one of `standing.WORDS` that an amended claim had under its last rule before; what was not asked was not run."""
+    """The one of `standing.WORDS` that an amended claim had under the rule before; "not run" of one not asked."""
     said = BEFORE.findall(claim.amended[0].before.partition(" on ")[0])
     words = {"mixed": ["holds", "fails"], "undecided": [verdicts.OPEN], "not asked": [verdicts.NOT_RUN]}
     return standing.word(one for word in said for one in words.get(word, [word]))

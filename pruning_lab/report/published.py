@@ -45,8 +45,10 @@ LATER = {  # entries whose chapters are to come, or whose nets no run here has
     "intrinsic_dimension_mnist": ("Li et al., intrinsic dimension", "intrinsic_dimension"),
 }
 OTHERS = {  # entries of nets that are trained here only narrow, or on other images
-    "heitmann_update_rank10": "Heitmann, table of the projected update; it is of Conv-2 on CIFAR-10 and of ten directions, chapter 10's of "
-    "fully-connected nets on MNIST and of powers of two",
+    "heitmann_update_rank10": (
+        "Heitmann, table of the projected update; it projects Conv-2 on CIFAR-10 on ten directions, chapter 10 "
+        "fully-connected nets on MNIST on powers of two"
+    ),
     "resnet50_cifar10_dense": "ResNet50 on CIFAR-10, 160 epochs with augmentation; ours are narrow, without it",
     "vit_patch4_cifar10": "a transformer of patches of 4, long, with RandAugment; ours are shorter, without",
 }

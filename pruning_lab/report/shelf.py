@@ -153,7 +153,7 @@ def sentences(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def verified(now: int = 0) -> str:
-    """The last outcome of `verify` in sentences. now: how many records are published today; 0: nothing is said of it."""
+    """The last outcome of `verify` in sentences. now: how many records there are today, 0: not said."""
     told = verify.last()
     if told is None:
         return "No outcome is stored yet."

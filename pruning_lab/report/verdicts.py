@@ -65,8 +65,8 @@ def verdict(
     interval (two one-sided tests) inside +-margin. size: `values` are logs of measured over claimed and the interval
     lies inside +-log(margin), the margin being the tolerance factor. Wholly on the other side: not reproduced.
     Otherwise open, as with fewer nets than were fixed, or (differs, either) where all have one number. `short`: nets
-    that did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many were
-    fixed before, at least three; with fewer it is open.
+    that did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many
+    were fixed before, at least three; with fewer it is open.
 
     Raises:
         ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
