@@ -63,11 +63,15 @@ def amended(changed: Sequence[claims.Claim], stands: Mapping[str, str]) -> str:
         return "No claim was amended after its first run."
     then = {claim.id: before(claim) for claim in changed if claim.id in stands}
     had = {id: word for id, word in then.items() if word != verdicts.NOT_RUN}
-    moved = [f"{id} (from {word} to {stands[id]})" for id, word in had.items() if stands[id] != word]
+    run = {id: word for id, word in had.items() if stands[id] != verdicts.NOT_RUN}  # in this build
+    moved = [f"{id} (from {word} to {stands[id]})" for id, word in run.items() if stands[id] != word]
     told = (
         f"{len(then)} of {len(stands)} claims were amended after they were written down, {len(had)} of them after a run"
     )
-    return f"{told}. Since then {len(moved)} of these have another word{': ' if moved else ''}{', '.join(moved)}."
+    since = (
+        f"Under the new rules and with the nets since, {len(moved)} of the {len(run)} that this build has run changed"
+    )
+    return f"{told}. {since} their word{': ' if moved else ''}{', '.join(moved)}."
 
 
 def before(claim: claims.Claim) -> str:
