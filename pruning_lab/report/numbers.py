@@ -43,7 +43,7 @@ def measured(row: Mapping[str, Any]) -> str:
     written as the fall, "-5.5 % (-6.0 to -5.0)".
     """
     ends = [row["mean"], row["low"], row["high"]]
-    if row.get("turned") is True:
+    if row.get("turned") in (True,):  # not NaN, of verdicts that were written without it
         ends = [-row["mean"], -row["high"], -row["low"]]
     return amount(*ends, row["unit"])
 
