@@ -390,13 +390,13 @@ def test_what_is_told_of_a_claim_is_told_of_the_source_s_nets_where_one_counts()
             by=["source", "ours", "ours"],
             n=[0, 3, 3],
         )
-    ).assign(mean=np.log(2))
+    ).assign(mean=np.log(2), low=np.log(1.5), high=np.log(2.5), unit="log ratio")
     assert regime.decided(rows, "CO7", "spike").part.tolist() == ["ViT: spike"]
     assert regime.decided(rows.assign(n=3), "CO7", "spike").part.tolist() == ["ResNet50: spike"]
     assert regime.decided(rows, "CO1").empty
     begin = "Coherence while noise is memorised, over that before or after"
     told_of = coherence_words._factors(rows, "CO7", ": spike", begin)
-    assert told_of == f"{begin}: 2.0 times (2.0 to 2.0), 3 nets (ViT)."
+    assert told_of == f"{begin}: 2.0 times (1.5 to 2.5), 3 nets (ViT)."
     assert coherence_words._factors(rows.assign(n=0), "CO7", ": spike", begin) == regime.NOBODY
 
 
