@@ -12,7 +12,7 @@ from test_scoreboard import AT, NO, heard
 
 from pruning_lab import Recipe, Train
 from pruning_lab.experiments import LayerGraph, Snapshots, UnitCurve
-from pruning_lab.report import board, claims, explained, landing, told, verdicts
+from pruning_lab.report import board, claims, explained, landing, standing, told, verdicts
 from pruning_lab.report.evidence import Evidence
 from pruning_lab.running import chapters
 from pruning_lab.units import structure
@@ -152,7 +152,7 @@ def test_the_verdict_chooses_the_sentence(values, outcome):
     html = landing.findings(
         heard(**{"05_width": table}), {"WI3: peak": dict(yes="Y {size}", no="N", open="O", none="-")}
     )
-    first = dict(yes="Y 2.72 times per doubling", no="N", open="O", none="-")[outcome]
+    first = dict(yes="Y 2.7 times per doubling", no="N", open="O", none="-")[outcome]
     assert html.data.startswith(f'<ul class="lab-findings"><li>{first}')
     assert ("On narrow &lt;nets&gt;." in html.data) == bool(values)
     assert 'href="05_width.html#claim-WI3"' in html.data
@@ -177,7 +177,7 @@ def test_what_our_nets_contradict_is_listed_and_nothing_else():
     fails = verdicts.judge("CO1", {"ResNet50": NO * 2, "ViT": AT * 2, "fully-connected net": NO * 2})
     html = explained.against(heard(**{"03_coherence": fails})).data
     assert html.count("<li>") == 1
-    assert "CO1, 2.1, figs 2.1, 2.2; ResNet50: 0.37 times" in html
+    assert "CO1, 2.1, figs 2.1, 2.2; ResNet50: 0.4 times" in html
     assert explained.against({}).data == "<p>None in this build.</p>"
 
 
@@ -187,7 +187,20 @@ def test_chance_and_amendments_are_those_of_all_claims():
     assert said["chance"] == board.by_chance(told.every(known))
     assert "2 claim a difference" in said["chance"]
     changed = [claim.id for claim in claims.load().values() if claim.amended]
-    assert all(id in said["amended"] for id in changed)
+    assert all(id in said["amended_list"] for id in changed)
+    asked = [claim for claim in claims.load().values() if not claim.asks]
+    both = sum(bool(claim.amended) for claim in asked)
+    assert said["amended"].startswith(f"{both} of {len(asked)} claims were amended after they were written down, ")
+    assert "CO1 (from open to holds)" in said["amended"]
+    assert "1 of the 1 that this build has run changed their word: CO1 (" in said["amended"]
+    assert not {"FP1", "SS1"} & set(said["amended"].split()), "a chapter that was not executed has changed nothing"
+
+
+def test_the_word_before_an_amendment_is_read_from_its_line():
+    words = {claim.id: explained.before(claim) for claim in claims.load().values() if claim.amended}
+    assert set(words.values()) <= set(standing.WORDS)
+    assert (words["FP1"], words["FP2"], words["SS1"]) == ("holds in part", "holds and fails", "not run")
+    assert explained.amended([], {}) == "No claim was amended after its first run."
 
 
 def test_where_sources_disagree_is_what_the_list_of_claims_notes():

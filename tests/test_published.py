@@ -20,6 +20,11 @@ NOTHING = Evidence("night", (), ())
         (90, [89.0, 90.0, 91.5], "%", 0, "", "agrees"),
         (90, [94.0, 95.0, 96.0], "%", 0, "", "differs by +5.0 points"),
         (90, [91.9], "%", 2, "", "agrees"),
+        (62.1, [50.0, 62.0, 74.0], "%", 2, "", "too wide to tell: an interval of 59.6 points"),
+        (62.1, [50.0, 62.0, 74.0], "%", 0, "", "too wide to tell: an interval of 59.6 points"),
+        (98, [94.0, 98.0, 99.0], "%", 2, "", "too wide to tell: an interval of 13.1 points"),  # a fifth, but above ten
+        (31, [29.0, 31.0, 33.0], "%", 2, "", "too wide to tell: an interval of 9.9 points"),  # below ten, but a third
+        (50, [29.0, 31.0, 33.0], "%", 2, "", "differs by -19.0 points"),
         (90, [90.0, 94.0], "%", 0, "", "differs by +2.0 points"),  # of two nets the interval holds nearly anything
         (1.7, [2.26], "million weights", 0.1, "", "differs by +0.6 million weights"),
         (90, [90.0], "%", 2, "narrow nets", "not comparable: narrow nets"),
@@ -45,7 +50,28 @@ def test_without_any_net_of_ours_only_sizes_are_compared():
     compared = {row.where for row in rows if row.outcome().startswith(("agrees", "differs"))}
     assert compared == {"Heitmann, table in figure 1", "Yauney, 5.4"}
     said = published.tally(rows)
-    assert said.startswith(f"Of {len(rows)} printed numbers 3 agree, 2 differ, ")
+    counts = [row for row in rows if row.count]
+    assert len(counts) == 5 and {row.where for row in counts} == compared
+    assert said.startswith(f"Of {len(rows) - 5} printed measurements ")
+    assert said.endswith(" Of 5 printed counts of weights 3 agree, 2 differ.")
+
+
+def test_an_interval_of_shares_ends_at_nothing_and_all():
+    near = [Row("a", "x", 98, [97.0, 98.0, 99.9]), Row("a", "y", 2, [0.1, 2.0, 5.0])]
+    html = published.table(near).data
+    assert "(94.6 to 100.0)" in html and "(0.0 to 8.5)" in html
+
+
+def test_the_page_says_by_which_rule_a_number_agrees():
+    said = published.rules([Row("fig", "x", 98, [], "%", 2.0), Row("fig", "y", 9, [], "%", 2.0),
+                            Row("table", "z", 9, [], "%", 0.0), Row("c", "z", 9, [], "units", 0.1)])  # fmt: skip
+    assert said == dict(within="2 points (fig)", widest="10 points", share="20 %")
+
+
+def test_what_another_chapter_measures_nearly_is_said_with_what_differs():
+    told = published.later().set_index("published")["not comparable because"]
+    why = told["Heitmann, table of the projected update"]
+    assert "MNIST" in why and "Conv-2" in why and "not at it" not in " ".join(told)
 
 
 def curve(made_up, dataset):

@@ -276,7 +276,7 @@ def test_nets_from_before_the_amendment_and_fewer_than_were_fixed_decide_nothing
     nets = [put(history(kind, s), 0, 1 + s * (kind == "real")) for s in (0, 1, 2, 10, 11) for kind in ("real", "noise")]
     rows = coherence_claims.verdicts(page(nets), found(nets), "resnet50_cifar")
     row = rows[rows.label == "CO1  fully-connected net"].iloc[0]
-    assert (row.verdict, row.n, row.reason) == ("open", 2, "fewer than three nets")
+    assert (row.verdict, row.n, row.reason) == ("open", 2, "2 of 5 nets so far")
     assert row.counted == [False] * 3 + [True] * 2
 
 
@@ -390,13 +390,13 @@ def test_what_is_told_of_a_claim_is_told_of_the_source_s_nets_where_one_counts()
             by=["source", "ours", "ours"],
             n=[0, 3, 3],
         )
-    ).assign(mean=np.log(2))
+    ).assign(mean=np.log(2), low=np.log(1.5), high=np.log(2.5), unit="log ratio")
     assert regime.decided(rows, "CO7", "spike").part.tolist() == ["ViT: spike"]
     assert regime.decided(rows.assign(n=3), "CO7", "spike").part.tolist() == ["ResNet50: spike"]
     assert regime.decided(rows, "CO1").empty
     begin = "Coherence while noise is memorised, over that before or after"
     told_of = coherence_words._factors(rows, "CO7", ": spike", begin)
-    assert told_of == f"{begin}: 2.00 times (ViT, 3 nets)."
+    assert told_of == f"{begin}: 2.0 times (1.5 to 2.5), 3 nets (ViT)."
     assert coherence_words._factors(rows.assign(n=0), "CO7", ": spike", begin) == regime.NOBODY
 
 

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from pruning_lab.report import claims, scoreboard, standing, told, verdicts
+from pruning_lab.report import board, claims, scoreboard, standing, strips, told, verdicts
+from pruning_lab.report.numbers import measured, size
 
 AT = [0.9, 1.0, 1.1, 0.95, 1.05]
 NO = [-value for value in AT]
@@ -31,9 +32,13 @@ def stands(*values):
     [
         (["holds", "holds"], "holds"),
         (["reproduced"], "holds"),
-        (["holds", "not run"], "holds"),
+        (["holds", "not run"], "holds where run"),
+        (["reproduced", "not reproduced", "not run"], "holds and fails"),
+        (["fails", "not run", "no verdict at this size"], "fails where run"),
+        (["holds", "open", "not run"], "holds in part"),
+        (["holds", "fails", "not in reach"], "holds and fails"),
         (["holds", "open"], "holds in part"),
-        (["reproduced", "not in reach"], "holds in part"),
+        (["reproduced", "not in reach"], "holds where run"),
         (["holds", "fails", "open"], "holds and fails"),
         (["fails", "open"], "fails in part"),
         (["not reproduced", "fails"], "fails"),
@@ -59,7 +64,7 @@ def test_a_claim_is_as_sure_as_its_least_sure_part():
 def test_only_the_source_s_parts_count():
     table = verdicts.judge("CO1", {"ResNet50": AT, "fully-connected net": NO})
     row = standing.table(told.every(heard(**{"03_coherence": table}))).set_index("claim").loc["CO1"]
-    assert row.word == "holds"
+    assert row.word == "holds where run"
 
 
 def test_every_question_has_chapters_of_the_list_and_other_chapters_come_last():
@@ -105,7 +110,7 @@ def test_a_row_has_the_word_the_parts_and_what_filters_and_leads_to_its_chapter(
     row = rows(html)["FP1"]
     for told_ in ('data-word="holds and fails"', 'data-source="000"', 'data-own="0"', 'data-nets="1"',
                   'href="01_frame_potential.html#claim-FP1"', "holds in 1 of 3 layers, fails in 1, open in 1",
-                  "LeNet fc1: holds; +1.00 points (+0.90 to +1.10), 5 nets", "fewer than three nets",
+                  "LeNet fc1: holds; +1.00 points (+0.90 to +1.10), 5 nets", "1 of 5 nets so far",
                   "3 parts"):  # fmt: skip
         assert told_ in row
     assert row.count("<circle") == 2
@@ -133,13 +138,33 @@ def test_questions_come_in_order_and_chapters_under_theirs(html):
         ("points", 12.0, "+12.0 points (+11.8 to +12.2), 3 nets"),
         ("points", -0.5, "-0.50 points (-0.75 to -0.25), 3 nets"),
         ("share", 0.0, "+0.00 share (-0.25 to +0.25), 3 nets"),
-        ("log ratio", 0.0, "1.00 times (0.78 to 1.28), 3 nets"),
-        ("log ratio per doubling", 0.0, "1.00 times per doubling (0.78 to 1.28), 3 nets"),
+        ("log ratio", 0.0, "+0.0 % (-22.0 to +28.2), 3 nets"),
+        ("log ratio per doubling", 0.0, "+0.0 % per doubling (-22.0 to +28.2), 3 nets"),
+        ("log ratio", 2.0, "7.4 times (5.8 to 9.5), 3 nets"),
     ],
 )
-def test_sizes_are_said_with_their_interval_and_a_log_ratio_as_a_factor(unit, mean, said):
-    found = verdicts.verdict([mean - 0.1, mean, mean + 0.1])
-    assert scoreboard.size(vars(found) | dict(unit=unit)) == said
+def test_sizes_are_said_with_their_interval_as_in_every_table_of_a_chapter(unit, mean, said):
+    row = vars(verdicts.verdict([mean - 0.1, mean, mean + 0.1])) | dict(unit=unit)
+    assert size(row) == said == f"{measured(row)}, 3 nets"
+
+
+def test_a_ratio_that_a_part_says_falls_is_written_as_the_fall_on_every_page():
+    rows = verdicts.judge("SS4", {"distance of the hidden weights": [0.05, 0.06, 0.07, 0.055, 0.065]})
+    falls = "-5.8 % per doubling (-6.7 to -4.9)"
+    assert scoreboard.came(rows[rows.by == "source"]) == f"{falls}, 5 nets"
+    assert falls in board.table(rows).data
+    assert f"distance of the hidden weights: mean {falls}" in strips.of_nets(rows.iloc[0])
+    assert rows.verdict[0] == "reproduced"
+
+
+def test_claims_whose_parts_were_not_all_run_are_counted_apart():
+    part = heard(**{"01_frame_potential": fp1(AT)})
+    said = scoreboard.sentences(part)["standing_read"]
+    assert said == "1 claim with a net behind it, by word: holds where run 1."
+    page = scoreboard.board(part).data
+    assert 'data-word="holds where run"' in rows(page)["FP1"] and '<li data-word="holds">' not in page
+    assert "holds where run: in 1 of 3 layers, not run in 2" in rows(page)["FP1"]
+    assert '<li data-word="holds where run">' in page
 
 
 @pytest.mark.parametrize(
@@ -150,7 +175,7 @@ def test_sizes_are_said_with_their_interval_and_a_log_ratio_as_a_factor(unit, me
     ],
 )
 def test_small_numbers_keep_two_digits(values, said):
-    assert scoreboard.size(vars(verdicts.verdict(values)) | dict(unit="points")) == said
+    assert size(vars(verdicts.verdict(values)) | dict(unit="points")) == said
 
 
 def test_what_claims_were_measured_on_stands_once_where_all_have_the_same():
@@ -165,7 +190,7 @@ def test_what_claims_were_measured_on_stands_once_where_all_have_the_same():
 
 def test_one_net_has_no_interval():
     found = verdicts.verdict([1.0])
-    assert scoreboard.size(vars(found) | dict(unit="points")) == "+1.00 points, 1 net"
+    assert size(vars(found) | dict(unit="points")) == "+1.00 points, 1 net"
 
 
 def test_the_rows_of_all_parts_are_there_as_csv(html):
@@ -180,7 +205,7 @@ def test_what_is_said_agrees_with_what_is_listed(html):
     assert said["claims_made"] == len(rows(html)) == said["claims_here"] + said["claims_to_come"]
     assert said["questions_asked"] == scoreboard.questions().data.count("<li ")
     assert said["claims_made"] + said["questions_asked"] == len(claims.load())
-    assert said["standing_read"] == "1 claim with a net behind it, by word: holds 1."
+    assert said["standing_read"] == "1 claim with a net behind it, by word: holds where run 1."
     assert said["unheard"].startswith("Chapters without a verdict in this build: 2, 3, 4, ")
     whole = scoreboard.sentences(dict.fromkeys(standing.pages().values(), heard(x=fp1(AT))["x"]))
     assert whole["unheard"] == ""

@@ -87,6 +87,8 @@ def test_the_last_outcome_is_told_and_each_record_of_it_leads_to_its_row(results
         "in 5 minutes: 2 of 2 published records computed again: 1 agree by equal bits" in words and "1 differ" in words
     )
     assert words.endswith("Of the others 3 were left, since they are times of another machine.")
+    assert shelf.verified(2) == words
+    assert shelf.verified(1_261) == f"{words} 2 records were published on that day; now there are 1,261."
     assert f'href="#Train-{NET.key}"' in html and "equal &lt;bits&gt;" in html and "differs" in html
     assert f'id="Train-{NET.key}"' in shelf.page(register.table({})).data
 

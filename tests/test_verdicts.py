@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruning_lab.report import board, claims, strips, verdicts
+from pruning_lab.report import answers, board, claims, strips, verdicts
 
 YES, NO, OPEN = "reproduced", "not reproduced", "open"
 AT = [-0.1, 0.0, 0.1]  # 95 % interval of three nets: +-0.2484; 90 %: +-0.1686
@@ -135,7 +135,7 @@ def test_what_allows_no_verdict_is_refused(values, kind, margin, says):
 @pytest.mark.parametrize(
     "values, kind, reason",
     [
-        ([1.0, 2.0], "differs", "fewer than three nets"),
+        ([1.0, 2.0], "differs", "2 of 3 nets so far"),
         ([1.0, 1.0, 1.0], "differs", "all nets gave one number"),
         (around(0.1), "differs", "the interval spans zero"),
         (around(-0.1), "either", "the interval spans zero"),
@@ -209,7 +209,9 @@ def test_a_spread_that_is_not_known_or_an_effect_too_small_gives_no_number():
         (["holds", "holds", "fails"], "layers", "holds in 2 of 3 layers, fails in 1"),
         (["fails", "holds", OPEN, OPEN], "masks", "holds in 1 of 4 masks, fails in 1, open in 2"),
         ([OPEN, "not run"], "nets", "open in 1 of 2 nets, not run in 1"),
-        ([NO, "not in reach"], "nets", "not reproduced in 1 of 2 nets, not in reach in 1"),
+        ([NO, "not in reach"], "nets", "not reproduced where run: in 1 of 2 nets, not in reach in 1"),
+        (["holds", "not run", "not run"], "layers", "holds where run: in 1 of 3 layers, not run in 2"),
+        (["holds", OPEN, "not run"], "layers", "holds in 1 of 3 layers, open in 1, not run in 1"),
         (["no verdict at this size", "not run"], "nets", "no verdict at this size in 1 of 2 nets, not run in 1"),
     ],
 )
@@ -258,7 +260,7 @@ def test_a_part_that_lacks_was_not_run_and_one_that_no_claim_has_is_refused(clai
     claimed(HEAD + ", of: layers, parts: [{name: a}, {name: b}]}")
     rows = verdicts.judge("AA1", {"a": around(1)})
     assert rows.verdict.tolist() == [YES, "not run"]
-    assert set(rows.overall) == {"reproduced in 1 of 2 layers, not run in 1"}
+    assert set(rows.overall) == {"reproduced where run: in 1 of 2 layers, not run in 1"}
     with pytest.raises(ValueError, match=r"no part 'c'; .* \['a', 'b'\]"):
         verdicts.judge("AA1", {"c": around(1)})
 
@@ -331,11 +333,21 @@ def test_a_claim_s_strip_has_a_dot_for_every_part_that_has_an_interval():
     assert strips.of_claim(verdicts.judge("FP1", {}), "Short first") == ""
 
 
-def test_a_dot_is_filled_where_the_nets_are_enough_to_say_what_it_shows():
+def test_a_part_s_dot_is_hollow_where_it_has_fewer_nets_than_were_fixed_and_only_there():
     sure = [1.0, 1.1, 0.9, 1.05, 0.95]
-    rows = verdicts.judge("FP1", {"LeNet fc1": sure, "Conv-2 fc1": sure[:3], "Conv-2 conv2": [-9.0, 9.0, 1.0]})
+    wide = [-9.0, 9.0, 1.0, 0.0, -2.0]
+    rows = verdicts.judge("FP1", {"LeNet fc1": sure, "Conv-2 fc1": sure[:3], "Conv-2 conv2": wide})
     dots = [dot.get("class") for dot in svg(strips.of_claim(rows, "Short first")).findall("circle")]
     assert dots == ["lab-net", "lab-net lab-hollow", "lab-net"]
+    few = verdicts.judge("FP1", {"LeNet fc1": wide[:3]})  # open by its interval, too
+    assert strips.of_claim(few, "Short first").count("lab-hollow") == 1
+
+
+def test_a_line_of_claims_says_from_how_many_to_how_many_nets_its_parts_have():
+    rows = verdicts.judge("FP1", {"LeNet fc1": [1.0, 1.1, 0.9, 1.05, 0.95], "Conv-2 fc1": [1.0, 1.1, 0.9]})
+    assert "holds in 1" not in answers.strip(rows).data
+    assert "(3 to 5 nets)" in answers.strip(rows).data and strips.HOLLOW in answers.strip(rows).data
+    assert "(5 nets)" in answers.strip(rows.iloc[:1]).data
 
 
 def test_the_table_says_what_was_claimed_what_came_out_and_what_would_decide(claimed):

@@ -26,6 +26,7 @@ def setup(app):
     app.add_config_value("lab_sources", "", "env")
     app.add_directive("reference", Reference)
     app.connect("doctree-read", carrying_on.add)
+    app.connect("config-inited", _searches)
     app.connect("html-page-context", _scripts, priority=900)
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
@@ -33,6 +34,13 @@ def setup(app):
     app.connect("build-finished", _lead_on)
     app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _searches(app, config):
+    """Name the script that the page of searches takes into its own by its whole path: Sphinx may run elsewhere."""
+    script = Path(app.srcdir, "book", "_static", "search.js")
+    if script.is_file():
+        config.html_search_scorer = str(script)
 
 
 class Reference(SphinxDirective):

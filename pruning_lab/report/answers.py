@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import board, claims, strips
-from .numbers import counted
+from .numbers import counts
 from .verdicts import ELSEWHERE, NO, OPEN, YES
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def strip(judged: pd.DataFrame) -> HTML:
     from IPython.display import HTML
 
     rows = [_line(claims.load()[id], parts) for id, parts in judged.groupby("claim", sort=False)]
-    told = f"{board.measured_on(judged)} A dot is a part: right of the bar it holds, left of the bar it fails; "
-    told = told.lstrip() + "hollow, it has too few nets."
+    told = f"{board.measured_on(judged)} A dot is a part: right of the bar it holds, left of the bar it fails. "
+    told = f"{told.strip()} {strips.HOLLOW}"
     name = 'aria-label="The claims of this chapter"'
     return HTML(
         f'<table class="lab-claims" {name}><caption>{escape(told)} {board.EXPLAINED}</caption>{"".join(rows)}</table>'
@@ -47,6 +47,6 @@ def strip(judged: pd.DataFrame) -> HTML:
 def _line(claim: claims.Claim, parts: pd.DataFrame) -> str:
     link = f'<a href="#claim-{claim.id}">{escape(claim.short or claim.claim)}</a>'
     theirs = parts[parts.by == "source"]
-    ran = theirs.n[theirs.n > 0]
-    word = escape(parts.overall.iloc[0] + (f" ({counted(ran.min(), 'net')})" if len(ran) else ""))
+    nets = counts(theirs.n)
+    word = escape(parts.overall.iloc[0] + (f" ({nets})" if nets else ""))
     return f"<tr><td>{link}</td><td>{strips.of_claim(theirs, claim.id)}</td><td>{word}</td></tr>"

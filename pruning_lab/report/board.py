@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from . import claims, strips
-from .numbers import amount
-from .verdicts import FEWEST, OPEN
+from .numbers import measured
+from .verdicts import FEWEST, OPEN, SO_FAR
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 KEY = (
     "Dots are nets, hollow where they do not count; the bar is the 95 % interval over nets (90 % where both sides have "
     "a margin), the line zero, dashed a margin. Right of zero is as claimed; rows differ in scale. "
-    "A ratio is written as a change in per cent or as so many times: plus, or more than once, is as claimed. "
+    "A ratio is written as a change in per cent, from twice on as so many times; where the part says that something "
+    "falls, it is what became of that. "
     "Holds and fails stand for reproduced and not reproduced away from the source's own nets and data. "
     "Our questions decide nothing."
 )
@@ -82,7 +83,7 @@ def _amended(claim: claims.Claim) -> str:
 def _part(row: dict[str, Any], hours: float | None) -> str:
     """One part: a row."""
     name = row["part"] + (" (our question)" if row["by"] == "ours" else "")
-    mean = amount(row["mean"], row["low"], row["high"], row["unit"]) if row["n"] else "none"
+    mean = measured(row) if row["n"] else "none"
     cells = [escape(name), strips.of_nets(row), escape(mean), str(row["n"]), escape(came_out(row, hours))]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
@@ -90,7 +91,7 @@ def _part(row: dict[str, Any], hours: float | None) -> str:
 def came_out(row: dict[str, Any], hours: float | None = None) -> str:
     """The word of a part; where it is open the reason, how many nets would decide it and what they cost."""
     told = row["verdict"] + (f": {row['reason']}" if row["reason"] else "")
-    return told + (f"; {deciding(row, hours)}" if row["verdict"] == OPEN and "so far" not in row["reason"] else "")
+    return told + (f"; {deciding(row, hours)}" if row["verdict"] == OPEN and SO_FAR not in row["reason"] else "")
 
 
 def deciding(row: dict[str, Any], hours: float | None = None) -> str:

@@ -22,6 +22,7 @@ class Part:
     kind, margin, unit: see `verdicts.verdict`; the margin is in the unit, of a log ratio as its logarithm.
     by: "source" where the source says so, "ours" where we ask beyond it; only the first decide.
     seeds: of an amended part the first seed that was trained after the amendment; earlier ones are shown, not counted.
+    turned: its sentence says that something falls, of which the number is the inverse: pages write the fall.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Part:
     by: str
     measure: str
     seeds: int
+    turned: bool = False
 
     def counts(self, seed: int) -> bool:
         """Whether a net of this seed decides."""
@@ -116,7 +118,8 @@ def _claim(row: Mapping[str, Any]) -> Claim:
 
 def _part(claim: Claim, row: Mapping[str, Any]) -> Part:
     """A part of its row; what the row does not say is the claim's."""
-    told = dict(kind=claim.kind, margin=claim.margin, unit=claim.unit, by="source", measure=claim.measure, seeds=0)
+    told = dict(kind=claim.kind, margin=claim.margin, unit=claim.unit, by="source", measure=claim.measure)
+    told |= dict(seeds=0, turned=False)
     if unknown := row.keys() - {"name", *told}:
         raise ValueError(f"{FILE.name}: a part of {claim.id} has {sorted(unknown)}, which no part has")
     told |= row

@@ -9,7 +9,7 @@ from .coherence import compare
 from .coherence_claims import ALIKE
 from .contrast import NAMES, geometric, histories, home, origin, peak, peak_epoch, resnets
 from .evidence import Evidence
-from .numbers import counted, side
+from .numbers import side, size
 from .page import Page
 from .regime import NOBODY, accuracy, decided, reached
 
@@ -71,8 +71,8 @@ def read(page: Page, model: str) -> str:
 
 def _factors(judged: pd.DataFrame, id: str, end: str, begin: str) -> str:
     rows = decided(judged, id, end)
-    pieces = [f"{np.exp(row.mean):.2f} times ({_of(row.part)}, {counted(row.n, 'net')})" for row in rows.itertuples()]
-    return f"{begin}: {', '.join(pieces)}." if pieces else NOBODY
+    pieces = [f"{size(row)} ({_of(row['part'])})" for row in rows.to_dict("records")]
+    return f"{begin}: {'; '.join(pieces)}." if pieces else NOBODY
 
 
 def _of(part: str) -> str:

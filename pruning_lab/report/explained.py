@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from . import board, claims, scoreboard, strips, verdicts
-from .numbers import counted
+from . import board, claims, standing, strips, verdicts
+from .numbers import size
 from .standing import FAILS
 from .told import Told, every
 
@@ -23,6 +24,7 @@ EXAMPLES = (  # what a claim says, its kind and margin, and three made-up nets
     ("stays the same, to 1", "same", 1.0, (-0.2, 0.1, 0.4)),
     ("does not fall by more than 1", "at_least", 1.0, (-0.3, 0.0, 0.3)),
 )
+BEFORE = re.compile("not reproduced|reproduced|holds|fails|open|not in reach|not run|not asked|mixed|undecided")
 HEAD = ("the claim says that it", "three made-up nets", "one number each", "so the part is")
 
 
@@ -46,9 +48,37 @@ def _example(says: str, kind: str, margin: float, values: tuple[float, ...]) -> 
 def sentences(told: Mapping[str, Told]) -> dict[str, str]:
     """What chance would decide, and how many claims were amended."""
     table = every(told)
-    changed = [claim.id for claim in claims.load().values() if claim.amended]
-    words = f"{counted(len(changed), 'claim')} {'was' if len(changed) == 1 else 'were'} amended: {', '.join(changed)}."
-    return dict(chance=board.by_chance(table), amended=words if changed else "No claim was amended.")
+    stands = standing.table(table).set_index("claim").word
+    changed = [claim for claim in claims.load().values() if claim.amended]
+    listed = f"Amended: {', '.join(claim.id for claim in changed)}." if changed else ""
+    return dict(chance=board.by_chance(table), amended=amended(changed, stands), amended_list=listed)
+
+
+def amended(changed: Sequence[claims.Claim], stands: Mapping[str, str]) -> str:
+    """How many claims were amended, and which of those that had a verdict before stand under another word now.
+
+    stands: id -> one of `standing.WORDS`; questions have none.
+    """
+    if not changed:
+        return "No claim was amended after its first run."
+    then = {claim.id: before(claim) for claim in changed if claim.id in stands}
+    had = {id: word for id, word in then.items() if word != verdicts.NOT_RUN}
+    run = {id: word for id, word in had.items() if stands[id] != verdicts.NOT_RUN}  # in this build
+    moved = [f"{id} (from {word} to {stands[id]})" for id, word in run.items() if stands[id] != word]
+    told = (
+        f"{len(then)} of {len(stands)} claims were amended after they were written down, {len(had)} of them after a run"
+    )
+    since = (
+        f"Under the new rules and with the nets since, {len(moved)} of the {len(run)} that this build has run changed"
+    )
+    return f"{told}. {since} their word{': ' if moved else ''}{', '.join(moved)}."
+
+
+def before(claim: claims.Claim) -> str:
+    """The one of `standing.WORDS` that an amended claim had under the rule before; "not run" of one not asked."""
+    said = BEFORE.findall(claim.amended[0].before.partition(" on ")[0])
+    words = {"mixed": ["holds", "fails"], "undecided": [verdicts.OPEN], "not asked": [verdicts.NOT_RUN]}
+    return standing.word(one for word in said for one in words.get(word, [word]))
 
 
 def against(told: Mapping[str, Told]) -> HTML:
@@ -66,7 +96,7 @@ def _against(row: dict[str, Any]) -> str:
     claim = claims.load()[row["claim"]]
     link = f'<a href="{row["page"]}.html#claim-{claim.id}">{escape(claim.short or claim.claim)}</a>'
     on = f", on {row['on']}" if row["on"] else ""
-    told = f"{claim.id}, {claim.where}; {row['part']}: {scoreboard.size(row)}{on}"
+    told = f"{claim.id}, {claim.where}; {row['part']}: {size(row)}{on}"
     return f'<li>{link} <span class="lab-by">{escape(told)}</span></li>'
 
 

@@ -13,6 +13,7 @@ from ..experiments import LayerGraph, UnitCurve
 from . import beneath, reads, scoreboard, standing
 from .answers import NONE, OUTCOMES, Sentences
 from .evidence import Evidence
+from .numbers import size
 from .reads import run
 from .told import Told, every
 from .units import place
@@ -83,7 +84,7 @@ def findings(told: Mapping[str, Told], sentences: Sentences) -> HTML:
 
 def _finding(row: Mapping[str, object], said: Mapping[str, str]) -> str:
     outcome = OUTCOMES.get(str(row["verdict"]), NONE)
-    text = escape(said[outcome].format(size=scoreboard.size(row) if row["n"] else ""))
+    text = escape(said[outcome].format(size=size(row) if row["n"] else ""))
     where = f" On {escape(str(row['on']))}." if row["on"] and row["n"] else ""
     return f'<li>{text}{where} <a href="{row["page"]}.html#claim-{row["claim"]}">{row["claim"]}</a></li>'
 

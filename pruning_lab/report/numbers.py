@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ def spoken(values: Sequence[float], digits: int = 1, unit: str = "") -> str:
 
 def spelled(mean: float, low: float, high: float, digits: int = 1, unit: str = "") -> str:
     """A mean and the ends of its interval as `spoken` writes them; ends that are not known are left out."""
-    told = [f"{round(x, digits) + 0.0:+.{digits}f}" for x in (mean, low, high)]  # no minus before nothing
+    told = [_signed(x, digits) for x in (mean, low, high)]
     ends = f" ({told[1]} to {told[2]})" if np.isfinite(low) else ""
     return told[0] + (f" {unit}" if unit else "") + ends
 
@@ -30,12 +30,37 @@ def amount(mean: float, low: float, high: float, unit: str) -> str:
     number lies beyond double or half as a factor, "5.0 times (3.1 to 8.0)".
     """
     if not unit.startswith("log ratio"):
-        return spelled(mean, low, high, 2, unit)
+        return spelled(mean, low, high, digits([mean, low, high]), unit)
     numbers = [mean, low, high] if np.isfinite([low, high]).all() else [mean]
     far = max(map(abs, numbers)) > np.log(2) + 1e-12
-    told = [_times(x) if far else f"{round(100 * np.expm1(x), 1) + 0.0:+.1f}" for x in numbers]
+    told = [_times(x) if far else _signed(100 * np.expm1(x), 1) for x in numbers]
     ends = f" ({told[1]} to {told[2]})" if len(told) > 1 else ""
     return f"{told[0]} {'times' if far else '%'}{unit.removeprefix('log ratio')}{ends}"
+
+
+def measured(row: Mapping[str, Any]) -> str:
+    """The amount of a part, a row of `verdicts.judge`, in the direction of its sentence: a ratio that it says falls is
+    written as the fall, "-5.5 % (-6.0 to -5.0)".
+    """
+    ends = [row["mean"], row["low"], row["high"]]
+    if row.get("turned") in (True,):  # not NaN, of verdicts that were written without it
+        ends = [-row["mean"], -row["high"], -row["low"]]
+    return amount(*ends, row["unit"])
+
+
+def size(row: Mapping[str, Any]) -> str:
+    """A part's amount with its nets, as every page writes it: "+12.8 points (+12.1 to +13.5), 5 nets"."""
+    return f"{measured(row)}, {counted(row['n'], 'net')}"
+
+
+def digits(numbers: Iterable[float]) -> int:
+    """After the point, so that the largest of some numbers has at least two."""
+    most = max((abs(x) for x in numbers if np.isfinite(x)), default=0.0)
+    return 1 if most >= 10 else 2 if most >= 0.1 or not most else 1 - int(np.floor(np.log10(most)))
+
+
+def _signed(number: float, places: int) -> str:
+    return f"{round(number, places) + 0.0:+.{places}f}"  # no minus before nothing
 
 
 def _times(log: float) -> str:
@@ -55,6 +80,14 @@ def side(values: Sequence[float], least: int = 3) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """A count with its noun: "1 net", "3 nets"."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def counts(nets: Iterable[int]) -> str:
+    """How many nets parts have, of those that have any: "5 nets", "3 to 5 nets"; "" of none."""
+    some = [int(n) for n in nets if n]
+    if not some or min(some) == max(some):
+        return counted(some[0], "net") if some else ""
+    return f"{min(some)} to {max(some)} nets"
 
 
 def summed(values: Sequence[float]) -> dict[str, Any]:

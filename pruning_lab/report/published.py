@@ -24,6 +24,7 @@ from .verdicts import FEWEST, interval
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+WIDE = "too wide to tell"
 HEAD = ("what", "published", "ours", "so it")
 
 ORDERS = {"max_mag": "norm, lowest first", "min_mag": "norm, highest first", "max_fp": "share, lowest first",
@@ -38,16 +39,20 @@ TABLES = {  # entry -> model here, table by ranking
     "yauney_vit": ("vit", {"global": "table 6.2", "local": "table 6.6"}),
 }
 LATER = {  # entries whose chapters are to come, or whose nets no run here has
-    "heitmann_update_rank10": ("Heitmann, table of the projected update", "subspace"),
     "lottery_recipes": ("Frankle and Carbin, recipes", "lottery_ticket"),
     "synflow_vgg16_bn_cifar10": ("Tanaka et al., VGG16 by compression", "pruning_at_init"),
     "resnet50_cifar10_95_percent_removed": ("ResNet50 at density 0.05", "pruning_at_init"),
     "intrinsic_dimension_mnist": ("Li et al., intrinsic dimension", "intrinsic_dimension"),
 }
 OTHERS = {  # entries of nets that are trained here only narrow, or on other images
+    "heitmann_update_rank10": (
+        "Heitmann, table of the projected update; it projects Conv-2 on CIFAR-10 on ten directions, chapter 10 "
+        "fully-connected nets on MNIST on powers of two"
+    ),
     "resnet50_cifar10_dense": "ResNet50 on CIFAR-10, 160 epochs with augmentation; ours are narrow, without it",
     "vit_patch4_cifar10": "a transformer of patches of 4, long, with RandAugment; ours are shorter, without",
 }
+WIDEST, SHARE = 10.0, 0.2  # of an interval in points, and over the printed number, to say of it that they agree
 SAID = {"heitmann_disagreements", "null_values"}  # no numbers of nets: what differs, and what is derived
 DEFAULT = dict(init="default", scale="unit", shuffle=True, keep="last")
 
@@ -56,7 +61,7 @@ DEFAULT = dict(init="default", scale="unit", shuffle=True, keep="last")
 class Row:
     """A published number beside one number a net of ours, in one unit; within `tolerance` they agree.
 
-    apart: what sets our nets apart from theirs, "" if nothing does.
+    apart: what sets our nets apart from theirs, "" if nothing does. count: it is counted, not measured.
     """
 
     where: str
@@ -66,9 +71,10 @@ class Row:
     unit: str = "%"
     tolerance: float = 0.0
     apart: str = ""
+    count: bool = False
 
     def outcome(self) -> str:
-        """agrees; differs by ...; not comparable: ...; not run."""
+        """agrees; too wide to tell: ...; differs by ...; not comparable: ...; not run."""
         if self.apart:
             return f"not comparable: {self.apart}"
         if not len(self.ours):
@@ -76,7 +82,8 @@ class Row:
         mean, low, high = interval(self.ours)
         inside = len(self.ours) >= FEWEST and low <= self.theirs <= high
         if inside or abs(mean - self.theirs) <= self.tolerance:
-            return "agrees"
+            wide = self.unit == "%" and min(WIDEST, SHARE * self.theirs) < high - low < np.inf
+            return f"{WIDE}: an interval of {high - low:.1f} points" if wide else "agrees"
         return f"differs by {mean - self.theirs:+.1f} {'points' if self.unit == '%' else self.unit}"
 
 
@@ -135,11 +142,12 @@ def sizes() -> Iterator[Row]:
         ours = models.weight_count(models.build(name, shape)) / scale
         last = 10 ** -len(printed[:-1].partition(".")[2])  # of the digits that are printed
         unit = "thousand weights" if scale == 1e3 else "million weights"
-        yield Row("Heitmann, table in figure 1", f"weights of {name}", number, [ours], unit, last)
+        yield Row("Heitmann, table in figure 1", f"weights of {name}", number, [ours], unit, last, count=True)
     fact = reference("yauney_facts")["child_of_fixed_size"]
     ours = models.weight_count(models.build("mlp", (3, 32, 32), width=fact["width"])) / 1e6
     what = f"weights of a fully-connected net, {fact['width']} wide"
-    yield Row(f"Yauney, {fact['where']}", what, float(fact["weights"][:-1]), [ours], "million weights", 0.1)
+    yield Row(f"Yauney, {fact['where']}", what, float(fact["weights"][:-1]), [ours], "million weights", 0.1,
+              count=True)  # fmt: skip
 
 
 def facts(told: Mapping[str, Told]) -> Iterator[Row]:
@@ -194,7 +202,7 @@ def table(found: Iterable[Row]) -> HTML:
 
 def _line(row: Row) -> str:
     said = row.outcome()
-    word = {"agrees": "holds", "differs": "fails"}.get(said.partition(" ")[0], "not run")
+    word = {"agrees": "holds", "differs": "fails", "too": "open"}.get(said.partition(" ")[0], "not run")
     cells = [f"{row.theirs:,.4g} {row.unit}", _ours(row), said]
     glyph = f'<span class="lab-glyph" data-word="{word}" aria-hidden="true">{WORDS[word][0]}</span> '
     shown = [escape(cells[0]), escape(cells[1]), glyph + escape(cells[2])]
@@ -209,22 +217,35 @@ def _ours(row: Row) -> str:
     if row.unit != "%":
         return f"{row.ours[0]:,.4g} {row.unit}"
     mean, low, high = interval(row.ours)
-    ends = f" ({low:.1f} to {high:.1f})" if np.isfinite(low) else ""
+    ends = f" ({max(low, 0):.1f} to {min(high, 100):.1f})" if np.isfinite(low) else ""  # a share has no more
     return f"{mean:.1f} %{ends}, {counted(len(row.ours), 'net')}"
 
 
 def later() -> pd.DataFrame:
     """Published numbers that have none of ours beside them, and why."""
-    titles, written = standing.titles(), standing.pages()
-    reasons = {name: (what, f"its chapter, {titles[chapter]}, is {'not at it' if chapter in written else 'to come'}")
+    titles = standing.titles()
+    reasons = {name: (what, f"its chapter, {titles[chapter]}, is to come")
                for name, (what, chapter) in LATER.items()}  # fmt: skip
     reasons |= {name: (what.partition(";")[0], what.partition("; ")[2]) for name, what in OTHERS.items()}
     return pd.DataFrame([{"published": what, "not comparable because": why} for what, why in reasons.values()])
 
 
 def tally(found: Sequence[Row]) -> str:
-    """How many agree, differ and cannot be compared, in a sentence."""
+    """How many measurements, and apart from them counts, agree, differ and cannot be compared, in a sentence each."""
+    kinds = {"measurements": False, "counts of weights": True}
+    return " ".join(filter(None, (_tally(name, [r for r in found if r.count is of]) for name, of in kinds.items())))
+
+
+def _tally(name: str, found: Sequence[Row]) -> str:
     heads = [row.outcome().partition(" by")[0].partition(":")[0] for row in found]
-    words = {"agrees": "agree", "differs": "differ", "not comparable": "cannot be compared", "not run": "were not run"}
-    counts = [f"{heads.count(name)} {said}" for name, said in words.items() if heads.count(name)]
-    return f"Of {len(heads)} printed numbers {', '.join(counts)}." if heads else ""
+    words = {"agrees": "agree", "differs": "differ", WIDE: f"are {WIDE}", "not comparable": "cannot be compared",
+             "not run": "were not run"}  # fmt: skip
+    counts = [f"{heads.count(head)} {said}" for head, said in words.items() if heads.count(head)]
+    return f"Of {len(heads)} printed {name} {', '.join(counts)}." if heads else ""
+
+
+def rules(found: Iterable[Row]) -> dict[str, str]:
+    """What the page says of its words: how near a mean has to lie by place, and how wide an interval may be."""
+    near = {row.where: row.tolerance for row in found if row.tolerance and row.unit == "%"}
+    within = "; ".join(f"{tolerance:g} points ({where})" for where, tolerance in near.items())
+    return dict(within=within, widest=f"{WIDEST:g} points", share=f"{100 * SHARE:g} %")

@@ -10,12 +10,11 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from . import claims, standing, strips
 from .board import EXPLAINED
-from .numbers import counted
+from .numbers import counted, counts, size
 from .standing import SOURCES, WORDS
 from .told import Told, every
 
@@ -26,7 +25,8 @@ HEAD = ("claim", "measured", "came out")
 COLUMNS = ("claim", "part", "by", "kind", "margin", "unit", "n", "mean", "low", "high", "verdict", "reason", "on")
 LEGEND = (
     "A dot is a part of the claim. Right of the grey bar it holds, left of it it fails, on it the nets do not tell; "
-    "the unit is half an interval, so points, ratios and margins share one scale. Hollow: fewer than three nets."
+    "the unit is half an interval, so points, ratios and margins share one scale. "
+    f"{strips.HOLLOW}"
 )
 
 
@@ -113,7 +113,7 @@ def _row(row: dict[str, Any], parts: pd.DataFrame, apart: bool) -> str:
     name = f'<a href="{row["page"]}.html#claim-{claim.id}">{short}</a>' if row["page"] else short
     by = escape(", ".join(SOURCES[key] for key in standing.sources(claim)))
     where = _chip(row) if apart else ""
-    numbers = f"{strips.of_claim(theirs, claim.id)}{measured(theirs)}"
+    numbers = f"{strips.of_claim(theirs, claim.id)}{came(theirs)}"
     cells = [numbers, f"{_glyph(row['word'])} {escape(row['overall'])}"]
     first = f'<th scope="row">{name} {where}<span class="lab-by">{claim.id}, {by}</span>{_fold(claim, parts)}</th>'
     return f'<tr id="{claim.id}" {said}>{first}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -123,32 +123,12 @@ def _glyph(word: str) -> str:
     return f'<span class="lab-glyph" data-word="{word}" aria-hidden="true">{WORDS[word][0]}</span>'
 
 
-def measured(theirs: pd.DataFrame) -> str:
+def came(theirs: pd.DataFrame) -> str:
     """What came out of the only part that ran, with its interval and nets; of several how many there are."""
     ran = theirs[theirs.n > 0].to_dict("records")
     if len(ran) == 1:
         return escape(size(ran[0]))
-    fewest, most = (pick((row["n"] for row in ran), default=0) for pick in (min, max))
-    nets = counted(most, "net") if fewest == most else f"{fewest} to {most} nets"
-    return f"{counted(len(ran), 'part')}, {nets}" if ran else ""
-
-
-def size(row: Mapping[str, Any]) -> str:
-    """A part's mean with its interval and nets; a log ratio as a factor: "+12.8 points (12.1 to 13.5), 5 nets"."""
-    unit, ends = row["unit"], [row["mean"], row["low"], row["high"]]
-    if unit.startswith("log ratio"):
-        unit = unit.replace("log ratio", "times", 1)
-        said = [f"{np.exp(end):.{2 if end < 2.3 else 1}f}" for end in ends]  # an infinite end is not said
-    else:
-        said = [f"{end:+.{_digits(ends)}f}" for end in ends]
-    between = f" ({said[1]} to {said[2]})" if np.isfinite(ends[1]) and np.isfinite(ends[2]) else ""
-    return f"{said[0]} {unit}{between}, {counted(row['n'], 'net')}"
-
-
-def _digits(ends: list[float]) -> int:
-    """After the point, so that the largest of some numbers has at least two."""
-    most = max(abs(end) for end in ends if np.isfinite(end))
-    return 1 if most >= 10 else 2 if most >= 0.1 or not most else 1 - int(np.floor(np.log10(most)))
+    return f"{counted(len(ran), 'part')}, {counts(theirs.n)}" if ran else ""
 
 
 def _fold(claim: claims.Claim, parts: pd.DataFrame) -> str:
@@ -214,8 +194,8 @@ def sentences(told: Mapping[str, Told]) -> dict[str, Any]:
     """What pages say of all claims: how many there are, how they stand, and which chapters were not heard."""
     standings, written = standing.table(every(told)), standing.pages()
     ran = standings[standings.n > 0]
-    counts = [f"{word} {n}" for word, n in standing.counts(ran).items()]
-    read = f"{counted(len(ran), 'claim')} with a net behind it, by word: {', '.join(counts)}." if counts else ""
+    stand = [f"{word} {n}" for word, n in standing.counts(ran).items()]
+    read = f"{counted(len(ran), 'claim')} with a net behind it, by word: {', '.join(stand)}." if stand else ""
     lost = [f"{int(stem[:2])}" for stem in written.values() if stem not in told]
     unheard = (
         f"Chapters without a verdict in this build: {', '.join(lost)}. Their claims stand here as not run; "

@@ -149,20 +149,23 @@ def sentences(table: pd.DataFrame) -> dict[str, Any]:
     made = (
         f"{len(table):,} records, {hours:,.0f} hours of computing{between}: {counts}." if len(table) else "No record."
     )
-    return dict(records_made=made, verified=verified())
+    return dict(records_made=made, verified=verified(len(table)))
 
 
-def verified() -> str:
-    """The last outcome of `verify` in sentences."""
+def verified(now: int = 0) -> str:
+    """The last outcome of `verify` in sentences. now: how many records there are today, 0: not said."""
     told = verify.last()
     if told is None:
         return "No outcome is stored yet."
     device, versions = told["device"], told["versions"]
     where = f"{device['name']} ({device['type'].upper()}, {device['instructions']}), torch {versions['torch']}"
     left = "; ".join(f"{count} were left, since {why}" for why, count in told["left"].items())
+    grown = now and now != told["published"]
     time = "1 minute" if told["minutes"] == 1 else f"{told['minutes']:g} minutes"
-    return f"Last on {told['time'][:10]}, on {where}, in {time}: {told['summary']}." + (
-        f" Of the others {left}." if left else ""
+    return (
+        f"Last on {told['time'][:10]}, on {where}, in {time}: {told['summary']}."
+        + (f" Of the others {left}." if left else "")
+        + (f" {told['published']:,} records were published on that day; now there are {now:,}." if grown else "")
     )
 
 

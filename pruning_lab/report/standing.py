@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..running import chapters
 from . import claims, strips
-from .verdicts import ELSEWHERE, NO, NOT_IN_REACH, OPEN, YES
+from .verdicts import ELSEWHERE, NO, NOT_IN_REACH, NOT_RUN, OPEN, YES
 
 QUESTIONS = {  # -> the chapters that ask it, written or to come
     "Which units could go, and how do they lie?": ("frame_potential", "force_graph", "alignment", "subspace"),
@@ -27,9 +27,11 @@ SOURCES = {
 }  # fmt: skip
 WORDS = {  # of a claim -> its glyph, and what it says of the source's parts
     "holds": ("✓", "every part of it holds"),
-    "holds in part": ("✓?", "some parts hold, the others are not decided"),
+    "holds where run": ("✓–", "every part that was run holds; others were not run, or are not in reach"),
+    "holds in part": ("✓?", "some parts hold, others are open"),
     "holds and fails": ("✓✗", "some parts hold, others fail"),
-    "fails in part": ("✗?", "some parts fail, the others are not decided"),
+    "fails in part": ("✗?", "some parts fail, others are open"),
+    "fails where run": ("✗–", "every part that was run fails; others were not run, or are not in reach"),
     "fails": ("✗", "every part of it fails"),
     "open": ("?", "no part is decided: the intervals do not tell, or there are too few nets"),
     "not in reach": ("…", "the runs did not get to where it speaks"),
@@ -39,15 +41,15 @@ HOLDS, FAILS = {YES, ELSEWHERE[YES]}, {NO, ELSEWHERE[NO]}
 
 
 def word(parts: Iterable[str]) -> str:
-    """The one of `WORDS` for the words of a claim's deciding parts; what was not run does not count beside others."""
-    said = [one for one in parts if one in {*HOLDS, *FAILS, OPEN, NOT_IN_REACH}]
+    """The one of `WORDS` for the words of a claim's deciding parts."""
+    said = list(parts)
     yes, no = (any(one in group for one in said) for group in (HOLDS, FAILS))
     if yes and no:
         return "holds and fails"
     if yes or no:
-        whole = all(one in HOLDS | FAILS for one in said)
-        return ("holds" if yes else "fails") + ("" if whole else " in part")
-    return "open" if OPEN in said else "not in reach" if said else "not run"
+        rest = {*said} - HOLDS - FAILS
+        return ("holds" if yes else "fails") + (" in part" if OPEN in rest else " where run" if rest else "")
+    return next((one for one in (OPEN, NOT_IN_REACH) if one in said), NOT_RUN)
 
 
 def certainty(parts: pd.DataFrame) -> float:

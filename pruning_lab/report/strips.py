@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .numbers import amount
+from .numbers import measured
+from .verdicts import lacks_nets
 
+HOLLOW = "Hollow: fewer nets than were fixed."  # a part's dot; a net's is hollow where it does not count
 WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides
 MIDDLE, RADIUS = HEIGHT // 2, 3.5
 ROWS = (MIDDLE, MIDDLE - 5, MIDDLE + 5)  # where dots stand that would cover each other, in this order
@@ -39,17 +41,15 @@ def of_nets(row: Mapping[str, Any]) -> str:
 def of_claim(parts: pd.DataFrame, name: str) -> str:
     """A dot a part: how many half-intervals its mean lies on the claimed side of what decides, from -4 to +4.
 
-    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part is hollow that has too few
-    nets to say so: fewer than three, or than were fixed before. Parts without an interval have no dot; "" where none
-    has.
+    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part is hollow that has fewer nets
+    than were fixed. Parts without an interval have no dot; "" where none has.
     """
     table = pd.DataFrame([row for row in parts.to_dict("records") if np.isfinite(row["high"])])
     if table.empty:
         return ""
     places = [distance(row) for row in table.to_dict("records")]
     open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} {MIDDLE}H{_place(1, MOST):.1f}"/>'
-    tells = (table.n >= 3) & ((table.verdict != "open") | (np.abs(places) <= 1))
-    dots = _dots(places, MOST, tells)
+    dots = _dots(places, MOST, [not lacks_nets(row) for row in table.to_dict("records")])
     told = "; ".join(f"{part} {place:+.1f}" for part, place in zip(table.part, places, strict=True))
     return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
 
@@ -96,7 +96,7 @@ def _dots(values: Iterable[float], reach: float, counts: Iterable[bool]) -> list
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    return f"mean {amount(row['mean'], row['low'], row['high'], row['unit'])}"
+    return f"mean {measured(row)}"
 
 
 def _picture(marks: Iterable[str], told: str) -> str:

@@ -94,6 +94,7 @@ def _not_run(claim: claims.Claim) -> pd.DataFrame:
     else:
         row = dict(claim=claim.id, part="", by="source", kind=claim.kind, margin=0.0, unit=claim.unit, n=0)
         numbers = dict(mean=float("nan"), low=-float("inf"), high=float("inf"), needed=None, counted=[], values=[])
+        numbers |= dict(turned=False)
         words = dict(label=claim.id, verdict=verdicts.NOT_RUN, overall=verdicts.NOT_RUN, reason="", on="")
         table = pd.DataFrame([row | numbers | words])
     return table.assign(page=pages.get(claim.chapter, ""), profile="")

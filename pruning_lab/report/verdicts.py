@@ -18,6 +18,7 @@ WORDS = (YES, NO, OPEN, NOT_RUN, NOT_IN_REACH)
 ELSEWHERE = {YES: "holds", NO: "fails"}  # away from the source's own nets and data
 SMOKE = "no verdict at this size"
 FEWEST = 3  # nets below which nothing is decided
+SO_FAR = "so far"  # ends the reason of a part that has fewer nets than were fixed
 MOST = 1_000  # nets beyond which nobody counts
 POWER = 0.8
 
@@ -63,9 +64,9 @@ def verdict(
     differs: the interval above zero. either: off zero, on whichever side. at_least: above -margin. same: the 90 %
     interval (two one-sided tests) inside +-margin. size: `values` are logs of measured over claimed and the interval
     lies inside +-log(margin), the margin being the tolerance factor. Wholly on the other side: not reproduced.
-    Otherwise open, as with fewer than three nets, or (differs, either) where all have one number. `short`: nets that
-    did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many were
-    fixed before; with fewer it is open.
+    Otherwise open, as with fewer nets than were fixed, or (differs, either) where all have one number. `short`: nets
+    that did not reach the regime of the claim; where they leave fewer than three, it is not in reach. `nets`: how many
+    were fixed before, at least three; with fewer it is open.
 
     Raises:
         ValueError: an unknown kind, a margin that the kind needs and does not get, a number that is not finite.
@@ -103,10 +104,8 @@ def _bound(kind: str, margin: float) -> float:
 
 def _undecided(x: np.ndarray, kind: str, told: bool, nets: int) -> str:
     """Why these numbers decide nothing; "" where they do."""
-    if len(x) < FEWEST:
-        return "fewer than three nets"
-    if len(x) < nets:
-        return f"{len(x)} of {nets} nets so far"
+    if len(x) < max(nets, FEWEST):
+        return f"{len(x)} of {max(nets, FEWEST)} nets {SO_FAR}"
     if kind in ("differs", "either") and np.ptp(x) == 0:  # all on one point of a grid: the spread is not known
         return "all nets gave one number"
     edge = "zero" if kind in ("differs", "either") else "the margin"
@@ -146,15 +145,22 @@ def _nets(effect: float, wanted: float) -> int | None:
 def tally(words: Sequence[str], of: str = "parts") -> str:
     """The word of a claim from those of its parts: the one that all share, or how many of them have which.
 
-    Parts that were not run do not spoil the word of those that were; they are counted beside it.
+    A word that all have which were run is said with "where run", so that it is not read as the word of all.
     """
     counts = Counter(words)
     if len(counts) <= 1:
         return next(iter(counts), NOT_RUN)
     order = [word for word in (YES, "holds", NO, "fails", OPEN, NOT_IN_REACH, SMOKE, NOT_RUN) if counts[word]]
     first, *others = order
-    said = [f"{first} in {counts[first]} of {len(words)} {of}", *(f"{word} in {counts[word]}" for word in others)]
+    whole = first in (*ELSEWHERE, *ELSEWHERE.values()) and not {*others} - {NOT_RUN, NOT_IN_REACH, SMOKE}
+    head = f"{first} where run:" if whole else first
+    said = [f"{head} in {counts[first]} of {len(words)} {of}", *(f"{word} in {counts[word]}" for word in others)]
     return ", ".join(said)
+
+
+def lacks_nets(row: Mapping[str, object]) -> bool:
+    """Whether a part, a row of `judge`, has fewer nets than were fixed: then its dot is hollow on every page."""
+    return row["n"] < FEWEST or str(row["reason"]).endswith(SO_FAR)
 
 
 def worded(word: str, elsewhere: bool = False, profile: str = "") -> str:
@@ -169,7 +175,7 @@ def judge(
     profile: str = "",
 ) -> pd.DataFrame:  # fmt: skip
     """The verdicts of one claim, a row a part of `book/claims.yml`: claim, part, label, by, kind, margin, unit, n,
-    mean, low, high, verdict, reason, needed, counted, values, and `overall` and `on`, the claim's.
+    mean, low, high, verdict, reason, needed, counted, values, turned, and `overall` and `on`, the claim's.
 
     Args:
         values: part -> one number a net, signed so that the claim says "above zero"; a part that lacks was not run.
@@ -208,4 +214,5 @@ def _row(claim: claims.Claim, part: Part, values: Sequence[float], short: int) -
         claim=claim.id, part=part.name, label=f"{claim.id}  {part.name}", by=part.by, kind=part.kind,
         margin=part.margin, unit=part.unit, n=found.n, mean=found.mean, low=found.low, high=found.high,
         verdict=found.word, reason=found.reason or old, needed=found.needed, counted=counted, values=numbers,
+        turned=part.turned,
     )  # fmt: skip

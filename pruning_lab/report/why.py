@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from .verdicts import SO_FAR
+
 FEW, SPREAD, ALIKE = "too few nets yet", "the nets disagree", "all nets gave one number"
 
 
@@ -17,6 +19,6 @@ def why(judged: pd.DataFrame, claim: str, part: str) -> str:
     if rows.empty:
         raise KeyError(f"{claim}: {part}")
     reason = rows.reason.iloc[0]
-    if "so far" in reason or "fewer" in reason:
+    if SO_FAR in reason:
         return FEW
     return SPREAD if "spans" in reason else ALIKE if "one number" in reason else ""

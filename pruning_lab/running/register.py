@@ -38,6 +38,7 @@ def entries() -> tuple[list[Entry], dict[str, str]]:
         try:
             meta = record._meta(file)  # judged as where it is read, so that no row meets an odd entry
             e = rebuild(getattr(experiments, meta["experiment"]), meta["config"])
+            hash(e)  # settings of a kind that no experiment has
             found.append(Entry(file.parent, meta, e))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             name = f"{file.parent.parent.name}/{file.parent.name}"
