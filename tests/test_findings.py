@@ -29,7 +29,6 @@ RULES = {  # sentences that are no finding: a rule, a definition, a way to use t
         "*Reproduced* and *not reproduced* are said of",  # what the words mean
         "Elsewhere the same rule says *holds* and *fails*",
         "*Open*: the interval spans zero or the margin",
-        "**Strips** of the scoreboard have a dot a part: how many half-intervals",
     ),
     "numbers.ipynb": (
         "*Agrees*: our 95 % interval over nets holds it",
