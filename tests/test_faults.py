@@ -217,7 +217,8 @@ def test_no_entry_of_a_record_changes_an_answer(capsys, where):
         store.forget()
         if found := store.find(E):
             assert is_the_answer(found), path
-            used |= {path} if odd != meta else set()  # 1 is True
+            same = odd == meta or path[0] == "config" and {"size": 6} | odd["config"] == meta["config"]
+            used |= set() if same else {path}  # 1 is True, and what is left out is the default
     used -= {("files", record.WEIGHTS)} if where == "published" else set()  # none are there
     assert len(changes) > 150 and not {path[0] for path in used} & {"format", "config", "files"}
     assert where == "published" or "code" not in {path[0] for path in used}

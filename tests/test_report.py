@@ -91,8 +91,8 @@ def test_a_page_tells_its_verdicts_its_origin_and_its_sentences(made_up, monkeyp
         ]
     )
     found.tell(verdicts, answer="so it is")
-    assert heard["FP1"] == "reproduced in 1 of 3 layers, not run in 2"
-    assert heard["FP2"] == "fails in 1 of 3 layers, not run in 2 (digits)"
+    assert heard["FP1"] == "reproduced where run: in 1 of 3 layers, not run in 2"
+    assert heard["FP2"] == "fails where run: in 1 of 3 layers, not run in 2 (digits)"
     assert heard["answer"] == "so it is"
     assert heard["origin"].startswith("profile night") and heard["own_origin"].startswith("profile laptop")
 
