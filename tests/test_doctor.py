@@ -9,7 +9,11 @@ from pruning_lab.running import doctor
 
 
 def said(capsys):
-    return {line[9:31].strip(): line for line in capsys.readouterr().out.splitlines()}
+    return by_name(capsys.readouterr().out)
+
+
+def by_name(told):
+    return {line[9:31].strip(): line for line in told.splitlines()}
 
 
 def test_a_machine_that_can_do_all_is_told_so_line_by_line(store_folder, capsys):
@@ -36,8 +40,14 @@ def test_what_is_optional_and_missing_is_named_with_what_brings_it_and_is_no_err
 ):
     monkeypatch.setenv("PRUNING_LAB_DATA", str(tmp_path))
     monkeypatch.setitem(doctor.PARTS, "clusters", (("no_such_package",), "pip install '.[cluster]'"))
+    seen = list(doctor.lines())
+    optional = [line for line in seen if not line.essential]
+    idle = sum(not line.works for line in optional)
+    assert 0 < idle < len(optional) < len(seen)
     assert main(["doctor"]) == 0
-    lines = said(capsys)
+    told = capsys.readouterr().out
+    assert f"the library works here; {idle} of {len(optional)} optional parts are missing" in told
+    lines = by_name(told)
     assert lines["mnist"].startswith("without") and "train.npz" in lines["mnist"]
     assert lines["clusters"].startswith("without") and "no_such_package not here: pip install" in lines["clusters"]
 
