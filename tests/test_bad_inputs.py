@@ -5,6 +5,7 @@ without dimensions. The answer is finite, or one documented kind of error with a
 import inspect
 import json
 import math
+import resource
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -102,6 +103,7 @@ SPECIAL = {
 for _name in NAMES:
     if _name.startswith(("models.", "nets.arch")):
         SPECIAL.setdefault(_name, {}).setdefault("classes", lambda: 3)
+ROOM = 4_000_000_000  # bytes that bad inputs may take
 OF_ANY = [None, "nobody", object(), [[1], [1, 2]], {"x": None}, print]
 ARRAYS = [math.nan, math.inf, -math.inf, "empty", "zero-dimensional", "more dimensions", "complex", "text", "huge"]
 BAD = {
@@ -195,6 +197,16 @@ def found(name):
             if said:
                 odd.setdefault(f"{argument}: {said.partition(':')[0]}", how)
     return odd
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_memory():
+    """What asks for far more memory than a test has is told so, and takes no machine down."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy says of some that they are not finite, and goes on

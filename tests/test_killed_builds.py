@@ -61,7 +61,7 @@ print("</script> and 'quotes'")"""
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory):
+def sources(tmp_path_factory):
     """The sources of a book of one page and one chapter."""
     folder = tmp_path_factory.mktemp("sources")
     (folder / "book").mkdir()
@@ -79,16 +79,16 @@ def book(tmp_path_factory):
     return folder
 
 
-def begin(book, place, at=0, out="out"):
+def begin(sources, place, at=0, out="out"):
     """A build in a folder of its own, which is killed at its `at`-th file."""
     place.mkdir(exist_ok=True)
     told = {"PRUNING_LAB_STORE": "store", "PRUNING_LAB_RESULTS": "results", "PRUNING_LAB_DATA": "data"}
     told = {name: str(place / folder) for name, folder in told.items()} | {"OUT": str(place / out), "AT": str(at)}
     told |= {"COUNTER": str(place / f"counter-{at}"), "PRUNING_LAB_WORKERS": "1"}
-    told |= {"PYTHONPATH": os.pathsep.join([str(book / "counts"), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
-    words = [sys.executable, "-c", BUILD, str(book), str(place / out)]
+    told |= {"PYTHONPATH": os.pathsep.join([str(sources / "counts"), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, "-c", BUILD, str(sources), str(place / out)]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return subprocess.Popen(words, cwd=book, env=os.environ | told, **pipes)
+    return subprocess.Popen(words, cwd=sources, env=os.environ | told, **pipes)
 
 
 def ended(process):
@@ -109,45 +109,45 @@ def is_same(found, right):
 
 
 @pytest.fixture(scope="module")
-def whole(book, tmp_path_factory):
+def whole(sources, tmp_path_factory):
     """The book as built without a fault, and how many times a file was touched."""
     place = tmp_path_factory.mktemp("whole")
-    code, said = ended(begin(book, place))
+    code, said = ended(begin(sources, place))
     assert code == 0, said
     return pages(place), (place / "counter-0").stat().st_size
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", KILLS)
-def test_a_build_that_is_killed_is_built_again_to_the_same_book(book, whole, tmp_path, seed):
+def test_a_build_that_is_killed_is_built_again_to_the_same_book(sources, whole, tmp_path, seed):
     right, touched = whole
     at = random.Random(seed).randrange(1, touched)
-    code, said = ended(begin(book, tmp_path / "b", at))
+    code, said = ended(begin(sources, tmp_path / "b", at))
     assert code == -signal.SIGKILL, said
-    code, said = ended(begin(book, tmp_path / "b"))
+    code, said = ended(begin(sources, tmp_path / "b"))
     assert code == 0, said
     assert is_same(pages(tmp_path / "b"), right)
     assert not list((tmp_path / "b" / "out" / "executed").glob(".*"))
 
 
 @pytest.mark.soak
-def test_a_built_book_outlives_a_build_that_is_killed_over_it(book, whole, tmp_path):
+def test_a_built_book_outlives_a_build_that_is_killed_over_it(sources, whole, tmp_path):
     """What was changed is there after the next build, whatever the killed one had left."""
     right, touched = whole
-    shutil.copytree(book, tmp_path / "sources")
+    shutil.copytree(sources, tmp_path / "sources")
     assert ended(begin(tmp_path / "sources", tmp_path / "b"))[0] == 0
     (tmp_path / "sources" / "book" / "intro.md").write_text("# A book\n\nAnother page.\n")
     code, said = ended(begin(tmp_path / "sources", tmp_path / "b", touched // 2))
     assert code == -signal.SIGKILL, said
-    shutil.copy(book / "book" / "intro.md", tmp_path / "sources" / "book" / "intro.md")
+    shutil.copy(sources / "book" / "intro.md", tmp_path / "sources" / "book" / "intro.md")
     assert ended(begin(tmp_path / "sources", tmp_path / "b"))[0] == 0
     assert is_same(pages(tmp_path / "b"), right)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("folders", [("out", "out"), ("out", "other")], ids=["one folder", "two folders"])
-def test_two_builds_at_once_on_one_store_make_the_same_book(book, whole, tmp_path, folders):
-    two = [begin(book, tmp_path / "b", out=out) for out in folders]
+def test_two_builds_at_once_on_one_store_make_the_same_book(sources, whole, tmp_path, folders):
+    two = [begin(sources, tmp_path / "b", out=out) for out in folders]
     for code, said in map(ended, two):
         assert code == 0, said
     for out in folders:
