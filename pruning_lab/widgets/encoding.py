@@ -158,11 +158,11 @@ def pack(kept: Iterable[tuple[np.ndarray, np.ndarray, float]]) -> Pairs:
     cosines = [values for _, values, _ in kept if len(values)]
     low = float(min((v.min() for v in cosines), default=0.0))
     high = float(max((v.max() for v in cosines), default=1.0))
-    scale = 255 / (high - low) if high > low else 0.0
+    span = high - low
     last = np.full(1 + max((int(n[-1]) for n, _, _ in kept if len(n)), default=0), FIRST, np.uint8)
     before, changes, anew, steps = np.empty(0, np.int64), [], [], []
     for numbers, values, _ in kept:
-        codes = np.rint((values - low) * scale).astype(np.uint8)
+        codes = np.rint((values - low) / span * 255 if span > 0 else np.zeros(len(values))).astype(np.uint8)
         differ, whole = gaps(np.setxor1d(before, numbers)).tobytes(), gaps(numbers).tobytes()
         anew.append(len(whole) < len(differ))
         changes.append(whole if anew[-1] else differ)
