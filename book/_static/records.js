@@ -11,8 +11,9 @@
   const hashes = rows.map((row) => row.id.slice(row.id.lastIndexOf("-") + 1));
   let drawn = null, figure = ""; // the hashes of one figure's records, and its name
 
+  const kinds = new Map(rows.map((row, i) => [row, home[i].dataset.kind])); // the same where rows are sorted into one
   const fits = (row, name) => {
-    const wanted = form[name].value, has = row.dataset[name];
+    const wanted = form[name].value, has = name === "kind" ? kinds.get(row) : row.dataset[name];
     return !wanted || (several.has(name) ? has.split(" ").includes(wanted) : has === wanted);
   };
 

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 HEAD = ("record", "seed", "computed on", "took", "made", "state")
 FOLDED = {"settings": "Settings", "data_digests": "Data", "chapters": "In chapters", "library": "Source of the library"}
-STATES = {  # word of a state -> glyph, and the word by which the scoreboard's colours know it
-    "current": ("●", "holds"), "certified": ("◐", "holds in part"), "unverified": ("○", "open"),
-    register.OLDER: ("○", "open"), register.BROKEN: ("×", "fails"),
-}  # fmt: skip
+STATES = ("current", "certified", "unverified", register.OLDER, register.BROKEN)  # each has its glyph in records.css
 KEY = (
     "A record is one answer: one experiment at one seed. Its settings are those that are not the library's defaults, "
     "and of what it is made of, with that name before. Seconds and memory are of the record alone. "
@@ -47,13 +44,13 @@ def page(table: pd.DataFrame) -> HTML:
 def _group(kind: str, rows: pd.DataFrame) -> str:
     name = f"{escape(kind)} <span class='lab-by'>{counted(len(rows), 'record')}</span>"
     head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name}</th></tr>'
-    return f"<tbody>{head}{''.join(map(_row, rows.to_dict('records')))}</tbody>"
+    return f"<tbody data-kind='{escape(kind)}'>{head}{''.join(map(_row, rows.to_dict('records')))}</tbody>"
 
 
 def _row(row: Mapping[str, Any]) -> str:
     """One record, with what a script filters and sorts by."""
     places = [place.split() for place in _text(row["chapters"]).split("; ") if place]
-    told = {"kind": row["kind"], "model": row["model"], "data": row["data"], "processor": _processor(row),
+    told = {"model": row["model"], "data": row["data"], "processor": _processor(row),
             "chapter": " ".join(dict.fromkeys(chapter for chapter, _ in places)), "state": row["state"],
             "profile": " ".join(dict.fromkeys(profile for _, profile in places)), "seconds": row["seconds"],
             "memory": row["peak_memory_mb"], "made": row["made"]}  # fmt: skip
@@ -70,7 +67,7 @@ def _fold(row: Mapping[str, Any]) -> str:
     if row["state"] == register.BROKEN:
         return ""
     told = {label: _text(row[name]) for name, label in FOLDED.items()}
-    versions = f"Python {row['python']}, torch {row['torch']}, numpy {row['numpy']}, {row['system']}"
+    versions = f"Python {row['python']}, numpy {row['numpy']}, {row['system']}"  # torch stands in its column
     told |= {"Versions": versions, "Revision": _text(row["code"])}
     items = "".join(f"<li>{label}: {escape(words)}</li>" for label, words in told.items() if words)
     return f"<details><summary>settings, data, versions</summary><ul>{items}</ul></details>"
@@ -78,8 +75,7 @@ def _fold(row: Mapping[str, Any]) -> str:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     """What stands in the columns after the first; nothing but the state of a record that is broken."""
-    glyph, word = STATES[row["state"]]
-    state = f'<span class="lab-glyph" data-word="{word}" aria-hidden="true">{glyph}</span>{escape(row["state"])}'
+    state = escape(row["state"])  # its glyph is drawn by records.css
     if row["state"] == register.BROKEN:
         return [""] * (len(HEAD) - 2) + [state]
     threads = counted(int(row["threads"]), "thread")
