@@ -65,7 +65,7 @@ serve: $(STAMP)
 
 # Other people's networks and methods, for `bench` and `soak` alone; what cannot be had is left out.
 peers: $(STAMP)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --target $(PEERS) --upgrade --no-deps timm==1.0.31 huggingface_hub==2.4.0 httpx2==2.16.2 httpcore2==2.16.2 truststore==0.10.5 fsspec backpack-for-pytorch==1.7.1 einops unfoldNd || echo "no timm, no BackPACK: their nets and the comparison are left out"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --target $(PEERS) --upgrade --no-deps timm==1.0.31 huggingface_hub==2.4.0 httpx2==2.16.2 httpcore2==2.16.2 truststore==0.10.5 fsspec backpack-for-pytorch==1.7.1 einops unfoldNd weightwatcher==0.7.7 powerlaw==2.0.0 mpmath==1.4.1 transformers==5.24.0 tokenizers==0.23.3 safetensors matplotlib==3.11.2 contourpy cycler fonttools kiwisolver pyparsing || echo "no timm, no BackPACK, no WeightWatcher: their nets and the comparisons are left out"
 
 bench: peers
 	@$(PY) -m pip install --quiet --disable-pip-version-check opacus==1.6.0 || echo "no Opacus: the comparison with it is left out"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pruning_lab import data
 from pruning_lab.metrics import spectrum, subspaces
 from pruning_lab.nets import models
 
@@ -100,6 +101,31 @@ def test_a_largest_eigenvalue_that_comes_twice_is_no_tail_of_its_own():
 def test_too_few_eigenvalues_have_no_exponent_and_say_so():
     found = spectrum.tail_exponent(np.r_[np.arange(1.0, 11), np.zeros(90)])
     assert np.isnan(found.alpha) and found.reason == "10 eigenvalues above zero, fewer than 50"
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore")
+def test_exponents_and_ranks_are_those_of_weightwatcher():
+    """It looks at one side of each step alone, and may begin a tail a little later: alike within the deviation."""
+    peer = pytest.importorskip("weightwatcher", reason="weightwatcher is not installed: pip install weightwatcher")
+    torch.manual_seed(0)
+    sizes = ((64, 300), (300, 200), (200, 10))
+    first, second, out = layers = [torch.nn.Linear(*size) for size in sizes]
+    net = torch.nn.Sequential(first, torch.nn.ReLU(), second, torch.nn.ReLU(), out)
+    digits = data.load("digits", "train")
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.3)
+    for _ in range(300):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(net(digits.images.flatten(1)), digits.labels).backward()
+        optimiser.step()
+    heavy, draws = torch.nn.Linear(400, 300, bias=False), np.random.default_rng(0)
+    heavy.weight.data = torch.tensor(draws.pareto(2.5, (300, 400)) * draws.choice([-1, 1], (300, 400))).float()
+    table = peer.WeightWatcher(model=torch.nn.Sequential(*layers, heavy)).analyze(min_evals=spectrum.FEWEST)
+    for layer, row in zip((first, second, heavy), table.itertuples(), strict=True):
+        values = spectrum.singular_values(layer.weight.detach().numpy())
+        found = spectrum.tail_exponent(values**2)
+        assert spectrum.stable_rank(values) == pytest.approx(row.stable_rank, rel=1e-4)
+        assert abs(found.alpha - row.alpha) < found.deviation
 
 
 # subspaces
