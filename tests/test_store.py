@@ -238,11 +238,11 @@ def test_what_was_computed_is_what_is_read_back(shelves):
     store.forget()
     again = store.run(Toy("a", 3))
     assert computed() == 1 and again.shelf == "local" and again.notes == ()
-    for record in (first, again):
+    for found in (first, again):
         expected = pd.DataFrame(dict(step=[0, 1], value=[0.1 + 0.2, 1e-17 / 3], word=["a", "b,c"]))
-        pd.testing.assert_frame_equal(record.table, expected, check_exact=True)  # to the last bit
-        assert record.arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and record.arrays["half"].dtype == np.float16
-        assert torch.equal(record.weights()["w"], torch.full((2, 2), 3.0))
+        pd.testing.assert_frame_equal(found.table, expected, check_exact=True)  # to the last bit
+        assert found.arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and found.arrays["half"].dtype == np.float16
+        assert torch.equal(found.weights()["w"], torch.full((2, 2), 3.0))
     assert sorted(f.name for f in folder(Toy("a", 3)).iterdir()) == [
         "arrays.npz",
         "record.json",
@@ -852,9 +852,8 @@ def test_publishing_copies_all_but_the_weights_and_packs_the_table(shelves):
     assert gzip.decompress((target / "table.csv.gz").read_bytes()) == (local / "table.csv").read_bytes()
     shutil.rmtree(local)
     pd.testing.assert_frame_equal(store.find(Toy("a")).table, Toy("a").compute().table, check_exact=True)
-    pd.testing.assert_frame_equal(
-        pd.read_csv(target / "table.csv.gz"), Toy("a").compute().table
-    )  # as a reader opens it
+    opened = pd.read_csv(target / "table.csv.gz")  # as a reader opens it
+    pd.testing.assert_frame_equal(opened, Toy("a").compute().table, check_exact=True)
     store.run(Toy("a"), weights=True)
     store.publish(Toy("a"))  # again: replaces
     assert [f.name for f in (shelves[1] / "Toy").iterdir()] == [Toy("a").key]
@@ -963,9 +962,9 @@ def test_published_records_have_the_keys_of_their_experiments(monkeypatch):
         for profile in ("night", "gpu", "paper"):
             for e in chapters.plan(path, profile):
                 planned |= {store.folder_of(x, "published"): x for x in lineage([e])}
-    for record in found:
-        assert record in planned, f"{record.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
-        assert store.checked(planned[record], record).meta["key"] == record.name
-        assert sorted(f.name for f in record.iterdir()) == ["arrays.npz", "record.json", "table.csv.gz"]
-        assert (record / "arrays.npz").stat().st_size <= 1_000_000
+    for place in found:
+        assert place in planned, f"{place.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
+        assert store.checked(planned[place], place).meta["key"] == place.name
+        assert sorted(f.name for f in place.iterdir()) == ["arrays.npz", "record.json", "table.csv.gz"]
+        assert (place / "arrays.npz").stat().st_size <= 1_000_000
     assert sum(f.stat().st_size for f in shelf.rglob("*") if f.is_file()) <= 30_000_000

@@ -36,7 +36,8 @@ from pruning_lab.nets import models
 from pruning_lab.records import certificates, record, store
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.store import Experiment, Result
-from pruning_lab.running import budget, chapters, estimate, shelves, sound, sweeps
+from pruning_lab.running import budget, chapters, estimate, sound, sweeps
+from pruning_lab.running.shelves import _published_size
 from pruning_lab.running.workers import task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -794,10 +795,10 @@ def test_the_published_shelf_has_a_limit_of_30_megabytes():
 def test_a_record_that_went_takes_no_room_on_the_published_shelf(store_folder):
     store.run(Parent("a"))
     folder = store.folder_of(Parent("a"))
-    size = shelves._published_size(folder)
+    size = _published_size(folder)
     assert size == kept(store_folder) > 0
     (folder / record.TABLE).unlink()
-    assert shelves._published_size(folder) == 0
+    assert _published_size(folder) == 0
 
 
 def test_a_sweep_in_which_something_failed_ends_with_2_and_one_line(toy, capsys, monkeypatch):
