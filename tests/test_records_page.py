@@ -14,7 +14,8 @@ STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
 ROW = dict(
     kind="Train", record="mlp-a", model="mlp", data="mnist", seed=0, settings="recipe.lr=0.1, seed=0",
     chapters="01 night", device="cpu", processor="One", instructions="AVX2", threads=1, cores=2, seconds=2.0,
-    peak_memory_mb=500, python="3.12", torch="2.11", numpy="2.4", system="Linux", data_digests="mnist/test 1; mnist/train 2",
+    peak_memory_mb=500, python="3.12", torch="2.11", numpy="2.4", system="Linux",
+    data_digests="mnist/test 1; mnist/train 2",
     code="abc", library="def", made="2026-01-02T00:00:00Z", state="current",
 )  # fmt: skip
 OTHERS = [
