@@ -1164,7 +1164,7 @@ def test_our_copy_of_cifar10_says_which_images_are_lossy():
 def test_a_clone_that_changes_line_ends_keeps_the_bytes_of_records(tmp_path):
     root, shelf = Path(__file__).resolve().parents[1], Path("book/results/Kind/key")
     files = {shelf / "table.csv": b"a,b\n1,2\n", shelf / "record.json": b'{\n "a": 1\r\n}\n',
-             shelf / "arrays.npz": b"PK\x03\x04\n\r\n\x00",
+             shelf / "arrays.npz": b"PK\x03\x04\n\r\n\x00", shelf / "table.csv.gz": b"all text\n",
              Path("elsewhere/train.npz"): b"text\nfor\nall that git sees\n", Path("README.md"): b"a\nb\n"}  # fmt: skip
     there, here = tmp_path / "there", tmp_path / "here"
     for name, content in (files | {Path(".gitattributes"): (root / ".gitattributes").read_bytes()}).items():

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from pruning_lab.__main__ import main
-from pruning_lab.records import store
+from pruning_lab.records import record, store
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.running import parcels, sound
 
@@ -665,6 +665,30 @@ def test_what_is_published_here_is_not_taken_again(tmp_path, elsewhere):
     store.publish(Parcel("a"))
     there = elsewhere()
     assert parcels.unpack(archives).here == (f"Parcel/{Parcel('a').key}",) and not files(there)
+
+
+def test_a_local_record_with_a_packed_table_travels_with_a_plain_one(tmp_path, elsewhere):
+    [plain] = packed(tmp_path / "plain", Parcel("a"))
+    folder = store.folder_of(Parcel("a"))
+    (folder / "table.csv.gz").write_bytes(record.packed((folder / "table.csv").read_bytes()))
+    (folder / "table.csv").unlink()
+    [file] = packed(tmp_path / "gz", Parcel("a"))
+    assert file.read_bytes() == plain.read_bytes()
+    elsewhere()
+    assert parcels.unpack([file]).new == (f"Parcel/{Parcel('a').key}",) and store.find(Parcel("a")) is not None
+
+
+def test_a_packed_table_of_very_many_columns_or_bytes_is_no_sound_record():
+    store.run(Parcel("a"))
+    store.publish(Parcel("a"))
+    folder = store.folder_of(Parcel("a"), "published")
+    assert sound.check(folder)["key"] == Parcel("a").key and sound.is_sound(folder)
+    (folder / "table.csv.gz").write_bytes(record.packed(b"x\n1\n" + b"," * 2_000))
+    with pytest.raises(sound.TooLarge, match="table.csv has 2,001 columns, at most 1,000"):
+        sound.check(folder)
+    (folder / "table.csv.gz").write_bytes(bytes(16_000_001))
+    with pytest.raises(sound.TooLarge, match="table.csv.gz holds 16,000,001 bytes, at most 16,000,000"):
+        sound.check(folder)
 
 
 @pytest.mark.parametrize("spoil", ["table.csv", "arrays.npz", "record.json"])

@@ -2,6 +2,7 @@
 cleaned away.
 """
 
+import gzip
 import io
 import json
 import math
@@ -10,7 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +194,97 @@ def test_a_file_that_changes_is_read_again():
     whole[-3] ^= 1
     (folder(TOY) / "table.csv").write_bytes(whole)
     assert store.find(TOY) is None  # nobody said `forget`
+
+
+# the packed table
+
+
+def test_a_table_is_packed_into_the_same_bytes_always_and_they_say_neither_when_nor_under_what_name():
+    csv = b"step,value\n0,0.1\n" * 100
+    found = record.packed(csv)
+    assert found == record.packed(csv) and found[:10] == bytes.fromhex("1f8b 0800 0000 0000 02ff")
+    assert gzip.decompress(found) == csv and len(found) < 100
+
+
+def packed_in(e):
+    """The folder of a record whose table is packed, as on the published shelf."""
+    store.run(e)
+    (folder(e) / "table.csv.gz").write_bytes(record.packed((folder(e) / "table.csv").read_bytes()))
+    (folder(e) / "table.csv").unlink()
+    store.forget()
+    return folder(e)
+
+
+def test_both_forms_of_a_table_are_read_alike():
+    store.run(TOY)
+    plain = store.find(TOY)
+    csv = (folder(TOY) / "table.csv").read_bytes()
+    assert record.text(folder(TOY)) == csv == record.text(packed_in(TOY))
+    found = store.find(TOY)
+    pd.testing.assert_frame_equal(found.table, plain.table, check_exact=True)
+    assert found.meta == plain.meta and found.arrays["a"].tolist() == plain.arrays["a"].tolist() and computed() == 1
+
+
+def test_a_packed_table_without_a_row_is_read(monkeypatch):
+    monkeypatch.setattr(Toy, "compute", lambda self: Result(pd.DataFrame()))
+    assert record.read(packed_in(TOY)).table.empty
+
+
+CSV = b"step,value,word\n0,9.9,a\n"
+UNREADABLE = {
+    "truncated": (lambda gz: gz[:-1], "table.csv.gz is truncated, or goes on behind its end"),
+    "cut in the middle": (lambda gz: gz[: len(gz) // 2], "table.csv.gz is truncated, or goes on behind its end"),
+    "empty": (lambda gz: b"", "table.csv.gz is truncated, or goes on behind its end"),
+    "with a tail": (lambda gz: gz + b"\n", "table.csv.gz is truncated, or goes on behind its end"),
+    "twice": (lambda gz: gz + gz, "table.csv.gz is truncated, or goes on behind its end"),
+    "no gzip": (lambda gz: CSV, "table.csv.gz is broken (Error -3 "),
+    "of another checksum": (lambda gz: gz[:-8] + b"abcd" + gz[-4:], "table.csv.gz is broken (Error -3 "),
+    "another table": (lambda gz: record.packed(CSV), "table.csv is missing or not what record.json says"),
+    "no text": (lambda gz: record.packed(b"\xff\xfe"), "table.csv is missing or not what record.json says"),
+}
+
+
+@pytest.mark.parametrize("change, says", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_packed_table_that_is_not_what_it_was_is_named_and_made_anew(capsys, change, says):
+    file = packed_in(TOY) / "table.csv.gz"
+    file.write_bytes(change(file.read_bytes()))
+    assert store.find(TOY) is None
+    out = capsys.readouterr().out
+    assert f"record Toy/{TOY.key} (local) is not used: {says}" in out and out.count("\n") == 1
+    assert store.run(TOY).table.value[0] == 0.1 + 0.2 and computed() == 2
+    assert (folder(TOY) / "table.csv").is_file() and not file.exists()
+
+
+def test_a_record_with_both_forms_of_its_table_is_not_used(capsys):
+    csv = (packed_in(TOY), record.text(folder(TOY)))[1]
+    (folder(TOY) / "table.csv").write_bytes(csv)
+    assert store.find(TOY) is None
+    assert "table.csv and table.csv.gz are both there: one has to go" in capsys.readouterr().out
+    (folder(TOY) / "table.csv").unlink()
+    assert store.find(TOY) is not None
+
+
+def test_a_packed_table_is_read_up_to_a_bound_and_no_further(monkeypatch):
+    place = packed_in(TOY)
+    size = len(record.text(place))
+    monkeypatch.setattr(record, "TABLE_LIMIT", size)
+    assert len(record.text(place)) == size
+    monkeypatch.setattr(record, "TABLE_LIMIT", size - 1)
+    with pytest.raises(ValueError, match=f"^table.csv.gz would take more than {size - 1:,} bytes$"):
+        record.read(place)
+
+
+def test_a_packed_table_of_gigabytes_is_refused_in_little_memory():
+    place, zeros = packed_in(TOY), zlib.compressobj(9, wbits=31)
+    bomb = b"".join(zeros.compress(bytes(10_000_000)) for _ in range(100)) + zeros.flush()
+    (place / "table.csv.gz").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"table.csv.gz would take more than 16,000,000 bytes"):
+            record.read(place)
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_records_in_memory_have_a_bound_in_bytes(monkeypatch):

@@ -1,11 +1,14 @@
 """The page of all records: each is a row with how it was made, and the whole table is in a link."""
 
+import base64
 import csv
+import gzip
 import io
 import json
 import re
-from urllib.parse import unquote
+from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from pruning_lab import Recipe, Train, UnitImportance
@@ -67,14 +70,107 @@ def test_the_page_has_every_record_its_filters_and_the_whole_table_as_a_link(res
     change(results, NET, device=dict(type="cpu", name="</script><b>", threads=1))
     table = register.table(WHERE)
     html = shelf.page(table).data
-    assert html.count("<tr id=") == 2 and 'data-chapter="01 02" data-state="current" data-profile="night gpu"' in html
+    assert html.count("<tr id=") == 2 and 'data-chapter="01 02" data-profile="night gpu"' in html
+    assert html.count('data-state="current"') == 2
     assert "</script>" not in html and "instructions not kept" in html
     for name in shelf.FILTERS:
         assert f'<select name="{name}">' in html
     assert '<option value="night">night</option>' in html and '<option value="lenet_300_100">LeNet</option>' in html
-    [text] = re.findall(r'href="data:text/csv;charset=utf-8,([^"]*)"', html)
-    rows = list(csv.DictReader(io.StringIO(unquote(text))))
+    rows = list(csv.DictReader(io.StringIO(linked(html))))
     assert [one["record"] for one in rows] == list(table.record) and rows[0].keys() == set(register.COLUMNS)
+
+
+def linked(html):
+    """The table that the page's link holds, as text."""
+    [found] = re.findall(r'download="records.csv.gz" href="data:application/gzip;base64,([^"]*)"', html)
+    return gzip.decompress(base64.b64decode(found)).decode()
+
+
+class Laid(HTMLParser):
+    """A page as its script lays it out: id of a row -> its data- attributes, and the lines of its fold."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.entries, self.links, self.seeds, self.place, self.cell = {}, {}, {}, None, None
+        self.feed(html)
+        self.rows = {name: self._laid(name) for name in self.links}
+
+    def _laid(self, name):
+        data, lines = dict(self.entries[name][0]), []
+        for link in self.links[name]:
+            shared, items = self.entries[link]
+            data |= shared
+            lines += [item.replace("\0", self.seeds.get(name, "")) for item in items]
+        return data, lines
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        if tag in ("tr", "ul") and "id" in told:
+            self.place = told["id"]
+            self.entries[self.place] = {k: v for k, v in attrs if k.startswith("data-")}, []
+            if tag == "tr":
+                self.links[self.place] = []
+        if tag == "a" and self.place in self.links:
+            self.links[self.place].append(told["href"].removeprefix("#"))
+        if tag == "li":
+            self.entries[self.place][1].append("")
+        self.cell = told.get("data-label") if tag == "td" else "line" if tag in ("li", "var") else None
+        if tag == "var":
+            self.entries[self.place][1][-1] += "\0"
+            self.cell = None
+
+    def handle_endtag(self, tag):
+        self.cell = "line" if tag == "var" else None
+        self.place = None if tag in ("tr", "ul") else self.place
+
+    def handle_data(self, text):
+        if self.cell == "line":
+            self.entries[self.place][1][-1] += text
+        elif self.cell == "seed":
+            self.seeds[self.place] = text
+
+
+def whole(row):
+    """What a row of the page has to say, from the table alone: its data- attributes, the lines of its fold."""
+    text = {k: "" if pd.isna(v) else f"{v:g}" if isinstance(v, float) else str(v) for k, v in row.items()}
+    places = [place.split() for place in text["chapters"].split("; ") if place]
+    broken = text["state"] == register.BROKEN
+    data = dict(model=text["model"], data=text["data"], state=text["state"], seconds=text["seconds"],
+                memory=text["peak_memory_mb"], made=text["made"],
+                processor="" if broken else f"{text['processor']} ({text['device'].upper()})",
+                chapter=" ".join(dict.fromkeys(place[0] for place in places)),
+                profile=" ".join(dict.fromkeys(place[1] for place in places)))  # fmt: skip
+    versions = f"Python {text['python']}, numpy {text['numpy']}, {text['system']}"
+    lines = {"Settings": text["settings"], "Data": text["data_digests"], "In chapters": text["chapters"],
+             "Source of the library": text["library"], "Versions": versions, "Revision": text["code"]}  # fmt: skip
+    said = [f"{name}: {words}" for name, words in lines.items() if words and not broken]
+    return {f"data-{name}": value for name, value in data.items()}, said
+
+
+def agrees(table, html):
+    """Whether a page says of each record and holds for download what the table does."""
+    laid = Laid(html).rows
+    expected = {f"{row['kind']}-{row['record']}": whole(row) for row in table.to_dict("records")}
+    assert list(laid) == list(expected)
+    assert all(laid[name] == expected[name] for name in expected), next(n for n in laid if laid[n] != expected[n])
+    assert linked(html) == table.to_csv(index=False, lineterminator="\n")
+    return True
+
+
+def test_what_rows_share_is_written_once_and_each_row_says_what_it_did(results):
+    table = register.table(WHERE)
+    one = table[table.record == NET.key]
+    rows = [one.assign(record=f"net-{seed}", seed=seed, settings=f"a.seed={seed}, width=7, b=<s>, seed={seed}")
+            for seed in (7, 8, 70)]  # fmt: skip
+    rows += [one.assign(record="other", settings="a.seed=7, width=70, seed=8"),  # of the two seeds one is the record's
+             one.assign(record="no-seed", seed=None, settings="seed=7"), one.assign(record="bare", settings=""),
+             one.assign(record="elsewhere", data_digests="x", chapters="")]  # fmt: skip
+    broken = pd.DataFrame([dict(kind="Train", record="z", state=register.BROKEN)])
+    table = pd.concat([*rows, broken], ignore_index=True)
+    html = shelf.page(table).data
+    assert agrees(table, html)
+    assert html.count("Settings: a.seed=<var>s</var>, width=7, b=&lt;s&gt;, seed=<var>s</var>") == 1
+    assert html.count("width=70, seed=8") == 1 and html.count("<li>Versions: ") == 2 and html.count("<ul id=") == 7
 
 
 def test_the_last_outcome_is_told_and_each_record_of_it_leads_to_its_row(results):
@@ -94,9 +190,8 @@ def test_the_last_outcome_is_told_and_each_record_of_it_leads_to_its_row(results
 
 
 def test_the_page_of_all_published_records_is_small():
-    import gzip
-
     table = register.table({})
     assert len(table) > 100 and set(table.state) <= set(shelf.STATES) - {register.BROKEN}
-    assert len(gzip.compress(shelf.page(table).data.encode())) < 400_000
-    assert len(shelf.page(table).data) < 2_500_000
+    html = shelf.page(table).data
+    assert len(gzip.compress(html.encode())) < 400_000 and len(html) < 2_500_000
+    assert len(html) < 800 * len(table) and agrees(table, html)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import getpass
+import gzip
 import hashlib
 import json
 import multiprocessing
@@ -13,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,7 @@ import torch
 
 from pruning_lab import Recipe, Train, UnitCurve, UnitImportance, criteria, environment
 from pruning_lab.nets import models
-from pruning_lab.records import provenance, source, store
+from pruning_lab.records import provenance, record, source, store
 from pruning_lab.records.experiment import flat, lineage
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.running import chapters
@@ -238,11 +238,11 @@ def test_what_was_computed_is_what_is_read_back(shelves):
     store.forget()
     again = store.run(Toy("a", 3))
     assert computed() == 1 and again.shelf == "local" and again.notes == ()
-    for record in (first, again):
+    for found in (first, again):
         expected = pd.DataFrame(dict(step=[0, 1], value=[0.1 + 0.2, 1e-17 / 3], word=["a", "b,c"]))
-        pd.testing.assert_frame_equal(record.table, expected, check_exact=True)  # to the last bit
-        assert record.arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and record.arrays["half"].dtype == np.float16
-        assert torch.equal(record.weights()["w"], torch.full((2, 2), 3.0))
+        pd.testing.assert_frame_equal(found.table, expected, check_exact=True)  # to the last bit
+        assert found.arrays["a"].tolist() == [[0, 1, 2], [3, 4, 5]] and found.arrays["half"].dtype == np.float16
+        assert torch.equal(found.weights()["w"], torch.full((2, 2), 3.0))
     assert sorted(f.name for f in folder(Toy("a", 3)).iterdir()) == [
         "arrays.npz",
         "record.json",
@@ -735,7 +735,7 @@ def test_the_published_shelf_comes_before_the_local_one():
 def test_a_broken_published_record_is_passed_over_for_the_local_one(capsys):
     store.run(Toy("a"))
     store.publish(Toy("a"))
-    flip("table.csv")(folder(Toy("a"), "published"))
+    flip("table.csv.gz")(folder(Toy("a"), "published"))
     store.forget()
     assert (
         store.run(Toy("a")).shelf == "local"
@@ -842,12 +842,19 @@ def test_the_state_of_a_run_goes_once_its_record_is_stored_and_not_before(monkey
     assert not place.exists()
 
 
-def test_publishing_copies_all_but_the_weights(shelves):
+def test_publishing_copies_all_but_the_weights_and_packs_the_table(shelves):
     store.run(Toy("a"))
     target = store.publish(Toy("a"))
     assert target == shelves[1] / "Toy" / Toy("a").key and oct(target.stat().st_mode)[-3:] == "755"
-    assert sorted(f.name for f in target.iterdir()) == ["arrays.npz", "record.json", "table.csv"]
-    assert all((target / f.name).read_bytes() == (folder(Toy("a")) / f.name).read_bytes() for f in target.iterdir())
+    assert sorted(f.name for f in target.iterdir()) == ["arrays.npz", "record.json", "table.csv.gz"]
+    local = folder(Toy("a"))
+    assert all((target / name).read_bytes() == (local / name).read_bytes() for name in ("arrays.npz", "record.json"))
+    assert gzip.decompress((target / "table.csv.gz").read_bytes()) == (local / "table.csv").read_bytes()
+    shutil.rmtree(local)
+    pd.testing.assert_frame_equal(store.find(Toy("a")).table, Toy("a").compute().table, check_exact=True)
+    opened = pd.read_csv(target / "table.csv.gz")  # as a reader opens it
+    pd.testing.assert_frame_equal(opened, Toy("a").compute().table, check_exact=True)
+    store.run(Toy("a"), weights=True)
     store.publish(Toy("a"))  # again: replaces
     assert [f.name for f in (shelves[1] / "Toy").iterdir()] == [Toy("a").key]
 
@@ -867,9 +874,13 @@ def test_what_cannot_be_published_is_refused_and_leaves_nothing(shelves, monkeyp
     with pytest.raises(ValueError, match="at most 1,000,000 are published"):
         store.publish(Toy("a"))
     monkeypatch.setattr(store, "ARRAY_LIMIT", 2_000_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "TABLE_LIMIT", 3)
+        with pytest.raises(ValueError, match=f"the table of {Toy('a').key} takes 4 bytes; at most 3 are published"):
+            store.publish(Toy("a"))
     copyfile = shutil.copyfile
     monkeypatch.setattr(
-        shutil, "copyfile", lambda a, b: copyfile(a, b) if "table" in str(a) else copyfile("/nowhere", b)
+        shutil, "copyfile", lambda a, b: copyfile(a, b) if "arrays" in str(a) else copyfile("/nowhere", b)
     )
     with pytest.raises(OSError):
         store.publish(Toy("a"))
@@ -951,10 +962,9 @@ def test_published_records_have_the_keys_of_their_experiments(monkeypatch):
         for profile in ("night", "gpu", "paper"):
             for e in chapters.plan(path, profile):
                 planned |= {store.folder_of(x, "published"): x for x in lineage([e])}
-    for record in found:
-        assert record in planned, f"{record.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
-        assert store.checked(planned[record], record).meta["key"] == record.name
-        assert sorted(f.name for f in record.iterdir()) == ["arrays.npz", "record.json", "table.csv"]
-        assert (record / "arrays.npz").stat().st_size <= 1_000_000
-    # as git keeps them, each deflated
-    assert sum(len(zlib.compress(f.read_bytes())) for f in shelf.rglob("*") if f.is_file()) <= 30_000_000
+    for place in found:
+        assert place in planned, f"{place.relative_to(shelf)} is in no chapter's plan at night, gpu or paper"
+        assert store.checked(planned[place], place).meta["key"] == place.name
+        assert sorted(f.name for f in place.iterdir()) == ["arrays.npz", "record.json", "table.csv.gz"]
+        assert (place / "arrays.npz").stat().st_size <= 1_000_000
+    assert sum(f.stat().st_size for f in shelf.rglob("*") if f.is_file()) <= 30_000_000

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -34,10 +33,11 @@ from pruning_lab import (
 )
 from pruning_lab.__main__ import main
 from pruning_lab.nets import models
-from pruning_lab.records import certificates, store
+from pruning_lab.records import certificates, record, store
 from pruning_lab.records.experiment import lineage
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.running import budget, chapters, estimate, sound, sweeps
+from pruning_lab.running.shelves import _published_size
 from pruning_lab.running.workers import task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -762,9 +762,9 @@ def test_cleaning_records_takes_nothing_else_from_a_folder_that_is_shared(store_
 
 
 def kept(shelf):
-    """Bytes under a shelf that may be published, each file deflated."""
+    """Bytes under a shelf that may be published, plain tables packed."""
     files = [f for f in shelf.glob("*/*/*") if f.name != "weights.safetensors"]
-    return sum(len(zlib.compress(f.read_bytes(), 1)) for f in files)
+    return sum(len(record.packed(f.read_bytes())) if f.name == "table.csv" else f.stat().st_size for f in files)
 
 
 def test_what_does_not_fit_the_published_shelf_is_refused_as_a_whole(toy, capsys, tmp_path, store_folder, monkeypatch):
@@ -790,6 +790,15 @@ def test_what_does_not_fit_the_published_shelf_is_refused_as_a_whole(toy, capsys
 
 def test_the_published_shelf_has_a_limit_of_30_megabytes():
     assert store.SHELF_LIMIT == 30_000_000
+
+
+def test_a_record_that_went_takes_no_room_on_the_published_shelf(store_folder):
+    store.run(Parent("a"))
+    folder = store.folder_of(Parent("a"))
+    size = _published_size(folder)
+    assert size == kept(store_folder) > 0
+    (folder / record.TABLE).unlink()
+    assert _published_size(folder) == 0
 
 
 def test_a_sweep_in_which_something_failed_ends_with_2_and_one_line(toy, capsys, monkeypatch):

@@ -1,10 +1,27 @@
 // The table of all records: filters and sorts what stands in the page; the choice stands in its address. A figure leads
-// to the records that it draws: their keys end in the hashes that stand in the address, with the figure's name.
+// to the records that it draws: their keys end in the hashes that stand in the address, with the figure's name. What
+// many records have in common stands once, below the table; each row leads to it, and has it laid out here.
 (() => {
   const root = document.querySelector(".lab-records-page");
   if (!root) return;
   const form = root.querySelector(".lab-controls"), table = root.querySelector(".lab-records");
   const rows = [...table.querySelectorAll("tr[id]")], home = rows.map((row) => row.parentElement);
+  const seedOf = (row) => row.querySelector("[data-label=seed]")?.textContent ?? "";
+  for (const row of rows) {
+    const [first] = row.cells, links = [...first.querySelectorAll("a")], fold = document.createElement("details");
+    if (!links.length) continue; // it is broken
+    fold.innerHTML = "<summary>settings, data, versions</summary><ul></ul>";
+    for (const link of links) {
+      const shared = document.getElementById(link.hash.slice(1)).cloneNode(true);
+      for (const seed of shared.querySelectorAll("var")) seed.replaceWith(seedOf(row));
+      Object.assign(row.dataset, shared.dataset);
+      fold.lastChild.append(...shared.children);
+    }
+    fold.normalize();
+    first.replaceChildren(first.firstChild, fold);
+  }
+  root.querySelector(".lab-shared").remove();
+
   const flat = document.createElement("tbody"), several = new Set(["chapter", "profile"]);
   const names = [...form.querySelectorAll("select")].map((select) => select.name).filter((name) => name !== "sort");
   const words = rows.map((row) => row.textContent.toLowerCase());
@@ -64,6 +81,15 @@
     }
   }
 
+  async function unpack(link) {
+    const packed = Uint8Array.from(atob(link.href.split(",")[1]), (sign) => sign.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const table = new Blob([await new Response(stream).arrayBuffer()], { type: "text/csv" });
+    link.href = URL.createObjectURL(table);
+    link.download = "records.csv";
+  }
+
+  if ("DecompressionStream" in window) unpack(root.querySelector("a[download]")); // else it is saved as it is
   form.hidden = false;
   form.addEventListener("input", () => show());
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import shutil
 import tempfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -22,9 +25,11 @@ from filelock import FileLock
 #: The number that a record's file names; another one is not read.
 FORMAT = 1
 TABLE, ARRAYS, WEIGHTS, META = "table.csv", "arrays.npz", "weights.safetensors", "record.json"
+PACKED = f"{TABLE}.gz"  # the table of a published record; checksums are of the text in it
 NEEDED = ("config", "code", "data", "device", "files", "versions", "parents")  # of record.json, to judge a record by
 MOST = 1e18  # of whatever a record counts, in seconds, bytes or threads: what is shown of it is reckoned in floats
 CACHE_BYTES = 64_000_000  # of tables and arrays that stay in memory
+TABLE_LIMIT = 16_000_000  # bytes of the text of a packed table
 
 
 @dataclass(frozen=True)
@@ -104,22 +109,56 @@ def _read(folder: Path) -> Stored:
         raise ValueError(f"{META} is missing")
     meta = _meta(folder / META)
     files = meta["files"]
-    here = {f.name for f in folder.iterdir()} - {META}
+    here = {TABLE if f.name == PACKED else f.name for f in folder.iterdir()} - {META}
     if lacking := sorted(({TABLE, ARRAYS} | here) - files.keys()):
         raise ValueError(f"record.json has no checksum of {', '.join(lacking)}")
+    csv = text(folder)
     for name, expected in files.items():
         if name == WEIGHTS and name not in here:
             continue  # never published
-        if name not in here or checksum(folder / name) != expected:
+        if name not in here or (_sum(csv) if name == TABLE else checksum(folder / name)) != expected:
             raise ValueError(f"{name} is missing or not what record.json says")
-    empty = not (folder / TABLE).read_text(encoding="utf-8").strip()
-    table = pd.DataFrame() if empty else pd.read_csv(folder / TABLE)
+    table = pd.read_csv(io.BytesIO(csv)) if csv.decode().strip() else pd.DataFrame()
     # NumPy leaves a broken file open
     with (folder / ARRAYS).open("rb") as stream, np.load(stream, allow_pickle=False) as z:
         arrays = {k: z[k] for k in z.files}
     for a in arrays.values():
         a.setflags(write=False)  # they are kept for the next reader
     return Stored(table, arrays, meta)
+
+
+def text(folder: Path) -> bytes:
+    """The table of a record as CSV, in whichever form it lies there: plain, or packed as it is published.
+
+    Raises:
+        ValueError: neither is there, or both; or what is packed is broken, or takes more than `TABLE_LIMIT`.
+    """
+    forms = [name for name in (TABLE, PACKED) if (folder / name).is_file()]
+    if len(forms) != 1:
+        raise ValueError(f"{TABLE} and {PACKED} are both there: one has to go" if forms else f"{TABLE} is missing")
+    found = (folder / forms[0]).read_bytes()
+    return _unpacked(found) if forms == [PACKED] else found
+
+
+def packed(csv: bytes) -> bytes:
+    """The text of a table as a gzip file: without a name and a time, so the same bytes whenever it is written."""
+    stream = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=stream, mtime=0) as file:
+        file.write(csv)
+    return stream.getvalue()
+
+
+def _unpacked(found: bytes) -> bytes:
+    reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        csv = reader.decompress(found, TABLE_LIMIT + 1)
+    except zlib.error as error:
+        raise ValueError(f"{PACKED} is broken ({error})") from error
+    if len(csv) > TABLE_LIMIT:
+        raise ValueError(f"{PACKED} would take more than {TABLE_LIMIT:,} bytes")
+    if not reader.eof or reader.unused_data:
+        raise ValueError(f"{PACKED} is truncated, or goes on behind its end")
+    return csv
 
 
 def _meta(file: Path) -> dict[str, Any]:
@@ -185,7 +224,11 @@ _SOUND: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 
 def checksum(file: Path) -> str:
     """sha256 of a file's bytes, hexadecimal."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return _sum(file.read_bytes())
+
+
+def _sum(found: bytes) -> str:
+    return hashlib.sha256(found).hexdigest()
 
 
 def lock(folder: Path, timeout: float = -1) -> FileLock:

@@ -1,8 +1,8 @@
 """Experiments and their records: computed once, kept whole, found again by what determines the answer.
 
 A record is a folder `<experiment>/<key>/` with `record.json`, `table.csv`, `arrays.npz` and, on the local shelf only,
-`weights.safetensors`. Two shelves: the published one (the book's evidence) and this machine's own, which may be
-deleted.
+`weights.safetensors`. Two shelves: the published one (the book's evidence), where the table is `table.csv.gz`, and this
+machine's own, which may be deleted.
 """
 
 from __future__ import annotations
@@ -184,11 +184,12 @@ def write(e: Experiment, result: Result, made: Mapping[str, Any]) -> Path:
 
 
 def publish(e: Experiment) -> Path:
-    """Copy a local record, without its weights, to the published shelf, in place of the one whose `version` it raises.
+    """Copy a local record, its table packed and without its weights, to the published shelf, in place of the one whose
+    `version` it raises.
 
     Raises:
         LookupError: there is no sound local record. ValueError: it is of a kind that stays on this machine, or its
-            array file is larger than may be published.
+            array file or its table is larger than may be published.
 
     >>> from pruning_lab import Recipe, Train
     >>> from pruning_lab.records import store
@@ -205,9 +206,12 @@ def publish(e: Experiment) -> Path:
     checked(e, local)
     if (size := (local / record.ARRAYS).stat().st_size) > ARRAY_LIMIT:
         raise ValueError(f"arrays of {e.key} take {size:,} bytes; at most {ARRAY_LIMIT:,} are published")
+    if (size := len(csv := record.text(local))) > record.TABLE_LIMIT:
+        raise ValueError(f"the table of {e.key} takes {size:,} bytes; at most {record.TABLE_LIMIT:,} are published")
 
     def fill(part: Path) -> None:
-        for name in (record.TABLE, record.ARRAYS, record.META):
+        (part / record.PACKED).write_bytes(record.packed(csv))
+        for name in (record.ARRAYS, record.META):
             shutil.copyfile(local / name, part / name)
 
     with lock(e):

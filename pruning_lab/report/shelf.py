@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pandas as pd
 
+from ..records import record
 from ..running import register, verify
 from .evidence import SPELLED
 from .numbers import counted
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 HEAD = ("record", "seed", "computed on", "took", "made", "state")
-FOLDED = {"settings": "Settings", "data_digests": "Data", "chapters": "In chapters", "library": "Source of the library"}
+FOLDED = {"data_digests": "Data", "chapters": "In chapters", "library": "Source of the library"}
 STATES = ("current", "certified", "unverified", register.OLDER, register.BROKEN)  # each has its glyph in records.css
 KEY = (
     "A record is one answer: one experiment at one seed. Its settings are those that are not the library's defaults, "
@@ -26,51 +28,85 @@ KEY = (
     "State: current, made by today's code; certified, made by other code that gives the same answers bit by bit; "
     "unverified, neither."
 )
+SHARED = "Settings, data and versions that records have in common; s stands for the seed of each."
 FILTERS = {"kind": "Kind", "model": "Net", "data": "Data", "chapter": "Chapter", "profile": "Profile",
            "processor": "Processor", "state": "State"}  # fmt: skip
 SORTS = {"": "kind", "seconds": "seconds", "memory": "peak memory", "made": "date, latest first"}
 
 
 def page(table: pd.DataFrame) -> HTML:
-    """Controls (shown where a script can run), a row a record under its kind, and a link to all of it as CSV."""
+    """Controls (shown where a script can run), a row a record under its kind, and a link to all of it as CSV.
+
+    What many rows have in common stands once, below; a script lays it out where the rows lead to it.
+    """
     from IPython.display import HTML
 
-    body = "".join(_group(kind, rows) for kind, rows in table.groupby("kind", sort=False))
+    shared = _shared(table.to_dict("records"))
+    body = "".join(_group(kind, rows, shared) for kind, rows in table.groupby("kind", sort=False))
     head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
     drawn = f'<table class="lab-board lab-records"><caption>{KEY}</caption><thead><tr>{head}</tr></thead>{body}</table>'
-    return HTML(f'<div class="lab-records-page">{_controls(table)}{_csv(table)}{drawn}</div>')
+    below = "".join(f'<ul id="{name}"{entry}</ul>' for entry, name in shared.items())
+    below = f'<div class="lab-shared"><p>{SHARED}</p>{below}</div>'
+    return HTML(f'<div class="lab-records-page">{_controls(table)}{_csv(table)}{drawn}{below}</div>')
 
 
-def _group(kind: str, rows: pd.DataFrame) -> str:
+def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What rows have in common, each entry once: the rest of its HTML -> its id on the page."""
+    sound = [row for row in rows if row["state"] != register.BROKEN]
+    kinds = {"lab-s": map(_settings, sound), "lab-m": map(_made, sound)}
+    return {entry: f"{name}{k}" for name, told in kinds.items() for k, entry in enumerate(dict.fromkeys(told))}
+
+
+def _group(kind: str, rows: pd.DataFrame, shared: Mapping[str, str]) -> str:
     name = f"{escape(kind)} <span class='lab-by'>{counted(len(rows), 'record')}</span>"
     head = f'<tr class="lab-chapter"><th scope="rowgroup" colspan="{len(HEAD)}">{name}</th></tr>'
-    return f"<tbody data-kind='{escape(kind)}'>{head}{''.join(map(_row, rows.to_dict('records')))}</tbody>"
+    drawn = "".join(_row(row, shared) for row in rows.to_dict("records"))
+    return f"<tbody data-kind='{escape(kind)}'>{head}{drawn}</tbody>"
 
 
-def _row(row: Mapping[str, Any]) -> str:
-    """One record, with what a script filters and sorts by."""
-    places = [place.split() for place in _text(row["chapters"]).split("; ") if place]
-    told = {"model": row["model"], "data": row["data"], "processor": _processor(row),
-            "chapter": " ".join(dict.fromkeys(chapter for chapter, _ in places)), "state": row["state"],
-            "profile": " ".join(dict.fromkeys(profile for _, profile in places)), "seconds": row["seconds"],
-            "memory": row["peak_memory_mb"], "made": row["made"]}  # fmt: skip
-    said = "".join(f' data-{name}="{escape(_text(value))}"' for name, value in told.items())
-    first = f'<th scope="row">{escape(row["record"])} {_fold(row)}</th>'
+def _row(row: Mapping[str, Any], shared: Mapping[str, str]) -> str:
+    """One record, with what a script filters and sorts by, its own or where it is shared."""
+    own = {"state": row["state"], "seconds": row["seconds"], "memory": row["peak_memory_mb"], "made": row["made"]}
+    if row["state"] == register.BROKEN:
+        own, links = _told(row) | own, ""
+    else:
+        ways = {"settings": _settings(row), "data, versions": _made(row)}
+        links = ", ".join(f'<a href="#{shared[entry]}">{words}</a>' for words, entry in ways.items())
+    first = f'<th scope="row">{escape(row["record"])} {links}</th>'
     shown = "".join(
         f'<td data-label="{name}">{cell}</td>' for name, cell in zip(HEAD[1:], _cells(row), strict=True) if cell
     )
-    return f'<tr id="{escape(row["kind"])}-{escape(row["record"])}"{said}>{first}{shown}</tr>'
+    return f'<tr id="{escape(row["kind"])}-{escape(row["record"])}"{_data(own)}>{first}{shown}</tr>'
 
 
-def _fold(row: Mapping[str, Any]) -> str:
-    """Settings, digests of the data, chapters and code of a record; nothing of one that is broken."""
-    if row["state"] == register.BROKEN:
-        return ""
+def _data(told: Mapping[str, Any]) -> str:
+    """Attributes that a script reads."""
+    return "".join(f' data-{name}="{escape(_text(value))}"' for name, value in told.items())
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record is filtered by that others have, too."""
+    places = [place.split() for place in _text(row["chapters"]).split("; ") if place]
+    return {"model": row["model"], "data": row["data"], "processor": _processor(row),
+            "chapter": " ".join(dict.fromkeys(chapter for chapter, _ in places)),
+            "profile": " ".join(dict.fromkeys(profile for _, profile in places))}  # fmt: skip
+
+
+def _settings(row: Mapping[str, Any]) -> str:
+    """The settings of a record and of those that differ from it by the seed alone, which stands in the row."""
+    seed, said = _text(row["seed"]), escape(_text(row["settings"]))
+    if seed:
+        said = re.sub(rf"(?<=seed=){re.escape(seed)}(?=,|$)", "<var>s</var>", said)
+    return f"><li>Settings: {said}</li>" if said else ">"
+
+
+def _made(row: Mapping[str, Any]) -> str:
+    """Digests of the data, chapters and code of a record, and what it is filtered by."""
     told = {label: _text(row[name]) for name, label in FOLDED.items()}
     versions = f"Python {row['python']}, numpy {row['numpy']}, {row['system']}"  # torch stands in its column
     told |= {"Versions": versions, "Revision": _text(row["code"])}
     items = "".join(f"<li>{label}: {escape(words)}</li>" for label, words in told.items() if words)
-    return f"<details><summary>settings, data, versions</summary><ul>{items}</ul></details>"
+    return f"{_data(_told(row))}>{items}"
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -131,9 +167,9 @@ def _filter(name: str, label: str, table: pd.DataFrame) -> str:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    """A link that holds the whole table as text, every column."""
-    text = quote(table.to_csv(index=False, lineterminator="\n"), safe=" ,;:=/.()[]{}+-_*!?'|~")
-    return f'<p><a download="records.csv" href="data:text/csv;charset=utf-8,{text}">All records as CSV</a></p>'
+    """A link that holds the whole table, every column, packed; a script unpacks it."""
+    packed = base64.b64encode(record.packed(table.to_csv(index=False, lineterminator="\n").encode())).decode()
+    return f'<p><a download="records.csv.gz" href="data:application/gzip;base64,{packed}">All records as CSV</a></p>'
 
 
 def sentences(table: pd.DataFrame) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -140,8 +140,7 @@ def _chosen(folders: Iterable[Path], since: datetime | None) -> tuple[list[tuple
 def _zipped(folders: Sequence[Path], weights: bool) -> bytes:
     """A packed file of these records, as bytes."""
     names = NAMES if weights else NAMES - {record.WEIGHTS}
-    files = [f for folder in folders for f in sorted(folder.iterdir()) if f.name in names]
-    members = {f"{name_of(f.parent)}/{f.name}": f.read_bytes() for f in files}
+    members = {f"{name_of(folder)}/{k}": v for folder in folders for k, v in sorted(_files(folder, names).items())}
     sums = {name: hashlib.sha256(found).hexdigest() for name, found in members.items()}
     contents = json.dumps(dict(format=FORMAT, records=len(folders), sha256=sums)) + "\n"
     stream = io.BytesIO()
@@ -149,6 +148,12 @@ def _zipped(folders: Sequence[Path], weights: bool) -> bytes:
         for name, found in ({CONTENTS: contents.encode()} | members).items():
             z.writestr(zipfile.ZipInfo(name), found, zipfile.ZIP_DEFLATED)  # the same bytes whenever it is written
     return stream.getvalue()
+
+
+def _files(folder: Path, names: Collection[str]) -> dict[str, bytes]:
+    """Those of a record's files that are named, as they travel: the table plain, in whichever form it lies here."""
+    found = {f.name: f.read_bytes() for f in folder.iterdir() if f.name in names and f.name != record.TABLE}
+    return found | {record.TABLE: record.text(folder)}
 
 
 def _write(file: Path, found: bytes) -> Path:

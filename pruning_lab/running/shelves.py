@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -119,12 +118,12 @@ def _published(e: Experiment) -> Path:
 
 
 def _held() -> str:
-    return f"the shelf holds {_deflated([environment.published_shelf()]) / 1e6:.1f} MB"
+    return f"the shelf holds {disk.size(environment.published_shelf()) / 1e6:.1f} MB"
 
 
 def _room(folders: Sequence[Path]) -> None:
     """Refuse to publish what does not fit the shelf."""
-    total = _deflated([environment.published_shelf(), *folders])
+    total = disk.size(environment.published_shelf()) + sum(map(_published_size, folders))
     if total > store.SHELF_LIMIT:
         raise ValueError(
             f"the published shelf would hold {total / 1e6:.1f} MB; "
@@ -132,10 +131,12 @@ def _room(folders: Sequence[Path]) -> None:
         )
 
 
-def _deflated(folders: Sequence[Path]) -> int:
-    """Bytes of folders' files as git keeps them, each deflated; weights, which stay here, count nothing."""
-    files = {file for folder in folders for file in folder.rglob("*") if file.is_file() and file.name != record.WEIGHTS}
-    return sum(len(zlib.compress(file.read_bytes(), 1)) for file in files)
+def _published_size(folder: Path) -> int:
+    """Bytes of a local record as it is published: its table packed, its weights left here. 0: it went meanwhile."""
+    with suppress(ValueError, OSError):
+        table = len(record.packed(record.text(folder)))
+        return table + sum((folder / name).stat().st_size for name in (record.META, record.ARRAYS))
+    return 0
 
 
 def pack(out: Path, experiments: Sequence[Experiment] | None, since: str | None, weights: bool) -> None:

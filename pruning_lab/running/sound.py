@@ -6,6 +6,7 @@ where it said that it would.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import zipfile
@@ -28,7 +29,8 @@ IN_MEMORY = 256_000_000  # bytes of all arrays of one record
 COLUMNS = 1_000  # of a table
 CONTENTS = "parcel.json"
 # bytes of a member at most
-MOST = {CONTENTS: 16_000_000, record.META: 1_000_000, record.TABLE: 16_000_000, record.ARRAYS: 64_000_000}
+MOST = {CONTENTS: 16_000_000, record.META: 1_000_000, record.TABLE: 16_000_000, record.PACKED: 16_000_000,
+        record.ARRAYS: 64_000_000}  # fmt: skip
 NAMES = {record.META, record.TABLE, record.ARRAYS, record.WEIGHTS}
 MEMBER = re.compile(r"([A-Za-z]\w*)/(\w[^/\\\x00-\x1f]*)/([a-z]+\.[a-z]+)")
 LONGEST_NAME = 235  # bytes of `<experiment>-<key>`, which is a part of the names of other files
@@ -87,10 +89,10 @@ def _see_size(folder: Path) -> None:
     for name, most in MOST.items():
         if (folder / name).is_file() and (size := (folder / name).stat().st_size) > most:
             raise TooLarge(f"{name} holds {size:,} bytes, at most {most:,} are read")
-    if (folder / record.TABLE).is_file():
-        with (folder / record.TABLE).open("rb") as stream:
-            if (columns := 1 + max((row.count(b",") for row in stream), default=0)) > COLUMNS:
-                raise TooLarge(f"{record.TABLE} has {columns:,} columns, at most {COLUMNS:,} are read")
+    if any((folder / name).is_file() for name in (record.TABLE, record.PACKED)):
+        rows = io.BytesIO(record.text(folder))
+        if (columns := 1 + max((row.count(b",") for row in rows), default=0)) > COLUMNS:
+            raise TooLarge(f"{record.TABLE} has {columns:,} columns, at most {COLUMNS:,} are read")
     if (folder / record.ARRAYS).is_file():
         try:
             with zipfile.ZipFile(folder / record.ARRAYS) as z:
