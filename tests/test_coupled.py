@@ -3,7 +3,10 @@
 import copy
 import functools
 import importlib.util
+import re
 import sys
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +17,7 @@ from torch import nn
 from pruning_lab import environment
 from pruning_lab.nets import models
 from pruning_lab.units import coupled
+from pruning_lab.units.coupled import tracing
 from pruning_lab.units.coupled.heads import FewerHeads
 
 
@@ -335,6 +339,23 @@ def test_attention_with_fewer_heads_takes_what_torch_s_own_takes():
     bare = nn.MultiheadAttention(6, 2, bias=False).double().eval()
     assert close(bare(x, x, x)[0], FewerHeads(copy.deepcopy(bare), 2)(x, x, x)[0])
     assert ours(x, x, x, need_weights=False)[1] is None and not ours.training
+
+
+@pytest.mark.parametrize("shape, mask", [((2, 4, 6), (6, 4, 4)), ((4, 6), None), ((2, 4, 6), (4,))])
+def test_attention_with_fewer_heads_refuses_a_mask_of_each_head_and_a_single_sequence(shape, mask):
+    ours, x = FewerHeads(nn.MultiheadAttention(6, 3, batch_first=True), 3), torch.rand(shape)
+    said = "none" if mask is None else list(mask)
+    expected = f"of a query {list(shape)} and a mask {said}: expected a batch of sequences, and one mask"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        ours(x, x, x, attn_mask=None if mask is None else torch.zeros(mask))
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(ImportError, match=r"the package torch-pruning: pip install '\.\[report\]' in the project's"):
+        tracing._torch_pruning()
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert any(need.startswith("torch-pruning") for need in extras["optional-dependencies"]["report"])
 
 
 @pytest.mark.parametrize("width", [8])
