@@ -27,7 +27,7 @@ ALLOWED = {
     "masks": "nets criteria gradients",
     "units": "precision numeric metrics samples nets criteria gradients",
     "redundancy": "precision data npz metrics samples nets criteria gradients masks units",
-    "training": "precision literal losses data",
+    "training": "precision literal losses numeric data",
     "figures": "criteria",
     "widgets": "metrics fits criteria units figures",
     "records": "environment literal data",
