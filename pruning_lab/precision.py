@@ -1,9 +1,10 @@
-"""How exactly a device multiplies."""
+"""How exactly a device multiplies, and nets while they are measured."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 
 @contextmanager
@@ -16,3 +17,16 @@ def tensor_float_32(allowed: bool) -> Iterator[None]:
         yield
     finally:
         products.allow_tf32, convolutions.allow_tf32 = before
+
+
+@contextmanager
+def evaluation(model: nn.Module, gradients: bool = False) -> Iterator[None]:
+    """Evaluation mode without TensorFloat-32, gradients only where they are asked for; afterwards all is as it was."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.set_grad_enabled(gradients), tensor_float_32(False):
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training

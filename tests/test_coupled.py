@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib.util
+import re
 import sys
 from types import SimpleNamespace
 
@@ -337,6 +338,15 @@ def test_attention_with_fewer_heads_takes_what_torch_s_own_takes():
     assert ours(x, x, x, need_weights=False)[1] is None and not ours.training
 
 
+@pytest.mark.parametrize("shape, mask", [((2, 4, 6), (6, 4, 4)), ((4, 6), None), ((2, 4, 6), (4,))])
+def test_attention_with_fewer_heads_refuses_a_mask_of_each_head_and_a_single_sequence(shape, mask):
+    ours, x = FewerHeads(nn.MultiheadAttention(6, 3, batch_first=True), 3), torch.rand(shape)
+    said = "none" if mask is None else list(mask)
+    expected = f"of a query {list(shape)} and a mask {said}: expected a batch of sequences, and one mask"
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        ours(x, x, x, attn_mask=None if mask is None else torch.zeros(mask))
+
+
 @pytest.mark.parametrize("width", [8])
 def test_torchvision_s_vit_loses_heads_and_hidden_units(width):
     tv = environment.import_torchvision().models
@@ -656,7 +666,7 @@ def test_a_copy_with_other_outputs_is_refused():
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
-    with pytest.raises(ImportError, match=r'pip install "pruning-lab\[report\]"'):
+    with pytest.raises(ImportError, match=r"pip install '\.\[report\]' in the project's folder"):
         coupled.groups(Residual(), images().float())
 
 

@@ -23,7 +23,7 @@ import torch
 from pruning_lab import Recipe, Train, masks
 from pruning_lab.masks import exchange
 from pruning_lab.publish import archive, executing, one_file
-from pruning_lab.records import disk, record, store
+from pruning_lab.records import certificates, disk, record, store
 from pruning_lab.records.store import Experiment, Result
 from pruning_lab.report import shelf, told
 from pruning_lab.running import register, verify
@@ -420,6 +420,7 @@ def a_book(folder):
 WRITES = {
     "a published record": (shutil, "copyfile", lambda folder: store.publish(E)),
     "an outcome": (Path, "write_text", lambda folder: verify.save(verify.Outcome(1, []), 5.0)),
+    "certificates": (Path, "write_text", lambda folder: certificates.save([])),
     "a report": (Path, "write_text", lambda folder: one_file.write(folder / "report.html", "x" * 100)),
     "masks": (exchange, "save_file", lambda folder: masks.save(folder / "m", {"w": torch.ones(3) > 0})),
     "the packed book": (archive.Path, "replace", lambda folder: archive.write(a_book(folder), folder)),

@@ -210,10 +210,16 @@ def test_images_too_small_for_the_pools_are_refused():
         *[(dict(seed=wrong), f"seed={wrong!r}: expected a whole number from") for wrong in (1.5, "x", True, 2**64)],
         *[(dict(in_shape=wrong), "in_shape=.*: expected three whole numbers") for wrong in ((3,), None, "abc", 3)],
         *[(dict(in_shape=(3, wrong, 8)), r"in_shape.1.=.*: expected a whole number") for wrong in (0, 2.5, None, "8")],
-        *[(dict(name="mlp", hidden=wrong), "hidden=.*: expected a whole number, 0") for wrong in (-1, 2.5, True)],
-        *[(dict(name="vit", patch=wrong), "patch=.*: expected a whole number, 1") for wrong in (0, -4, 4.0)],
-        *[(dict(name="vit", heads=wrong), "heads=.*: expected a whole number, 1") for wrong in (0, "8")],
-        *[(dict(name="vit", depth=wrong), "depth=.*: expected a whole number, 0") for wrong in (-1, 1.5)],
+        *[
+            (dict(name="mlp", hidden=wrong), "hidden=.*: expected a whole number from 0 to 1000")
+            for wrong in (-1, 2.5, True)
+        ],
+        *[
+            (dict(name="vit", patch=wrong), "patch=.*: expected a whole number from 1 to 1000")
+            for wrong in (0, -4, 4.0)
+        ],
+        *[(dict(name="vit", heads=wrong), "heads=.*: expected a whole number from 1 to 1000") for wrong in (0, "8")],
+        *[(dict(name="vit", depth=wrong), "depth=.*: expected a whole number from 0 to 1000") for wrong in (-1, 1.5)],
     ],
     ids=str,
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pruning_lab import criteria, units
+from pruning_lab import criteria, precision, units
 from pruning_lab.nets import models
 from pruning_lab.units import orders, removal
 
@@ -423,7 +423,7 @@ def test_no_pass_rounds_to_tensorfloat_and_the_switches_are_put_back(products, c
     model[1].register_forward_hook(lambda *_: seen.append(both()))
     try:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products, convolutions
-        with removal._evaluation(model):
+        with precision.evaluation(model):
             assert both() == (False, False)
         assert both() == (products, convolutions)
         units.pruning_curve(model, "0", torch.arange(6), split((5,)))
@@ -431,7 +431,7 @@ def test_no_pass_rounds_to_tensorfloat_and_the_switches_are_put_back(products, c
         units.order(model, "0", "activation", data=split((5,)))
         units.class_activations(model, "0", split((5,)))
         assert seen and set(seen) == {(False, False)} and both() == (products, convolutions)
-        with pytest.raises(KeyError), removal._evaluation(model):
+        with pytest.raises(KeyError), precision.evaluation(model):
             raise KeyError
         assert both() == (products, convolutions)
     finally:

@@ -10,16 +10,17 @@ The names of a criterion's parameters say what it reads, so that nothing is comp
 
 What scores higher stays longer. A unit criterion returns scores [units], or pairwise terms [units, units]: then
 the score is the row sum over the units still there, and the order is greedy. A weight criterion returns scores
-in the shape of `weight`.
+in the shape of `weight`. Those of this library refuse what is not finite: ValueError.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..numeric import checked, shown
 from ..registry import holder
 
 #: What a criterion may read; the module says in which shapes.
@@ -63,10 +64,14 @@ class Registry(dict[str, Callable]):
             by = f"{same.__module__}, for {'weights' if self is UNIT else 'units'}, and reads {', '.join(needs(same))}"
         if by:
             raise ValueError(f"criterion {name!r} is registered already, by {by}: give the new function another name")
+        if _built_in(function):  # which readers call by themselves, too
+            function, bare = checked(function), function
+            _BARE[function] = bare
         function.ours, self[name] = ours, function
         return function
 
 
+_BARE: dict[Callable, Callable] = {}  # our own, without a look at what they read, which `evaluate` has had
 #: The registries, name -> function: criteria of units, and of single weights.
 UNIT, WEIGHT = Registry(), Registry()
 unit_criterion, weight_criterion = UNIT.register, WEIGHT.register
@@ -154,13 +159,15 @@ def unread(function, given) -> list[str]:
     >>> criteria.unread(criteria.taylor, {"activation": ...})
     ['activation_gradient']
     """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"given={shown(given)}: expected a mapping from what is read to its numbers")
     if stray := given.keys() - set(READS):
         raise ValueError(f"no criterion reads {', '.join(sorted(stray))}: expected some of {', '.join(READS)}")
     return [read for read in needs(function) if read not in given]
 
 
 def finite(weight, name) -> Tensor:
-    """The weights called `name`, in their shape; ValueError where some are not finite.
+    """The weights called `name`, in their shape; ValueError where some are not finite, or they are no tensor.
 
     >>> import torch
     >>> from pruning_lab import criteria
@@ -171,6 +178,8 @@ def finite(weight, name) -> Tensor:
         ...
     ValueError: 'fc1.weight' has 1 weights that are not finite: train it again, with a lower learning rate
     """
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"{name!r} is a {type(weight).__name__}: expected a tensor of weights")
     if bad := int((~weight.isfinite()).sum()):
         raise ValueError(f"{name!r} has {bad} weights that are not finite: train it again, with a lower learning rate")
     return weight
@@ -197,7 +206,7 @@ def evaluate(function, held, name, shapes, ways) -> Tensor:
     for read in reads:
         _check_read(held[read], held["weight"], read, name, shapes[0])
     copied = (lambda tensor, *_: tensor) if _built_in(function) else _copied  # none of ours writes: a test says so
-    returned = function(**{read: copied(held[read], held["weight"], read) for read in reads})
+    returned = _BARE.get(function, function)(**{read: copied(held[read], held["weight"], read) for read in reads})
     _check_returned(returned, name_of, name, shapes)
     return returned
 

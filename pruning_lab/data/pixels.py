@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 
 from ..npz import Raw
+from ..numeric import checked
 from .files import Stamp, read_half
 
 #: How pixels may be scaled.
 SCALES = ("unit", "standardised")
 
 
+@checked
 def scaled_by(name: str, scale: str) -> str | None:
     """The set by whose mean and sd, those of its whole training half, images of a set are scaled; None: they are not.
 

@@ -1,4 +1,7 @@
-"""Tensors and arrays -> numbers that describe a layer or a curve."""
+"""Tensors and arrays -> numbers that describe a layer or a curve.
+
+ValueError: what is given is of another kind or not finite, or no finite number comes out, where no docstring says so.
+"""
 
 from . import spectrum, subspaces
 from .angles import cosines, frame_potential

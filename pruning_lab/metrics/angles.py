@@ -6,7 +6,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..numeric import checked
 
+
+@checked
 def frame_potential(weight: torch.Tensor) -> float:
     """Sum of squared cosines over all ordered pairs of rows of `weight` [units, ...], zero rows left out.
 
@@ -21,6 +24,7 @@ def frame_potential(weight: torch.Tensor) -> float:
     return (rows @ rows.T).square().sum().item()
 
 
+@checked
 def cosines(gram: np.ndarray) -> np.ndarray:
     """Cosines [U, U] float64 out of inner products [U, U]; a zero row has cosine zero with all, itself included.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..numeric import checked
 
+
+@checked(count=(1, None))
 def kmeans(vectors: np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Centres [count, n] and each vector's cluster [vectors], the best of ten starts.
 
@@ -26,6 +29,7 @@ def kmeans(vectors: np.ndarray, count: int, seed: int = 0) -> tuple[np.ndarray, 
     return found.cluster_centers_, found.labels_
 
 
+@checked
 def angles_to_nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Degrees between each of `vectors` [V, n] and the centre [C, n] nearest in angle, [V] in 0..180.
 
@@ -40,6 +44,7 @@ def angles_to_nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos((vectors @ centres.T).max(1).clip(-1, 1)))
 
 
+@checked
 def random_directions(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     """Vectors of the same lengths whose directions are random, [V, n] float64.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..numeric import checked
 
+
+@checked
 def curve_means(curves: pd.DataFrame, first: float = 0.0, last: float = 1.0) -> pd.DataFrame:
     """Mean accuracy along removal curves, in points: one row a net (seed), one column a (criterion, remove).
 

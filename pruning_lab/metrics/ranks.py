@@ -7,15 +7,23 @@ import math
 import numpy as np
 import pandas as pd
 
+from ..numeric import shown
+
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rank correlation of two arrays [n], ties sharing their mean rank; NaN where one is constant.
+    """Spearman's rank correlation of two arrays [n], ties sharing their mean rank; NaN where one is constant or
+    has a NaN.
+
+    ValueError: arrays of something else than real numbers, or of other lengths.
 
     >>> import numpy as np
     >>> from pruning_lab import metrics
     >>> round(metrics.rank_correlation(np.array([1, 2, 3]), np.array([10, 20, 15])), 6)
     0.5
     """
+    for name, value in ("x", x), ("y", y):
+        if np.asarray(value).dtype.kind not in "biuf":
+            raise ValueError(f"{name}={shown(value)}: expected an array of real numbers")
     a, b = (pd.Series(v).rank().to_numpy() for v in (x, y))
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt((a @ a) * (b @ b))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..numeric import checked
 
+
+@checked
 def strongest_correlation(outputs: np.ndarray) -> np.ndarray:
     """Of each unit the largest |Pearson correlation| with another, [units], of outputs [images, units].
 
@@ -26,6 +29,7 @@ def strongest_correlation(outputs: np.ndarray) -> np.ndarray:
     return together.max(1, initial=0).clip(0, 1)
 
 
+@checked
 def removable(accuracy: np.ndarray, margin: float = 0.01) -> float:
     """The share of a layer's units that can go, one by one, before accuracy first falls more than `margin` below the
     whole net's; `accuracy` [units + 1] in [0, 1], after 0..units removals.

@@ -1,4 +1,7 @@
-"""Spectra of weight matrices: singular values, the bulk that noise alone would have, spikes above it, and tails."""
+"""Spectra of weight matrices: singular values, the bulk that noise alone would have, spikes above it, and tails.
+
+ValueError: what is given is of another kind, not finite or too small, or no finite number comes out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..numeric import checked
+
+SOME, ANY = (1, None), (0, None)  # ranges of sizes and of variances
 FEWEST = 50  # eigenvalues below which a tail has no exponent
 UPPER = 2.02  # the quantile 0.99 of the Tracy-Widom law of real matrices (Johnstone 2001, table 1)
 
@@ -29,6 +35,7 @@ class Tail(NamedTuple):
     reason: str = ""  # why there is none
 
 
+@checked
 def singular_values(matrix: np.ndarray) -> np.ndarray:
     """Of a matrix [rows, columns], the largest first, [min(rows, columns)] float64; their squares are eigenvalues.
 
@@ -40,6 +47,7 @@ def singular_values(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.svd(np.asarray(matrix, dtype=float), compute_uv=False)
 
 
+@checked
 def stable_rank(values: np.ndarray) -> float:
     """Squared Frobenius over squared spectral norm, from singular values [k]; 0 of a matrix of zeros.
 
@@ -52,6 +60,7 @@ def stable_rank(values: np.ndarray) -> float:
     return float(squares.sum() / squares.max()) if squares.any() else 0.0
 
 
+@checked(rows=SOME, columns=SOME, variance=ANY)
 def bulk_edges(rows: int, columns: int, variance: float) -> tuple[float, float]:
     """Between which the eigenvalues of W W^T lie that are not zero, where W has independent entries of this variance.
 
@@ -65,6 +74,7 @@ def bulk_edges(rows: int, columns: int, variance: float) -> tuple[float, float]:
     return variance * near**2, variance * far**2
 
 
+@checked(rows=SOME, columns=SOME, variance=ANY)
 def spike_edge(rows: int, columns: int, variance: float) -> float:
     """What the largest eigenvalue of such a matrix of noise exceeds once in a hundred draws (Johnstone 2001).
 
@@ -76,6 +86,7 @@ def spike_edge(rows: int, columns: int, variance: float) -> float:
     return bulk_edges(rows, columns, variance)[1] + variance * UPPER * (n + p) * (1 / n + 1 / p) ** (1 / 3)
 
 
+@checked(rows=SOME, columns=SOME, variance=ANY)
 def bulk_density(eigenvalues: np.ndarray, rows: int, columns: int, variance: float) -> np.ndarray:
     """The density of Marchenko and Pastur at these eigenvalues [n] of W W^T, not zero, [n]; its area is 1.
 
@@ -90,6 +101,7 @@ def bulk_density(eigenvalues: np.ndarray, rows: int, columns: int, variance: flo
     return np.where(inside, np.sqrt(np.where(inside, (high - x) * (x - low), 0)), 0) / (scale * np.where(inside, x, 1))
 
 
+@checked(rows=SOME, columns=SOME)
 def bulk_variance(values: np.ndarray, rows: int, columns: int) -> float:
     """The variance of noise whose eigenvalues have the same median as the squares of these singular values [k].
 
@@ -104,6 +116,7 @@ def bulk_variance(values: np.ndarray, rows: int, columns: int) -> float:
     return float(np.median(np.square(np.asarray(values, dtype=float))) / _median(rows, columns))
 
 
+@checked(rows=SOME, columns=SOME, variance=ANY)
 def spikes(values: np.ndarray, rows: int, columns: int, variance: float) -> int:
     """How many squares of these singular values [k] lie above the `spike_edge` of noise of this variance.
 
@@ -115,11 +128,12 @@ def spikes(values: np.ndarray, rows: int, columns: int, variance: float) -> int:
     return int((np.square(np.asarray(values, dtype=float)) > spike_edge(rows, columns, variance)).sum())
 
 
+@checked(nan=True)
 def tail_exponent(eigenvalues: np.ndarray) -> Tail:
     """The power law of the tail of eigenvalues [n] that lies nearest to one, by the distance of Kolmogorov and Smirnov.
 
     alpha = 1 + n / sum(log(x / start)), its deviation (alpha - 1) / sqrt(n) (Clauset, Shalizi & Newman 2009, section
-    3); every eigenvalue but the largest is tried as the start.
+    3); every eigenvalue but the largest is tried as the start. NaN, with the reason, of fewer than 50 above zero.
 
     >>> import numpy as np
     >>> from pruning_lab.metrics import spectrum
@@ -146,6 +160,7 @@ def tail_exponent(eigenvalues: np.ndarray) -> Tail:
     return Tail(float(alpha), float((alpha - 1) / math.sqrt(count)), float(x[k]), count)
 
 
+@checked(rows=SOME, columns=SOME)
 def chance_potential(rows: int, columns: int) -> float:
     """The frame potential that so many random directions have on average: n + n (n - 1) / d.
 

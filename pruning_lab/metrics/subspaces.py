@@ -1,10 +1,16 @@
-"""Subspaces of a layer's units: the leading directions of a matrix, chance ones, projections, and how two overlap."""
+"""Subspaces of a layer's units: the leading directions of a matrix, chance ones, projections, and how two overlap.
+
+ValueError: what is given is of another kind or not finite, or no finite number comes out.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..numeric import checked
 
+
+@checked
 def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Left singular vectors [rows, rows] as columns, the largest value's first, and their singular values [rows].
 
@@ -22,6 +28,7 @@ def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors[:, ::-1], np.sqrt(squares[::-1].clip(0))
 
 
+@checked(rows=(1, None), count=(1, None))
 def random_directions(rows: int, count: int, seed: int) -> np.ndarray:
     """An orthonormal basis [rows, count] of a subspace drawn uniformly from all of that dimension.
 
@@ -34,6 +41,7 @@ def random_directions(rows: int, count: int, seed: int) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(seed).standard_normal((rows, count)))[0]
 
 
+@checked
 def projected(matrix: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """The columns of a matrix [rows, columns] as far as they lie in the subspace of an orthonormal basis [rows, k].
 
@@ -45,6 +53,7 @@ def projected(matrix: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return basis @ (basis.T @ np.asarray(matrix, dtype=float))
 
 
+@checked
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Mean squared cosine of the principal angles of two subspaces, from orthonormal bases [rows, k] and [rows, m].
 

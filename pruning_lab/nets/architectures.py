@@ -11,12 +11,13 @@ from torch import nn
 from .. import environment
 from . import models
 from .given import check_whole
-from .models import register
+from .models import DEEPEST, register, sized
 
 STEMS = ("imagenet", "cifar")
 
 
 @register
+@sized
 def resnet50(in_shape: tuple[int, int, int], classes: int, width: int | None, stem: str = "imagenet") -> models.Layers:
     """torchvision's ResNet50 (He et al. 2016, stride in the 3 x 3 convolution), its blocks and initialisation; its last
     layer is `out`.
@@ -50,6 +51,7 @@ def resnet50(in_shape: tuple[int, int, int], classes: int, width: int | None, st
 
 
 @register
+@sized
 def resnet50_cifar(in_shape: tuple[int, int, int], classes: int, width: int | None) -> models.Layers:
     """`resnet50` with the stem for small images: one 3 x 3 convolution, no pooling.
 
@@ -152,6 +154,7 @@ class ClassToken(nn.Module):
 
 
 @register
+@sized
 def vit(
     in_shape: tuple[int, int, int], classes: int, width: int | None, patch: int = 4, depth: int = 6, heads: int = 8
 ) -> models.Layers:
@@ -169,7 +172,7 @@ def vit(
     """
     channels, height, wide = in_shape
     for name, value, least in (("patch", patch, 1), ("depth", depth, 0), ("heads", heads, 1)):
-        check_whole(name, value, least)
+        check_whole(name, value, least, DEEPEST)
     dim = width or 512
     if dim % heads or height % patch or wide % patch:
         raise ValueError(

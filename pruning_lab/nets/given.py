@@ -1,32 +1,17 @@
 """Arguments of public functions, looked at before anything is done with them, one sentence a fault."""
 
 from collections.abc import Collection, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ..numeric import check_whole as check_whole
+from ..numeric import is_number as is_number
+from ..numeric import shown as shown
+
 SEEDS = (-(2**63), 2**64 - 1)  # those that torch's generators take
-SHOWN = 80  # characters of a value that an error shows
-
-
-def check_whole(name: str, value: Any, least: int | None = 1, most: int | None = None, none: bool = False) -> None:
-    """ValueError unless a value is a whole number within its range (a bool is none), or None where that is allowed."""
-    if (value is None and none) or (
-        isinstance(value, Integral)
-        and not isinstance(value, bool)
-        and (least is None or value >= least)
-        and (most is None or value <= most)
-    ):
-        return
-    within = "" if least is None else f", {least} or more" if most is None else f" from {least} to {most}"
-    raise ValueError(f"{name}={shown(value)}: expected {'None or ' * none}a whole number{within}")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number; a bool is none."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def check_seed(seed: Any, name: str = "seed") -> None:
@@ -73,9 +58,3 @@ def check_tensors(what: str, value: Any) -> None:
         if not isinstance(each, Tensor):
             kind = type(each).__name__
             raise ValueError(f"{what} of {name!r} are a {kind}: expected tensors by the weights' names")
-
-
-def shown(value: Any) -> str:
-    """A value as an error shows it, in one short line."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -18,14 +18,18 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
+from ..numeric import checked
 from ..registry import holder
 from .counting import multiplications as multiplications
 from .given import check_seed, check_whole, shown
 from .layers import check_model, current
 
 INITS = ("default", "glorot")
+DEEPEST = 1_000  # layers, or blocks, in a row
+SIZE = (1, 2**20)  # of an image, in classes, in units of the first layer
 Layers = OrderedDict[str, nn.Module]
 MODELS: dict[str, Callable[..., Layers]] = {}
+sized = checked(in_shape=SIZE, classes=SIZE, width=SIZE)
 
 
 def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
@@ -99,7 +103,7 @@ def build(
 
 
 def check_options(name: str, options: Mapping[str, object]) -> None:
-    """ValueError: options that a model does not take; of a model that is not here nothing is said.
+    """ValueError: options that a model does not take, or no mapping; of a model that is not here nothing is said.
 
     >>> from pruning_lab import models
     >>> models.check_options("mlp", {"hidden": 2})
@@ -108,6 +112,8 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
         ...
     ValueError: mlp does not take the options ['depth']: it takes hidden
     """
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options={shown(options)}: expected a mapping from names to values, as {{'hidden': 2}}")
     if name not in MODELS:
         return
     taken = inspect.signature(MODELS[name]).parameters
@@ -187,6 +193,7 @@ def _head(layers: Layers, inputs: int, widths: list[int], classes: int) -> Layer
 
 
 @register
+@sized
 def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """LeNet-300-100 (LeCun et al. 1998).
 
@@ -201,6 +208,7 @@ def lenet_300_100(in_shape: tuple[int, int, int], classes: int, width: int | Non
 
 
 @register
+@sized
 def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden: int | tuple[int, ...] = 4) -> Layers:
     """`hidden` layers of equal width (512); four have the 3 w^2 + 3082 w weights of Yauney's formula on CIFAR-10.
 
@@ -217,12 +225,13 @@ def mlp(in_shape: tuple[int, int, int], classes: int, width: int | None, hidden:
             check_whole(f"hidden[{k}]", units)
         widths = [_scaled(units, width, hidden[0]) for units in hidden]
     else:
-        check_whole("hidden", hidden, least=0)
+        check_whole("hidden", hidden, 0, DEEPEST)
         widths = [width or 512] * hidden
     return _head(OrderedDict(flatten=nn.Flatten()), math.prod(in_shape), widths, classes)
 
 
 @register
+@sized
 def conv_max(in_shape: tuple[int, int, int], classes: int, width: int | None, pool: int | None = None) -> Layers:
     """One convolution (120 filters of 5 x 5), of each the largest rectified response to any position, `out`.
 
@@ -294,7 +303,7 @@ def _small_vgg(pairs: int) -> Callable[[tuple[int, int, int], int, int | None], 
 
     layers.__name__ = f"conv_{2 * pairs}"
     layers.__doc__ = f"Conv-{2 * pairs}: {2 * pairs} convolutions in pairs, 256, 256 (Frankle & Carbin 2019)."
-    return layers
+    return sized(layers)
 
 
 conv_2, conv_4, conv_6 = (register(_small_vgg(pairs)) for pairs in (1, 2, 3))
@@ -307,6 +316,7 @@ def _vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None, norm
 
 
 @register
+@sized
 def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """VGG19 for 32 x 32 images with Heitmann's head: average pooling, 512, 512 (Simonyan & Zisserman 2015).
 
@@ -319,6 +329,7 @@ def vgg19(in_shape: tuple[int, int, int], classes: int, width: int | None) -> La
 
 
 @register
+@sized
 def vgg19_bn(in_shape: tuple[int, int, int], classes: int, width: int | None) -> Layers:
     """`vgg19` with batch normalisation after every convolution.
 

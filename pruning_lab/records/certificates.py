@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import environment
+from .disk import room
 from .source import state
 
 FORMAT = 1
@@ -71,12 +72,14 @@ def reached(kind: str, old: str, certificates: Iterable[Mapping[str, Any]], devi
 
 
 def save(certificates: Iterable[Mapping[str, Any]]) -> None:
-    """Write certificates in the place of those that are stored."""
+    """Write certificates in the place of those that are stored; DiskFull, and those stay, where there is no room."""
     place = file()
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_suffix(".part")
-    part.write_text(json.dumps(dict(format=FORMAT, certificates=list(certificates)), indent=1) + "\n", encoding="utf-8")
-    part.replace(place)
+    text = json.dumps(dict(format=FORMAT, certificates=list(certificates)), indent=1) + "\n"
+    with room("certificates", place.parent, part):
+        part.write_text(text, encoding="utf-8")
+        part.replace(place)
 
 
 @lru_cache(maxsize=4)

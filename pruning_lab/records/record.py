@@ -107,7 +107,7 @@ _CACHE = _Cache()
 def _read(folder: Path) -> Stored:
     if not (folder / META).is_file():
         raise ValueError(f"{META} is missing")
-    meta = _meta(folder / META)
+    meta = read_meta(folder / META)
     files = meta["files"]
     here = {TABLE if f.name == PACKED else f.name for f in folder.iterdir()} - {META}
     if lacking := sorted(({TABLE, ARRAYS} | here) - files.keys()):
@@ -161,8 +161,8 @@ def _unpacked(found: bytes) -> bytes:
     return csv
 
 
-def _meta(file: Path) -> dict[str, Any]:
-    """The contents of a `record.json` that has all by which a record is judged, each of its kind."""
+def read_meta(file: Path) -> dict[str, Any]:
+    """The contents of a `record.json` that has all by which a record is judged, each of its kind; else ValueError."""
     try:
         meta = json.loads(text := file.read_text(encoding="utf-8"))
         if "\\ud" in text.lower():  # half a character, which can be neither printed nor stored

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import samples
-from ..precision import tensor_float_32
+from ..precision import evaluation
 
 BATCH = 64  # images that pass at once; changes speed and memory, no answer
 
@@ -17,14 +17,8 @@ BATCH = 64  # images that pass at once; changes speed and memory, no answer
 @contextmanager
 def quiet(model: nn.Module, gradients: bool = False) -> Iterator[None]:
     """Evaluation mode, no TensorFloat-32, gradients only where they are asked for; afterwards all is as it was."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode(False), torch.set_grad_enabled(gradients), tensor_float_32(False):
-            yield
-    finally:
-        for module, training in flags:
-            module.training = training
+    with torch.inference_mode(False), evaluation(model, gradients):
+        yield
 
 
 def like(model: nn.Module) -> Tensor:

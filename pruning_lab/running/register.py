@@ -36,7 +36,7 @@ def entries() -> tuple[list[Entry], dict[str, str]]:
     found, broken = [], {}
     for file in sorted(environment.published_shelf().glob(f"*/*/{record.META}")):
         try:
-            meta = record._meta(file)  # judged as where it is read, so that no row meets an odd entry
+            meta = record.read_meta(file)  # judged as where it is read, so that no row meets an odd entry
             e = rebuild(getattr(experiments, meta["experiment"]), meta["config"])
             hash(e)  # settings of a kind that no experiment has
             found.append(Entry(file.parent, meta, e))

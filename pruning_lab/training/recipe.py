@@ -14,6 +14,7 @@ from torch import nn
 from ..data import Split
 from ..literal import plain, settle
 from ..losses import LOSSES
+from ..numeric import checked
 
 OPTIMIZERS = ("sgd", "adam")
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -139,6 +140,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+@checked
 def snapshot_iterations(steps: int, count: int = 30) -> tuple[int, ...]:
     """At most `count` of the iterations 0..`steps`: half in equal steps, half in the first of them, denser at first.
 

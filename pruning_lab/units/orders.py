@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from .. import criteria, gradients, samples
 from ..nets.given import check_seed, shown
 from ..nets.surgery import place_of
+from ..precision import evaluation
 from ..samples import wide
-from .removal import _chunks, _double, _evaluation, _whole
+from .removal import _chunks, _double, _whole
 
 _STATISTICS = {"gradient": "mean", "diff": "diffs"}  # what is read of `gradients.Statistics`
 
@@ -78,7 +79,7 @@ def _values(model, layer, criterion, data, seed, given):
     criteria.finite(place.layer.weight, layer)
     n, asked = place.units, criteria.unread(function, given)
     ways = dict.fromkeys(("activation", "activation_gradient", *_STATISTICS), "data=, a Split")
-    with _evaluation(model):
+    with evaluation(model):
         held = _held(place, asked, data, seed) | _differentiated(model, layer, asked, data) | _of_one_s_own(given)
         values = _double(criteria.evaluate(function, held, layer, [(n,), (n, n)], ways))
     return _exact(values) if values.ndim == 2 else values

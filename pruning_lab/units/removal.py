@@ -5,7 +5,6 @@ not from `models`.
 """
 
 from collections.abc import Iterator, Mapping, Sized
-from contextlib import contextmanager
 from numbers import Integral
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from .. import samples
 from ..nets.given import shown
 from ..nets.surgery import place_of, unit_numbers
-from ..precision import tensor_float_32
+from ..precision import evaluation
 from ..samples import wide
 
 _BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the widest tensor of a chunk of images: changes speed and memory, no answer
@@ -88,7 +87,7 @@ def pruning_curves(
         raise ValueError(f"orders are a {type(orders).__name__}: expected a mapping from names to orders of removal")
     orders = {name: _permutation(name, order, place.units) for name, order in orders.items()}
     totals, count = dict.fromkeys(orders, 0.0), 0
-    with _evaluation(model):
+    with evaluation(model):
         for inputs, labels in _chunks(place, test, limit):
             count += len(labels)
             for name, order in orders.items():
@@ -106,7 +105,7 @@ def removal_losses(model: nn.Sequential, layer: str, test, limit: int | None = N
     torch.Size([4])
     """
     place, total, count = place_of(model, layer), 0.0, 0
-    with _evaluation(model):
+    with evaluation(model):
         for inputs, labels in _chunks(place, test, limit):
             count += len(labels)
             total = total + _tally(_one_by_one(place, inputs), place.tail, labels)
@@ -131,7 +130,7 @@ def class_activations(model: nn.Sequential, layer: str, data) -> Tensor:
     classes = len(named) if isinstance(named, Sized) and not isinstance(named, str) else 0
     samples.check_range(samples.checked(data)[1], classes, f"the split names {classes} classes (split.classes)")
     totals, counts = 0.0, torch.bincount(data.labels.long(), minlength=classes).double().cpu()
-    with _evaluation(model):
+    with evaluation(model):
         for inputs, labels in _chunks(place, data, None, classes):
             member = F.one_hot(labels, classes).T.double().cpu()
             totals = totals + member @ _double(wide(inputs).flatten(2).mean(2)).cpu()
@@ -269,19 +268,6 @@ def _means(total, count):
             "model's type (model.float())"
         )
     return total / count
-
-
-@contextmanager
-def _evaluation(model):
-    """Evaluation mode without gradients and without TensorFloat-32; afterwards everything is as it was."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), tensor_float_32(False):
-            yield
-    finally:
-        for module, training in flags:
-            module.training = training
 
 
 def _permutation(name, order, units):

@@ -9,8 +9,10 @@ import numpy as np
 
 from .. import metrics
 from ..nets.given import check_whole, is_number, shown
+from ..numeric import checked, sound
 
 LEAST = 3  # units that make a community
+LARGEST = 1e100  # of an inner product, whose square is then finite
 COMPANDED = 127  # a cosine c is kept as round(127 sign(c) sqrt(|c|)): fine where most pairs are, at right angles
 
 
@@ -45,7 +47,8 @@ def describe(
     et al. 2008), the number of `communities` of three units or more, the share of units in the `largest`, and
     `agreement` with `classes` [U] (adjusted mutual information, 0 by chance; units of class -1 left out). Lengths: mean
     `norm`, `spread` (sd over mean), and `crowding`, the rank correlation of a unit's norm with the mean cosine of its
-    `neighbours` nearest.
+    `neighbours` nearest. NaN where a number has no meaning: `agreement` without classes, `modularity` without an edge,
+    `spread` and `crowding` of lengths that are zero or alike, shares of pairs of a single unit.
 
     ValueError: numbers that are not finite, or no square of them; fewer than one neighbour; classes of other units.
 
@@ -81,11 +84,14 @@ def describe(
 def opposite(gram: np.ndarray, inputs: int, deviations: float = 4.0) -> float:
     """Share of all pairs whose cosine is below minus `chance`, of weight vectors of inner products `gram` [U, U].
 
+    NaN of a single unit. ValueError: as `describe`.
+
     >>> import numpy as np
     >>> from pruning_lab.units import structure
     >>> structure.opposite(np.array([[1.0, -1.0], [-1.0, 1.0]]), inputs=100)
     1.0
     """
+    _check(gram, "gram", 1, 0)
     return float((metrics.cosines(gram)[np.triu_indices(len(gram), 1)] < -chance(inputs, deviations)).mean())
 
 
@@ -160,20 +166,24 @@ def pack(cosines: Iterable[np.ndarray]) -> np.ndarray:
     """Cosines [U, U] of T snapshots as int8 [T, U (U - 1) / 2]: upper triangles row by row, each minus the one before,
     modulo 256.
 
-    Snapshots early in training hardly differ, so that the differences take few bytes on disk.
+    Snapshots early in training hardly differ, so that the differences take few bytes on disk. ValueError: cosines that
+    are not finite.
 
     >>> import numpy as np
     >>> from pruning_lab.units import structure
     >>> structure.pack([np.array([[1.0, 0.5], [0.5, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])]).shape
     (2, 1)
     """
-    upper = np.stack([c[np.triu_indices(len(c), 1)] for c in cosines])
+    upper = sound("cosines", np.stack([c[np.triu_indices(len(c), 1)] for c in cosines]))
     steps = np.rint(COMPANDED * np.sign(upper) * np.sqrt(np.abs(upper))).astype(np.int16)
     return np.diff(steps, axis=0, prepend=np.int16(0)).astype(np.int8)
 
 
+@checked
 def unpack(packed: np.ndarray, norms: np.ndarray) -> np.ndarray:
     """Inner products [T, U, U] of weight vectors of these norms [T, U] from what `pack` made of their cosines.
+
+    ValueError: norms that are not finite, or of other snapshots or units.
 
     >>> import numpy as np
     >>> from pruning_lab.units import structure
@@ -196,7 +206,7 @@ def _check(square: np.ndarray, name: str, count: int, seed: int, counted: str = 
         raise ValueError(
             f"{name} is a {type(square).__name__} of shape {list(shape)}: expected an array [units, units]"
         )
-    if bad := int((~np.isfinite(np.asarray(square, float))).sum()):
+    if bad := int((~(np.abs(np.asarray(square, float)) < LARGEST)).sum()):  # which NaN is not, either
         raise ValueError(f"{name} has {bad} numbers that are not finite: check the weights that it was made of")
     check_whole(counted, count)
     check_whole("seed", seed, 0, 2**32 - 1)

@@ -1,6 +1,8 @@
 """A student of K units that learns from a teacher of M, online, and its error in closed form (Goldt et al. 2019).
 
 Both are sums of v erf(w x / sqrt(2 N)) over their units; inputs x [N] are standard normal, and each is seen once.
+
+ValueError: what is given is of another kind or not finite, or of sizes that do not fit.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..numeric import checked
+
+FEW = (1, 10**6)  # units, or inputs, that a net may have
 CHUNK = 1_000  # inputs drawn at once; it changes no draw
 
 
@@ -28,6 +33,7 @@ class Net:
     v: np.ndarray  # [units]
 
 
+@checked(units=FEW, inputs=FEW)
 def drawn(units: int, inputs: int, rng: np.random.Generator, signs: bool = False) -> Net:
     """A net of standard normal first-layer weights; second-layer weights are normal with `signs`, else all 1.
 
@@ -41,6 +47,7 @@ def drawn(units: int, inputs: int, rng: np.random.Generator, signs: bool = False
     return Net(w, rng.standard_normal(units) if signs else np.ones(units))
 
 
+@checked
 def said(net: Net, x: np.ndarray) -> np.ndarray:
     """Outputs for inputs [n, N], [n].
 
@@ -55,6 +62,7 @@ def said(net: Net, x: np.ndarray) -> np.ndarray:
     return erf(x @ net.w.T / np.sqrt(2 * net.w.shape[1])) @ net.v
 
 
+@checked
 def error(student: Net, teacher: Net) -> float:
     """Half the mean squared difference of the outputs over all inputs, without the teacher's noise; exact.
 
@@ -111,6 +119,7 @@ def train(
     return net
 
 
+@checked
 def cosines(student: Net, teacher: Net) -> np.ndarray:
     """Between each student's and each teacher's first-layer weights, [K, M].
 

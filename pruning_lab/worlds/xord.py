@@ -3,6 +3,8 @@
 A net of 2 k filters of two numbers: the k of `w` vote for, the k of `u` against, each by its largest response to any
 pair, rectified. So it sees of an input only which of the four patterns are present: there are 15 inputs, whatever d,
 and training sets, losses and errors are weights over these. Filters of R nets are [R, 2, k, 2], `w` before `u`.
+
+ValueError: what is given is of another kind, not finite, out of range, or of shapes that do not fit.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ from collections.abc import Callable, Collection
 import numpy as np
 import torch
 
+from ..numeric import check_whole, checked
+
+PAIRS = 511  # 4^511 inputs are the most that a float64 counts
+FILTERS = 10**8  # of all runs of a block
+FEW, MANY = (1, 10**6), (1, 10**9)  # filters or runs of a block, and inputs that are drawn
 PATTERNS = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
 EQUAL = (True, True, False, False)  # which patterns make an input positive
 SETS = torch.tensor([[bool(s >> p & 1) for p in range(4)] for s in range(1, 16)])  # [15, 4], all that can be present
 LABELS = torch.where((SETS & torch.tensor(EQUAL)).any(1), 1.0, -1.0).double()  # [15]
 
 
+@checked(d=(0, 10_000))
 def counts_of_inputs(d: int) -> list[int]:
     """How many of the 4^d inputs have exactly the patterns of each set present, 15 whole numbers.
 
@@ -36,6 +44,7 @@ def counts_of_inputs(d: int) -> list[int]:
     return [exactly(s) for s in sizes]
 
 
+@checked(d=(None, PAIRS))
 def population(d: int) -> torch.Tensor:
     """The share of each set, [15] float64: both classes are equally likely, and inputs of a class, too.
 
@@ -52,6 +61,7 @@ def population(d: int) -> torch.Tensor:
     return sum(torch.where(label == LABELS, counts, 0.0) / counts[label == LABELS].sum() for label in (1.0, -1.0)) / 2
 
 
+@checked(n=MANY, runs=FEW)
 def training_sets(d: int, n: int | None, runs: int, seed: int) -> torch.Tensor:
     """The share of each set among n inputs of the population, drawn anew for each run, [runs, 15] float64.
 
@@ -69,6 +79,7 @@ def training_sets(d: int, n: int | None, runs: int, seed: int) -> torch.Tensor:
     return torch.from_numpy(draw).double() / n
 
 
+@checked(k=FEW, runs=FEW, deviation=(0, None))
 def fresh(k: int, runs: int, deviation: float, seed: int) -> torch.Tensor:
     """Normal filters, [runs, 2, k, 2] float64.
 
@@ -76,10 +87,12 @@ def fresh(k: int, runs: int, deviation: float, seed: int) -> torch.Tensor:
     >>> xord.fresh(k=4, runs=3, deviation=0.1, seed=0).shape
     torch.Size([3, 2, 4, 2])
     """
+    check_whole("k times runs", k * runs, 1, FILTERS)
     rng = np.random.default_rng(seed)
     return torch.from_numpy(rng.normal(0, deviation, (runs, 2, k, 2)))
 
 
+@checked
 def responses(filters: torch.Tensor, sets: torch.Tensor = SETS) -> tuple[torch.Tensor, torch.Tensor]:
     """Largest rectified response to any pattern of each set, and which pattern gives it, both [..., k, sets].
 
@@ -94,6 +107,7 @@ def responses(filters: torch.Tensor, sets: torch.Tensor = SETS) -> tuple[torch.T
     return best.clamp_min(0), winner
 
 
+@checked
 def outputs(filters: torch.Tensor, sets: torch.Tensor = SETS) -> torch.Tensor:
     """What the nets say of each set, [runs, sets]; above zero: positive.
 
@@ -107,6 +121,7 @@ def outputs(filters: torch.Tensor, sets: torch.Tensor = SETS) -> torch.Tensor:
     return votes[:, 0] - votes[:, 1]
 
 
+@checked
 def errors(filters: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     """The share of inputs on which each net has not the sign of the label, [runs]; an output of zero is wrong.
 
@@ -140,6 +155,7 @@ def _wins() -> torch.Tensor:
 WINS = _wins()
 
 
+@checked
 def sectors(filters: torch.Tensor) -> torch.Tensor:
     """The sector of each filter [runs, 2, k, 2], whole numbers [runs, 2, k] from 0 to 7: which two patterns it answers,
     and which one more.
@@ -149,10 +165,15 @@ def sectors(filters: torch.Tensor) -> torch.Tensor:
     >>> xord.sectors(torch.tensor([[1.0, 0.5], [-1.0, -0.5], [1.0, -2.0]])).tolist()
     [0, 6, 5]
     """
+    return _sectors(filters)
+
+
+def _sectors(filters: torch.Tensor) -> torch.Tensor:
     along, across = filters.sum(-1), filters[..., 0] - filters[..., 1]
     return 4 * (along < 0).long() + 2 * (across < 0).long() + (across.abs() > along.abs()).long()
 
 
+@checked
 def gradient(
     filters: torch.Tensor, shares: torch.Tensor, margin: float, wins: torch.Tensor = WINS, labels: torch.Tensor = LABELS
 ) -> torch.Tensor:
@@ -166,7 +187,13 @@ def gradient(
     >>> xord.gradient(filters, xord.training_sets(3, 8, 3, seed=0), margin=1.0).shape == filters.shape
     True
     """
-    where = sectors(filters)[..., None].expand(filters.shape)
+    return _gradient(filters, shares, margin, wins, labels)
+
+
+def _gradient(
+    filters: torch.Tensor, shares: torch.Tensor, margin: float, wins: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    where = _sectors(filters)[..., None].expand(filters.shape)
     summed = filters.new_zeros(*filters.shape[:2], 8, 2).scatter_add_(2, where, filters)
     votes = torch.einsum("rhqp,qsp->rhs", summed @ PATTERNS.T, wins)
     said = (votes[:, 0] - votes[:, 1]) * labels
@@ -198,10 +225,11 @@ def train(
         if step in at:
             look(step, filters)
         if step < steps:
-            filters -= rate * gradient(filters, kept, margin, wins, labels)
+            filters -= rate * _gradient(filters, kept, margin, wins, labels)
     return filters
 
 
+@checked
 def explored(filters: torch.Tensor) -> torch.Tensor:
     """Whether among the filters that vote for, each equal pattern is the closest of all four to one, and among those
     that vote against each unequal one, [runs] bool (Lemma 3.1).
@@ -217,6 +245,7 @@ def explored(filters: torch.Tensor) -> torch.Tensor:
     return torch.stack(has).all(0)
 
 
+@checked(k=MANY)
 def chance_explored(k: int) -> float:
     """The probability of `explored` for normal filters: twice two of four sectors are hit by k draws.
 
@@ -227,6 +256,7 @@ def chance_explored(k: int) -> float:
     return (1 - 2 * (3 / 4) ** k + (1 / 2) ** k) ** 2
 
 
+@checked
 def missed(filters: torch.Tensor) -> torch.Tensor:
     """Which equal patterns a net does not find where nothing but unequal ones stand beside it, [runs, 2] bool.
 
@@ -240,6 +270,7 @@ def missed(filters: torch.Tensor) -> torch.Tensor:
     return outputs(filters, beside) <= 0
 
 
+@checked
 def angles(filters: torch.Tensor) -> torch.Tensor:
     """Degrees between filters and their closest pattern, a mean over a net's filters weighted by length, [runs].
 

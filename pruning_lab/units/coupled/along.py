@@ -12,8 +12,9 @@ from ... import criteria, samples
 from ...criteria.registry import called
 from ...nets.given import check_seed, check_whole, shown
 from ...nets.surgery import copied, unit_numbers
+from ...precision import evaluation
 from ...samples import wide
-from ..removal import Curve, _double, _evaluation, _means, _permutation
+from ..removal import Curve, _double, _means, _permutation
 from .cuts import Cut, zero
 from .grouping import Group, check_group
 
@@ -76,7 +77,7 @@ def group_curve(model: nn.Module, group: Group, order, split, counts: Sequence[i
     order = _permutation("order", order, group.units).tolist()
     counts = _checked_counts(counts, group.units)
     found, gone, images = {}, 0, 0
-    with _evaluation(made := copied(model)):
+    with evaluation(made := copied(model)):
         for count in sorted(set(counts)):
             zero(made, [cut for cut in group.cuts if cut.reads], order[gone:count])
             (found[count], images), gone = _tallied(made, split, limit), count
@@ -137,7 +138,7 @@ def _activations(model: nn.Module, group: Group, cut: Cut, data, gradients: bool
 
     hook = reader.register_forward_pre_hook(catch)
     try:
-        with _evaluation(model):
+        with evaluation(model):
             for images, labels in _batches(model, data, None):
                 caught.clear()
                 with torch.set_grad_enabled(gradients):
@@ -196,7 +197,7 @@ def _batches(model: nn.Module, split, limit: int | None) -> Iterator[tuple[Tenso
 def _one(model: nn.Module, image: Tensor) -> Tensor:
     """What one image gives; ValueError where the model cannot read it, or gives no tensor."""
     try:
-        with _evaluation(model):
+        with evaluation(model):
             given = model(image)
     except torch.OutOfMemoryError:
         raise

@@ -109,7 +109,7 @@ class FewerHeads(nn.Module):
     """What `nn.MultiheadAttention` gives with `heads` heads left, of tokens as wide as before.
 
     Made from one whose rows were cut. It takes what that takes, but no mask of each head its own and no single sequence
-    without a batch.
+    without a batch: ValueError.
     """
 
     def __init__(self, cut: nn.MultiheadAttention, heads: int) -> None:
@@ -123,6 +123,7 @@ class FewerHeads(nn.Module):
                 need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
                 is_causal: bool = False) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Tokens [N, T, width] (or [T, N, width] as `batch_first` says), and the attention paid, if wanted."""
+        _check_shapes(query, attn_mask)
         read = [x if self.batch_first else x.transpose(0, 1) for x in (query, key, value)]
         weights = self.in_proj_weight.chunk(3)
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
@@ -137,6 +138,15 @@ class FewerHeads(nn.Module):
         out = self.out_proj((paid @ v).transpose(1, 2).flatten(2))
         out = out if self.batch_first else out.transpose(0, 1)
         return out, (paid.mean(1) if average_attn_weights else paid) if need_weights else None
+
+
+def _check_shapes(query: Tensor, mask: Tensor | None) -> None:
+    if query.ndim != 3 or (mask is not None and mask.ndim != 2):
+        masked = "none" if mask is None else list(mask.shape)
+        raise ValueError(
+            f"attention whose heads were cut, of a query {list(query.shape)} and a mask {masked}: expected a batch of "
+            "sequences, and one mask [queries, keys] for all heads"
+        )
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:

@@ -182,7 +182,8 @@ def _torch_pruning() -> Any:
             warnings.simplefilter("ignore")
             import torch_pruning
     except ImportError as error:
-        raise ImportError('coupled units need the package torch-pruning: pip install "pruning-lab[report]"') from error
+        how = "pip install '.[report]' in the project's folder"
+        raise ImportError(f"coupled units need the package torch-pruning: {how}") from error
     return torch_pruning
 
 
