@@ -8,6 +8,10 @@
 
 from dataclasses import replace
 
+# first of all: a command says that it began, for all that comes next takes its time
+from .running import starting as _starting  # noqa: F401
+
+# isort: split
 # before all else: `source` reads what the library says, and that is what runs
 from .running.plugins import load as _load
 

@@ -39,6 +39,20 @@ def test_the_verdicts_choose_the_sentences(first, second, said, on):
     assert answers.answer(TOLD, judged(first, second, on=on), points="3.1") == said
 
 
+def test_what_was_run_and_missed_where_a_claim_speaks_has_another_word_than_what_was_not_run():
+    table = {"FP1: LeNet fc1": TOLD["FP1: LeNet fc1"] | dict(missed="Did not get there.")}
+    short = judged([], short={"LeNet fc1": 5})
+    assert answers.answer(table, short, points="3.1") == "Did not get there."
+    assert answers.answer(TOLD, short, points="3.1") == "Not run."
+    assert answers.answer(table, judged([]), points="3.1") == "Not run."
+
+
+def test_a_part_that_missed_where_its_claim_speaks_has_a_hollow_dot_with_its_reason():
+    html = answers.strip(judged(AT, short={"Conv-2 fc1": 4})).data
+    assert html.count("<circle") == 2 and html.count("lab-hollow") == 1
+    assert "Conv-2 fc1: 4 of 4 nets did not get there" in html
+
+
 def test_a_run_too_small_for_a_verdict_says_what_was_not_run():
     assert answers.answer(TOLD, judged(AT, AT, profile="smoke"), points="3.1") == "Not run."
 
@@ -104,7 +118,7 @@ def test_every_outcome_has_a_sentence_and_every_answer_is_short(chapter):
     reason = max((why.FEW, why.SPREAD, why.ALIKE), key=lambda words: len(words.split()))
     parts = {f"{claim.id}: {part.name}" for claim in claims.load().values() for part in claim.parts}
     assert set(table) <= parts
-    assert all(set(told) == set(outcomes) for told in table.values())
+    assert all(set(told) - {answers.MISSED} == set(outcomes) for told in table.values())
     for chosen in itertools.product(*(told.values() for told in table.values())):
         text = re.sub(r"{why_\w+}", reason, " ".join(filter(None, chosen)))
         text = re.sub(r"{\w+}", "12.3", text)

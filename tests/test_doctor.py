@@ -52,6 +52,18 @@ def test_what_is_optional_and_missing_is_named_with_what_brings_it_and_is_no_err
     assert lines["clusters"].startswith("without") and "no_such_package not here: pip install" in lines["clusters"]
 
 
+def test_where_the_project_s_own_parts_are_installed_from_is_said_once(capsys, monkeypatch):
+    for what, (_, how) in list(doctor.PARTS.items()):
+        monkeypatch.setitem(doctor.PARTS, what, (("no_such_package",), how))
+    assert main(["doctor"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("pip install '.[") > 2 and told.count("in the project's folder") == 1
+    for what in doctor.PARTS:
+        monkeypatch.setitem(doctor.PARTS, what, (("sys",), ""))
+    monkeypatch.setattr(doctor, "report", lambda: doctor.Line(True, False, "report of your net", "here"))
+    assert main(["doctor"]) == 0 and "in the project's folder" not in capsys.readouterr().out
+
+
 def test_a_store_that_cannot_be_written_to_is_an_error(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(doctor.folders, "settle", lambda *names: names and (_ for _ in ()).throw(ValueError("no room")))

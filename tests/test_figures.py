@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pruning_lab import criteria, figures
+from pruning_lab.figures import style
 from pruning_lab.report import verdicts
 
 SAYS = dict(
@@ -144,6 +145,9 @@ ALL = ["curves", "panels", "plane", "single nets", "no panel", "differences", "p
        "turning", "histories", "single histories", "dumbbells", *EMPTY]  # fmt: skip
 
 
+FAMILIES = ["norm", "frame_potential", "taylor", "random"]
+
+
 def named(figure, start):
     return [t for t in figure.data if t.name and t.name.startswith(start)]
 
@@ -261,6 +265,66 @@ def test_a_criterion_has_its_colour_in_every_figure():
     assert figures.differences(pd.DataFrame([row]), axis="x", **SAYS).data[1].marker.color == figures.colour("taylor")
 
 
+@pytest.mark.parametrize(
+    "values, ticks",
+    [
+        ((0.02, 16), ["0.1", "1", "10"]),
+        ((0.3, 500_000), ["1", "10", "100", "1,000", "10,000", "100,000"]),
+        ((1e-6, 1e6), ["0.000001", "0.001", "1", "1,000", "1,000,000"]),
+        ((0.004, 0.07), ["0.005", "0.01", "0.02", "0.05"]),
+        ((5, 5), ["5"]),
+        ((1.12, 1.33), ["1.1", "1.3"]),
+        ((0, float("nan")), None),
+    ],
+)
+def test_a_logarithmic_axis_has_few_numbers_written_out(values, ticks):
+    axis = style.log_axis(values)
+    assert axis["type"] == "log" and axis.get("ticktext") == ticks
+    assert len(axis.get("tickvals", ())) == len(ticks or ())
+
+
+def test_logarithmic_axes_of_every_figure_have_plain_ticks():
+    axes = [a for name in ALL + ["net panels"] for f in [drawn(name)] for a in (*f.select_xaxes(), *f.select_yaxes())]
+    logs = [axis for axis in axes if axis.type == "log" and axis.visible is not False]
+    assert len(logs) > 4 and all(0 < len(axis.ticktext) <= style.TICKS for axis in logs)
+
+
+def test_a_bold_line_is_wide_and_below_the_others_and_hollow_marks_are_hollow():
+    how = dict(by="arm", bold=["Gaussian images"], hollow=["real images"])
+    lines = [t for t in figures.panels(net_history(), {"coherence": "c"}, **how, **SAYS).data if t.fill != "toself"]
+    assert [t.name.partition(" (")[0] for t in lines] == ["Gaussian images", "real images"]
+    assert lines[0].line.width > 2 * lines[1].line.width and lines[0].marker.size > 2 * lines[0].line.width - 1
+    assert lines[0].marker.symbol is None and lines[1].marker.symbol == "circle-open"
+
+
+def test_a_median_s_band_holds_all_nets_and_says_so():
+    rows = [dict(epoch=k, seed=s, net="a", risk=v) for k in (0, 1) for s, v in enumerate((1.0, 2.0, 900.0))]
+    band, line = figures.panels(pd.DataFrame(rows), {"risk": "risk"}, by="net", centre="median", **SAYS).data
+    assert list(line.y) == [2, 2] and line.name == "a (median, band: all, 3 nets)"
+    assert list(band.y) == [900, 900, 1, 1]
+
+
+def test_logarithms_of_ratios_are_drawn_as_ratios_and_their_rows_stay():
+    table = judged().assign(values=[np.log([2.0, 4.0]).tolist()] * 4, mean=np.log(3), low=np.log(2), high=np.log(5))
+    figure = figures.differences(table, axis="ratio", ratios=True, **SAYS)
+    assert list(figure.data[0].x) == pytest.approx([2, 4]) and figure.layout.shapes[0].x0 == 1
+    assert figure.layout.xaxis.type == "log" and "3 [2, 5]" in figure.data[1].hovertemplate
+    rows = pd.read_csv(io.StringIO(figure.layout.meta["rows"]))
+    assert rows["mean"].tolist() == pytest.approx([np.log(3)] * 4, abs=1e-5)
+
+
+def test_nets_that_learnt_nothing_are_hollow_with_the_reason():
+    table = peaks().assign(idle=lambda t: (t.label == "ViT") & ((t.arm == "real images") | (t.seed == 0)))
+    how = dict(by="arm", value="peak", axis="coherence", hollow="idle", reason="hollow: at chance")
+    figure = figures.dumbbells(table, **how, **SAYS)
+    middles = [t.marker.symbol for t in figure.data if str(t.marker.symbol).startswith("diamond")]
+    assert middles == ["diamond-open", "diamond", "diamond", "diamond"]
+    dots = [t.marker.symbol for t in figure.data if t.name in ("real images", "Gaussian images") and not t.showlegend]
+    assert dots[:2] == [("circle-open",) * 3, ("circle-open", "circle", "circle")] and dots[2:] == ["circle"] * 2
+    assert figure.data[-1].name == "hollow: at chance"
+    assert "hollow" not in str(figures.dumbbells(table.assign(idle=False), **how, **SAYS).data)
+
+
 def test_groups_that_are_no_criteria_take_no_criterion_s_colour():
     hues = {t.marker.color for t in drawn("differences").data}
     assert len(hues) == 2 and not hues & set(figures.COLOURS.values())
@@ -299,12 +363,10 @@ def test_lines_are_means_and_bands_are_one_standard_deviation():
 def test_fewer_than_three_nets_are_thin_lines_of_their_own_without_mean_or_band(seeds, says):
     table = curves(seeds)
     figure = figures.unit_curves({"fc1": table}, **SAYS)
-    assert len(figure.data) == seeds * len(PAIRS)
+    assert len(figure.data) == seeds * len(PAIRS) + len(FAMILIES)
     for criterion, remove in PAIRS:
         found = named(figure, f"{figures.line_name(criterion, remove)} {says}")
-        assert [t.showlegend for t in found] == [True] + [False] * (seeds - 1) and len(
-            {t.legendgroup for t in found}
-        ) == 1
+        assert {(t.showlegend, t.legendgroup) for t in found} == {(False, criterion)} and len(found) == seeds
         for seed, trace in enumerate(found):
             run = (
                 table[(table.criterion == criterion) & (table.remove == remove) & (table.seed == seed)]
@@ -318,15 +380,15 @@ def test_fewer_than_three_nets_are_thin_lines_of_their_own_without_mean_or_band(
             )
             np.testing.assert_allclose(trace.y, 100 * run, atol=1e-3)
     (band, mean) = figures.unit_curves({"fc1": curves(3)}, **SAYS).data[:2]
-    assert band.fill == "toself" and all(t.line.width < mean.line.width for t in figure.data)
+    assert band.fill == "toself" and all(t.line.width < mean.line.width for t in figure.data if not t.showlegend)
 
 
 def test_what_no_source_has_is_marked_as_ours():
     for criterion in criteria.UNIT:
         assert figures.line_name(criterion, "lowest").endswith("(ours)") == criteria.UNIT[criterion].ours
     assert figures.line_name("random", "lowest") == "random order"
-    (line,) = (t for t in named(drawn("curves"), "taylor") if t.showlegend)
-    assert line.name == "taylor, lowest first (ours) (± sd, 3 nets)"
+    (entry,) = (t for t in named(drawn("curves"), "taylor") if t.showlegend)
+    assert entry.name == "taylor (ours)"
 
 
 def test_what_a_reader_registers_is_marked_as_theirs_and_is_drawn_at_once(monkeypatch):
@@ -364,7 +426,8 @@ def test_a_panel_without_rows_says_that_it_is_not_run():
     swapped = figures.unit_curves({"conv2": curves(), "fc1": pd.DataFrame()}, **SAYS)
     assert notes(swapped) == [("not run at this size yet", "x2 domain")]
     filled = drawn("no panel")  # its lines are named in the legend although they are in the second panel
-    assert {t.xaxis for t in filled.data} == {"x2"} and len([t for t in filled.data if t.showlegend]) == len(PAIRS)
+    assert {t.xaxis for t in filled.data if not t.showlegend} == {"x2"}
+    assert [t.legendgroup for t in filled.data if t.showlegend] == FAMILIES
     rows = pd.read_csv(io.StringIO(filled.layout.meta["rows"]))
     assert set(rows.panel) == {"conv2"} and len(rows) == 5 * len(PAIRS)
 
@@ -385,7 +448,23 @@ def test_ours_wait_in_the_legend_and_a_line_of_two_panels_is_named_once():
         t.visible for t in named(figure, "norm")
     } == {True}
     shown = [t.legendgroup for t in figure.data if t.showlegend]
-    assert len(shown) == len(set(shown)) == len(PAIRS) + 1  # the published points too
+    assert shown == [*FAMILIES, "published"]
+
+
+def test_a_criterion_has_one_entry_that_switches_both_of_its_orders_and_the_head_says_the_rest():
+    figure = drawn("panels")
+    groups = {t.legendgroup: {u.name.partition(" (")[0] for u in figure.data if u.legendgroup == t.legendgroup}
+              for t in figure.data if t.showlegend}  # fmt: skip
+    assert {"norm", "norm, lowest first", "norm, highest first"} < groups["norm"]
+    entries = [t for t in figure.data if t.showlegend and t.legendgroup in FAMILIES]
+    assert all(list(t.x) == [None] and t.hoverinfo == "skip" for t in entries)
+    assert figure.layout.legend.title.text.split("<br>") == [
+        "solid: lowest first, dashed: highest first",
+        "lines: means, bands: ± sd, 3 nets",
+        "thin lines: single nets, 1 each",
+    ]
+    assert drawn("no curves").layout.legend.title.text is None
+    assert "bands" not in drawn("single nets").layout.legend.title.text
 
 
 def test_rows_of_curves_are_the_numbers_drawn():
@@ -540,11 +619,9 @@ def taylor_and_norm():
 
 def test_a_criterion_of_ours_is_seen_where_the_page_asks_for_it_lowest_first():
     figure = figures.unit_curves({"fc1": taylor_and_norm()}, shown=["taylor"], **SAYS)
-    seen = {trace.legendgroup for trace in figure.data if trace.visible is not None and trace.visible is not False
-            and trace.visible != "legendonly"}  # fmt: skip
-    assert seen == {
-        figures.line_name(*line) for line in (("norm", "lowest"), ("norm", "highest"), ("taylor", "lowest"))
-    }
+    seen = {trace.name.removesuffix(": band").partition(" (±")[0] for trace in figure.data if trace.visible is True}
+    lines = {figures.line_name(*line) for line in (("norm", "lowest"), ("norm", "highest"), ("taylor", "lowest"))}
+    assert seen == lines | {"norm", "taylor (ours)"}
 
 
 def test_the_stretch_of_units_that_never_fire_is_shaded_and_named():

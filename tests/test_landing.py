@@ -65,7 +65,7 @@ def test_the_picture_has_the_record_s_units_orders_and_accuracies(found):
     svg = ElementTree.fromstring(re.search(r"<svg.*?</svg>", html)[0])
     dots = svg.find("g[@class='lab-units']").findall("circle")
     assert [dot.get("class") for dot in dots] == [None, "s", None, None, "s", None]
-    assert "<h2>2 of these 6 neurons never fire</h2>" in html
+    assert "<h2>About a third of these neurons never fire (2 of 6)</h2>" in html
     assert "none of the first 1,000 training images" in html
     assert '<form hidden><label>Neurons removed <input type="range" min="0" max="6"' in html
     assert "digits" in html
@@ -81,11 +81,16 @@ def test_a_layer_that_was_not_measured_is_said_to_be_none(found):
     "silent, units, said",
     [
         (0, 8, "Each of these neurons fires"),
-        (1, 8, "1 of these 8 neurons never fires"),
-        (4, 8, "Half of these neurons never fire"),
-        (133, 256, "Half of these neurons never fire"),
-        (143, 256, "143 of these 256 neurons never fire"),
-        (8, 8, "8 of these 8 neurons never fire"),
+        (1, 8, "One of these 8 neurons never fires"),
+        (2, 256, "Some of these neurons never fire (2 of 256)"),
+        (64, 256, "About a quarter of these neurons never fire (64 of 256)"),
+        (4, 8, "Half of these neurons never fire (4 of 8)"),
+        (120, 256, "Nearly half of these neurons never fire (120 of 256)"),
+        (133, 256, "More than half of these neurons never fire (133 of 256)"),
+        (59, 100, "More than half of these neurons never fire (59 of 100)"),
+        (200, 256, "Most of these neurons never fire (200 of 256)"),
+        (250, 256, "Nearly all of these neurons never fire (250 of 256)"),
+        (8, 8, "None of these 8 neurons ever fires"),
     ],
 )
 def test_the_heading_says_how_many_never_fire(silent, units, said):
@@ -187,13 +192,15 @@ def test_chance_and_amendments_are_those_of_all_claims():
     assert said["chance"] == board.by_chance(told.every(known))
     assert "2 claim a difference" in said["chance"]
     changed = [claim.id for claim in claims.load().values() if claim.amended]
-    assert all(id in said["amended_list"] for id in changed)
+    fold = said["amended_list"].data
+    assert f"<summary>{len(changed)} claims amended" in fold and fold.count("<li>") == len(changed)
+    assert all(f">{id}</a>" in fold or f"<li>{id}" in fold for id in changed)
+    assert ">CO1</a>: holds, before open</li>" in fold
     asked = [claim for claim in claims.load().values() if not claim.asks]
     both = sum(bool(claim.amended) for claim in asked)
     assert said["amended"].startswith(f"{both} of {len(asked)} claims were amended after they were written down, ")
-    assert "CO1 (from open to holds)" in said["amended"]
-    assert "1 of the 1 that this build has run changed their word: CO1 (" in said["amended"]
-    assert not {"FP1", "SS1"} & set(said["amended"].split()), "a chapter that was not executed has changed nothing"
+    assert "1 of the 1 that this build has run changed their word; a fold" in said["amended"], "not run is no change"
+    assert not any(id in said["amended"] for id in changed)
 
 
 def test_the_word_before_an_amendment_is_read_from_its_line():
@@ -201,6 +208,10 @@ def test_the_word_before_an_amendment_is_read_from_its_line():
     assert set(words.values()) <= set(standing.WORDS)
     assert (words["FP1"], words["FP2"], words["SS1"]) == ("holds in part", "holds and fails", "not run")
     assert explained.amended([], {}) == "No claim was amended after its first run."
+
+
+def test_no_amendment_is_no_fold():
+    assert explained.listed([], {}).data == ""
 
 
 def test_where_sources_disagree_is_what_the_list_of_claims_notes():

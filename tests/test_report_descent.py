@@ -203,14 +203,19 @@ def test_without_records_the_page_says_so():
 def test_figures_have_a_line_an_arm_and_the_toy_has_the_measured_curves(found):
     table = descent.nets(found)
     drawn = descent_words.drawn(page(found), found, "starts")
-    figure = figures.panels(table[table.noise == 0], descent_words.OF_NETS, **drawn)
-    named = {trace.name for trace in figure.data if trace.showlegend}
-    assert named == {f"{arm} (± sd, 3 nets)" for arm in descent.ARMS}
+    figure = figures.panels(descent_words.starts(table), descent_words.OF_NETS, **drawn)
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert named[0] == f"{descent.TO}: decides (± sd, 3 nets)"
+    assert set(named[1:]) == {f"{arm} (± sd, 3 nets)" for arm in (descent.FRESH, descent.ALL)}
+    wide = {
+        trace.line.width for trace in figure.data if trace.legendgroup == f"{descent.TO}: decides" and not trace.fill
+    }
+    assert wide == {6} and descent_words.decide() == [descent.TO]
     assert figure.layout.title.text == "Nets by parameters over n K, digits"
     assert {axis.title.text for axis in figure.select_xaxes()} == {None, descent.OVER_NK}
     fits = descent.features(found)
     drawn = descent_words.drawn(page(found), found, "features")
     named = {trace.name for trace in figures.panels(fits, descent_words.OF_FEATURES, **drawn).data if trace.showlegend}
-    assert "true labels, ridge 1 (± sd, 3 fits)" in named
+    assert "true labels, ridge 1 (median, band: all, 3 fits)" in named
     html = descent_words.toy(found, descent.features(found)).data
     assert html.count('class="lab-line') == 4 and "digits, 100 images, median test risk of 3 draws" in html

@@ -75,11 +75,12 @@
   }
 
   function start(figure) {
-    const { x, curve, noise, directions, ridges, noises, grid, left, width, top, bottom, height, curves, frame, named } =
+    const { x, curve, noise, directions, ridges, noises, grid, left, width, top, bottom, height, curves, frame, named, said: words } =
       JSON.parse(figure.dataset.descent);
     const form = figure.querySelector("form"), output = form.querySelector("output");
     const dots = [...figure.querySelectorAll(".lab-point")], line = figure.querySelector(".lab-fit");
     const at = figure.querySelector(".lab-at"), lines = figure.querySelectorAll(".lab-line");
+    const values = Object.fromEntries([...form.querySelectorAll(".lab-value")].map((one) => [one.dataset.of, one]));
     const which = figure.querySelector(".lab-which");
     const up = (y) => bottom - ((bottom - top) * (Math.max(-height, Math.min(height, y)) + height)) / (2 * height);
     const places = Array.from({ length: grid }, (_, i) => i / (grid - 1));
@@ -96,8 +97,10 @@
         `norm ${told(Math.hypot(...found))}`, ...measured(count / x.length, sd > 0, ridge > 0)].join("; ");
       output.textContent = said;
       form.features.setAttribute("aria-valuetext", said);
-      form.noise.setAttribute("aria-valuetext", `noise of standard deviation ${sd}`);
-      form.ridge.setAttribute("aria-valuetext", ridge ? `ridge ${ridge}` : "no ridge");
+      for (const [name, text] of Object.entries({ features: `${count}`, noise: words.noise[form.noise.value], ridge: words.ridge[form.ridge.value] })) {
+        values[name].textContent = text;
+        if (name !== "features") form[name].setAttribute("aria-valuetext", `${name}: ${text}`);
+      }
     }
 
     // Move the dot along the curve that goes with the sliders; what is read off there.

@@ -238,7 +238,7 @@
       displayModeBar: state.width < NARROW ? false : "hover", displaylogo: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       showSendToCloud: false, plotlyServerURL: "", // nothing leaves the page
-      toImageButtonOptions: { filename: state.name },
+      toImageButtonOptions: { filename: state.file },
     };
     const named = data.map((trace, i) => ({ ...trace, name: state.figure.data[i].name })); // in one line again
     await window.Plotly.newPlot(element, named, layoutFor(state, colours()), config);
@@ -251,6 +251,7 @@
     if (Object.keys(asked).length) await restore(element, state, asked);
   }
 
+  const fileOf = (box) => box.querySelector(".lab-tools a[download]").download.replace(/\.csv$/, ""); // names the page, too
   const nameOf = (box) => box.querySelector(".lab-tools a[download]").getAttribute("href").split("/").at(-1).replace(/\.csv$/, "");
 
   // Buttons under a figure, for the keyboard too: its picture, the page's address, the figure as it was.
@@ -260,7 +261,7 @@
     globalThis.labState.tools(box.querySelector(".lab-tools"), {
       picture: async (format) => {
         const { width } = await drawn();
-        await window.Plotly.downloadImage(element, { format, filename: name, width, height: element._fullLayout.height, scale: format === "png" ? 2 : 1 });
+        await window.Plotly.downloadImage(element, { format, filename: fileOf(box), width, height: element._fullLayout.height, scale: format === "png" ? 2 : 1 });
       },
       reset: async () => {
         const state = await drawn();
@@ -276,7 +277,7 @@
     const element = box.querySelector(".lab-plot");
     if (figures.has(element)) return;
     const figure = JSON.parse(box.querySelector(".lab-json").textContent);
-    const state = { figure, name: nameOf(box), zoomed: new Set(), ink: colours().ink, width: element.clientWidth };
+    const state = { figure, name: nameOf(box), file: fileOf(box), zoomed: new Set(), ink: colours().ink, width: element.clientWidth };
     figures.set(element, state);
     await plot(element, state, replace(figure.data, INK, state.ink));
     element.style.minHeight = "";

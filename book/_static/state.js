@@ -84,6 +84,9 @@ globalThis.labState = (() => {
       `<rect width="100%" height="100%" fill="${paper}"/>${parts.join("")}</svg>` };
   }
 
+  // The page's own name, which begins that of every file that is taken from it.
+  const page = () => decodeURIComponent(location.pathname.split("/").at(-1)).replace(/\.html$/, "") || "index";
+
   function picture(name, drawings, kind) {
     const { width, height, text } = drawing(drawings);
     if (kind === "svg") return save(`${name}.svg`, text, "image/svg+xml");
@@ -114,7 +117,7 @@ globalThis.labState = (() => {
     own.addEventListener("input", keepAll);
     followers.set(name, restore);
     line.className = "lab-tools";
-    tools(line, { picture: (kind) => picture(name, [...figure.querySelectorAll("svg")], kind), reset: () => restore({}) });
+    tools(line, { picture: (kind) => picture(`${page()}-${name}`, [...figure.querySelectorAll("svg")], kind), reset: () => restore({}) });
     own.after(line);
     restore(read(name), false);
   }

@@ -1,9 +1,12 @@
-// What a reader takes away: text and pictures as downloads.
+// What a reader takes away: text and pictures as downloads; on a page of the book their names begin with its own.
+import { onPage } from "./address.js";
+
+const page = () => decodeURIComponent(location.pathname.split("/").at(-1)).replace(/\.html$/, "") || "index";
 
 export function save(name, content) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type: "text/csv" }));
-  link.download = name;
+  link.download = onPage() ? `${page()}-${name}` : name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .panels import nothing_was_run
-from .style import COLOURS, GREY, SPARE, colour, finish, words
+from .style import COLOURS, GREY, SPARE, colour, finish, log_axis, words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -43,7 +43,7 @@ def dots(
         hover = f"%{{y}}: {_label(said)} %{{x:.3g}}<extra></extra>"
         figure.add_trace(go.Scatter(x=_short(values[column]), y=names, mode="markers", name=_label(said), marker=marker,
                                     hovertemplate=hover))  # fmt: skip
-    figure.update_xaxes(title=axis, type="log" if log else "linear", range=ends)
+    figure.update_xaxes(title=axis, range=ends, **(log_axis(values.stack()) if log else dict(type="linear")))
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category", automargin=True)
     figure.update_layout(height=150 + 26 * len(names), showlegend=len(measures) > 1)
     if not values.notna().any(axis=None):

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, GREY, MEANS_FROM, faint, finish, look, summarise
+from .style import COLOURS, GREY, MEANS_FROM, faint, finish, log_axis, look, summarise
 
 MARKS = ("circle", "diamond", "square", "cross")
+BOLD = 6  # pixels, of a line that is seen below others
+BANDS = {"mean": "± sd", "median": "median, band: all"}  # what a line is of its nets -> what the legend says
+NOT_RUN = "not run at this size yet"
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -34,6 +37,10 @@ def panels(
     ladder: str | None = None,
     of: str = "nets",
     shares: bool = False,
+    bold: Collection[str] = (),
+    hollow: Collection[str] = (),
+    centre: str = "mean",
+    nothing: str = "",
 ) -> Figure:
     """How numbers of nets change along `x`, one panel a measure, a colour for each value of `by`.
 
@@ -46,23 +53,26 @@ def panels(
         colours: value of `by` -> colour, where it is no criterion with a colour of its own.
         ladder: a column whose values have lines of their own, a mark each, where neighbours on `x` differ in kind.
         of: what the legend counts, where seeds are not of nets.
+        bold: values of `by` whose lines are wide and lie below all others, and show where these cover them.
+        hollow: values of `by` whose marks are hollow and whose lines are thin.
+        centre: what a line is of its nets, "mean" with one standard deviation or "median" with all of them as its band.
+        nothing: why there is nothing to draw; "": it was not run.
     """
     figure, places = grid(measures)
-    ticks = _ticks(table[x]) if x in log and len(table) else None
-    along = dict(type="log" if x in log else None, tickvals=ticks, ticktext=ticks and [f"{v:g}" for v in ticks])
+    along, how = _axis(table, x, log), dict(colours=colours, said=said, ladder=ladder, of=of, bold=bold, hollow=hollow)
     named = set()  # lines that have their entry in the legend: from the first panel that has them
     for column, place in places.items():
         share = shares or measures[column].endswith(", %")
-        named |= _draw(figure, table, by, x, column, place, colours, said, named, share, ladder, of)
+        named |= _draw(figure, table, by, x, column, place, named, share=share, centre=centre, **how)
         if share:  # room for a dot at 100 %, none for a tick beyond
             figure.update_yaxes(autorangeoptions=dict(clipmax=102, clipmin=None if column in log else -2), **place)
         figure.update_xaxes(title=x if lowest(place, places) else None, **place)
         figure.update_xaxes(**along, **place)
-        figure.update_yaxes(type="log" if column in log else "linear", **place)
+        figure.update_yaxes(**_upwards(table, column, log), **place)
         if column in (floor or {}) and len(table):
             figure.add_hline(y=floor[column], line=dict(color=GREY, dash="dot", width=2), **place)
     if table.empty:
-        nothing_was_run(figure)
+        nothing_was_run(figure, nothing)
     columns = list(dict.fromkeys([by, x, said or x, *measures]))
     rows = table[["seed", *columns]] if len(table) else pd.DataFrame(columns=columns)
     return finish(figure, title, alt, file, command, rows, records)
@@ -75,24 +85,53 @@ def _draw(
     x: str,
     column: str,
     place: Mapping[str, int],
+    named: Collection[object],
+    *,
     colours: Mapping[str, str] | None,
     said: str | None,
-    named: Collection[object],
     share: bool,
     ladder: str | None,
     of: str,
+    bold: Collection[str],
+    hollow: Collection[str],
+    centre: str,
 ) -> set[object]:
     """Add the lines of one panel; those that were drawn. `named`: lines that have their entry in the legend already."""
-    drawn = set()
-    for name, part in table.groupby(by, sort=False) if len(table) else ():
+    drawn, groups = set(), list(table.groupby(by, sort=False)) if len(table) else []
+    for name, part in sorted(groups, key=lambda group: group[0] not in bold):
         if part[column].notna().any():
             kinds = list(part.groupby(ladder, sort=False)) if ladder else [(None, part)]
             for number, (_, rows) in enumerate(kinds):
-                first = name not in named and not number
-                for trace in lines(rows, x, column, name, look(name, colours), first, said, share, of):
+                first, how = name not in named and not number, dict(share=share, of=of, centre=centre)
+                for trace in lines(rows, x, column, name, look(name, colours), first, said, **how):
+                    _stressed(trace, name in bold, name in hollow)
                     figure.add_trace(_marked(trace, number) if ladder else trace, **place)
             drawn.add(name)
     return drawn
+
+
+def _stressed(trace, bold: bool, hollow: bool) -> None:
+    """Make a line wide, or its marks hollow; a band stays as it is."""
+    if bold and trace.fill != "toself":
+        trace.update(line_width=BOLD, marker_size=2 * BOLD)
+    if hollow and trace.fill != "toself":
+        trace.update(mode="lines+markers", line_width=1, marker=dict(symbol="circle-open", size=7))
+
+
+def _axis(table: pd.DataFrame, x: str, log: Collection[str]) -> dict[str, object]:
+    """The axis along `x`: a logarithmic one has numbers that are there, where these are few, else plain ones."""
+    if x not in log:
+        return dict(type=None)
+    if (ticks := _ticks(table[x]) if len(table) else None) is None:
+        return log_axis(table[x] if len(table) else ())
+    return dict(type="log", tickvals=ticks, ticktext=[f"{v:g}" for v in ticks])
+
+
+def _upwards(table: pd.DataFrame, column: str, log: Collection[str]) -> dict[str, object]:
+    """The axis of a measure."""
+    if column not in log:
+        return dict(type="linear")
+    return log_axis(table[column] if len(table) else ())
 
 
 def _marked(trace, number: int):
@@ -139,18 +178,19 @@ def lowest(place: Mapping[str, int], places: Mapping[str, Mapping[str, int]]) ->
     return place["row"] == max(other["row"] for other in places.values() if other["col"] == place["col"])
 
 
-def nothing_was_run(figure: Figure) -> None:
-    """Say so in place of the panels."""
+def nothing_was_run(figure: Figure, why: str = "") -> None:
+    """Say so in place of the panels, or why there is nothing to draw."""
     figure.layout.annotations = ()  # titles of panels that are not there would run into the words
-    figure.add_annotation(text="not run at this size yet", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    figure.add_annotation(text=why or NOT_RUN, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
     figure.update_xaxes(visible=False).update_yaxes(visible=False).update_layout(height=230)
 
 
 def lines(
     part: pd.DataFrame, x: str, column: str, name: str, drawn: dict[str, str], first: bool, said: str | None = None,
-    share: bool = False, of: str = "nets",
+    share: bool = False, of: str = "nets", centre: str = "mean",
 ) -> list:  # fmt: skip
-    """The mean over nets along `x` with its band of one standard deviation; fewer than three nets are drawn one by one.
+    """The mean over nets along `x` with its band of one standard deviation, or as `centre` their median with a band
+    that holds all of them; fewer than three nets are drawn one by one.
 
     `said` is the column whose values a reader sees, where `x` is only where they stand; `first` has the legend's entry,
     which counts `of`. share: the numbers are per cent of something, and the band ends where nothing can be.
@@ -165,19 +205,31 @@ def lines(
         return [go.Scatter(x=run[x], y=_short(run[column]), customdata=run[said], name=label,
                            showlegend=first and not k, **common)
                 for k, (_, run) in enumerate(seeds)]  # fmt: skip
-    means = summarise(part, list(dict.fromkeys([x, said])), column)
-    if pd.api.types.is_numeric_dtype(means[x]):
-        means = means.sort_values(x)
-    along, mean, sd = means[x].to_numpy(), means["mean"].to_numpy(), means.sd.to_numpy()
-    # a logarithmic axis has no zero
-    low = np.maximum(mean - sd, part[column].min()) if (part[column] > 0).all() else mean - sd
-    edge, inside = np.concatenate([mean + sd, low[::-1]]), faint(drawn["color"])
+    middles = _middles(part, list(dict.fromkeys([x, said])), column, centre)
+    if pd.api.types.is_numeric_dtype(middles[x]):
+        middles = middles.sort_values(x)
+    along, middle, low, high = (middles[name].to_numpy() for name in (x, "middle", "low", "high"))
+    edge, inside = np.concatenate([high, low[::-1]]), faint(drawn["color"])
     edge = _short(edge.clip(0, 100) if share else edge)
     band = go.Scatter(x=np.concatenate([along, along[::-1]]), y=edge, fill="toself", fillcolor=inside, line_width=0,
                       mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band",
                       legendgroup=name)  # fmt: skip
-    label = f"{name} (± sd, {seeds.ngroups} {of})"
-    return [band, go.Scatter(x=along, y=_short(mean), customdata=means[said], name=label, showlegend=first, **common)]
+    label = f"{name} ({BANDS[centre]}, {seeds.ngroups} {of})"
+    return [
+        band,
+        go.Scatter(x=along, y=_short(middle), customdata=middles[said], name=label, showlegend=first, **common),
+    ]
+
+
+def _middles(part: pd.DataFrame, by: Sequence[str], column: str, centre: str) -> pd.DataFrame:
+    """What is drawn of a column, a row a group of `by`: middle, and low and high, the edges of its band."""
+    if centre == "median":
+        found = part.groupby(by, sort=False)[column].agg(middle="median", low="min", high="max")
+        return found.reset_index()
+    means = summarise(part, by, column)
+    low, high = means["mean"] - means.sd, means["mean"] + means.sd
+    low = low.clip(lower=part[column].min()) if (part[column] > 0).all() else low  # a logarithmic axis has no zero
+    return means[by].assign(middle=means["mean"], low=low, high=high)
 
 
 def _short(values: np.ndarray) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .panels import nothing_was_run
-from .style import GREY, finish, summarise
+from .style import GREY, finish, log_axis, summarise
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -49,8 +49,7 @@ def _axis(values: pd.Series) -> dict[str, object]:
     """A logarithmic axis from below the smallest to above the largest, so that no dot lies on it, with few ticks."""
     low, high = np.log10(values.min()), np.log10(values.max())
     room = max(0.1, 0.08 * (high - low))
-    ticks = dict(tickformat="~s", dtick="D2" if high - low < 2 else 1)  # at 1, 2 and 5, or at powers of ten alone
-    return dict(type="log", range=[float(low - room), float(high + room)], **ticks)
+    return log_axis(values) | dict(range=[float(low - room), float(high + room)])
 
 
 def _dots(rows: pd.DataFrame, x: str, y: str, value: str, labels: Mapping[str, str]):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from ..criteria import whose
@@ -20,9 +21,17 @@ COLOURS = {  # Okabe & Ito's palette; what is not in it takes the next of SPARE
     "dense": INK, "magnitude": "#0072B2", "diff": "#D55E00", "gradient": "#E69F00", "weight_taylor": "#56B4E9",
     "real images": "#0072B2", "Gaussian images": "#D55E00", "Gaussian, from trained weights": "#009E73",
 }  # fmt: skip
-DASHES = {"worst": "dash", "shuffled": "dot", "local": "dashdot", "ERK": "longdash", "first weights": "longdashdot"}
+DASHES = {
+    "at chance": "dot",
+    "worst": "dash",
+    "shuffled": "dot",
+    "local": "dashdot",
+    "ERK": "longdash",
+    "first weights": "longdashdot",
+}
 RAMP = ("#3B528B", "#2C728E", "#21908C", "#27AD81", "#5DC863", "#AADC32")
 SPARE = ("#B5508A", "#44AA99", "#999933", "#7D76D0")  # contrast of 3 on light and on dark
+TICKS = 6  # on a logarithmic axis at most
 MEANS_FROM = 3  # nets; fewer are drawn as single runs
 ENDS = {"lowest": "lowest first", "highest": "highest first"}
 
@@ -44,8 +53,14 @@ def words(name: str) -> str:
 
 
 def line_name(criterion: str, remove: str) -> str:
-    """The legend's name of a line; what is in no source document is marked as this library's or as the reader's."""
+    """The name of a line; what is in no source document is marked as this library's or as the reader's."""
     name = "random order" if criterion == "random" else f"{words(criterion)}, {ENDS[remove]}"
+    return name if (by := whose(criterion)) == "source" else f"{name} ({by})"
+
+
+def family_name(criterion: str) -> str:
+    """The legend's name of a criterion's lines, marked as `line_name` marks them."""
+    name = "random order" if criterion == "random" else words(criterion)
     return name if (by := whose(criterion)) == "source" else f"{name} ({by})"
 
 
@@ -56,6 +71,33 @@ def summarise(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFram
         mean=(value, "mean"), sd=(value, lambda v: v.std(ddof=1)), nets=("seed", "nunique")
     )
     return out.reset_index()
+
+
+def log_axis(values: Iterable[float]) -> dict[str, object]:
+    """A logarithmic axis of numbers with at most `TICKS` ticks, each a whole number as one writes it: "0.1", "1,000".
+
+    Powers of ten; where fewer than three are there also what lies between, where there are too many every second.
+    """
+    known = np.asarray(list(values), dtype=float)
+    known = known[np.isfinite(known) & (known > 0)]
+    ticks = _powers(known.min(), known.max()) if len(known) else []
+    if not ticks:
+        return dict(type="log")
+    written = [np.format_float_positional(v, trim="-") if v < 1 else f"{v:,.15g}" for v in ticks]
+    return dict(type="log", tickvals=ticks, ticktext=written)
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """The ticks between two numbers, or one at each where no round one lies there."""
+    first, last = (int(np.floor(np.log10(end))) for end in (low, high))
+    found = {}
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7)):
+        every = [float(f"{f}e{k}") for k in range(first, last + 1) for f in factors]
+        found[factors] = [v for v in every if low * 0.999 <= v <= high * 1.001]
+    if (powers := found[1,])[2:]:
+        return powers[:: -(-len(powers) // TICKS)]
+    few = [ticks for ticks in found.values() if 2 <= len(ticks) <= TICKS]
+    return few[-1] if few else sorted({float(f"{end:.2g}") for end in (low, high)})
 
 
 def ramp(count: int) -> list[str]:

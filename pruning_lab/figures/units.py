@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..criteria import whose
-from .style import COLOURS, GREY, MEANS_FROM, colour, faint, finish, line_name, summarise
+from .style import COLOURS, GREY, MEANS_FROM, colour, faint, family_name, finish, line_name, summarise
+
+LINE = ["criterion", "remove"]
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -45,9 +47,9 @@ def unit_curves(
         shared_yaxes=True,
         horizontal_spacing=0.05,
     )
-    named = set()
     for column, table in enumerate(tables.values(), 1):
-        named |= _panel(figure, column, table, named, shown)
+        _panel(figure, column, table, shown)
+    _name(figure, tables)
     if dead:
         words = dict(text=f"as many as never fire: {dead}", showarrow=False, x=dead / 2, y=100 * chance)
         figure.add_vrect(x0=0, x1=dead, fillcolor=GREY, opacity=0.15, line_width=0, layer="below", row=1, col=1)
@@ -59,49 +61,74 @@ def unit_curves(
     figure.update_layout(height=480 if len(tables) == 1 else 440)
     by = ["criterion", "remove", "removed"]
     rows = [summarise(table, by, "accuracy").assign(panel=name) for name, table in tables.items() if len(table)]
-    return finish(figure, title, alt, file, command, pd.concat(rows) if rows else pd.DataFrame(columns=by), records)
+    rows = pd.concat(rows) if rows else pd.DataFrame(columns=by)
+    return _keyed(finish(figure, title, alt, file, command, rows, records), tables)
 
 
-def _panel(
-    figure: Figure, column: int, table: pd.DataFrame, named: Collection[tuple], shown: Collection[str]
-) -> set[tuple]:
-    """Draw one table; its lines. `named`: those that have their entry in the legend already."""
-    drawn = set()
-    for line, part in table.groupby(["criterion", "remove"], sort=False) if len(table) else ():
+def _keyed(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Say over the legend, once for all lines, what dashes, bands and thin lines are, and of how many nets."""
+    nets = [part.seed.nunique() for table in tables.values() if len(table) for _, part in table.groupby(LINE)]
+    if not nets:
+        return figure
+    many = [n for n in nets if n >= MEANS_FROM]
+    told = ["solid: lowest first, dashed: highest first"]
+    told += [f"lines: means, bands: ± sd, {_spread(many)} nets"] if many else []
+    told += [f"thin lines: single nets, {_spread(few)} each"] if (few := [n for n in nets if n < MEANS_FROM]) else []
+    return figure.update_layout(legend_title=dict(text="<br>".join(told), side="top", font_size=13))
+
+
+def _spread(counts: Collection[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _name(figure: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
+    """One entry in the legend for every criterion: it switches both of its orders, in every panel."""
+    import plotly.graph_objects as go
+
+    for criterion in dict.fromkeys(c for table in tables.values() if len(table) for c in table.criterion):
+        own = [trace for trace in figure.data if trace.legendgroup == criterion]
+        seen = True if any(trace.visible is True for trace in own) else "legendonly"
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", name=family_name(criterion), hoverinfo="skip",
+                                    legendgroup=criterion, showlegend=True, visible=seen,
+                                    line=dict(color=colour(criterion), width=2.5)), row=1, col=1)  # fmt: skip
+
+
+def _panel(figure: Figure, column: int, table: pd.DataFrame, shown: Collection[str]) -> None:
+    """Draw one table."""
+    for line, part in table.groupby(LINE, sort=False) if len(table) else ():
         seen = whose(line[0]) != "ours" or (line[0] in shown and line[1] == "lowest")
-        for trace in _line(*line, part, first=line not in named, seen=seen):
+        for trace in _line(*line, part, seen=seen):
             figure.add_trace(trace, row=1, col=column)
-        drawn.add(line)
     if table.empty:
         words = dict(text="not run at this size yet", showarrow=False, x=0.5, y=50, xref="x domain")
         figure.add_annotation(**words, row=1, col=column)
     figure.update_xaxes(title="units removed", row=1, col=column)
-    return drawn
 
 
-def _line(criterion: str, remove: str, part: pd.DataFrame, first: bool, seen: bool) -> list:
+def _line(criterion: str, remove: str, part: pd.DataFrame, seen: bool) -> list:
     """A mean with its band, from three nets on; fewer are drawn one by one."""
     import plotly.graph_objects as go
 
     name, hue, seeds = line_name(criterion, remove), colour(criterion), part.groupby("seed")
     dash = "solid" if remove == "lowest" else "dash"
-    common = dict(legendgroup=name, visible=True if seen else "legendonly")
+    common = dict(legendgroup=criterion, showlegend=False, visible=True if seen else "legendonly")
     if seeds.ngroups < MEANS_FROM:
         runs = [run.groupby("removed").accuracy.mean() * 100 for _, run in seeds]
         title = f"{name} ({seeds.ngroups} single net{'s' * (seeds.ngroups > 1)})"
-        return [go.Scatter(x=run.index, y=run.round(3), name=title, showlegend=first and not k,
+        return [go.Scatter(x=run.index, y=run.round(3), name=title,
                            line=dict(color=hue, width=1.5, dash=dash),
                            hovertemplate="%{x} removed: %{y:.1f} %<extra>" + name + "</extra>", **common)
-                for k, run in enumerate(runs)]  # fmt: skip
+                for run in runs]  # fmt: skip
     means = summarise(part, ["removed"], "accuracy")
     x, mean, sd = means.removed.to_numpy(), 100 * means["mean"].to_numpy(), 100 * means["sd"].to_numpy()
     line = go.Scatter(x=x, y=mean.round(3), customdata=sd.round(3), name=f"{name} (± sd, {seeds.ngroups} nets)",
-                      showlegend=first, line=dict(color=hue, width=2.5, dash=dash),
+                      line=dict(color=hue, width=2.5, dash=dash),
                       hovertemplate="%{x} removed: %{y:.1f} % (sd %{customdata:.1f})<extra>" + name + "</extra>",
                       **common)  # fmt: skip
     edge = np.concatenate([mean + sd, (mean - sd)[::-1]]).clip(0, 100).round(2)
     band = go.Scatter(x=np.concatenate([x, x[::-1]]), y=edge, fill="toself", fillcolor=faint(hue), line_width=0,
-                      mode="lines", hoverinfo="skip", showlegend=False, name=f"{name}: band", **common)  # fmt: skip
+                      mode="lines", hoverinfo="skip", name=f"{name}: band", **common)  # fmt: skip
     return [band, line]
 
 

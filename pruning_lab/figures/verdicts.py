@@ -8,34 +8,45 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, GREY, INK, SPARE, finish, look
+from .style import COLOURS, GREY, INK, SPARE, finish, log_axis, look
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
 def differences(
-    table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, records: Sequence[str] = ()
-) -> Figure:
+    table: pd.DataFrame, *, title: str, axis: str, alt: str, file: str, command: str, records: Sequence[str] = (),
+    ratios: bool = False,
+) -> Figure:  # fmt: skip
     """Differences with their intervals, one row each, and a dot for every net.
 
     Args:
         table: rows with label, group (one colour each), mean, low, high, n, verdict and values (list, one a net).
+        ratios: the numbers are natural logarithms of ratios, which are drawn as what they are: on a logarithmic axis,
+            with a line at 1.
     """
     import plotly.graph_objects as go
 
     if table.empty:  # nothing is stored yet: axes without a row
         table = pd.DataFrame(columns=["label", "group", "mean", "low", "high", "n", "verdict", "values"])
-    figure = go.Figure()
+    figure, rows = go.Figure(), table.drop(columns="values")
+    table = _as_ratios(table) if ratios else table
     hues = dict(zip(table.group.drop_duplicates(), SPARE * len(table), strict=False))
     for _, row in table.iterrows():
         hue = COLOURS.get(row.group, hues[row.group])
         figure.add_traces([_nets(row, hue), _diamond(row, hue)])
-    figure.add_vline(x=0, line=dict(color=INK, width=1))
-    figure.update_xaxes(title=axis)
+    figure.add_vline(x=1 if ratios else 0, line=dict(color=INK, width=1))
+    drawn = [1.0, *(value for values in table["values"] for value in values)]
+    figure.update_xaxes(title=axis, **(log_axis(drawn) if ratios else {}))
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(height=130 + 34 * len(table))
-    return finish(figure, title, alt, file, command, table.drop(columns="values"), records)
+    return finish(figure, title, alt, file, command, rows, records)
+
+
+def _as_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of logarithms as rows of what they are logarithms of."""
+    numbers = {name: np.exp(table[name].astype(float)) for name in ("mean", "low", "high")}
+    return table.assign(values=[np.exp(values).tolist() for values in table["values"]], **numbers)
 
 
 def parts(table: pd.DataFrame, *, title: str, alt: str, file: str, command: str, records: Sequence[str] = ()) -> Figure:

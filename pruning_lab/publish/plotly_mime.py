@@ -8,7 +8,7 @@ what the page adds: {"alt": text, "rows": CSV text or a path from the project's 
 import json
 import re
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from docutils import nodes
 
@@ -76,7 +76,9 @@ def _title(title) -> str:
 
 def _tools(figure: dict, meta: dict, link: str) -> str:
     """What stands under the figure; sphinx-copybutton gives the command a copy button."""
-    rows, table = f'<a href="{escape(link)}" download>Rows (CSV)</a>', figure_rows.table(figure)
+    place = PurePosixPath(link)  # .../rows/<page>/<name>
+    file = escape(beneath.named(place.parent.name, place.name))
+    rows, table = f'<a href="{escape(link)}" download="{file}">Rows (CSV)</a>', figure_rows.table(figure)
     told = [str(meta.get(key) or "") for key in ("file", "command")]
     return beneath.tools(rows, *told, meta.get("records") or (), beneath.folded("Table", table))
 

@@ -24,10 +24,15 @@ def tools(rows: str, file: str, command: str, records: Sequence[str], more: str 
     return f'<div class="lab-tools">{rows}{_records(file, command, records)}{more}{folded("Command", fold)}</div>'
 
 
-def saved(rows: pd.DataFrame, file: str) -> str:
-    """A link that holds rows as text, for a figure whose page writes no file of them."""
+def saved(rows: pd.DataFrame, file: str, page: str) -> str:
+    """A link that holds rows as text, for a figure whose page writes no file of them; the file is named by both."""
     text = quote(rows.to_csv(index=False, lineterminator="\n"), safe=" ,;:=/.()[]{}+-_*!?'|~")
-    return f'<a download="{escape(file)}" href="data:text/csv;charset=utf-8,{text}">Rows (CSV)</a>'
+    return f'<a download="{escape(named(page, file))}" href="data:text/csv;charset=utf-8,{text}">Rows (CSV)</a>'
+
+
+def named(page: str, file: str) -> str:
+    """What a file is called that a reader takes from a page of this name."""
+    return f"{page}-{file}"
 
 
 def folded(label: str, content: str) -> str:

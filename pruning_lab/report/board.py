@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from . import claims, strips
+from . import claims, held, strips
 from .numbers import measured
 from .verdicts import FEWEST, OPEN, SO_FAR
 
@@ -66,7 +66,7 @@ def _claim(claim: claims.Claim, parts: pd.DataFrame, hours: float | None) -> str
     """One claim: a group of rows."""
     needs = f" Needs: {claim.needs}." if claim.needs else ""
     told = escape(f"{claim.id}: {claim.claim}{needs}") + _amended(claim)
-    word = escape(parts.overall.iloc[0])
+    word = escape(parts.overall.iloc[0]) + held.small(parts)
     head = (
         f'<tr class="lab-claim" id="claim-{claim.id}"><th scope="rowgroup" colspan="4">{told}</th><th>{word}</th></tr>'
     )

@@ -31,11 +31,14 @@ from .contrast import (
 from .evidence import Evidence
 from .page import Page
 from .reads import run
-from .regime import accuracy
+from .regime import LEFT, accuracy, at_chance
 
 SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images and epochs"}
 MEASURES = {"coherence": "coherence", "train_accuracy": "right of the training images, %"}
 RESNET = MEASURES | {"running": "coherence, running statistics", "test_accuracy": "right of the test images, %"}
+UNTRAINED = ", at chance"  # ends the name of an arm whose nets learnt nothing
+IDLE = tuple(f"{name}{UNTRAINED}" for name in ARMS.values())
+REASON = f"hollow: at chance, at most {100 * LEFT:.0f} % of the training images right in the end"
 STATISTICS = {"the images' own statistics": "refreshed", "running statistics": "coherence"}  # of batch norms -> column
 
 
@@ -65,14 +68,23 @@ def of_arrows(arrows: np.ndarray) -> float:
 
 
 def by_epoch(found: Evidence, model: str) -> pd.DataFrame:
-    """The measures of a figure, a row an epoch, a seed and an arm; empty if not run."""
-    return stacked(found, model, ARMS, _curves, by="arm")
+    """The measures of a figure, a row an epoch, a seed and an arm; nets that stay at chance are an arm of their own.
+
+    Empty if not run.
+    """
+    return _named(stacked(found, model, ARMS, _curves, by="arm"))
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose arm says so where the net stays at chance."""
+    return table.assign(arm=table.arm.where(~table.idle, table.arm + UNTRAINED)) if len(table) else table
 
 
 def _curves(e: GradientHistory) -> pd.DataFrame:
     trained = run(e.snapshots.net).table.set_index("epoch")[["train_accuracy", "test_accuracy"]].mul(100).reset_index()
     alpha = whole(e).assign(running=whole(e).coherence, coherence=whole(e)[reading(e)])
-    return alpha[["epoch", "coherence", "running"]].merge(trained, how="outer", on="epoch")
+    both = alpha[["epoch", "coherence", "running"]].merge(trained, how="outer", on="epoch")
+    return both.assign(idle=at_chance(e))
 
 
 def about(page: Page, found: Evidence, model: str, read: str = "") -> dict[str, object]:
@@ -84,11 +96,14 @@ def about(page: Page, found: Evidence, model: str, read: str = "") -> dict[str, 
     alt = f"{NAMES[model]}: coherence and accuracy by epoch on real and on Gaussian images. {read}".strip()
     told = page.about(f"{model}-{found.profile}", title=f"{NAMES[model]}, {found.data(model)}", alt=alt, found=found)
     levels = dict.fromkeys(("coherence", "running"), floor)
-    return dict(by="arm", log=tuple(levels), floor=levels) | told
+    return dict(by="arm", log=tuple(levels), floor=levels, hollow=IDLE) | told
 
 
 def highest(page: Page) -> pd.DataFrame:
-    """The peak of every net in every arm, a row a net, `label` its kind; empty if not run."""
+    """The peak of every net in every arm, a row a net: `label` is its kind, `idle` that it stays at chance.
+
+    Empty if not run.
+    """
     models = (resnets(page)[0], "vit", "mlp")
     tables = [
         stacked(home(page, model), model, ARMS, _highest, by="arm").assign(label=NAMES[model]) for model in models
@@ -97,7 +112,7 @@ def highest(page: Page) -> pd.DataFrame:
 
 
 def _highest(e: GradientHistory) -> pd.DataFrame:
-    return pd.DataFrame(dict(peak=[peak(e)]))
+    return pd.DataFrame(dict(peak=[peak(e)], idle=[at_chance(e)]))
 
 
 def spans(page: Page) -> pd.DataFrame:
@@ -108,8 +123,9 @@ def spans(page: Page) -> pd.DataFrame:
 def _span(nets: list[GradientHistory]) -> dict[str, str]:
     when, measures = np.mean([peak_epoch(e) for e in nets]), {"peak": peak, "first tenth": first, "last tenth": last}
     means = {name: f"{geometric(map(measure, nets)):.3g}" for name, measure in measures.items()}
-    right = 100 * np.mean([accuracy(e).iloc[-1] for e in nets])
-    return {"epoch of the peak": f"{when:.1f}"} | means | {"right in the last epoch": f"{right:.1f} %"}
+    right, idle = 100 * np.mean([accuracy(e).iloc[-1] for e in nets]), sum(map(at_chance, nets))
+    learnt = f"{right:.1f} %" + (f"; at chance: {idle} of {len(nets)}" if idle else "")
+    return {"epoch of the peak": f"{when:.1f}"} | means | {"right in the last epoch": learnt}
 
 
 def shifts(found: Evidence, model: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..experiments import RandomFeatures
-from . import beneath, descent, evidence, reads
+from . import beneath, claims, descent, evidence, reads
 from .descent import ALL, ARMS, CLEAN, FRESH, NEAR, NOISY, OVER_IMAGES, OVER_NK, TO
 from .evidence import Evidence
 from .page import Page
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COLOURS = {
     CLEAN: "#0072B2", NOISY: "#D55E00", f"{CLEAN}, ridge 1": "#009E73", f"{NOISY}, ridge 1": "#B5508A",
     TO: "#D55E00", FRESH: "#0072B2", ALL: "#009E73", f"{FRESH}, {NOISY}": "#B5508A",
+    f"{TO}: decides": "#D55E00",
     "one tree": "#0072B2", "many trees": "#D55E00", "full-grown trees": "#0072B2",
 }  # fmt: skip
 OF_FEATURES = {
@@ -36,7 +37,7 @@ OF_NETS = {
 OF_FORESTS = {"test_risk": "test risk", "test_error": "test error, %"}
 FIGURES = {  # name -> what is drawn, in words for who does not see it, along what, on logarithmic axes, of what
     "features": (
-        "Fits on random features", "Risks, norm and error by random features over images.", OVER_IMAGES,
+        "Fits on random features", "Medians of risks, norm and error by random features over images.", OVER_IMAGES,
         (OVER_IMAGES, "test_risk", "norm"), "fits",
     ),
     "starts": (
@@ -56,6 +57,8 @@ FIGURES = {  # name -> what is drawn, in words for who does not see it, along wh
 }  # fmt: skip
 WAYS = ["lowest risk before", "highest at the threshold", "of the widest net", "last net below it to first above"]
 NOTHING = "Not run at this size yet."
+PAGE = "11_double_descent"
+MEDIANS = ("features",)  # figures whose lines are medians: at the threshold one draw may be a hundred times another
 # A net of one hidden unit has a weight a pixel already.
 ASIDE = "No net here is on the other side of the threshold: smaller images (`-p image_size 8`) have some."
 
@@ -65,9 +68,27 @@ def drawn(page: Page, found: Evidence, name: str) -> dict[str, object]:
     words, alt, x, log, of = FIGURES[name]
     what = descent.own(found).data()
     title, file = f"{words}{', ' * bool(what)}{what}", f"{name}-{found.profile}"
-    how = dict(by="line", x=x, log=log, of=of, colours=COLOURS)
+    how = dict(by="line", x=x, log=log, of=of, colours=COLOURS, centre="median" if name in MEDIANS else "mean")
+    how |= dict(bold=[decided(arm) for arm in decide()]) if name == "starts" else {}
     reads.note(descent.drawn(found, name))
     return how | page.about(file, title=title, alt=alt, found=found)
+
+
+def decide() -> list[str]:
+    """The ways to start, of `descent.ARMS`, that a source's own part of DD2 speaks of."""
+    theirs = [part.name for part in claims.load()["DD2"].parts if part.by == "source"]
+    return [arm for arm in ARMS if any(name.startswith(f"nets, {arm}: ") for name in theirs)]
+
+
+def decided(arm: str) -> str:
+    """How the figure of all ways to start calls one that decides."""
+    return f"{arm}: decides"
+
+
+def starts(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `descent.nets` those on true labels, the line that decides named so."""
+    names = {arm: decided(arm) for arm in decide()}
+    return table[table.noise == 0].assign(line=lambda rows: rows.line.replace(names))
 
 
 def toy(found: Evidence, table: pd.DataFrame) -> HTML:
@@ -94,8 +115,8 @@ def toy(found: Evidence, table: pd.DataFrame) -> HTML:
     reads.only(found.of(RandomFeatures))
     medians_of = [(*key, ratio, risk) for key, line in curves.items() for ratio, risk in line.items()]
     rows = pd.DataFrame(medians_of, columns=["noise", "ridge", "features_over_images", "median_test_risk"])
-    command = f"python -m pruning_lab run 11_double_descent --profile {found.profile}"
-    return HTML(drawn + beneath.tools(beneath.saved(rows, "toy.csv"), "toy.csv", command, reads.used()))
+    command = f"python -m pruning_lab run {PAGE} --profile {found.profile}"
+    return HTML(drawn + beneath.tools(beneath.saved(rows, "toy.csv", PAGE), "toy.csv", command, reads.used()))
 
 
 def axes(table: pd.DataFrame, axis: str) -> pd.DataFrame:
@@ -129,7 +150,8 @@ def features_read(table: pd.DataFrame) -> str:
     risk, norm = medians(clean, "test_risk"), medians(clean, "norm")
     less = risk[risk.index < 1]
     return (
-        f"Medians of the draws (the figure has means, which a single draw may lift): of fewer features than images the "
+        f"Medians of the draws, here as in the figure (a single draw may lift a mean): of fewer features "
+        "than images the "
         f"test risk is lowest, {less.min():.2f}, at "
         f"{less.idxmin():g} an image; at one an image it is {one(risk):,.0f}, and the norm "
         f"{one(norm) / norm[less.idxmin()]:,.0f} times as large; at {risk.index[-1]:g} an image it is "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import board, claims, standing, strips, verdicts
-from .numbers import size
+from .numbers import counted, size
 from .standing import FAILS
 from .told import Told, every
 
@@ -50,12 +50,11 @@ def sentences(told: Mapping[str, Told]) -> dict[str, str]:
     table = every(told)
     stands = standing.table(table).set_index("claim").word
     changed = [claim for claim in claims.load().values() if claim.amended]
-    listed = f"Amended: {', '.join(claim.id for claim in changed)}." if changed else ""
-    return dict(chance=board.by_chance(table), amended=amended(changed, stands), amended_list=listed)
+    return dict(chance=board.by_chance(table), amended=amended(changed, stands), amended_list=listed(changed, stands))
 
 
 def amended(changed: Sequence[claims.Claim], stands: Mapping[str, str]) -> str:
-    """How many claims were amended, and which of those that had a verdict before stand under another word now.
+    """How many claims were amended, and how many of those that had a verdict before stand under another word now.
 
     stands: id -> one of `standing.WORDS`; questions have none.
     """
@@ -64,14 +63,36 @@ def amended(changed: Sequence[claims.Claim], stands: Mapping[str, str]) -> str:
     then = {claim.id: before(claim) for claim in changed if claim.id in stands}
     had = {id: word for id, word in then.items() if word != verdicts.NOT_RUN}
     run = {id: word for id, word in had.items() if stands[id] != verdicts.NOT_RUN}  # in this build
-    moved = [f"{id} (from {word} to {stands[id]})" for id, word in run.items() if stands[id] != word]
+    moved = sum(stands[id] != word for id, word in run.items())
     told = (
         f"{len(then)} of {len(stands)} claims were amended after they were written down, {len(had)} of them after a run"
     )
-    since = (
-        f"Under the new rules and with the nets since, {len(moved)} of the {len(run)} that this build has run changed"
-    )
-    return f"{told}. {since} their word{': ' if moved else ''}{', '.join(moved)}."
+    since = f"Under the new rules and with the nets since, {moved} of the {len(run)} that this build has run changed"
+    return f"{told}. {since} their word; a fold below names them."
+
+
+def listed(changed: Sequence[claims.Claim], stands: Mapping[str, str]) -> HTML:
+    """Which claims were amended, each with the word that it had before and has now, in a fold that counts them."""
+    from IPython.display import HTML
+
+    items = [f"<li>{_link(claim)}{escape(_moved(claim, stands))}</li>" for claim in changed]
+    if not items:
+        return HTML("")
+    name = f"{counted(len(items), 'claim')} amended: the words before and now"
+    return HTML(f'<details class="lab-amended"><summary>{name}</summary><ul>{"".join(items)}</ul></details>')
+
+
+def _link(claim: claims.Claim) -> str:
+    page = standing.pages().get(claim.chapter, "")
+    return f'<a href="{page}.html#claim-{claim.id}">{claim.id}</a>' if page else claim.id
+
+
+def _moved(claim: claims.Claim, stands: Mapping[str, str]) -> str:
+    """The words of a claim before its amendment and now; a question has none."""
+    if claim.id not in stands:
+        return ", a question"
+    then, now = before(claim), stands[claim.id]
+    return f": {now}, as before" if then == now else f": {now}, before {then}"
 
 
 def before(claim: claims.Claim) -> str:

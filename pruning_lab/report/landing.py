@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..experiments import LayerGraph, UnitCurve
 from . import beneath, reads, scoreboard, standing
-from .answers import NONE, OUTCOMES, Sentences
+from .answers import Sentences, outcome
 from .evidence import Evidence
 from .numbers import size
 from .reads import run
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 ORDERS = {"shortest weight vector": "norm", "any, at random": "random"}
+PAGE = "intro"  # the notebook that this is on
 NOTHING = "<p>No layer has been measured in this way here yet.</p>"
+SHARES = (  # of a layer's units that never fire, from this share on -> the words for it
+    (0.9, "Nearly all"), (0.7, "Most"), (0.51, "More than half"), (0.49, "Half"), (0.4, "Nearly half"),
+    (0.3, "About a third"), (0.2, "About a quarter"), (0.0, "Some"),
+)  # fmt: skip
 
 
 def removal(found: Evidence, model: str, layer: str) -> HTML:
@@ -53,19 +58,22 @@ def removal(found: Evidence, model: str, layer: str) -> HTML:
 def _beneath(found: Evidence, accuracy: Mapping[str, list[float]]) -> str:
     """The rows, the records and the command of the layer's figure."""
     rows = [(name, k, value) for name, values in accuracy.items() for k, value in enumerate(values)]
-    link = beneath.saved(pd.DataFrame(rows, columns=["order", "removed", "accuracy"]), "removal.csv")
+    link = beneath.saved(pd.DataFrame(rows, columns=["order", "removed", "accuracy"]), "removal.csv", PAGE)
     command = f"python -m pruning_lab run 02_force_graph --profile {found.profile}"
     return beneath.tools(link, "removal.csv", command, reads.used())
 
 
 def heading(silent: np.ndarray) -> str:
-    """How many of a layer's units never fire, in words."""
+    """How many of a layer's units never fire: the words of `SHARES` for their share, and the numbers."""
     count, share = int(np.sum(silent)), float(np.mean(silent))
     if not count:
         return "Each of these neurons fires"
-    if abs(share - 0.5) <= 0.05:
-        return "Half of these neurons never fire"
-    return f"{count} of these {len(silent)} neurons never {'fires' if count == 1 else 'fire'}"
+    if count == len(silent):
+        return f"None of these {count} neurons ever fires"
+    if count == 1:
+        return f"One of these {len(silent)} neurons never fires"
+    words = next(words for least, words in SHARES if share >= least)
+    return f"{words} of these neurons never fire ({count} of {len(silent)})"
 
 
 def findings(told: Mapping[str, Told], sentences: Sentences) -> HTML:
@@ -83,8 +91,7 @@ def findings(told: Mapping[str, Told], sentences: Sentences) -> HTML:
 
 
 def _finding(row: Mapping[str, object], said: Mapping[str, str]) -> str:
-    outcome = OUTCOMES.get(str(row["verdict"]), NONE)
-    text = escape(said[outcome].format(size=size(row) if row["n"] else ""))
+    text = escape(said[outcome(str(row["verdict"]), said)].format(size=size(row) if row["n"] else ""))
     where = f" On {escape(str(row['on']))}." if row["on"] and row["n"] else ""
     return f'<li>{text}{where} <a href="{row["page"]}.html#claim-{row["claim"]}">{row["claim"]}</a></li>'
 

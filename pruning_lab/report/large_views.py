@@ -161,6 +161,7 @@ def toy(masks: Mapping[tuple[str, float, bool], Mapping[str, Any]]) -> Explorer:
     said = thin.map("layers at 2 % or less, both masks together: {}".format)
     return Explorer(
         table, ("ranking", "factor"), x="layer", y="density", captions=said.rename("caption").reset_index(),
-        styles={LOWEST: "dashed"}, colours=HUES, labels=dict(density="weights kept, %", factor="scores grow by"),
+        styles={LOWEST: "dashed"}, colours=HUES,
+        labels=dict(density="weights kept, %", factor="scores grow"), units=dict(factor="{} times"),
         start=dict(ranking="global", factor=1.5), title="What is left of six layers", name="toy",
     )  # fmt: skip

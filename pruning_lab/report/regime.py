@@ -44,6 +44,11 @@ def fits(e: GradientHistory) -> bool:
     return bool(accuracy(e).iloc[-1] >= FITS)
 
 
+def at_chance(e: GradientHistory) -> bool:
+    """Whether a net ends with no more of its training images right than twice what guessing gets: it learnt nothing."""
+    return bool(accuracy(e).iloc[-1] <= LEFT)
+
+
 def settled(e: GradientHistory) -> bool:
     """Whether noise is memorised, or accuracy has left chance and stays level over the last fifth of the epochs."""
     end = accuracy(e).iloc[-1]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from . import claims, standing, strips
+from . import claims, held, standing, strips
 from .board import EXPLAINED
 from .numbers import counted, counts, size
 from .standing import SOURCES, WORDS
@@ -114,7 +114,7 @@ def _row(row: dict[str, Any], parts: pd.DataFrame, apart: bool) -> str:
     by = escape(", ".join(SOURCES[key] for key in standing.sources(claim)))
     where = _chip(row) if apart else ""
     numbers = f"{strips.of_claim(theirs, claim.id)}{came(theirs)}"
-    cells = [numbers, f"{_glyph(row['word'])} {escape(row['overall'])}"]
+    cells = [numbers, f"{_glyph(row['word'])} {escape(row['overall'])}{held.small(parts)}"]
     first = f'<th scope="row">{name} {where}<span class="lab-by">{claim.id}, {by}</span>{_fold(claim, parts)}</th>'
     return f'<tr id="{claim.id}" {said}>{first}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .numbers import measured
-from .verdicts import lacks_nets
+from .verdicts import NOT_IN_REACH, lacks_nets
 
 HOLLOW = "Hollow: fewer nets than were fixed."  # a part's dot; a net's is hollow where it does not count
 WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides
@@ -42,16 +42,22 @@ def of_claim(parts: pd.DataFrame, name: str) -> str:
     """A dot a part: how many half-intervals its mean lies on the claimed side of what decides, from -4 to +4.
 
     Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part is hollow that has fewer nets
-    than were fixed. Parts without an interval have no dot; "" where none has.
+    than were fixed; so is one whose nets were run and did not get where the claim speaks, which stands in the middle.
+    Other parts without an interval have no dot; "" where none has.
     """
-    table = pd.DataFrame([row for row in parts.to_dict("records") if np.isfinite(row["high"])])
-    if table.empty:
+    rows = [row for row in parts.to_dict("records") if np.isfinite(row["high"]) or row["verdict"] == NOT_IN_REACH]
+    if not rows:
         return ""
-    places = [distance(row) for row in table.to_dict("records")]
+    places = [distance(row) if np.isfinite(row["high"]) else 0.0 for row in rows]
     open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} {MIDDLE}H{_place(1, MOST):.1f}"/>'
-    dots = _dots(places, MOST, [not lacks_nets(row) for row in table.to_dict("records")])
-    told = "; ".join(f"{part} {place:+.1f}" for part, place in zip(table.part, places, strict=True))
+    dots = _dots(places, MOST, [not lacks_nets(row) for row in rows])
+    told = "; ".join(_where(row, place) for row, place in zip(rows, places, strict=True))
     return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
+
+
+def _where(row: Mapping[str, Any], place: float) -> str:
+    """Where the dot of a part stands, or why it has no number."""
+    return f"{row['part']} {place:+.1f}" if np.isfinite(row["high"]) else f"{row['part']}: {row['reason']}"
 
 
 def distance(row: Mapping[str, Any]) -> float:

@@ -17,6 +17,7 @@ from . import reads
 from . import subspaces as read
 from .diffs import some
 from .evidence import Evidence
+from .numbers import counted
 from .page import Page, show
 from .reads import run
 
@@ -245,10 +246,18 @@ def _signal(found: Evidence) -> str:
     return f"At the end there are {'; '.join(said)}."
 
 
+def unmoved(found: Evidence) -> str:
+    """Why there is no distance of nets of one hidden layer to draw: none was run, or none got to its loss; else ""."""
+    if len(read.by_width(found)):
+        return ""
+    nets = len(read.spectra(found, deep=False))
+    return f"none of {counted(nets, 'net')} reached its loss" if nets else "not run at this size yet"
+
+
 def _distance(found: Evidence) -> str:
     table = read.by_width(found)
     if table.empty:
-        return "Not run at this size yet."
+        return f"{unmoved(found).capitalize()}."
     means = table.groupby("width")[list(read.MOVES)].mean()
     narrow, wide = means.index[[0, -1]]
     a, b = means.distance[[narrow, wide]]

@@ -10,7 +10,7 @@ import pandas as pd
 from .. import figures, metrics
 from ..experiments import UnitCurve, UnitImportance
 from ..nets import models
-from . import evidence, live
+from . import evidence, held, live
 from .evidence import Evidence
 from .numbers import drawn, spoken
 from .page import Page
@@ -25,7 +25,7 @@ CLAIMS = {  # claim -> the order that does better by it, and the worse one: crit
     "FP3": (("random", "lowest"), ("frame_potential", "highest")),
 }
 HALVES = {"first half of the units": (0.0, 0.5), "second half": (0.5, 1.0)}
-HELD, ANGLE = "share and worth, norm held", "share and worth"
+NORM_HELD, ANGLE = "share and worth, norm held", "share and worth"
 MANY_DEAD, LIVE = ("conv_2", "fc1"), "Conv-2 fc1, live units"  # a layer of which half never fires, and its own part
 PAIRS = {
     "share and norm": ("share", "norm"),
@@ -111,12 +111,12 @@ def worth(found: Evidence, model: str, layer: str, seed: int = 0) -> pd.DataFram
 def correlations(table: pd.DataFrame) -> dict[str, float]:
     """Rank correlations of one net's units: of each of `PAIRS`, and of share with worth, the norm taken out of both."""
     found = {name: metrics.rank_correlation(table[one], table[other]) for name, (one, other) in PAIRS.items()}
-    return found | {HELD: metrics.partial_rank_correlation(table.share, table.loss_increase, table.norm)}
+    return found | {NORM_HELD: metrics.partial_rank_correlation(table.share, table.loss_increase, table.norm)}
 
 
 def ranks(found: Evidence, where: Iterable[Where]) -> dict[str, pd.DataFrame]:
     """`correlations` by layer, a row a net, by seed; empty where a layer was not run."""
-    columns = [*PAIRS, HELD]
+    columns = [*PAIRS, NORM_HELD]
     rows = {one: {e.parent.seed: correlations(run(e).table) for e in importances(found, *one)} for one in where}
     return {
         f"{NAMES[model]} {layer}": pd.DataFrame.from_dict(nets, orient="index", columns=columns, dtype=float)
@@ -133,9 +133,9 @@ def angles(found: Evidence, where: Iterable[Where]) -> dict[str, pd.Series]:
     """Parts of FP4: rank correlation of share with worth by layer, the same with the norm held, and of live units."""
     ranked = ranks(found, where)
     raw = {layer: table[ANGLE].dropna() for layer, table in ranked.items()}
-    held = {f"{layer}, length held": table[HELD].dropna() for layer, table in ranked.items()}
+    length = {f"{layer}{held.HELD}": table[NORM_HELD].dropna() for layer, table in ranked.items()}
     firing = {e.parent.seed: correlations(live.firing(run(e).table))[ANGLE] for e in importances(found, *MANY_DEAD)}
-    return raw | held | {LIVE: pd.Series(firing, dtype=float).dropna()}
+    return raw | length | {LIVE: pd.Series(firing, dtype=float).dropna()}
 
 
 def averages(ranked: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -24,14 +24,16 @@ MEMORY = 2_000_000_000  # bytes of the machine: what the chapters at `laptop` ta
 SETS = ("mnist", "cifar10")  # that published records were made on
 PARTS = {  # what for -> the packages as Python imports them, and what brings them
     "the book": (("jupyter_book", "myst_nb", "plotly", "anywidget", "ipywidgets", "sphinxcontrib.bibtex"),
-                 "pip install '.[book]' in the project's folder"),
-    "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install '.[book]' in the project's folder"),
-    "data sets to download": (("torchvision",), "pip install '.[data]' in the project's folder"),
-    "clusters": (("distributed",), "pip install '.[cluster]' in the project's folder"),
+                 "pip install '.[book]'"),
+    "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install '.[book]'"),
+    "data sets to download": (("torchvision",), "pip install '.[data]'"),
+    "clusters": (("distributed",), "pip install '.[cluster]'"),
     "JupyterLab": (("jupyterlab",), "pip install jupyterlab"),
-    "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install '.[test]' in the project's folder"),
+    "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install '.[test]'"),
 }  # fmt: skip
-REPORT = "pip install '.[report]' in the project's folder"
+REPORT = "pip install '.[report]'"
+HERE = ("pip install '.", "pip install .")  # begin what is installed from the project itself
+WHERE = "pip installs . and '.[...]' where it is called: in the project's folder"
 DRAWN = ("plotly", "anywidget", "yaml")  # what a report is drawn and written with; yaml: of PyYAML
 
 
@@ -76,7 +78,7 @@ def packages() -> Line:
     names = ("torch", "numpy", "pandas", "scikit-learn", "safetensors", "filelock", "networkx")
     found = {name: _version(name) for name in names}
     lacking = [name for name, there in found.items() if not there]
-    words = f"{', '.join(lacking)} are not here: pip install . in the project's folder" if lacking else _listed(found)
+    words = f"{', '.join(lacking)} are not here: pip install ." if lacking else _listed(found)
     return Line(not lacking, True, "packages", words)
 
 
@@ -202,6 +204,8 @@ def run() -> None:
     for line in lines():
         found.append(line)
         print(line, flush=True)
+    if any(begin in line.words for line in found for begin in HERE):
+        print(WHERE)
     if bad := [line.what for line in found if line.essential and not line.works]:
         raise ValueError(f"nothing can be computed here before this is mended: {', '.join(bad)}")
     optional = [line for line in found if not line.essential]

@@ -19,6 +19,7 @@ SIDE, LEFT, WIDE, TOP, BOTTOM = 300, 46, 300, 14, 258  # of each picture, in uni
 POINTS, MOST, SIGMA, SEED = 10, 60, 0.15, 3
 HEIGHT = 3.0  # of the left picture: what lies further from zero is cut off
 RIDGES = (0.0, *(10.0**k for k in range(-6, 1)))
+RIDGE_WORDS = ("none", "1 millionth", "10 millionths", "100 millionths", "1 thousandth", "1 hundredth", "1 tenth", "1")
 NOISES = tuple(round(0.1 * k, 1) for k in range(11))
 GRID = 101
 NAMED = {  # (noisy, ridged) -> what the line says that stands out
@@ -67,6 +68,7 @@ def picture(curves: Curves, title: str, caption: str, measured: str) -> str:
     data |= dict(ridges=RIDGES, noises=NOISES, grid=GRID, left=LEFT, width=WIDE, top=TOP, bottom=BOTTOM, height=HEIGHT)
     data["curves"] = [[*map(int, key), [[ratio, risk] for ratio, risk in line.items()]] for key, line in curves.items()]
     data["frame"] = _frame(curves)
+    data["said"] = dict(noise=["none", *(f"sd {sd:g}" for sd in NOISES[1:])], ridge=RIDGE_WORDS)
     data["named"] = [[*key, said] for key, said in NAMED.items()]
     packed = escape(json.dumps(data, separators=(",", ":")), quote=False).replace("'", "&#39;")
     drawn = _svg("Ten points, the curve that they come from, and a fit", _points(given))
@@ -156,7 +158,7 @@ def _controls() -> str:
     words = dict(features="Features", noise="Noise", ridge="Ridge")
     sliders = "".join(
         f'<label>{words[name]} <input type="range" name="{name}" min="{low}" max="{high}" step="{step}" '
-        f'value="{START[name]}"></label>'
+        f'value="{START[name]}"> <span class="lab-value" data-of="{name}"></span></label>'
         for name, (low, high, step) in ends.items()
     )
     return f"<form hidden>{sliders}<output></output></form>"

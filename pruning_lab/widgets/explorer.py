@@ -42,6 +42,7 @@ class Explorer(anywidget.AnyWidget):
             palette.
         captions: control columns (missing: all values) and `caption`, said under the chart.
         title, labels: what is drawn; column, series or value -> words, with units.
+        units: control -> how its values are written, with {} for the number: "{} times".
         ranges: "x", "y" -> (low, high) of the axes; without, what holds all combinations, so that axes stand still.
         log: "x", "y" or both. equal: a unit is as long on both axes.
         start: control -> value at the start.
@@ -79,6 +80,7 @@ class Explorer(anywidget.AnyWidget):
         captions: pd.DataFrame | None = None,
         title: str = "",
         labels: Mapping | None = None,
+        units: Mapping[str, str] | None = None,
         ranges: Mapping[str, tuple[float, float]] | None = None,
         log: Iterable[str] = (),
         equal: bool = False,
@@ -92,7 +94,8 @@ class Explorer(anywidget.AnyWidget):
         data, packed = curves.pack(found, "y" in log, _captions(captions, controls, found))
         meta = {
             "title": title, "name": _name(name, title), "equal": equal, "packed": packed,
-            "controls": [_control(key, values, labels) for key, values in zip(controls, found.values, strict=True)],
+            "controls": [_control(key, values, labels, (units or {}).get(key, "{}"))
+                         for key, values in zip(controls, found.values, strict=True)],
             "series": _series(found.series, styles, colours or {}, labels),
             "x": {"name": x, "label": _words(x, labels), "range": axes["x"], "log": "x" in log,
                   "whole": all((column == np.round(column)).all() for column in found.x)},
@@ -245,9 +248,9 @@ def _words(name, labels: Mapping) -> str:
     return str(labels.get(name, plain))
 
 
-def _control(name: str, values: list, labels: Mapping) -> dict:
+def _control(name: str, values: list, labels: Mapping, unit: str) -> dict:
     numbers = not any(isinstance(value, str) for value in values)
-    shown = [_words(value, labels) for value in values]
+    shown = [unit.format(_words(value, labels)) for value in values]
     return {
         "name": name,
         "label": _words(name, labels),
