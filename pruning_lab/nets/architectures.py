@@ -10,8 +10,7 @@ from torch import nn
 
 from .. import environment
 from . import models
-from .given import check_whole
-from .models import DEEPEST, register, sized
+from .models import register, sized
 
 STEMS = ("imagenet", "cifar")
 
@@ -171,8 +170,6 @@ def vit(
     Linear(in_features=16, out_features=10, bias=True)
     """
     channels, height, wide = in_shape
-    for name, value, least in (("patch", patch, 1), ("depth", depth, 0), ("heads", heads, 1)):
-        check_whole(name, value, least, DEEPEST)
     dim = width or 512
     if dim % heads or height % patch or wide % patch:
         raise ValueError(

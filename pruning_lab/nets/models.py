@@ -29,7 +29,8 @@ DEEPEST = 1_000  # layers, or blocks, in a row
 SIZE = (1, 2**20)  # of an image, in classes, in units of the first layer
 Layers = OrderedDict[str, nn.Module]
 MODELS: dict[str, Callable[..., Layers]] = {}
-sized = checked(in_shape=SIZE, classes=SIZE, width=SIZE)
+MANY, ANY = (1, DEEPEST), (0, DEEPEST)
+sized = checked(in_shape=SIZE, classes=SIZE, width=SIZE, patch=MANY, heads=MANY, depth=ANY)
 
 
 def register(function: Callable[..., Layers]) -> Callable[..., Layers]:
