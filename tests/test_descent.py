@@ -71,6 +71,16 @@ def test_the_still_picture_is_the_fit_of_as_many_features_as_points():
     np.testing.assert_allclose(fit.train[:, 0], descent.toy().curve + 0.2 * descent.toy().noise, atol=1e-6)
 
 
+def test_each_place_of_a_slider_has_its_words():
+    said = data(descent.picture({}, "A toy", "Ten points.", ""))["said"]
+    assert said["noise"][:2] == ["none", "sd 0.1"] and len(said["noise"]) == len(descent.NOISES)
+    parts = dict(millionth=1e-6, millionths=1e-6, thousandth=1e-3, hundredth=1e-2, tenth=0.1)
+    read = [
+        0.0 if text == "none" else float(text.split()[0]) * parts.get(text.split()[-1], 1) for text in said["ridge"]
+    ]
+    assert read == pytest.approx(descent.RIDGES)
+
+
 def test_without_a_measured_curve_there_is_one_picture():
     html = descent.picture({}, "A toy", "Ten points.", "")
     assert html.count("<svg") == 1 and data(html)["curves"] == []
@@ -102,5 +112,6 @@ def test_sliders_move_the_fit_and_the_dot(tmp_path):
         assert page.locator(".lab-line.chosen").get_attribute("data-noisy") == "0"
         page.locator("[name=ridge]").fill("3")  # no such curve was measured: true labels, with a ridge
         assert page.locator(".lab-line.chosen").count() == 0 and float(dot.get_attribute("cx")) < 0
-        assert page.locator("[name=ridge]").get_attribute("aria-valuetext") == "ridge 0.0001"
+        assert page.locator("[name=ridge]").get_attribute("aria-valuetext") == "ridge: 100 millionths"
+        assert page.locator(".lab-value").all_inner_texts() == ["20", "none", "100 millionths"]
         assert not wrong

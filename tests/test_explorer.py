@@ -207,6 +207,12 @@ def test_a_negative_number_has_no_logarithm():
 # On paper
 
 
+def test_a_control_s_numbers_are_written_with_their_unit():
+    table = pd.DataFrame(dict(ratio=[1, 2, 16], curve="a", diff=[0.0, 1.0, 2.0], share=1.0))
+    (control,) = Explorer(table, ("ratio",), units=dict(ratio="{} times")).meta["controls"]
+    assert (control["values"], control["shown"]) == ([1, 2, 16], ["1 times", "2 times", "16 times"])
+
+
 def test_the_still_shows_the_start_and_three_more_on_the_same_axes():
     made = signs(start={"layer": "fc2", "epoch": 1})
     picture, fallback = made.still(), made.fallback()
@@ -463,7 +469,7 @@ def test_rows_and_picture_are_those_in_sight(page, tmp_path):
     shown.move("epoch", 2)
     with page.expect_download() as download:
         shown.box.get_by_role("button", name="Rows (CSV)").click()
-    assert download.value.suggested_filename == "signs-LeNet-fc1-2.csv"
+    assert download.value.suggested_filename == "graphs-signs-LeNet-fc1-2.csv"
     download.value.save_as(tmp_path / "rows.csv")
     rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
     assert list(rows[0]) == ["net", "layer", "epoch", "series", "diff", "share"] and {row["epoch"] for row in rows} == {

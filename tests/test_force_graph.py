@@ -371,7 +371,7 @@ def test_both_kernels_weigh_the_edges(page, tmp_path):
         with page.expect_download() as download:
             shown.box.get_by_role("button", name="Edges (CSV)").click()
         download.value.save_as(tmp_path / "edges.csv")
-        assert download.value.suggested_filename == "two-edges-step-0.csv"
+        assert download.value.suggested_filename == "graphs-two-edges-step-0.csv"
         assert (tmp_path / "edges.csv").read_text().startswith("step,net,unit,other_net,other,cosine,weight\n")
         rows = [
             (float(r["cosine"]), float(r["weight"]))

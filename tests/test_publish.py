@@ -142,7 +142,7 @@ def test_no_text_of_a_figure_leaves_its_place(text, bad):
 
 def test_given_rows_are_served_beside_the_page(rendered):
     html, _ = rendered(figure(meta={"alt": "a", "rows": "a,b\n1,2\n", "file": "../my rows.csv", "command": "make it"}))
-    assert 'href="../_downloads/rows/01_name/my-rows.csv"' in html and "make it" in html
+    assert 'href="../_downloads/rows/01_name/my-rows.csv" download="01_name-my-rows.csv"' in html and "make it" in html
     assert (rendered.folder / "html/_downloads/rows/01_name/my-rows.csv").read_text() == "a,b\n1,2\n"
 
 

@@ -90,10 +90,11 @@ def test_under_a_widget_stand_its_records_and_its_command(shelf, monkeypatch):
 
 
 def test_rows_that_no_file_holds_stand_in_their_link():
-    link = beneath.saved(pd.DataFrame(dict(name=['a "b"'], value=[0.5])), "rows.csv")
+    link = beneath.saved(pd.DataFrame(dict(name=['a "b"'], value=[0.5])), "rows.csv", "01_name")
     text = unquote(re.search('href="data:text/csv;charset=utf-8,([^"]*)"', link)[1])
     assert text == 'name,value\n"a ""b""",0.5\n'
     assert link.count('"') == 4  # none of the text's own
+    assert 'download="01_name-rows.csv"' in link
 
 
 def test_a_name_of_a_figure_stands_in_the_address_letter_by_letter():

@@ -304,6 +304,25 @@ def test_the_peaks_of_all_nets_stand_side_by_side(put):
     assert coherence.highest(page([])).empty
 
 
+def test_nets_that_stay_at_chance_are_marked_in_figures_and_in_the_table(put):
+    nets = [put(history(kind, s), 9, 0.1, 0.2, accuracy=[0, end, end]) for s in range(2)
+            for kind, end in (("real", 0.2 if s else 0.5), ("noise", 0.1))]  # fmt: skip
+    table = coherence.highest(page(nets))
+    assert table.groupby("arm", sort=False).idle.apply(list).to_dict() == {
+        "real images": [False, True], "Gaussian images": [True, True],
+    }  # fmt: skip
+    assert [regime.at_chance(e) for e in nets] == [False, True, True, True]
+    lines = coherence.by_epoch(found(nets), "mlp")
+    assert set(lines.arm) == {"real images", "real images, at chance", "Gaussian images, at chance"}
+    told = coherence.about(page(nets), found(nets), "mlp")
+    drawn = figures.panels(lines, coherence.MEASURES, **told)
+    marks = {t.name.partition(" (")[0]: (t.marker.symbol, t.line.color) for t in drawn.data if t.fill != "toself"}
+    assert marks["real images, at chance"] == ("circle-open", figures.colour("real images"))
+    assert marks["real images"] == (None, figures.colour("real images"))
+    ends = coherence.spans(page(nets))["right in the last epoch"].tolist()
+    assert ends == ["35.0 %; at chance: 1 of 2", "10.0 %; at chance: 2 of 2"]
+
+
 def test_spans_have_a_row_a_model_and_arm_averaged_as_logarithms(put):
     nets = [
         put(history("real", seed, epochs=3), 9, *values)

@@ -132,6 +132,19 @@ def test_tables_have_a_row_a_net_and_place(nets):
     assert subspaces.by_width(nets).relative.max() == pytest.approx(0.51)
 
 
+def test_nets_that_missed_their_loss_are_not_said_to_be_not_run(made_up, nets):
+    assert subspace_views.unmoved(nets) == ""
+    assert subspace_views.unmoved(evidence.stored("laptop", [])) == "not run at this size yet"
+    net = flat(8, 0)
+    made_up(net, [dict(epoch=3, iteration=18, test_accuracy=0.9, loss_reached=0)])
+    missed = evidence.stored("laptop", [made_up(Spectrum(net, ("fc1",)), [seen(3, "fc1", net, 0, 1.0, 0.005, 1.0)])])
+    assert subspace_views.unmoved(missed) == "none of 1 net reached its loss"
+    assert subspace_views.sentences(page(missed))["distance_read"] == "None of 1 net reached its loss."
+    how = subspace_views.about(page(missed), "distances", "moved", missed, wide=False)
+    drawn = figures.panels(subspaces.by_width(missed), subspaces.MOVES, by="net", x="width", nothing="none did", **how)
+    assert [note.text for note in drawn.layout.annotations] == ["none did"]
+
+
 def test_small_matrices_are_listed_with_the_reason(made_up):
     net = deep(20, 0)
     made_up(net, [dict(epoch=7, iteration=42, test_accuracy=0.9, margin_reached=1)])

@@ -31,8 +31,8 @@ def saved(rows: pd.DataFrame, file: str, page: str) -> str:
 
 
 def named(page: str, file: str) -> str:
-    """What a file is called that a reader takes from a page of this name."""
-    return f"{page}-{file}"
+    """What a file is called that a reader takes from a page of this name, "": a page that has none."""
+    return f"{page}-{file}" if page else file
 
 
 def folded(label: str, content: str) -> str:
