@@ -124,6 +124,13 @@ def test_how_a_weight_is_made_is_not_counted_and_no_step_is_taken(norm):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and model.training
 
 
+def test_how_an_old_spectral_norm_makes_a_weight_is_not_counted_either():
+    model = nn.Sequential(nn.utils.spectral_norm(nn.Linear(8, 6)), nn.ReLU(), nn.Linear(6, 3)).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert models.multiplications(model, (8,)) == 66
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and model[0]._forward_pre_hooks
+
+
 class Made(nn.Module):
     """Holds a tensor that is no buffer, and makes another."""
 

@@ -60,6 +60,25 @@ def test_the_build_of_the_book_says_it_too(wrong, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text, why", [
+    (" ~/x", "begins or ends with a space"), ("x\n", "begins or ends with a space"),
+    ("$HOME/x", "has a variable"), ("x/${USER}", "has a variable"), ("file:///x", "is an address"),
+    ("s3://x/y", "is an address"),
+])  # fmt: skip
+def test_what_only_looks_like_a_path_makes_no_folder(name, text, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, text)
+    assert main(["plan", "01"]) == 2
+    assert f"{name}={text!r} {why}" in capsys.readouterr().err
+    places = dict(
+        zip(NAMES, (environment.local_shelf, environment.published_shelf, environment.data_root), strict=True)
+    )
+    with pytest.raises(ValueError, match=re.escape(f"{name}={text!r} {why}")):
+        places[name]()
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_relative_path_and_a_home_are_made_absolute_and_an_empty_one_is_none(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

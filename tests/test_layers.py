@@ -107,7 +107,7 @@ REFUSED = {  # where the layer that reads the units, or the one that has them, i
         "'2', a Linear, computes in a way of its own",
     ),
     "a weight on the fly": (lambda: put(OnTheFly(6, 5)), "the weight of '2' is computed from others"),
-    "a hook": (lambda: put(hooked(nn.Linear(6, 5))), "'2' has forward hooks, which may .*: take them"),
+    "a hook": (lambda: put(hooked(nn.Linear(6, 5))), "'2' has forward hooks .*, which may .*: take them"),
     "a hook before": (lambda: put(hooked(nn.Linear(6, 5), pre=True)), "'2' has forward hooks"),
     "a hook on the model": (lambda: hooked(net(), pre=True), "'the model' has forward hooks.*take them away first"),
     "a hook on a part": (lambda: nn.Sequential(hooked(net()[:2]), net()[2:]), "'0' has forward hooks"),
@@ -119,6 +119,33 @@ REFUSED = {  # where the layer that reads the units, or the one that has them, i
     "tied": (lambda: tied(), "'0.weight' and '2.weight' are one weight or share memory: .*clone"),
     "one memory": (lambda: one_memory(), "'0.weight' and '2.weight' are one weight or share memory"),
 }
+
+
+@pytest.mark.parametrize(
+    "register", [nn.modules.module.register_module_forward_hook, nn.modules.module.register_module_forward_pre_hook]
+)
+def test_hooks_of_all_modules_count_as_those_of_each(register):
+    model, data = net(), split((8,))
+    handle = register(lambda module, given, *_: None)
+    try:
+        for call in (
+            lambda: units.pruning_curve(model, "0", range(6), data),
+            lambda: units.scores(model, "0", "norm"),
+            lambda: masks.sparse(model, {"0.weight": torch.ones(6, 8, dtype=torch.bool)}),
+        ):
+            with pytest.raises(ValueError, match="has forward hooks .its own, or those of all modules.*take them away"):
+                call()
+    finally:
+        handle.remove()
+    assert len(units.scores(model, "0", "norm")) == 6
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules")
+def test_units_of_complex_weights_are_refused():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).to(torch.complex64)
+    for call in (lambda: units.scores(model, "0", "norm"), lambda: units.remove(model, "0", [0])):
+        with pytest.raises(ValueError, match="'0' has complex weights"):
+            call()
 
 
 def remembered(model):

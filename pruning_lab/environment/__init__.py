@@ -6,6 +6,7 @@ from .settings import (
     MOST_WORKERS,
     age,
     cache_folder,
+    check_path,
     cluster,
     data_root,
     device,
@@ -17,6 +18,6 @@ from .settings import (
 )
 
 __all__ = [
-    "MOST_WORKERS", "age", "cache_folder", "cluster", "data_root", "device", "import_torchvision", "local_shelf",
+    "MOST_WORKERS", "age", "cache_folder", "check_path", "cluster", "data_root", "device", "import_torchvision", "local_shelf",
     "plugins", "project", "published_shelf", "reuse_memory", "usable", "workers",
 ]  # fmt: skip

@@ -15,6 +15,11 @@ from .project import project
 
 #: Worker processes that a sweep may have at most.
 MOST_WORKERS = 1024
+_NO_PATHS = {  # what would be made a folder of that name in the current one, and why it is refused
+    r"^\s|\s$": "begins or ends with a space: name the folder without it",
+    r"\$\w|\$\{": "has a variable that no shell has put in: write the path out",
+    r"^[A-Za-z][A-Za-z0-9+.-]+:/": "is an address: name a folder of this machine",
+}
 
 
 def cache_folder() -> Path:
@@ -32,12 +37,26 @@ def cache_folder() -> Path:
 
 
 def _named(setting: str) -> Path | None:
-    """The folder that a setting names, `~` expanded; None: it is not set. ValueError: no such home folder."""
-    text = os.environ.get(setting)
+    """The folder that a setting names, `~` expanded; None: it is not set. ValueError: no home folder, or no path."""
+    text = os.environ.get(setting) or ""
+    check_path(setting, text)
     try:
         return Path(text).expanduser() if text else None
     except RuntimeError as error:
         raise ValueError(f"{setting}={text!r} is no folder ({error}): name one that is there or can be made") from error
+
+
+def check_path(setting: str, text: str) -> None:
+    """ValueError where the value of a setting is a path in its letters alone, so that a folder of that name were made.
+
+    >>> from pruning_lab import environment
+    >>> environment.check_path("PRUNING_LAB_STORE", "file:///records")
+    Traceback (most recent call last):
+        ...
+    ValueError: PRUNING_LAB_STORE='file:///records' is an address: name a folder of this machine
+    """
+    if odd := next((why for mark, why in _NO_PATHS.items() if re.search(mark, text)), None):
+        raise ValueError(f"{setting}={text!r} {odd}")
 
 
 def data_root() -> Path:

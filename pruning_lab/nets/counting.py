@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -89,11 +90,21 @@ def _counted(model: nn.Module, image: Tensor) -> int:
         for module in model.modules():
             for name in module.parametrizations if parametrize.is_parametrized(module) else ():
                 getattr(module, name)
+            _make_once(module)
         during.enter_context(sdpa_kernel(SDPBackend.MATH))  # matrix products, which are counted
         counter = during.enter_context(FlopCounterMode(display=False, custom_mapping=_FORMULAS))
         fused = during.enter_context(_Fused(counter))
         model(image)
         return (counter.get_total_flops() - fused.flops) // 2
+
+
+def _make_once(module: nn.Module) -> None:
+    """Fix what `nn.utils.spectral_norm` makes of a weight in every call, in a module that is a copy."""
+    for key, hook in tuple(module._forward_pre_hooks.items()):
+        if isinstance(hook, SpectralNorm):
+            made = hook.compute_weight(module, do_power_iteration=False)
+            del module._forward_pre_hooks[key]
+            setattr(module, hook.name, made)
 
 
 class _Fused(TorchFunctionMode):

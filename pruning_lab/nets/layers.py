@@ -70,8 +70,8 @@ def check(model: nn.Module, names: Collection[str], hooks: bool = True, shared: 
             )
         if hooks and hooked(module):
             raise ValueError(
-                f"{name!r} has forward hooks, which may change what it gives: take them away first "
-                "(the handle's .remove())"
+                f"{name!r} has forward hooks (its own, or those of all modules), which may change what it gives: take "
+                "them away first (the handle's .remove())"
             )
     if shared:
         check_alone(model, names)
@@ -129,8 +129,9 @@ def own_forward(module: nn.Module) -> type[nn.Module] | None:
 
 
 def hooked(module: nn.Module) -> bool:
-    """Whether a module has forward hooks."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    """Whether forward hooks run with a module: its own, or those registered for all modules."""
+    of_all = nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks
+    return bool(module._forward_hooks or module._forward_pre_hooks or of_all)
 
 
 def computed(module: nn.Module, attribute: str = "weight") -> bool:

@@ -119,6 +119,8 @@ def place_of(model: nn.Sequential, layer: str) -> Place:
         raise ValueError(f"{layer!r} has no units that can go: {_expected(model, modules)}")
     if refusal := _refusal(model, modules, layer):
         raise ValueError(refusal)
+    if modules[layer].weight.is_complex():
+        raise ValueError(f"{layer!r} has complex weights: units are scored and left out where they are real numbers")
     names, every = list(modules), list(modules.values())
     following = _following(modules, layer)
     start, stop = names.index(layer), names.index(following)
@@ -148,8 +150,8 @@ def _in_a_row(module: nn.Module) -> bool:
 def _flat(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     if layers.hooked(model):
         raise ValueError(
-            f"{prefix[:-1] or 'the model'!r} has forward hooks, which a measurement layer by layer would pass by: take "
-            "them away first (the handle's .remove())"
+            f"{prefix[:-1] or 'the model'!r} has forward hooks (its own, or those of all modules), which a measurement "
+            "layer by layer would pass by: take them away first (the handle's .remove())"
         )
     for name, module in model._modules.items():
         if _in_a_row(module):

@@ -42,6 +42,7 @@ def shelf() -> None:
 
 def _folder(name: str, text: str) -> Path:
     """The absolute path that a setting means: of a folder, or of one that can come to be."""
+    environment.check_path(name, text if text.strip() else "")  # one of spaces alone is no folder, below
     wrong = f"{name}={text!r} is no folder: name one that is there or can be made, or unset {name}"
     try:
         path = Path(text).expanduser().absolute()
