@@ -18,6 +18,6 @@ from .settings import (
 )
 
 __all__ = [
-    "MOST_WORKERS", "age", "cache_folder", "check_path", "cluster", "data_root", "device", "import_torchvision", "local_shelf",
-    "plugins", "project", "published_shelf", "reuse_memory", "usable", "workers",
+    "MOST_WORKERS", "age", "cache_folder", "check_path", "cluster", "data_root", "device", "import_torchvision",
+    "local_shelf", "plugins", "project", "published_shelf", "reuse_memory", "usable", "workers",
 ]  # fmt: skip
