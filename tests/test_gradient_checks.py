@@ -2,6 +2,7 @@
 
 import copy
 import io
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from pruning_lab import gradients, masks
+from pruning_lab.gradients.apart import keep_apart
+from pruning_lab.gradients.kept import Kept
 
 
 def split(images, classes=3):
@@ -480,3 +483,126 @@ def test_a_module_that_takes_no_sample_alone_is_right_or_refused_by_name():
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=r"called by itself for one sample, fails: .*one is not enough"):
         gradients.statistics(nn.Sequential(Pair(), nn.Linear(6, 3)), split(torch.randn(8, 6)))
+
+
+class Washed(nn.Module):
+    """Samples meet for the one above a threshold, and what is no number is made one before."""
+
+    def __init__(self, wash):
+        super().__init__()
+        self.wash, self.above = wash, 9.0
+
+    def forward(self, h):
+        h = self.wash(h)
+        return torch.where(h[:, :1] > self.above, h * (1 + h.mean(0)), h)
+
+
+WASHES = {
+    "nan_to_num": torch.nan_to_num,
+    "in place": lambda h: (h * 1).nan_to_num_(),
+    "fmax": lambda h: torch.fmax(h, torch.full_like(h, -99.0)),
+    "fmin": lambda h: torch.fmin(h, torch.full_like(h, 99.0)),
+    "nansum": lambda h: h[:, :, None].nansum(2),
+    "nanmedian": lambda h: h[:, :, None].nanmedian(2)[0],
+    "nanmean": lambda h: h[:, :, None].nanmean(2),
+    "isnan": lambda h: torch.where(h.isnan(), torch.zeros_like(h), h),
+}
+
+
+@pytest.mark.parametrize("name", WASHES)
+def test_samples_that_meet_where_no_number_is_made_one_are_refused(name):
+    torch.manual_seed(0)
+    model, test = nn.Sequential(nn.Linear(4, 6), Washed(WASHES[name]), nn.Linear(6, 3)), split(torch.randn(120, 4))
+    with torch.no_grad():
+        model[1].above = float(model[0](test.images)[:, 0].topk(2)[0].mean())
+    with pytest.raises(ValueError, match="depends on the other images"):
+        gradients.statistics(model, test)
+
+
+@pytest.mark.parametrize(
+    "fill", [lambda h: torch.zeros_like(h), lambda h: (h * 1).fill_(1.0), lambda h: (h * 1).copy_(torch.ones(6))]
+)
+def test_what_does_not_depend_on_what_is_lost_leaves_samples_apart(fill):
+    torch.manual_seed(0)
+
+    class Net(nn.Sequential):
+        def forward(self, x):
+            h = self[0](x)
+            return self[1](h + fill(h))
+
+    model, labels = Net(nn.Linear(4, 6), nn.Linear(6, 3)), torch.arange(3)
+    assert keep_apart(model, gradients.cross_entropy, torch.randn(3, 4), labels, Kept(model))
+    for layer in (nn.ReLU(), nn.Hardswish(), nn.LayerNorm(6), nn.BatchNorm1d(6).eval(), nn.Dropout().eval()):
+        net = nn.Sequential(nn.Linear(4, 6), layer, nn.Unflatten(1, (1, 6)), nn.MaxPool1d(2), nn.Flatten())
+        assert keep_apart(net, gradients.cross_entropy, torch.randn(3, 4), labels, Kept(net)), layer
+
+
+class Shortened(nn.Linear):
+    """Shortens its rows before it uses them, past autograd."""
+
+    def forward(self, x):
+        self.weight.data = torch.renorm(self.weight.data, 2, 0, 0.1)
+        return super().forward(x)
+
+
+class Averages(nn.Module):
+    """Keeps an average of what it saw, past autograd."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(size))
+
+    def forward(self, x):
+        self.seen.data += x.detach().mean(0)
+        return x
+
+
+SHORTENED = {
+    "embedding": lambda: nn.Sequential(nn.Embedding(11, 6, max_norm=0.5), nn.Flatten(), nn.Linear(30, 3)),
+    "bag": lambda: nn.Sequential(nn.EmbeddingBag(11, 6, max_norm=0.5), nn.Linear(6, 3)),
+    "by itself": lambda: nn.Sequential(nn.Embedding(11, 6), nn.Flatten(), Shortened(30, 3)),
+    "old spectral": lambda: nn.Sequential(nn.Embedding(11, 6), nn.Flatten(), nn.utils.spectral_norm(nn.Linear(30, 3))),
+    "averages past autograd": lambda: nn.Sequential(nn.Embedding(11, 6), nn.Flatten(), Averages(30), nn.Linear(30, 3)),
+    "spectral": lambda: nn.Sequential(
+        nn.Embedding(11, 6), nn.Flatten(), nn.utils.parametrizations.spectral_norm(nn.Linear(30, 3))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHORTENED)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weights_that_a_pass_shortens_in_place_are_as_they_were(name):
+    torch.manual_seed(0)
+    model, test = SHORTENED[name](), split(torch.randint(11, (21, 5)))
+    before = copy.deepcopy(model.state_dict())
+    model.train("spectral" in name)
+    with suppress(ValueError):  # whether or not there is an answer
+        gradients.statistics(model, test)
+    assert all(torch.equal(t, before[key]) for key, t in model.state_dict().items())
+
+
+class Above(nn.Module):
+    """Reads the weight of a layer two chains below it, which it never calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.n, self.out = nn.Sequential(nn.Sequential(nn.Linear(8, 8))), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(nn.functional.linear(x, self.n[0][0].weight).relu())
+
+
+def test_a_mask_two_chains_below_is_laid_on_anew_for_each_pass():
+    torch.manual_seed(0)
+    model, test = Above(), split(torch.randn(9, 8))
+    prune.random_unstructured(model.n[0][0], "weight", 0.5)
+    with torch.no_grad():
+        model.n[0][0].weight_orig.mul_(-3)
+    found = gradients.statistics(model, test)
+    plain = Above()
+    with torch.no_grad():
+        plain.n[0][0].weight.copy_(model.n[0][0].weight_orig * model.n[0][0].weight_mask)
+        plain.n[0][0].bias.copy_(model.n[0][0].bias)
+        plain.out.load_state_dict(model.out.state_dict())
+    rows = naive(plain, test)["n.0.0.weight"] * model.n[0][0].weight_mask
+    torch.testing.assert_close(found.mean["n.0.0.weight_orig"].double(), rows.mean(0), rtol=1e-4, atol=1e-6)

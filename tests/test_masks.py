@@ -1028,3 +1028,27 @@ def test_weights_of_other_mlps():
     for bad in (dict(width=0, ratio=2), dict(width=5, ratio=0), dict(width=5, ratio=1, hidden=0)):
         with pytest.raises(ValueError, match="expected at least 1"):
             masks.scaled_width(**bad)
+
+
+class Reads(nn.Module):
+    """Reads the weight of a layer two chains below it, which it never calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.n, self.out = nn.Sequential(nn.Sequential(nn.Linear(8, 8)), nn.ReLU()), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(nn.functional.linear(x, self.n[0][0].weight).relu())
+
+
+def test_whoever_reads_a_masked_weight_from_above_reads_it_as_it_is_now():
+    torch.manual_seed(0)
+    model, x = Reads(), torch.randn(4, 8)
+    masks.to_torch(model, masks.build(masks.scores(model, "magnitude"), 0.5))
+    before = model(x).detach()
+    with torch.no_grad():
+        model.n[0][0].weight_orig.mul_(5)
+    assert not torch.equal(before, model(x))
+    for _ in range(2):  # each has a graph of its own
+        model(x).sum().backward()
+    assert not model.n[0][0].weight_orig.grad[~model.n[0][0].weight_mask.bool()].any()

@@ -29,6 +29,11 @@ _OVER = frozenset({"sum", "any", "all", "amax", "amin", "argmax", "cumsum", "cou
 _REORDERS = frozenset(
     {"index", "index_select", "gather", "cat", "flip", "index_put", "index_put_", "scatter", "index_add", "sort"}
 )
+# Give what does not depend on numbers they are given, or some of these as they are.
+_WITHOUT = frozenset({
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+    "new_full", "new_empty", "new_empty_strided", "fill", "fill_", "zero_", "index", "index_select", "gather",
+})  # fmt: skip
 
 
 class _Meet(Exception):
@@ -74,9 +79,14 @@ class _Follow(TorchDispatchMode):
             _check_each(name, noted, args, kwargs)
         if name in _REORDERS and any(_lost(t) for t in given):
             _check_order(name, args, kwargs)
+        passes_on = not function.is_view and name not in _WITHOUT
+        in_place = passes_on and function._schema.is_mutable
+        lost_before = in_place and any(_lost(t) for t in (given[1:] if name == "copy_" else given))
         out = function(*args, **kwargs)
         if not function.is_view or noted:
             self._look(given, bool(noted), out)
+        if passes_on and _all_numbers(out) and (lost_before if in_place else any(_lost(t) for t in given)):
+            raise _Meet  # where what was lost goes from here cannot be seen
         return out
 
     def _look(self, given: list[Tensor], noted: bool, out: object) -> None:
@@ -102,6 +112,12 @@ def _look_at(t: Tensor, noted: bool) -> None:
         if not _in_three(t):
             raise _Meet
         t.detach()[: len(t) // _THREE].fill_(torch.nan)
+
+
+def _all_numbers(out: object) -> bool:
+    """Whether there are floating-point numbers among what came out, and none of them is lost."""
+    floats = [t for t in tree_leaves(out) if isinstance(t, Tensor) and t.is_floating_point() and t.numel()]
+    return bool(floats) and not any(_lost(t) for t in floats)
 
 
 def _lost(t: Tensor) -> bool:

@@ -75,23 +75,32 @@ def as_it_was(model: nn.Module) -> Iterator[Kept]:
     hooks = []
     try:
         hooks += _masked_anew(model) + _cached_anew(model)
-        kept = Kept(model)
+        kept, values = Kept(model), [(p, p.detach().clone()) for p in model.parameters()]
         try:
             yield kept
         finally:
             kept.restore_all()
+            _put_back(values + [(buffer, value) for buffer, _, value in kept.buffers])
     finally:
         for hook in hooks:
             hook.remove()
 
 
+def _put_back(values: list[tuple[Tensor, Tensor]]) -> None:
+    """Writes back what was changed in place: an embedding with a largest norm shortens its rows as it reads them."""
+    for t, value in values:
+        if not torch.equal(t, value):
+            t.data.copy_(value)
+
+
 def _masked_anew(model: nn.Module) -> list:
-    """Parents of layers that torch's prune has masked mask them before they are read, as attention reads its output
-    layer without calling it.
+    """Modules that hold layers that torch's prune has masked, however deep, mask them before they are read, as
+    attention reads its output layer without calling it; a chain calls what it holds.
     """
     hooks = []
-    for parent in model.modules():
-        masked = [(child, hook) for child in parent.children() for hook in child._forward_pre_hooks.values()]
+    for parent in (m for m in model.modules() if type(m).forward is not nn.Sequential.forward):
+        inside = [m for m in parent.modules() if m is not parent]
+        masked = [(m, hook) for m in inside for hook in m._forward_pre_hooks.values()]
         if masked := [pair for pair in masked if isinstance(pair[1], BasePruningMethod)]:
             hooks.append(parent.register_forward_pre_hook(_masks(masked), prepend=True))
     return hooks

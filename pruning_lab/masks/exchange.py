@@ -17,7 +17,8 @@ from ..nets.given import shown
 from .compare import check, check_masks
 from .weights import weights
 
-_NEVER_CALLED = nn.Module.forward  # as of lists and dictionaries of modules: whoever holds them calls what is inside
+# Lists and dictionaries of modules, which are never called, and chains, which call what they hold.
+_READS_NONE = (nn.Module.forward, nn.Sequential.forward)
 _FORMAT = "pruning_lab masks 1"
 
 
@@ -26,8 +27,8 @@ def to_torch(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     `weight_mask`.
 
     Masks are by the weights' names and in their shapes; they may lie on another device. A module that holds a masked
-    layer by a name of its own may read its weight without calling it, as `nn.MultiheadAttention` does: it makes that
-    weight anew whenever it is called. `prune.remove` makes a mask permanent.
+    layer, however deep, may read its weight without calling it, as `nn.MultiheadAttention` does: it makes that weight
+    anew whenever it is called. `prune.remove` makes a mask permanent.
 
     ValueError: masks that the model cannot have, or has already, or of a weight that two layers share or that is
     computed from others; nothing is masked then.
@@ -67,32 +68,20 @@ def _check_free(module: nn.Module, name: str, attribute: str) -> None:
 
 
 def _make_anew(model: nn.Module, name: str) -> None:
-    """Has the module that holds a masked layer make the layer's weight anew before each call of its own."""
-    holder = _holder(model, name)
-    if holder is None or type(holder).forward is nn.Sequential.forward:  # which calls it
-        return
-    if _masked_anew not in holder._forward_pre_hooks.values():
-        holder.register_forward_pre_hook(_masked_anew)
-
-
-def _holder(model: nn.Module, name: str) -> nn.Module | None:
-    """The module with a forward that holds a layer, lists and dictionaries between passed over; None: none does."""
+    """Has each module that holds a masked layer, however deep, make its weight anew before each call of its own."""
     while name:
         name = name.rpartition(".")[0]
         holder = model.get_submodule(name)
-        if type(holder).forward is not _NEVER_CALLED:
-            return holder
-    return None
+        if type(holder).forward in _READS_NONE or _masked_anew in holder._forward_pre_hooks.values():
+            continue
+        holder.register_forward_pre_hook(_masked_anew)
 
 
 def _masked_anew(holder: nn.Module, _: object) -> None:
-    held = list(holder.children())
-    for layer in held:
+    for layer in holder.modules():
         for hook in layer._forward_pre_hooks.values():
-            if isinstance(hook, prune.BasePruningMethod):
+            if layer is not holder and isinstance(hook, prune.BasePruningMethod):
                 hook(layer, ())
-        if type(layer).forward is _NEVER_CALLED:
-            held.extend(layer.children())
 
 
 def _check_alone(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
