@@ -240,8 +240,11 @@ def test_attention_without_gradient_is_not_looked_into(monkeypatch):
 
 
 def test_queries_and_keys_have_no_sign_where_there_is_nothing_to_choose():
-    """One key: its weight is 1 whatever is asked, and what rounding leaves of queries' and keys' gradients is none."""
-    model, test = case(lambda: Net(lambda m, t: t + m(t, t[:, :1], t[:, :1], need_weights=False)[0]), n=40)
+    """Three keys alike: each weighs a third whatever is asked; what rounding leaves of queries' and keys' gradients is
+    none.
+    """
+    alike = [0, 0, 0]
+    model, test = case(lambda: Net(lambda m, t: t + m(t, t[:, alike], t[:, alike], need_weights=False)[0]), n=40)
     model, test.images = model.float(), test.images.float()
     found, loud = (gradients.statistics(model, test, **how) for how in ({}, {"silent": 0}))
     name = "layers.0.in_proj_weight"

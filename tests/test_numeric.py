@@ -18,6 +18,11 @@ NET = committee.drawn(2, 4, np.random.default_rng(0))
 SQUARE = np.array([[1.0, 0.5], [0.5, 1.0]])
 
 
+def called(value):
+    """A name of a value that is the same in every process."""
+    return re.sub(r" at 0x\w+", "", str(value))
+
+
 class Thing:
     """A kind of the test's own."""
 
@@ -45,7 +50,7 @@ def taken(
         ("sizes", (2, 1.5), "a whole number"),
         ("thing", 3, "a Thing"),
     ],
-    ids=str,
+    ids=called,
 )  # fmt: skip
 def test_an_argument_of_another_kind_or_range_is_named(argument, value, says):
     with pytest.raises(ValueError, match=rf"^{argument}(\[1\])?=.*: expected {says}$"):
