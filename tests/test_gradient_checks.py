@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 from pruning_lab import gradients, masks
 from pruning_lab.gradients.apart import keep_apart
 from pruning_lab.gradients.kept import Kept
+from pruning_lab.nets import models
 
 
 def split(images, classes=3):
@@ -579,6 +580,20 @@ def test_weights_that_a_pass_shortens_in_place_are_as_they_were(name):
     with suppress(ValueError):  # whether or not there is an answer
         gradients.statistics(model, test)
     assert all(torch.equal(t, before[key]) for key, t in model.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_a_layer_of_compressed_rows_stands_beside_those_that_are_trained():
+    model, test = models.build("mlp", (1, 4, 4), width=8, hidden=2), split(torch.randn(20, 1, 4, 4))
+    kept = {"fc1.weight": torch.rand(8, 16, generator=torch.Generator().manual_seed(0)) > 0.5}
+    compressed, zeroed = masks.sparse(model, kept), copy.deepcopy(model)
+    zeroed.fc1.weight.data *= kept["fc1.weight"]
+    for parameter in compressed.parameters():
+        parameter.requires_grad_(True)
+    found, expected = (gradients.statistics(m, test) for m in (compressed, zeroed))
+    assert found.mean.keys() == {"fc2.weight", "fc2.bias", "out.weight", "out.bias"}
+    for name, mean in found.mean.items():
+        torch.testing.assert_close(mean, expected.mean[name])
 
 
 class Above(nn.Module):
