@@ -29,7 +29,7 @@ def test_the_command_is_read_off_the_words_of_the_process(words, command):
     assert starting.command(words) == command
 
 
-@pytest.mark.parametrize("command, stream", [("plan", "err"), ("sweep", "out"), ("list", "")])
+@pytest.mark.parametrize("command, stream", [("plan", "err"), ("sweep", "err"), ("list", "")])
 def test_the_line_goes_where_it_disturbs_nothing(capsys, command, stream):
     starting.say([*PYTHON, "-m", "pruning_lab", command])
     said = capsys.readouterr()

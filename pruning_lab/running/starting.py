@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LOADING = "loading the library: seconds, on a slow disk up to a minute"
-SAID_TO = {"plan": "stderr", "sweep": "stdout"}  # commands that say so, and where: what `plan` prints is a table
+SAY_SO = ("plan", "sweep")  # commands that say so, on stderr: what they print is a table, or a line for each record
 
 
 def command(words: Sequence[str]) -> str:
@@ -27,8 +27,8 @@ def command(words: Sequence[str]) -> str:
 
 def say(words: Sequence[str]) -> None:
     """Print the line, where the process is such a command."""
-    if stream := SAID_TO.get(command(words)):
-        print(LOADING, file=getattr(sys, stream), flush=True)
+    if command(words) in SAY_SO:
+        print(LOADING, file=sys.stderr, flush=True)
 
 
 say(sys.orig_argv)
