@@ -1,6 +1,7 @@
 """What a command says before the library is loaded, which takes seconds and more where a disk is slow.
 
-It is said when this module is imported, before all others.
+It is said when this module is imported, before all others, to somebody who waits at a terminal: programs that read what
+a command says find its own words alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LOADING = "loading the library: seconds, on a slow disk up to a minute"
-SAY_SO = ("plan", "sweep")  # commands that say so, on stderr: what they print is a table, or a line for each record
+SAY_SO = ("plan", "run", "sweep", "verify")  # commands that say so
 
 
 def command(words: Sequence[str]) -> str:
@@ -26,8 +27,8 @@ def command(words: Sequence[str]) -> str:
 
 
 def say(words: Sequence[str]) -> None:
-    """Print the line, where the process is such a command."""
-    if command(words) in SAY_SO:
+    """Print the line, where the process is such a command and its errors are shown on a terminal."""
+    if command(words) in SAY_SO and sys.stderr.isatty():
         print(LOADING, file=sys.stderr, flush=True)
 
 
