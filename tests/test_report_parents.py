@@ -168,12 +168,13 @@ def test_no_dot_of_the_plane_lies_on_an_axis():
     low, high = figure.layout.xaxis.range
     assert low < 3 - 0.05 and high > 6 + 0.05
     assert figure.layout.yaxis.range[0] < 3 - 0.05 and figure.layout.yaxis.range[1] > 5 + 0.05
-    assert (figure.layout.xaxis.dtick, figure.layout.yaxis.dtick) == (1, 1)
+    assert figure.layout.xaxis.ticktext == ("1,000", "10,000", "100,000", "1,000,000")
+    assert figure.layout.yaxis.tickvals == (1_000, 10_000, 100_000)
     narrow = rows.assign(kept=[1_000, 5_000])
     figure = figures.plane(
         narrow, x="weights", y="kept", value="test", labels=dict(weights="w", kept="k", test="t"),
         **page().about("plane", title="Plane", alt="A plane."))  # fmt: skip
-    assert figure.layout.yaxis.dtick == "D2"
+    assert figure.layout.yaxis.ticktext == ("1,000", "2,000", "3,000", "5,000")
 
 
 def test_the_best_child_and_the_best_dense_net_are_means_over_nets():

@@ -119,8 +119,8 @@ def test_rank_correlations_with_and_without_the_norm(made_up):
     assert table["share and norm"].tolist() == pytest.approx([0.8, 0.8])  # 1 - 6 (1 + 1 + 1 + 1) / (5 * 24)
     assert table["norm and worth"].tolist() == pytest.approx([0.9, -1])
     assert table["share and worth"].tolist() == pytest.approx([0.6, -0.8])  # 8 in place of the 4
-    assert table[units.HELD][0] == pytest.approx((0.6 - 0.8 * 0.9) / (0.36 * 0.19) ** 0.5)
-    assert table[units.HELD].isna().tolist() == [False, True]  # worth that follows the norm leaves nothing
+    assert table[units.NORM_HELD][0] == pytest.approx((0.6 - 0.8 * 0.9) / (0.36 * 0.19) ** 0.5)
+    assert table[units.NORM_HELD].isna().tolist() == [False, True]  # worth that follows the norm leaves nothing
     assert ranked["Conv-2 conv2"].empty and list(ranked["Conv-2 conv2"]) == list(table)
     told = units.averages(ranked)
     assert told["rank correlation of"].tolist() == ["LeNet fc1"]

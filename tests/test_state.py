@@ -108,7 +108,7 @@ def test_entries_of_a_legend_are_buttons_for_the_keyboard_as_for_a_click(running
             assert page_checks.barriers(page, source) == []
 
 
-@pytest.mark.parametrize("of, name", [(".lab-figure", "rows"), (".lab-removal", "page-removal")])
+@pytest.mark.parametrize("of, name", [(".lab-figure", "page-rows"), (".lab-removal", "page-removal")])
 def test_pictures_are_saved_as_png_and_svg(running, file, tmp_path, of, name):
     with visit(running, file) as page:
         drawn(page)
