@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
