@@ -274,6 +274,13 @@ def test_only_seeds_trained_after_an_amendment_decide(claimed):
     assert row["values"] == [-5.0, *around(1)]
 
 
+def test_a_part_may_have_a_number_of_nets_of_its_own(claimed):
+    claimed(HEAD + ", nets: 3, parts: [{name: a, nets: 5}, {name: b}]}")
+    rows = verdicts.judge("AA1", {"a": around(1), "b": around(1)})
+    assert rows.verdict.tolist() == ["open", YES] and rows.reason.tolist() == ["3 of 5 nets so far", ""]
+    assert [part.nets for part in claims.load()["AA1"].parts] == [5, 3]
+
+
 def test_away_from_the_source_s_size_the_words_are_others_and_smoke_has_none(claimed):
     claimed(HEAD + ", parts: [{name: a}, {name: b}, {name: c}]}")
     rows = verdicts.judge("AA1", {"a": around(1), "b": around(-1)}, on="narrow nets")

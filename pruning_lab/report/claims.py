@@ -23,6 +23,7 @@ class Part:
     by: "source" where the source says so, "ours" where we ask beyond it; only the first decide.
     seeds: of an amended part the first seed that was trained after the amendment; earlier ones are shown, not counted.
     turned: its sentence says that something falls, of which the number is the inverse: pages write the fall.
+    nets: how many were fixed before the first run of them; the claim's, where the part does not say.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Part:
     measure: str
     seeds: int
     turned: bool = False
+    nets: int = 3
 
     def counts(self, seed: int) -> bool:
         """Whether a net of this seed decides."""
@@ -119,7 +121,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
 def _part(claim: Claim, row: Mapping[str, Any]) -> Part:
     """A part of its row; what the row does not say is the claim's."""
     told = dict(kind=claim.kind, margin=claim.margin, unit=claim.unit, by="source", measure=claim.measure)
-    told |= dict(seeds=0, turned=False)
+    told |= dict(seeds=0, turned=False, nets=claim.nets)
     if unknown := row.keys() - {"name", *told}:
         raise ValueError(f"{FILE.name}: a part of {claim.id} has {sorted(unknown)}, which no part has")
     told |= row

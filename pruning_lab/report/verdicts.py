@@ -208,7 +208,7 @@ def _row(claim: claims.Claim, part: Part, values: Sequence[float], short: int) -
     counted = [part.counts(seed) for seed in values.index] if isinstance(values, pd.Series) else [True] * len(values)
     numbers = [float(value) for value in values]
     decides = [value for value, yes in zip(numbers, counted, strict=True) if yes]
-    found = verdict(decides, part.kind, part.margin, short, claim.nets)
+    found = verdict(decides, part.kind, part.margin, short, part.nets)
     old = "no net was trained since the part was amended" if found.word == NOT_RUN and numbers else ""
     return dict(
         claim=claim.id, part=part.name, label=f"{claim.id}  {part.name}", by=part.by, kind=part.kind,
