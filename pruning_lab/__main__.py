@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
 
     def command(function: Any, name: str, words: str, writes: str | None = None) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=words, description=words)
+        sub = commands.add_parser(name, help=words, description=words, allow_abbrev=False)
         sub.set_defaults(command=function, writes=[f"PRUNING_LAB_{writes}"] if writes else [])
         return sub
 

@@ -87,7 +87,6 @@ def sound(name: str, value: Any, kind: Any = np.ndarray, within: Range = (None, 
     if get_origin(kind) is tuple:
         return _several(name, value, kind, within)
     if kind is int:
-        value = int(value) if isinstance(value, float) and value.is_integer() else value  # as a table holds it
         check_whole(name, value, *within)
     elif kind is float:
         _check_real(name, value, within[0])

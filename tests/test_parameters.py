@@ -126,12 +126,22 @@ def test_a_value_may_have_an_equals_sign_and_a_chapter_one_digit(toy, capsys):
     assert list(apart(["sweep", "-p", "name=a=b", "-p", "name", "c=d", "--since", "a=b"])) == [
         "sweep", "-p", "name", "a=b", "-p", "name", "c=d", "--since", "a=b",
     ]  # fmt: skip
-    assert main(["plan", str(toy), "--profile", "smoke", "-p", "seeds=2"]) == 0
-    assert "0 of 2 experiments" in capsys.readouterr().out
+    assert list(apart(["plan", "-pname=a=b", "-p", "=3", "-p=3", "--profile=x"])) == [
+        "plan", "-p", "name", "a=b", "-p", "", "3", "-p", "", "3", "--profile=x",
+    ]  # fmt: skip
+    for given in (["-p", "seeds=2"], ["-pseeds=2"]):
+        assert main(["plan", str(toy), "--profile", "smoke", *given]) == 0
+        assert "0 of 2 experiments" in capsys.readouterr().out
+    assert main(["plan", str(toy), "-p", "=2"]) == 2
+    assert "07_toy has no parameter ['']; it has ['anything'," in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["plan", str(toy), "--p", "seeds=2"])  # half an option is none
+    assert "unrecognized arguments: --p" in capsys.readouterr().err
     for name in ("1", "01"):
         assert chapters.chapter(name).stem == "01_frame_potential"
-    with pytest.raises(ValueError, match="no chapter '0'; there are 01_frame_potential"):
-        chapters.chapter("0")
+    for name in ("0", "1.0", "01.md"):
+        with pytest.raises(ValueError, match=f"no chapter '{name}'; there are 01_frame_potential"):
+            chapters.chapter(name)
 
 
 @pytest.mark.parametrize("command", ["plan", "sweep", "run", "publish", "pack"])

@@ -20,7 +20,11 @@ BROKEN = {
     ),
     "twice": (
         "from pruning_lab import unit_criterion\n\n@unit_criterion\ndef norm(weight):\n    return weight\n",
-        "ValueError: ",
+        "ValueError: criterion 'norm' is registered already, by pruning_lab.criteria",
+    ),
+    "reads": (  # the library refuses it, and the line is the user's
+        "from pruning_lab import unit_criterion\n\n\n@unit_criterion\ndef odd(wieght):\n    return wieght\n",
+        "rename them to what the function reads (broken_reads.py, line 4); mend it",
     ),
     "lines": ("raise RuntimeError('a\\nb')\n", "RuntimeError: a b (broken_lines.py, line 1)"),
 }

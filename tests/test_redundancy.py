@@ -273,12 +273,27 @@ def test_a_price_is_told_before_anything_starts_and_more_time_means_more_images(
     model, data, said = net(hidden=32), split(4000), []
     redundancy.report(model, data, minutes=0.02, say=said.append)
     assert said[0].startswith("about ") and "accuracy on " in said[0]
+    assert said[3:5] == ["  1 of 2: looking at 1, 32 units", "  2 of 2: looking at 3, 5 units"]
     asked = redundancy.price(model, data)
     assert {"curves", "gradients", "groups", "spectra", "masks", "savings", "sight"} == set(asked)
     assert min(asked.values()) > 0
     found = parts.parts(model, data.images[:2])
     few, many = (prices.budget(model, data, found, minutes, 10**6).images for minutes in (0.001, 1.0))
     assert few < many
+
+
+@pytest.mark.parametrize(
+    "there, minutes, told",
+    [
+        (60, 10.0, "; one image is 1.7 points of accuracy: give more images for finer curves"),
+        (4000, 1e-9, "; one image is 3.1 points of accuracy: allow more time (--minutes 1) for finer curves"),
+        (4000, 1.0, ""),
+    ],
+)
+def test_what_few_images_cannot_tell_is_said_with_the_price(there, minutes, told):
+    said = []
+    redundancy.report(net(), split(there), minutes=minutes, say=said.append)
+    assert told in said[0] and ("one image" in said[0]) == bool(told)
 
 
 def test_where_time_is_short_layers_all_along_the_net_are_left_and_say_so():

@@ -120,7 +120,7 @@ def test_weights_are_loaded_whole_or_not_at_all(tmp_path):
     "model, said",
     [
         ("nowhere_at_all:make", "cannot be imported"), ("make_net", "names no object"),
-        ("json:nothing", "has no 'nothing'"),
+        ("json:nothing", r"'json' has no 'nothing'; expected one of its own: .*dumps, load"),
         (3, "is a int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "fails when it is called"),
     ],
 )  # fmt: skip

@@ -30,7 +30,7 @@ def test_the_command_is_read_off_the_words_of_the_process(words, command):
     assert starting.command(words) == command
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "sweep", "verify", "list"])
+@pytest.mark.parametrize("command", ["plan", "report", "run", "sweep", "verify", "list"])
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_line_goes_to_a_terminal_alone(capsys, monkeypatch, command, terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)

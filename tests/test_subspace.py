@@ -58,7 +58,7 @@ def test_the_edge_is_that_of_the_actual_start():
     table, start = store.run(LOOK).table, NET.untrained()
     for row in table.itertuples():
         assert row.start_variance == pytest.approx(float((w(start, row.layer) ** 2).mean()))
-        assert row.edge == pytest.approx(spectrum.spike_edge(row.rows, row.columns, row.start_variance))
+        assert row.edge == pytest.approx(spectrum.spike_edge(int(row.rows), int(row.columns), row.start_variance))
     first, last = (table[(table.layer == "fc1") & (table.epoch == epoch)].iloc[0] for epoch in (0, 6))
     assert first.spikes == 0 < last.spikes and first.distance == 0 < last.distance
     assert first.bulk_variance == pytest.approx(first.start_variance, rel=0.2) and first.update_stable_rank == 0

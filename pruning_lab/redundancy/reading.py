@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -70,10 +70,19 @@ def _named(spec: str, what: str) -> Any:
         ) from error
     for part in name.split("."):
         if not hasattr(held, part):
-            there = [n for n in vars(held) if not n.startswith("_")][:10] if hasattr(held, "__dict__") else []
-            raise ValueError(f"{what} {spec!r}: {module!r} has no {part!r}; expected one of its names, as {there}")
+            raise ValueError(f"{what} {spec!r}: {module!r} has no {part!r}; expected one of its own: {_own(held)}")
         held = getattr(held, part)
     return held
+
+
+def _own(held: Any) -> str:
+    """The public names of what a module itself defines, not of what it imports; of anything else those it has."""
+    there = vars(held) if hasattr(held, "__dict__") else {}
+    named = {n: v for n, v in there.items() if not n.startswith("_") and not isinstance(v, ModuleType)}
+    if isinstance(held, ModuleType):
+        named = {n: v for n, v in named.items() if getattr(v, "__module__", None) in (None, held.__name__)
+                 or not callable(v)}  # fmt: skip
+    return ", ".join(list(named)[:10]) or "it has none"
 
 
 def _called(made: Callable[[], Any], what: str) -> Any:

@@ -15,12 +15,13 @@ from . import angles, curves, looks
 from .found import ALL, COLUMNS, Report, sentence, table
 from .parts import Part, orders, parts, rows, weighted
 from .prefix import Prefix
-from .prices import MOST, Budget, budget, check_minutes, check_takes, timed
+from .prices import MINUTES, MOST, Budget, budget, check_minutes, check_takes, timed
 from .quiet import accuracy, like
 from .savings import counted, savings
 from .sight import Seen, seen
 
 Say = Callable[[str], None]
+A_POINT = 100  # images of which one is a point of accuracy
 LATE = "no time for it"  # how the reason begins of a layer that was left out for the time
 
 
@@ -48,7 +49,7 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
     check_takes(model, example)
     found, seconds = timed(lambda: parts(model, example))
     spent = budget(model, train, found, minutes, min(len(measured.labels), MOST), seconds)
-    say(_priced(spent))
+    say(_priced(spent) + _coarse(spent.images, len(measured.labels), minutes or MINUTES))
     tables = _measured(model, train, measured, found, spent, say)
     return Report(
         net=type(model).__name__, accuracy=accuracy(model, measured, spent.images),
@@ -70,6 +71,15 @@ def _priced(spent: Budget) -> str:
     told = f"about {sum(spent.seconds.values()):.0f} s" + (f" (seconds: {parts})" if parts else "")
     left = f"; no time for curves of {len(spent.left)} layers" if spent.left else ""
     return f"{told}; accuracy on {spent.images:,} images, gradients of {spent.sampled:,}{left}"
+
+
+def _coarse(images: int, there: int, minutes: float) -> str:
+    """What accuracy on few images cannot tell, and what would; nothing where one image is a point or less."""
+    if images >= A_POINT:
+        return ""
+    longer = f"allow more time (--minutes {math.ceil(minutes * A_POINT / images)})"
+    more = longer if there > images else "give more images"
+    return f"; one image is {100 / images:.2g} points of accuracy: {more} for finer curves"
 
 
 def _measured(model, train, test, found: list[Part], spent: Budget, say: Say) -> dict[str, pd.DataFrame]:
@@ -125,12 +135,13 @@ def _along(model, test, found, spent, sight, of_units, notes, say) -> dict:
     """The tables `layers` and `curves`, and of each part that can spare units its best order and their number."""
     whole, layers, points, best = accuracy(model, test, spent.images), [], [], {}
     prefix = Prefix(model, test, spent.images) if any(part.group for part in found) else None
+    looked = [part.name for part in found if part.tied is None and part.name not in spent.left]
     for part in found:
         row = _plain(part, of_units[part.name], notes)
         if part.name in spent.left:
             row["reason"] = f"{LATE}: allow more (minutes=, --minutes)"
         elif part.tied is None:
-            say(f"  {part.name}: {part.units} {part.kind}")
+            say(f"  {looked.index(part.name) + 1} of {len(looked)}: looking at {part.name}, {part.units} {part.kind}")
             try:
                 ways = orders(model, part, sight.get(part.name))
                 along = _curves(model, part, ways, whole, test, spent, prefix)

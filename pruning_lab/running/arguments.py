@@ -24,11 +24,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def apart(words: Iterable[str]) -> Iterator[str]:
-    """The same words, but `-p NAME=VALUE` as `-p NAME VALUE`."""
+    """The same words, but `-p NAME=VALUE` and `-pNAME=VALUE` as `-p NAME VALUE`; a name may be missing."""
     before = ""
     for word in words:
-        joined = re.fullmatch(r"([A-Za-z_]\w*)=(.*)", word, re.S) if before == "-p" else None
-        yield from joined.groups() if joined else [word]
+        alone = re.fullmatch(r"((?:[A-Za-z_]\w*)?)=(.*)", word, re.S) if before == "-p" else None
+        glued = re.fullmatch(r"(-p)((?:[A-Za-z_]\w*)?)=(.*)", word, re.S)
+        yield from alone.groups() if alone else glued.groups() if glued else [word]
         before = word
 
 

@@ -60,8 +60,9 @@ def chapter(name: str) -> Path:
         raise ValueError(f"no chapter {name!r}: expected a number, a name or a path")
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return Path(name)
-    folder(f"chapter {str(name)!r}, which is no notebook here,")
-    stem = Path(name).stem.zfill(2)
+    is_file = Path(name).suffix == ".ipynb"
+    folder(f"{str(name)!r}, which is no notebook here," if is_file else f"chapter {str(name)!r}")
+    stem = (Path(name).stem if is_file else str(name)).zfill(2)
     for path in chapters():
         if stem in (path.stem, path.stem[:2], path.stem[3:]):
             return path

@@ -50,6 +50,13 @@ def _why(name: str, error: BaseException) -> str:
             "there is no such module, neither in the current folder nor where Python looks; add its folder to "
             "PYTHONPATH, or unset PRUNING_LAB_PLUGINS"
         )
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    words, where = " ".join(str(error).split()), f"{Path(last.filename).name}, line {last.lineno}"
-    return f"{type(error).__name__}: {words} ({where}); mend it, or unset PRUNING_LAB_PLUGINS"
+    # where it is to be mended, not where the library or Python's import noticed
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_ours(f.filename)]
+    words, last = " ".join(str(error).split()), frames[-1] if frames else None
+    where = f" ({Path(last.filename).name}, line {last.lineno})" if last else ""
+    return f"{type(error).__name__}: {words}{where}; mend it, or unset PRUNING_LAB_PLUGINS"
+
+
+def _is_ours(file: str) -> bool:
+    """Whether code is this library's, or what Python imports by."""
+    return file.startswith("<frozen ") or Path(file).is_relative_to(Path(__file__).parents[1])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LOADING = "loading the library: seconds, on a slow disk up to a minute"
-SAY_SO = ("plan", "run", "sweep", "verify")  # commands that say so
+SAY_SO = ("plan", "report", "run", "sweep", "verify")  # commands that say so
 
 
 def command(words: Sequence[str]) -> str:
