@@ -143,6 +143,13 @@ def test_a_walk_in_steps_says_no_more_than_is_true(fallen):
     assert len(looks_at) <= len(curves.STEPS) + curves.HALVINGS
 
 
+def test_no_set_of_units_is_looked_at_twice():
+    asked = []
+    look = curves.remembered(lambda removed: asked.append(removed.tolist()) or len(removed) / 10)
+    assert [look(torch.tensor(units_)) for units_ in ([2, 1], [1, 2], [1], [1, 2])] == [0.2, 0.2, 0.1, 0.2]
+    assert asked == [[2, 1], [1]]
+
+
 def test_exact_curves_say_what_the_metric_of_removable_units_says_and_steps_agree_with_them():
     model, data = net(), split()
     part = parts.parts(model, data.images[:2])[0]

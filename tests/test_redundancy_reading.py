@@ -1,5 +1,6 @@
 """What a user has, by name: nets, images and weights, and one sentence for whatever is not as it should be."""
 
+import importlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from pruning_lab import redundancy
+from pruning_lab import environment, redundancy
 from pruning_lab.redundancy import reading
 
 IMAGES, LABELS = torch.rand(6, 1, 2, 2), torch.arange(6) % 3
@@ -116,11 +117,26 @@ def test_weights_are_loaded_whole_or_not_at_all(tmp_path):
     assert torch.equal(mine[1].weight, before)
 
 
+def test_a_module_that_imports_torchvision_has_it_mended(tmp_path, monkeypatch):
+    text = "import mended_of_test as m\nif not m.done: raise RuntimeError('operator torchvision::{} does not exist')\n"
+    (tmp_path / "mended_of_test.py").write_text("done = []\n")
+    for name in ("nms", "other"):
+        (tmp_path / f"vision_{name}.py").write_text(text.format(name) + "import torch\nnet = torch.nn.Linear(3, 2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    calls = importlib.import_module("mended_of_test").done
+    monkeypatch.setattr(environment, "import_torchvision", lambda: calls.append(1))
+    assert isinstance(reading._named("vision_nms:net", "model"), torch.nn.Linear) and calls == [1]
+    calls.clear()
+    monkeypatch.setattr(environment, "import_torchvision", lambda: None)  # what cannot be mended is told
+    with pytest.raises(ValueError, match="operator torchvision::other does not exist"):
+        reading._named("vision_other:net", "model")
+
+
 @pytest.mark.parametrize(
     "model, said",
     [
         ("nowhere_at_all:make", "cannot be imported"), ("make_net", "names no object"),
-        ("json:nothing", r"'json' has no 'nothing'; expected one of its own: .*dumps, load"),
+        ("json:nothing", r"'json' has no 'nothing'; expected one of its own: dump, dumps, .*load, loads"),
         (3, "is a int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "fails when it is called"),
     ],
 )  # fmt: skip

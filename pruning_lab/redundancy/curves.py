@@ -52,6 +52,18 @@ def looking(model: nn.Module, part: Part, test, limit: int, prefix: Prefix | Non
     return lambda removed: prefix.accuracy(part.group, removed.tolist())
 
 
+def remembered(look: Callable[[Tensor], float]) -> Callable[[Tensor], float]:
+    """The same, but no set of units is looked at twice: all orders of a part end where all of its units are silent."""
+    known: dict[frozenset[int], float] = {}
+
+    def once(removed: Tensor) -> float:
+        if (silent := frozenset(removed.tolist())) not in known:
+            known[silent] = look(removed)
+        return known[silent]
+
+    return once
+
+
 def walked(look: Callable[[int], float], size: int, whole: float) -> Along:
     """As `stepped`, by a function from units removed to accuracy."""
     points, good, bad = {0: whole}, 0, None

@@ -25,7 +25,8 @@ TIMED = 16  # images of the pass that is timed
 FEWEST = 32  # images on which accuracy is measured, whatever the time
 MOST = 10_000
 ENOUGH = 256  # images from which a plain layer's curve is taken after every single unit
-LOOKS = 3  # forward passes along one order, as a rule
+LOOKS = 3.2  # forward passes along one order where accuracy falls late or never; the last is shared by all orders
+BEHIND = 0.75  # of a pass is left, the mean over groups all along a net, where what runs before is not computed again
 BACKWARD = 8  # what per-sample gradients cost, in forward and backward passes
 FLOPS = 1e10  # a second, of a decomposition on one core
 ROUNDS = 5  # in which each net is timed
@@ -76,8 +77,7 @@ def budget(
     seconds["gradients"] = sampled * BACKWARD * backward
     ways = {  # seconds an image: unit by unit, or at a few steps
         True: sum(part.units for part in free) * (len(CRITERIA) + SEEDS) * forward / 2,
-        # what runs before a group is not computed again: half, as groups lie all along a net
-        False: len(free) * (len(CRITERIA) + SEEDS) * LOOKS * forward * (1.0 if plain else 0.5),
+        False: len(free) * (len(CRITERIA) + SEEDS) * LOOKS * forward * (1.0 if plain else BEHIND),
     }
     images = {way: _whole(0.7 * left / (cost + backward + 4 * forward), FEWEST, most) for way, cost in ways.items()}
     exact = plain and images[True] >= min(ENOUGH, images[False])

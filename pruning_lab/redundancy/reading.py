@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import data as sets
-from .. import npz, samples
+from .. import environment, npz, samples
 from ..nets.given import shown
 from .found import sentence
 
@@ -62,7 +62,7 @@ def _named(spec: str, what: str) -> Any:
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
     try:
-        held = importlib.import_module(module)
+        held = _imported(module)
     except (Exception, SystemExit) as error:  # whatever stands in it
         raise ValueError(
             f"{what} {spec!r}: the module {module!r} cannot be imported ({sentence(error)}): "
@@ -73,6 +73,17 @@ def _named(spec: str, what: str) -> Any:
             raise ValueError(f"{what} {spec!r}: {module!r} has no {part!r}; expected one of its own: {_own(held)}")
         held = getattr(held, part)
     return held
+
+
+def _imported(module: str) -> ModuleType:
+    """A module by its name; torchvision, which it may import, is mended first where it does not fit its torch."""
+    try:
+        return importlib.import_module(module)
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        environment.import_torchvision()
+        return importlib.import_module(module)
 
 
 def _own(held: Any) -> str:

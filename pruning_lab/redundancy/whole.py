@@ -166,7 +166,7 @@ def _plain(part: Part, of_layer: pd.DataFrame, notes: dict[str, str]) -> dict:
 def _curves(model, part: Part, ways, whole: float, test, spent: Budget, prefix) -> dict[tuple[str, int], curves.Along]:
     if spent.exact and part.group is None:
         return curves.exact(model, part, ways, test, spent.images)
-    look = curves.looking(model, part, test, spent.images, prefix)
+    look = curves.remembered(curves.looking(model, part, test, spent.images, prefix))
     return {key: curves.stepped(look, part, order, whole) for key, order in ways.items()}
 
 
