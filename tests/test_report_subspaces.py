@@ -116,6 +116,18 @@ def test_nets_that_did_not_get_there_give_no_number(nets, made_up):
     assert "3 of 6 nets reached their margin" in subspace_views.stopped(nets)
 
 
+def test_figures_leave_out_nets_that_did_not_get_there_and_say_so(nets, made_up):
+    assert subspaces.left_out(nets) == 0
+    made_up(deep(64, 1), [dict(epoch=9, iteration=54, test_accuracy=0.1, margin_share=0.1, margin_reached=0)])
+    tables = (subspaces.by_rank, subspaces.beside_whole, subspaces.thrown_away, subspaces.by_epoch)
+    assert all(set(table(nets).seed) == {0, 2} for table in tables) and subspaces.left_out(nets) == 1
+    told = subspace_views.about(page(nets), "ranks", "accuracy", nets)["title"]
+    assert told == "64 wide (1 net short of the margin left out), digits: accuracy"
+    for seed in (0, 2):
+        made_up(deep(64, seed), [dict(epoch=9, iteration=54, test_accuracy=0.1, margin_share=0.1, margin_reached=0)])
+    assert all(set(table(nets).seed) == {0, 1, 2} for table in tables) and subspaces.left_out(nets) == 0
+
+
 def test_tables_have_a_row_a_net_and_place(nets):
     ranks = subspaces.by_rank(nets)
     assert len(ranks) == 3 * 2 * 3 and set(ranks.kept) == set(subspaces.KEPT.values())

@@ -69,6 +69,8 @@ def about(page: Page, file: str, words: str, found: Evidence | None = None, wide
     """What a figure of this page carries; `wide`: it is of the widest nets of two hidden layers."""
     found = page.shown if found is None else found
     nets = f"{read.main_width(found):,} wide" if wide else "One hidden layer"
+    if wide and (out := read.left_out(found)):
+        nets += f" ({counted(out, 'net')} short of the margin left out)"
     title = f"{nets}, {found.data()}: {words}" if found else words
     return page.about(f"{file}-{found.profile}", title=title, alt=f"{words}, by net.", found=found)
 

@@ -52,10 +52,25 @@ def main_width(found: Evidence) -> int:
     return max((e.net.width for e in spectra(found)), default=0)
 
 
+def drawn(found: Evidence) -> set[Train]:
+    """The widest nets that reached their margin, or all of that width where none did: what figures show."""
+    nets = {e.net for e in spectra(found) if e.net.width == main_width(found)}
+    return set(filter(reached, nets)) or nets
+
+
+def left_out(found: Evidence) -> int:
+    """How many nets of the widest figures do not show."""
+    return len({e.net for e in spectra(found) if e.net.width == main_width(found)} - drawn(found))
+
+
+def _projections(found: Evidence) -> list[Projection]:
+    nets = drawn(found)
+    return [e for e in found.of(Projection) if e.parent in nets]
+
+
 def by_rank(found: Evidence) -> pd.DataFrame:
-    """Accuracy by k of the widest nets, a row a seed, k and what is kept: columns `PLACES`, in per cent."""
-    widest = main_width(found)
-    tables = [_ranked(e) for e in found.of(Projection) if e.parent.width == widest]
+    """Accuracy by k of the nets `drawn`, a row a seed, k and what is kept: columns `PLACES`, in per cent."""
+    tables = [_ranked(e) for e in _projections(found)]
     return pd.concat(tables) if tables else pd.DataFrame(columns=["seed", "kept", "k", *PLACES])
 
 
@@ -66,9 +81,7 @@ def _ranked(e: Projection) -> pd.DataFrame:
 
 def beside_whole(found: Evidence) -> pd.DataFrame:
     """`by_rank` and, of each net, what it is before anything is thrown away: as high at every k."""
-    table, widest = by_rank(found), main_width(found)
-    whole = [_whole(e) for e in found.of(Projection) if e.parent.width == widest]
-    return pd.concat([table, *whole], ignore_index=True)
+    return pd.concat([by_rank(found), *map(_whole, _projections(found))], ignore_index=True)
 
 
 def _whole(e: Projection) -> pd.DataFrame:
@@ -80,20 +93,19 @@ def _whole(e: Projection) -> pd.DataFrame:
 
 def thrown_away(found: Evidence) -> pd.DataFrame:
     """Norms of what is thrown away over that of W by k, and of noise of its size: columns `LAYERS`, rows as above."""
-    widest, rows = main_width(found), []
-    for e in found.of(Projection):
-        if e.parent.width == widest:
-            table = run(e).table.query("kept == 'update' and place != 'all'")
-            for column, name in (("residual", "thrown away"), ("noise", "noise of the same size")):
-                wide = table.pivot(index="k", columns="place", values=column).reset_index()
-                rows.append(wide.assign(seed=e.parent.seed, what=name))
+    rows = []
+    for e in _projections(found):
+        table = run(e).table.query("kept == 'update' and place != 'all'")
+        for column, name in (("residual", "thrown away"), ("noise", "noise of the same size")):
+            wide = table.pivot(index="k", columns="place", values=column).reset_index()
+            rows.append(wide.assign(seed=e.parent.seed, what=name))
     return pd.concat(rows) if rows else pd.DataFrame(columns=["seed", "what", "k", *LAYERS])
 
 
 def by_epoch(found: Evidence) -> pd.DataFrame:
-    """Spectra of the widest nets, a row a seed, layer and epoch: `GROWS`; the end stands at the last epoch."""
-    widest = main_width(found)
-    tables = [_grown(e) for e in spectra(found) if e.net.width == widest]
+    """Spectra of the nets `drawn`, a row a seed, layer and epoch: `GROWS`; the end stands at the last epoch."""
+    nets = drawn(found)
+    tables = [_grown(e) for e in spectra(found) if e.net in nets]
     return pd.concat(tables) if tables else pd.DataFrame(columns=["seed", "layer", "epoch", *GROWS])
 
 
