@@ -1,7 +1,8 @@
 """How long a reader on a slow machine and line waits for the first content of each page, and what the page weighs.
 
 Chromium with a cold cache, its processor slowed down four times, 10 Mbit/s, 40 ms: `python benchmarks/bench_pages.py
-[FOLDER [PAGE ...]]`, by default of `_build/html` and of all its pages. Weights are gzipped, as servers send: the page
+[FOLDER [PAGE ...]]`, by default of `_build/html` and of all its pages. Of several visits the quickest counts: other
+work on the machine only adds, and what is sent is compressed at the first one. Weights are gzipped, as servers send: the page
 alone, and with all that it asks for before anybody scrolls, plotly's script aside.
 """
 
@@ -18,6 +19,7 @@ from playwright.sync_api import sync_playwright
 
 SLOWER, LATENCY, BYTES = 4, 40, 10_000_000 / 8  # times, ms, bytes a second
 MOST_SECONDS, MOST_BYTES = 1.5, 1_000_000
+VISITS = 3
 PAINT = """() => new Promise((resolve) => {
   const first = ({ name }) => name === "first-contentful-paint";
   const seen = (entries) => entries.filter(first).forEach(({ startTime }) => resolve(startTime));
@@ -81,7 +83,8 @@ def main() -> None:
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name in pages:
-            found = measured(chromium, f"http://127.0.0.1:{server.server_port}/book/{name}.html", folder)
+            address = f"http://127.0.0.1:{server.server_port}/book/{name}.html"
+            found = min(measured(chromium, address, folder) for _ in range(VISITS))
             late = " late" * (found[0] > MOST_SECONDS) + " heavy" * (found[1] > MOST_BYTES)
             print(f"{name:24} {found[0]:5.2f} s  {found[1] / 1000:7,.0f} kB  {found[2] / 1000:7,.0f} kB in all{late}")
         chromium.close()
