@@ -2,8 +2,8 @@
 
 Chromium with a cold cache, its processor slowed down four times, 10 Mbit/s, 40 ms: `python benchmarks/bench_pages.py
 [FOLDER [PAGE ...]]`, by default of `_build/html` and of all its pages. Of several visits the quickest counts: other
-work on the machine only adds, and what is sent is compressed at the first one. Weights are gzipped, as servers send: the page
-alone, and with all that it asks for before anybody scrolls, plotly's script aside.
+work on the machine only adds, and what is sent is compressed at the first one. Weights are gzipped, as servers send:
+the page alone, and with all that it asks for before anybody scrolls, plotly's script aside.
 """
 
 import functools
