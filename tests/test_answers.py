@@ -47,10 +47,10 @@ def test_what_was_run_and_missed_where_a_claim_speaks_has_another_word_than_what
     assert answers.answer(table, judged([]), points="3.1") == "Not run."
 
 
-def test_a_part_that_missed_where_its_claim_speaks_has_a_hollow_dot_with_its_reason():
+def test_a_part_that_missed_where_its_claim_speaks_has_a_word_and_no_dot():
     html = answers.strip(judged(AT, short={"Conv-2 fc1": 4})).data
-    assert html.count("<circle") == 2 and html.count("lab-hollow") == 1
-    assert "Conv-2 fc1: 4 of 4 nets did not get there" in html
+    assert html.count("<circle") == 1 and "lab-hollow" not in html
+    assert "not in reach in 1, not run in 1 (5 nets)" in html
 
 
 def test_a_run_too_small_for_a_verdict_says_what_was_not_run():
@@ -80,7 +80,7 @@ def test_the_strip_has_a_line_a_claim_with_its_word_and_a_link_to_its_row():
     assert 'href="#claim-FP1"' in html
     assert claims.load()["FP1"].short in html
     assert "holds in 1 of 3 layers, fails in 1, not run in 1 (5 nets)</td>" in html
-    assert "<caption>Measured on &lt;narrow&gt;. A dot is a part" in html
+    assert "<caption>Measured on &lt;narrow&gt;. Each dot is a part" in html
     assert html.count("<circle") == 2
 
 
@@ -88,10 +88,12 @@ def test_what_claims_were_measured_on_is_said_once():
     def said(**ons):
         return board.measured_on(pd.concat([verdicts.judge(id, {}, on=on) for id, on in ons.items()]))
 
+    theirs = "the source's own kind of nets and data"
     assert said(FP1="narrow nets", FP2="narrow nets") == "Measured on narrow nets."
-    assert said(FP1="digits", FP2="digits", FP3="few images") == "Measured on digits; FP3 on few images."
-    assert said(FP1="digits", FP2="digits", FP3="") == "Measured on digits; FP3 on what the source has."
-    assert said(FP1="", FP2="", FP3="digits") == "Measured on what the source has; FP3 on digits."
+    assert said(FP1="digits", FP2="digits", FP3="few images") == "Measured on digits; 1 claim on few images."
+    assert said(FP1="digits", FP2="digits", FP3="") == f"Measured on digits; 1 claim on {theirs}."
+    assert said(FP1="", FP2="", FP3="digits") == f"Measured on {theirs}; 1 claim on digits."
+    assert said(FP1="", FP2="a", FP3="a", FP4="") == f"Measured on {theirs}; 2 claims on a."
     assert said(FP1="") == ""
 
 

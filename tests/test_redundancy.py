@@ -292,8 +292,8 @@ def test_a_price_is_told_before_anything_starts_and_more_time_means_more_images(
 @pytest.mark.parametrize(
     "there, minutes, told",
     [
-        (60, 10.0, "; one image is 1.7 points of accuracy: give more images for finer curves"),
-        (4000, 1e-9, "; one image is 3.1 points of accuracy: allow more time (--minutes 1) for finer curves"),
+        (60, 10.0, "; one image is 1.7 points of accuracy: curves are finer with more images"),
+        (4000, 1e-9, "; one image is 3.1 points of accuracy: curves are finer with 1 minute"),
         (4000, 1.0, ""),
     ],
 )

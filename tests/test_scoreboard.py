@@ -160,7 +160,7 @@ def test_a_ratio_that_a_part_says_falls_is_written_as_the_fall_on_every_page():
 def test_claims_whose_parts_were_not_all_run_are_counted_apart():
     part = heard(**{"01_frame_potential": fp1(AT)})
     said = scoreboard.sentences(part)["standing_read"]
-    assert said == "1 claim with a net behind it, by word: holds where run 1."
+    assert said == "Nets were run for 1 of them: holds where run 1."
     page = scoreboard.board(part).data
     assert 'data-word="holds where run"' in rows(page)["FP1"] and '<li data-word="holds">' not in page
     assert "holds where run: in 1 of 3 layers, not run in 2" in rows(page)["FP1"]
@@ -205,7 +205,7 @@ def test_what_is_said_agrees_with_what_is_listed(html):
     assert said["claims_made"] == len(rows(html)) == said["claims_here"] + said["claims_to_come"]
     assert said["questions_asked"] == scoreboard.questions().data.count("<li ")
     assert said["claims_made"] + said["questions_asked"] == len(claims.load())
-    assert said["standing_read"] == "1 claim with a net behind it, by word: holds where run 1."
+    assert said["standing_read"] == "Nets were run for 1 of them: holds where run 1."
     assert said["unheard"].startswith("Chapters without a verdict in this build: 2, 3, 4, ")
     whole = scoreboard.sentences(dict.fromkeys(standing.pages().values(), heard(x=fp1(AT))["x"]))
     assert whole["unheard"] == ""

@@ -340,6 +340,27 @@ def test_a_claim_s_strip_has_a_dot_for_every_part_that_has_an_interval():
     assert strips.of_claim(verdicts.judge("FP1", {}), "Short first") == ""
 
 
+def places(judged):
+    drawn = svg(strips.of_claim(judged, "Short first")).findall("circle")
+    zero = strips.WIDTH / 2
+    return [(float(dot.get("cx")) - zero) / ((zero - strips.EDGE) / strips.MOST) for dot in drawn]
+
+
+def test_a_dot_keeps_off_the_bar_s_ends_on_the_side_that_its_word_says():
+    half = 4.303 * 0.1 / 3**0.5  # of the interval of three such nets
+    for mean, word, expected in ((1.02, YES, 1.25), (-1.02, NO, -1.25), (0.98, "open", 0.75), (-0.98, "open", -0.75)):
+        rows = verdicts.judge("FP1", {"LeNet fc1": [mean * half + d for d in (-0.1, 0, 0.1)]})
+        rows = rows.assign(n=9, reason="")  # as many as were planned
+        assert verdicts.verdict([mean * half + d for d in (-0.1, 0, 0.1)], "differs", nets=3).word == word
+        rows["verdict"] = [word, *rows.verdict[1:]]
+        assert places(rows) == pytest.approx([expected], abs=0.01)
+
+
+def test_a_part_that_got_nowhere_has_no_dot():
+    rows = verdicts.judge("FP1", {"LeNet fc1": [1.0]}, short={"LeNet fc1": 4, "Conv-2 fc1": 5})
+    assert set(rows.verdict[:2]) == {"not in reach"} and strips.of_claim(rows, "Short first") == ""
+
+
 def test_a_part_s_dot_is_hollow_where_it_has_fewer_nets_than_were_fixed_and_only_there():
     sure = [1.0, 1.1, 0.9, 1.05, 0.95]
     wide = [-9.0, 9.0, 1.0, 0.0, -2.0]

@@ -77,9 +77,9 @@ def _coarse(images: int, there: int, minutes: float) -> str:
     """What accuracy on few images cannot tell, and what would; nothing where one image is a point or less."""
     if images >= A_POINT:
         return ""
-    longer = f"allow more time (--minutes {math.ceil(minutes * A_POINT / images)})"
-    more = longer if there > images else "give more images"
-    return f"; one image is {100 / images:.2g} points of accuracy: {more} for finer curves"
+    long = math.ceil(minutes * A_POINT / images)
+    more = f"{long} minute{'s' * (long != 1)}" if there > images else "more images"
+    return f"; one image is {100 / images:.2g} points of accuracy: curves are finer with {more}"
 
 
 def _measured(model, train, test, found: list[Part], spent: Budget, say: Say) -> dict[str, pd.DataFrame]:

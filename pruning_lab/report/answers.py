@@ -46,8 +46,7 @@ def strip(judged: pd.DataFrame) -> HTML:
     from IPython.display import HTML
 
     rows = [_line(claims.load()[id], parts) for id, parts in judged.groupby("claim", sort=False)]
-    told = f"{board.measured_on(judged)} A dot is a part: right of the bar it holds, left of the bar it fails. "
-    told = f"{told.strip()} {strips.HOLLOW}"
+    told = " ".join(filter(None, (board.measured_on(judged), strips.DOT, strips.HOLLOW)))
     name = 'aria-label="The claims of this chapter"'
     return HTML(
         f'<table class="lab-claims" {name}><caption>{escape(told)} {board.EXPLAINED}</caption>{"".join(rows)}</table>'

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims, held, strips
-from .numbers import measured
+from .numbers import counted, measured
 from .verdicts import FEWEST, OPEN, SO_FAR
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def table(judged: pd.DataFrame, hours: float | None = None) -> HTML:
 
 def measured_on(judged: pd.DataFrame) -> str:
     """What sets the runs of a page apart from the sources' own, in a sentence: of most claims, then of the others."""
-    on = judged.groupby("claim", sort=False)["on"].first().replace("", "what the source has")
-    usual, *others = on.value_counts().index
-    told = [usual, *(f"{', '.join(on.index[on == other])} on {other}" for other in others)]
+    on = judged.groupby("claim", sort=False)["on"].first().replace("", "the source's own kind of nets and data")
+    (usual, _), *others = on.value_counts().items()
+    told = [usual, *(f"{counted(count, 'claim')} on {other}" for other, count in others)]
     return f"Measured on {'; '.join(told)}." if judged.on.any() else ""
 
 

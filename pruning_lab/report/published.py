@@ -244,8 +244,12 @@ def _tally(name: str, found: Sequence[Row]) -> str:
     return f"Of {len(heads)} printed {name} {', '.join(counts)}." if heads else ""
 
 
+def _points(count: float) -> str:
+    return f"{count:g} point" + "s" * (count != 1)
+
+
 def rules(found: Iterable[Row]) -> dict[str, str]:
     """What the page says of its words: how near a mean has to lie by place, and how wide an interval may be."""
     near = {row.where: row.tolerance for row in found if row.tolerance and row.unit == "%"}
-    within = "; ".join(f"{tolerance:g} points ({where})" for where, tolerance in near.items())
+    within = "; ".join(f"{_points(tolerance)} ({where})" for where, tolerance in near.items())
     return dict(within=within, widest=f"{WIDEST:g} points", share=f"{100 * SHARE:g} %")

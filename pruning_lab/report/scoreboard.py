@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 HEAD = ("claim", "measured", "came out")
 COLUMNS = ("claim", "part", "by", "kind", "margin", "unit", "n", "mean", "low", "high", "verdict", "reason", "on")
 LEGEND = (
-    "A dot is a part of the claim. Right of the grey bar it holds, left of it it fails, on it the nets do not tell; "
-    "the unit is half an interval, so points, ratios and margins share one scale. "
-    f"{strips.HOLLOW}"
+    "Holds where run: the other parts were not run, or got no verdict. In part: the others are open. "
+    f"{strips.DOT} On the bar the nets do not tell; its half is half an interval, whatever the unit. {strips.HOLLOW}"
 )
 
 
@@ -195,7 +194,7 @@ def sentences(told: Mapping[str, Told]) -> dict[str, Any]:
     standings, written = standing.table(every(told)), standing.pages()
     ran = standings[standings.n > 0]
     stand = [f"{word} {n}" for word, n in standing.counts(ran).items()]
-    read = f"{counted(len(ran), 'claim')} with a net behind it, by word: {', '.join(stand)}." if stand else ""
+    read = f"Nets were run for {len(ran)} of them: {', '.join(stand)}." if stand else ""
     lost = [f"{int(stem[:2])}" for stem in written.values() if stem not in told]
     unheard = (
         f"Chapters without a verdict in this build: {', '.join(lost)}. Their claims stand here as not run; "

@@ -191,7 +191,9 @@ def verified(now: int = 0) -> str:
         return "No outcome is stored yet."
     device, versions = told["device"], told["versions"]
     where = f"{device['name']} ({device['type'].upper()}, {device['instructions']}), torch {versions['torch']}"
-    left = "; ".join(f"{count} were left, since {why}" for why, count in told["left"].items())
+    left = "; ".join(
+        f"{count} {'was' if count == 1 else 'were'} left, since {why}" for why, count in told["left"].items()
+    )
     grown = now and now != told["published"]
     time = "1 minute" if told["minutes"] == 1 else f"{told['minutes']:g} minutes"
     return (

@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 
 from .numbers import measured
-from .verdicts import NOT_IN_REACH, lacks_nets
+from .verdicts import ELSEWHERE, NOT_IN_REACH, OPEN, lacks_nets
 
-HOLLOW = "Hollow: fewer nets than were fixed."  # a part's dot; a net's is hollow where it does not count
+DOT = "Each dot is a part of a claim (a layer, a net, a mask): right of the grey bar it holds, left it fails."
+HOLLOW = "Hollow: fewer nets than planned, so no verdict yet."  # a part's dot; a net's is where it does not count
+DECIDED = {*ELSEWHERE, *ELSEWHERE.values()}  # words
 WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides
 MIDDLE, RADIUS = HEIGHT // 2, 3.5
 ROWS = (MIDDLE, MIDDLE - 5, MIDDLE + 5)  # where dots stand that would cover each other, in this order
 MOST = 4.0  # half-intervals: what lies further away is drawn there
+CLEAR = 0.25  # half-intervals that a dot is drawn from the bar's end at least: it does not lie on both sides
 
 
 def of_nets(row: Mapping[str, Any]) -> str:
@@ -41,23 +44,27 @@ def of_nets(row: Mapping[str, Any]) -> str:
 def of_claim(parts: pd.DataFrame, name: str) -> str:
     """A dot a part: how many half-intervals its mean lies on the claimed side of what decides, from -4 to +4.
 
-    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open. A part is hollow that has fewer nets
-    than were fixed; so is one whose nets were run and did not get where the claim speaks, which stands in the middle.
-    Other parts without an interval have no dot; "" where none has.
+    Right of +1 the claim holds, left of -1 it fails, between, in grey, it is open: a dot keeps off the bar's ends by
+    its word. A part is hollow that has fewer nets than were fixed. Parts without a verdict on an interval, those whose
+    nets did not get where the claim speaks among them, have no dot; "" where none has.
     """
-    rows = [row for row in parts.to_dict("records") if np.isfinite(row["high"]) or row["verdict"] == NOT_IN_REACH]
+    rows = [row for row in parts.to_dict("records") if np.isfinite(row["high"]) and row["verdict"] != NOT_IN_REACH]
     if not rows:
         return ""
-    places = [distance(row) if np.isfinite(row["high"]) else 0.0 for row in rows]
+    places = [_clear(distance(row), row) for row in rows]
     open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} {MIDDLE}H{_place(1, MOST):.1f}"/>'
     dots = _dots(places, MOST, [not lacks_nets(row) for row in rows])
-    told = "; ".join(_where(row, place) for row, place in zip(rows, places, strict=True))
+    told = "; ".join(f"{row['part']} {place:+.1f}" for row, place in zip(rows, places, strict=True))
     return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
 
 
-def _where(row: Mapping[str, Any], place: float) -> str:
-    """Where the dot of a part stands, or why it has no number."""
-    return f"{row['part']} {place:+.1f}" if np.isfinite(row["high"]) else f"{row['part']}: {row['reason']}"
+def _clear(place: float, row: Mapping[str, Any]) -> float:
+    """Where a dot is drawn: clear of the bar's end on the side that its part's word says, where nets were enough."""
+    if lacks_nets(row):
+        return place
+    if row["verdict"] == OPEN:
+        return float(np.clip(place, CLEAR - 1, 1 - CLEAR))
+    return float(np.sign(place) * max(abs(place), 1 + CLEAR)) if row["verdict"] in DECIDED else place
 
 
 def distance(row: Mapping[str, Any]) -> float:
