@@ -373,7 +373,7 @@ def test_a_clock_that_somebody_else_set_goes_on():
     try:
         with limit._alarm():
             assert signal.getitimer(signal.ITIMER_REAL)[0] > 1000
-        end = time.monotonic() + 60
+        end = time.monotonic() + 900
         while not heard and time.monotonic() < end:
             time.sleep(0.01)
     finally:

@@ -80,7 +80,7 @@ def noted(word="begin"):
     return [(int(pid), name) for pid, what, name in lines if what == word]
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=900):  # a machine may be busy with other things
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it took too long"
@@ -255,7 +255,7 @@ def test_ctrl_c_says_what_is_stored_and_the_same_command_goes_on(client, tmp_pat
     assert process.stdout.readline().startswith("1/9 ")
     until(lambda: len(noted("end")) >= 2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 130 and "Traceback" not in err
     assert "of 9 are stored; the same command goes on from there" in out.splitlines()[-1]
     until(lambda: len(noted()) == len(noted("end")))  # what workers were at is stored too

@@ -617,7 +617,7 @@ def test_a_kill_while_writing_leaves_no_record_and_no_lock(shelves):
     )
     assert process.stdout.readline() == "writing\n"
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=900)
     assert store.find(Toy("a")) is None
     assert store.run(Toy("a")).table.value[0] == 0.1 + 0.2 and computed() == 2
 

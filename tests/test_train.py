@@ -161,7 +161,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(doomed, capsys, 
     while not (tmp_path / "b.ckpt").exists() and broken.poll() is None:
         time.sleep(0.02)
     broken.send_signal(signal.SIGKILL)
-    errors = broken.communicate(timeout=60)[1]
+    errors = broken.communicate(timeout=900)[1]
     assert broken.returncode == -signal.SIGKILL and not (tmp_path / "b").exists(), errors
     _, values = checkpoint.load(tmp_path / "b.ckpt")
     assert 1 <= values["epoch"] < 6

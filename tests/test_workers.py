@@ -57,7 +57,7 @@ def test_ctrl_c_says_what_is_stored_and_ends_at_once(sweep, store_folder, worker
     """A terminal interrupts the whole group of processes, other programs the first one only."""
     process = sweep(workers)
     whom(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=900)
     assert (
         process.returncode == 130
         and out == "stopped: 1 of 4 are stored; the same command goes on from there\n"
@@ -80,11 +80,11 @@ def group(leader):
 
 def test_ctrl_c_is_heard_without_a_word_by_workers_that_only_begin(sweep):
     process = sweep(2, wait=False)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 900
     while not group(process.pid):
         assert time.monotonic() < end and process.poll() is None, "no worker came"
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 130 and (out, err) == (
         "stopped: 0 of 4 are stored; the same command goes on from there\n",
         "",
@@ -95,7 +95,7 @@ def test_workers_do_not_outlive_a_sweep_that_is_killed(sweep):
     process = sweep(2)
     assert len(group(process.pid)) == 2
     process.kill()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 900
     while group(process.pid):
         assert time.monotonic() < end, "workers go on without anyone who waits for them"
         time.sleep(0.1)
