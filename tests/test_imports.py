@@ -26,7 +26,7 @@ ALLOWED = {
     "gradients": "precision samples",
     "masks": "nets criteria gradients",
     "units": "precision numeric metrics samples nets criteria gradients",
-    "redundancy": "precision data npz metrics samples nets criteria gradients masks units",
+    "redundancy": "environment precision data npz metrics samples nets criteria gradients masks units",
     "training": "precision literal losses numeric data",
     "figures": "criteria",
     "widgets": "metrics fits criteria units figures",
