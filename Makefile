@@ -52,7 +52,7 @@ picture: $(STAMP)
 
 test: $(STAMP)
 	$(PY) -m ruff check .
-	$(PY) -m pytest $(WORKERS) $(ARGS)
+	$(PY) -m pytest $(WORKERS) --durations=25 --durations-min=10 $(ARGS)
 
 # The last -m counts: pyproject.toml leaves these out.
 soak: peers
