@@ -242,7 +242,7 @@ def test_the_answer_on_pruning_by_width_says_what_the_verdicts_do(change, fits, 
     "fits, said",
     [
         (99.5, "Yes (8 nets): where the largest weights stay, each doubling of the parent adds 1.3 points of "
-               "test accuracy. Where those stay on which images agree, it adds 1.3. "
+               "test accuracy. Where those weights stay on which images agree, it adds 1.3. "
                "Where nearly all is cut, random masks fall behind."),
         (90.0, "No verdict yet: it takes parents that fit their training images."),
     ],
