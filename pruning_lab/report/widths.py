@@ -17,7 +17,7 @@ from .reads import run
 MLP, DEEP = "mlp", ("resnet50", "resnet50_cifar", "vit")
 NAMES = {"resnet50": "ResNet50", "resnet50_cifar": "ResNet50 (small stem)", "vit": "ViT"}
 LAYERS = ("fc1", "fc2", "fc3", "fc4", "out")
-SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, fewer images"}
+SIZES = {"paper": "", "gpu": "fewer epochs", "night": "widths to 1,024, fewer images"}
 ENDS = {"fit": "training accuracy, %", "test": "test accuracy, %", "test_loss": "test loss", "gap": "gap, points"}
 GRADIENTS = {
     "peak": "coherence at its peak",
