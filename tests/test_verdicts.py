@@ -354,6 +354,7 @@ def test_a_dot_keeps_off_the_bar_s_ends_on_the_side_that_its_word_says():
         assert verdicts.verdict([mean * half + d for d in (-0.1, 0, 0.1)], "differs", nets=3).word == word
         rows["verdict"] = [word, *rows.verdict[1:]]
         assert places(rows) == pytest.approx([expected], abs=0.01)
+        assert f"LeNet fc1 {mean:+.1f}" in strips.of_claim(rows, "Short first")  # in words what was measured
 
 
 def test_a_part_that_got_nowhere_has_no_dot():

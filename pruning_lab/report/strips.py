@@ -54,7 +54,7 @@ def of_claim(parts: pd.DataFrame, name: str) -> str:
     places = [_clear(distance(row), row) for row in rows]
     open_ = f'<path class="lab-open" d="M{_place(-1, MOST):.1f} {MIDDLE}H{_place(1, MOST):.1f}"/>'
     dots = _dots(places, MOST, [not lacks_nets(row) for row in rows])
-    told = "; ".join(f"{row['part']} {place:+.1f}" for row, place in zip(rows, places, strict=True))
+    told = "; ".join(f"{row['part']} {distance(row):+.1f}" for row in rows)  # as measured, wherever the dot is drawn
     return _picture([open_, _line(0, MOST, "lab-zero"), *dots], f"{name}, half-intervals from the boundary: {told}")
 
 
