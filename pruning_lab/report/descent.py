@@ -15,7 +15,7 @@ from .page import Page
 from .reads import run
 
 SIZES = {"paper": "", "gpu": ""}
-FEATURE_SIZES = SIZES | {"night": "fewer images"}
+FEATURE_SIZES = SIZES | {"night": ""}
 NET_SIZES = SIZES | {"night": "fewer, smaller images"}
 TO, FRESH, ALL = "re-use to the threshold", "fresh weights", "re-use throughout"
 ARMS = (TO, FRESH, ALL)
