@@ -13,7 +13,7 @@ from explorer_page import EPOCHS, FIRST, FOURTH, LAYERS, SECOND, THIRD, accuracy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_browser import COLOURS, PHONE, contrast, visit
+from test_browser import COLOURS, PHONE, contrast, visit, waited
 from traitlets import TraitError
 
 from pruning_lab.widgets import Explorer, curves
@@ -518,7 +518,7 @@ def test_text_can_be_read_in_light_and_dark_also_after_a_switch(browser, explore
         shown, inks = Chart(page), []
         for theme in ("dark", "light"):
             page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            page.wait_for_timeout(300)
+            waited(page, 300)
             pairs = shown.box.locator(".ex-axes text").evaluate_all(COLOURS)
             assert len(pairs) > 8 and min(contrast(*pair) for pair in pairs) >= 4.5
             for series, least in (("null", 4.5), ("measured", 3)):
