@@ -8,7 +8,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from . import carrying_on, icons, not_found, reference_text
+from . import carrying_on, icons, not_found, reference_text, styles
 
 MOVED = {"book/own_model.html": "your_own.html"}  # pages that had another address -> theirs now, beside it
 MAY_WAIT = ("doctools.js", "sphinx_highlight.js", "clipboard.min.js", "copybutton.js", "togglebutton.js",
@@ -31,6 +31,7 @@ def setup(app):
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _thin_icons)
+    app.connect("build-finished", _join_styles)  # after the icons have theirs
     app.connect("build-finished", _lead_on)
     app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
@@ -116,6 +117,12 @@ def _thin_icons(app, error):
     """Serve the icons that the pages show, and not the theme's script of all icons, half a megabyte for each page."""
     if error is None and app.builder.format == "html":
         icons.thin(Path(app.outdir))
+
+
+def _join_styles(app, error):
+    """Serve one style sheet a page."""
+    if error is None and app.builder.format == "html":
+        styles.join(Path(app.outdir))
 
 
 def _lead_on(app, error):

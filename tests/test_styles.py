@@ -1,0 +1,86 @@
+"""Style sheets: a page asks for one, last in its head, which has what its own had, in their order."""
+
+import re
+
+import pytest
+
+from pruning_lab.publish import styles
+
+HEAD = """<html><head>
+<link href="{up}_static/styles/theme.css?digest=1" rel="stylesheet" />
+<link rel="preload" as="script" href="{up}_static/scripts/theme.js" />
+<script>const first = 1;</script>
+    <link rel="stylesheet" type="text/css" href="{up}_static/own.css?v=2" />
+<script defer src="{up}_static/scripts/theme.js"></script>
+</head><body><link href="kept.css" rel="stylesheet" /></body></html>"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A built site of two pages, two sheets and one that the first imports."""
+    (tmp_path / "_static" / "styles").mkdir(parents=True)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "_static" / "basic.css").write_text("a { color: red }")
+    theme = '@charset "UTF-8";\n@import "../basic.css";\nb { background: url(../file.png) }\n'
+    theme += "c { mask: url('data:image/svg+xml,<svg/>') } d { src: url(\"fonts/a.woff2?v=1#x\") }"
+    (tmp_path / "_static" / "styles" / "theme.css").write_text(theme + "\n/*# sourceMappingURL=theme.css.map*/")
+    (tmp_path / "_static" / "own.css").write_text("a { color: blue; fill: url(#place) }")
+    (tmp_path / "index.html").write_text(HEAD.format(up=""))
+    (tmp_path / "book" / "page.html").write_text(HEAD.format(up="../"))
+    return tmp_path
+
+
+def sheet(site):
+    """The text of the sheet that the site's pages ask for."""
+    name = re.search(r'href="_static/(book-[0-9a-f]+\.css)"', (site / "index.html").read_text())[1]
+    return (site / "_static" / name).read_text()
+
+
+def test_a_page_asks_for_one_sheet_last_in_its_head_and_for_no_script_early(site):
+    styles.join(site)
+    for page, up in ((site / "index.html", ""), (site / "book" / "page.html", "../")):
+        head, body = page.read_text().split("</head>")
+        assert re.fullmatch(
+            r"<html><head>\n<script>const first = 1;</script>\n"
+            rf'<script defer src="{re.escape(up)}_static/scripts/theme.js"></script>\n'
+            rf'<link rel="stylesheet" href="{re.escape(up)}_static/book-[0-9a-f]+\.css" />\n',
+            head,
+        )
+        assert 'href="kept.css"' in body
+    assert len(list((site / "_static").glob("book-*.css"))) == 1
+
+
+def test_the_sheet_has_all_rules_in_their_order_and_addresses_from_where_it_lies(site):
+    styles.join(site)
+    text = sheet(site)
+    assert text.index("color: red") < text.index("file.png") < text.index("color: blue")
+    assert 'url("file.png")' in text and 'url("styles/fonts/a.woff2?v=1#x")' in text
+    assert "url('data:image/svg+xml,<svg/>')" in text and "url(#place)" in text
+    assert "@import" not in text and "@charset" not in text and "sourceMappingURL" not in text
+
+
+def test_once_more_changes_nothing_and_another_rule_another_name(site):
+    styles.join(site)
+    before = (site / "index.html").read_text(), sheet(site)
+    styles.join(site)
+    assert ((site / "index.html").read_text(), sheet(site)) == before
+    (site / "_static" / "own.css").write_text("a { color: green }")
+    (site / "index.html").write_text(HEAD.format(up=""))
+    styles.join(site)
+    assert (site / "index.html").read_text() != before[0] and "green" in sheet(site)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<link rel="stylesheet" media="print" href="_static/own.css" />',
+        '<link rel="stylesheet" href="https://example.org/own.css" />',
+        '<link rel="stylesheet" href="//example.org/own.css" />',
+        '<link rel="stylesheet" href="_static/lacks.css" />',
+    ],
+)
+def test_a_page_with_a_sheet_of_another_kind_stays_as_it_is(site, link):
+    text = HEAD.format(up="").replace("</head>", f"{link}\n</head>")
+    (site / "index.html").write_text(text)
+    styles.join(site)
+    assert (site / "index.html").read_text() == text
