@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from pruning_lab.report import board, claims, scoreboard, standing, strips, told, verdicts
+from pruning_lab.report import board, claims, numbers, scoreboard, standing, strips, told, verdicts
 from pruning_lab.report.numbers import measured, size
 
 AT = [0.9, 1.0, 1.1, 0.95, 1.05]
@@ -209,3 +209,17 @@ def test_what_is_said_agrees_with_what_is_listed(html):
     assert said["unheard"].startswith("Chapters without a verdict in this build: 2, 3, 4, ")
     whole = scoreboard.sentences(dict.fromkeys(standing.pages().values(), heard(x=fp1(AT))["x"]))
     assert whole["unheard"] == ""
+
+
+@pytest.mark.parametrize(
+    "nets, ones, told",
+    [
+        ([5, 5], ["net", "net"], "5 nets"),
+        ([3, 0, 5], ["net", "net", "seed"], "3 to 5 nets or seeds"),
+        ([5, 5], ["net", "seed"], "5 nets or seeds"),
+        ([1], ["draw"], "1 draw"),
+        ([0], ["net"], ""),
+    ],
+)
+def test_parts_are_counted_by_what_their_numbers_are_of(nets, ones, told):
+    assert numbers.counts(nets, ones) == told

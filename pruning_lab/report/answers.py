@@ -56,6 +56,6 @@ def strip(judged: pd.DataFrame) -> HTML:
 def _line(claim: claims.Claim, parts: pd.DataFrame) -> str:
     link = f'<a href="#claim-{claim.id}">{escape(claim.short or claim.claim)}</a>'
     theirs = parts[parts.by == "source"]
-    nets = counts(theirs.n)
+    nets = counts(theirs.n, theirs.one)
     word = escape(parts.overall.iloc[0] + (f" ({nets})" if nets else ""))
     return f"<tr><td>{link}</td><td>{strips.of_claim(theirs, claim.id)}</td><td>{word}{held.small(parts)}</td></tr>"

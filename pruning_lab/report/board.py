@@ -98,9 +98,10 @@ def deciding(row: dict[str, Any], hours: float | None = None) -> str:
     """How many nets would decide an open part if further ones come out alike, and what the missing ones cost."""
     count = row["needed"]
     if count is None or np.isnan(count):
-        return "more than 1,000 nets would decide it" if len(set(row["values"])) > 1 else "the spread is not known"
+        many = f"more than 1,000 {row['one']}s would decide it"
+        return many if len(set(row["values"])) > 1 else "the spread is not known"
     missing = max(int(count) - row["n"], 0)
     cost = (
         f", for {missing * hours:,.{0 if missing * hours >= 10 else 1}f} core-hours more" if hours and missing else ""
     )
-    return f"about {int(count)} nets in all would decide it{cost}"
+    return f"about {int(count)} {row['one']}s in all would decide it{cost}"

@@ -24,6 +24,7 @@ class Part:
     seeds: of an amended part the first seed that was trained after the amendment; earlier ones are shown, not counted.
     turned: its sentence says that something falls, of which the number is the inverse: pages write the fall.
     nets: how many were fixed before the first run of them; the claim's, where the part does not say.
+    one: what one number is of, as pages count them, such as "net"; the claim's, where the part does not say.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Part:
     seeds: int
     turned: bool = False
     nets: int = 3
+    one: str = "net"
 
     def counts(self, seed: int) -> bool:
         """Whether a net of this seed decides."""
@@ -56,7 +58,7 @@ class Claim:
     """One row of `book/claims.yml`.
 
     short: the claim in about ten words. of: what its parts are, for a tally. needs: the regime that it speaks about.
-    nets: how many were fixed before the first run; with fewer nothing is decided yet.
+    nets: how many were fixed before the first run; with fewer nothing is decided yet. one: what one number is of.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Claim:
     of: str = "parts"
     needs: str = ""
     nets: int = 3
+    one: str = "net"
     parts: tuple[Part, ...] = ()
     amended: tuple[Amendment, ...] = ()
 
@@ -121,7 +124,7 @@ def _claim(row: Mapping[str, Any]) -> Claim:
 def _part(claim: Claim, row: Mapping[str, Any]) -> Part:
     """A part of its row; what the row does not say is the claim's."""
     told = dict(kind=claim.kind, margin=claim.margin, unit=claim.unit, by="source", measure=claim.measure)
-    told |= dict(seeds=0, turned=False, nets=claim.nets)
+    told |= dict(seeds=0, turned=False, nets=claim.nets, one=claim.one)
     if unknown := row.keys() - {"name", *told}:
         raise ValueError(f"{FILE.name}: a part of {claim.id} has {sorted(unknown)}, which no part has")
     told |= row

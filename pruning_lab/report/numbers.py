@@ -50,7 +50,7 @@ def measured(row: Mapping[str, Any]) -> str:
 
 def size(row: Mapping[str, Any]) -> str:
     """A part's amount with its nets, as every page writes it: "+12.8 points (+12.1 to +13.5), 5 nets"."""
-    return f"{measured(row)}, {counted(row['n'], 'net')}"
+    return f"{measured(row)}, {counted(row['n'], row.get('one', 'net'))}"
 
 
 def digits(numbers: Iterable[float]) -> int:
@@ -82,12 +82,12 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def counts(nets: Iterable[int]) -> str:
-    """How many nets parts have, of those that have any: "5 nets", "3 to 5 nets"; "" of none."""
-    some = [int(n) for n in nets if n]
-    if not some or min(some) == max(some):
-        return counted(some[0], "net") if some else ""
-    return f"{min(some)} to {max(some)} nets"
+def counts(nets: Iterable[int], ones: Iterable[str]) -> str:
+    """How many nets parts have, of those that have any: "5 nets", "3 to 5 nets", "5 nets or seeds"; "" of none."""
+    some = [(int(n), one) for n, one in zip(nets, ones, strict=True) if n]
+    few, most = (end((n for n, _ in some), default=0) for end in (min, max))
+    names = list(dict.fromkeys(one if most == 1 else f"{one}s" for _, one in some))
+    return f"{few} to {most} {' or '.join(names)}" if few < most else f"{most} {' or '.join(names)}" if some else ""
 
 
 def summed(values: Sequence[float]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def came(theirs: pd.DataFrame) -> str:
     ran = theirs[theirs.n > 0].to_dict("records")
     if len(ran) == 1:
         return escape(size(ran[0]))
-    return f"{counted(len(ran), 'part')}, {counts(theirs.n)}" if ran else ""
+    return f"{counted(len(ran), 'part')}, {counts(theirs.n, theirs.one)}" if ran else ""
 
 
 def _fold(claim: claims.Claim, parts: pd.DataFrame) -> str:

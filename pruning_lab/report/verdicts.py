@@ -175,7 +175,7 @@ def judge(
     profile: str = "",
 ) -> pd.DataFrame:  # fmt: skip
     """The verdicts of one claim, a row a part of `book/claims.yml`: claim, part, label, by, kind, margin, unit, n,
-    mean, low, high, verdict, reason, needed, counted, values, turned, and `overall` and `on`, the claim's.
+    mean, low, high, verdict, reason, needed, counted, values, turned, one, and `overall` and `on`, the claim's.
 
     Args:
         values: part -> one number a net, signed so that the claim says "above zero"; a part that lacks was not run.
@@ -214,5 +214,5 @@ def _row(claim: claims.Claim, part: Part, values: Sequence[float], short: int) -
         claim=claim.id, part=part.name, label=f"{claim.id}  {part.name}", by=part.by, kind=part.kind,
         margin=part.margin, unit=part.unit, n=found.n, mean=found.mean, low=found.low, high=found.high,
         verdict=found.word, reason=found.reason or old, needed=found.needed, counted=counted, values=numbers,
-        turned=part.turned,
+        turned=part.turned, one=part.one,
     )  # fmt: skip
