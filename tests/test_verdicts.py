@@ -166,7 +166,7 @@ def test_with_fewer_nets_than_were_fixed_before_nothing_is_decided_yet(claimed):
 # how many nets would decide
 
 
-def share_decided(effect, nets, kind, margin, tries=4_000):
+def share_decided(effect, nets, kind, margin, tries=1_000):
     """By drawing: how often so many nets with this mean, in deviations, are decided as their mean says."""
     drawn = np.random.default_rng(0).normal(effect, 1, (tries, nets))
     words = [verdicts.verdict(row, kind, margin).word for row in drawn]
