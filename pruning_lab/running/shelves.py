@@ -46,6 +46,7 @@ def show() -> None:
     """
     chapters.folder("the list of chapters")
     print(f"{'chapter':28} {'profile':8} {'records':>9} {'published':>9} {'time to make':>13}")
+    known: dict[Experiment, store.Record | None] = {}  # chapters share nets, and reading a record takes time
     for path in chapters.chapters():
         for profile in parameters.PROFILES:
             try:
@@ -53,7 +54,9 @@ def show() -> None:
             except Exception as error:  # whatever the cells of one chapter may raise
                 left_out(f"{path.stem} {profile}", error)
                 continue
-            records = [record for _, record in stored(plan)]
+            new = [e for e in plan if e not in known]
+            known |= dict.fromkeys(new) | dict(stored(new))
+            records = [record for e in plan if (record := known[e]) is not None]
             seconds = sum(r.meta["seconds"] for r in records)
             published = "never" if profile in parameters.PRIVATE else sum(r.shelf == "published" for r in records)
             print(
