@@ -115,3 +115,8 @@ def test_sliders_move_the_fit_and_the_dot(tmp_path):
         assert page.locator("[name=ridge]").get_attribute("aria-valuetext") == "ridge: 100 millionths"
         assert page.locator(".lab-value").all_inner_texts() == ["20", "none", "100 millionths"]
         assert not wrong
+        for width in (1280, 700, 390):  # wide enough for a finger to choose from a few dozen places
+            page.set_viewport_size({"width": width, "height": 800})
+            wide = page.locator("input[type=range]").evaluate_all("all => all.map(one => one.offsetWidth)")
+            assert min(wide) > 90, width
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
