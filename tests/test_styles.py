@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from sphinx.cmd import build
 
 from pruning_lab.publish import styles
 
@@ -43,7 +44,8 @@ def test_a_page_asks_for_one_sheet_last_in_its_head_and_for_no_script_early(site
         assert re.fullmatch(
             r"<html><head>\n<script>const first = 1;</script>\n"
             rf'<script defer src="{re.escape(up)}_static/scripts/theme.js"></script>\n'
-            rf'<link rel="stylesheet" href="{re.escape(up)}_static/book-[0-9a-f]+\.css" />\n',
+            rf'<link rel="stylesheet" href="{re.escape(up)}_static/book-[0-9a-f]+\.css" '
+            r'data-of="_static/styles/theme.css _static/own.css" />\n',
             head,
         )
         assert 'href="kept.css"' in body
@@ -60,14 +62,31 @@ def test_the_sheet_has_all_rules_in_their_order_and_addresses_from_where_it_lies
 
 
 def test_once_more_changes_nothing_and_another_rule_another_name(site):
+    """Sphinx does not write a page again of which a sheet alone has changed."""
     styles.join(site)
     before = (site / "index.html").read_text(), sheet(site)
     styles.join(site)
     assert ((site / "index.html").read_text(), sheet(site)) == before
     (site / "_static" / "own.css").write_text("a { color: green }")
-    (site / "index.html").write_text(HEAD.format(up=""))
+    (site / "index.html").write_text(HEAD.format(up=""))  # one page was written again, the other was not
     styles.join(site)
-    assert (site / "index.html").read_text() != before[0] and "green" in sheet(site)
+    assert "green" in sheet(site) and "red" in sheet(site) and "blue" not in sheet(site)
+    name = re.search(r"book-[0-9a-f]+\.css", (site / "index.html").read_text())[0]
+    assert name in (site / "book" / "page.html").read_text()
+    assert [file.name for file in (site / "_static").glob("book-*.css")] == [name]
+
+
+def test_a_book_joins_its_sheets_when_the_theme_has_written_the_last_of_them(tmp_path):
+    """The theme writes the colours of code when a build has ended."""
+    (tmp_path / "conf.py").write_text(
+        'extensions = ["pruning_lab.publish.sphinx_ext"]\nhtml_theme = "sphinx_book_theme"\nroot_doc = "index"\n'
+    )
+    (tmp_path / "index.rst").write_text("A page\n======\n\n.. code-block:: python\n\n   import there\n")
+    assert build.main(["-q", "-b", "html", str(tmp_path), str(tmp_path / "html")]) == 0
+    [name] = re.findall(r'href="_static/(book-[0-9a-f]+\.css)"', (tmp_path / "html" / "index.html").read_text())
+    assert (tmp_path / "html" / "_static" / "pygments.css").read_text() in (
+        tmp_path / "html" / "_static" / name
+    ).read_text()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def setup(app):
     app.connect("html-page-context", _code, priority=900)
     app.connect("build-finished", _copy_plotly)
     app.connect("build-finished", _thin_icons)
-    app.connect("build-finished", _join_styles)  # after the icons have theirs
+    app.connect("build-finished", _join_styles, priority=900)  # after the icons and the theme's colours of code
     app.connect("build-finished", _lead_on)
     app.connect("build-finished", _not_found)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
