@@ -429,7 +429,10 @@ def test_edges_that_are_saved_under_way_are_those_of_their_snapshot(page, tmp_pa
 
 @marked
 def test_a_slider_that_never_rests_does_not_hold_the_picture_back(page):
-    """Only the last snapshot has many edges; the reader goes to and fro between it and the one before."""
+    """Only the last snapshot has many edges; the reader goes to and fro between it and the one before.
+
+    We look on the way to the last one: how far that is, a machine's pace decides, and the slower the further.
+    """
     shown = Graph(page)
     dark = """canvas => {
         const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
@@ -441,7 +444,7 @@ def test_a_slider_that_never_rests_does_not_hold_the_picture_back(page):
     shown.move("Epoch", 1)
     shown.frames(120)
     few = shown.canvas.evaluate(dark)
-    for k in range(40):
+    for k in range(41):
         shown.move("Epoch", 5 - k % 2)
         shown.frames(4)
     moving = shown.canvas.evaluate(dark)
