@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pruning_lab import Recipe, Train
 from pruning_lab.__main__ import main
@@ -42,14 +44,14 @@ KIN = [answer([1.0, 2.0]), answer([1.2, 2.2]), answer([0.8, 1.8])]  # standard d
     ],
 )  # fmt: skip
 def test_bits_are_asked_of_the_same_kind_of_machine_and_three_deviations_of_another(here, test, agrees, says):
-    found, passes, words = nearness.judged(KIN[0], here, KIN)
+    found, passes, words = nearness.judged(KIN[0], here, KIN[1:])
     assert (found, passes) == (test, agrees) and re.search(says, words), words
 
 
 def test_fewer_than_three_seeds_are_no_test_and_times_are_not_compared():
     other = answer([1.0, 9.0], threads=2)
-    assert nearness.judged(KIN[0], other, KIN[:2])[:2] == (nearness.NEITHER, None)
-    assert nearness.judged(KIN[0], answer([1.0, 9.0]), KIN, timed=("loss",))[:2] == (nearness.BITS, True)
+    assert nearness.judged(KIN[0], other, KIN[1:2])[:2] == (nearness.NEITHER, None)
+    assert nearness.judged(KIN[0], answer([1.0, 9.0]), KIN[1:], timed=("loss",))[:2] == (nearness.BITS, True)
 
 
 def test_a_record_that_does_not_say_its_instructions_or_has_other_versions_is_not_asked_for_bits():
@@ -57,6 +59,57 @@ def test_a_record_that_does_not_say_its_instructions_or_has_other_versions_is_no
     assert nearness.apart(old, dict(device=HERE, versions=VERSIONS)) == "its instructions were not kept"
     new = dict(device=HERE, versions=VERSIONS | dict(torch="2.12"))
     assert "made with torch 2.11, here 2.12" in nearness.apart(dict(device=HERE, versions=VERSIONS), new)
+
+
+def curve(end, seed=0, rows=8):
+    """An answer that falls from about 100 to about `end`, and differs most over seeds where it begins."""
+    rng = np.random.default_rng(seed)
+    return np.geomspace(100, end, rows) * rng.uniform(0.8, 1.2, rows)
+
+
+SEEDS = [answer(curve(0.01, seed)) for seed in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    "there, here, says",
+    [
+        ([*curve(0.01)[:-1], 1.28], curve(0.01, 7), r"column loss \(in the last row: \d+"),  # the mean has not moved
+        (curve(0.01, 7), [*curve(0.01)[:-1], 1.28], r"column loss \(in the last row: \d+"),
+        ([*curve(0.01)[:4], 30.0, *curve(0.01)[5:]], curve(0.01, 7), r"column loss \(in row 5 of 8: \d+"),
+        (curve(0.01), curve(0.01)[:5], r"column loss \(in the (number of rows|last row): "),
+        ([*curve(0.01)[:-1], np.nan], curve(0.01, 7), r"in the last row: no number to compare"),
+    ],
+)
+def test_what_is_large_or_first_hides_no_row(there, here, says):
+    assert "within" in nearness.judged(answer(curve(0.01)), answer(curve(0.01, 7), threads=2), SEEDS)[2]
+    test, passes, words = nearness.judged(answer(there), answer(here, threads=2), SEEDS)
+    assert (test, passes) == (nearness.DEVIATIONS, False) and re.search(says, words), words
+
+
+def test_an_answer_that_is_wrong_does_not_widen_what_it_is_held_against():
+    for wrong in (KIN[0], answer([30.0, 60.0])), (answer([30.0, 60.0]), KIN[0]):
+        there, here = wrong
+        here = Stored(here.table, here.arrays, here.meta | dict(device=HERE | dict(threads=2)))
+        assert nearness.judged(there, here, KIN[1:])[1] is False
+
+
+def test_rows_that_are_the_same_at_every_seed_may_differ_as_others_do():
+    """All images were right in the last row of every seed, and one was not here."""
+    seeds = [answer([0.5 + 0.02 * seed, 0.9 - 0.01 * seed, 1.0]) for seed in range(4)]
+    assert nearness.judged(seeds[0], answer([0.51, 0.9, 0.998], threads=2), seeds[1:])[1] is True
+    assert nearness.judged(seeds[0], answer([0.51, 0.9, 0.7], threads=2), seeds[1:])[1] is False
+
+
+@settings(deadline=None)
+@given(st.integers(3, 8), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_the_order_of_other_seeds_and_the_scale_of_numbers_do_not_matter(seeds, rows, seed):
+    rng = np.random.default_rng(seed)
+    there, here, *others = rng.normal(size=(seeds + 1, rows)) + 5
+    found = nearness.judged(answer(there), answer(here, threads=2), list(map(answer, others)))
+    assert found[1] == nearness.judged(answer(there), answer(here, threads=2), list(map(answer, others[::-1])))[1]
+    larger = [answer(1024 * one, threads=threads) for one, threads in ((there, 1), (here, 2))]
+    assert found[1] == nearness.judged(*larger, [answer(1024 * one) for one in others])[1]
+    assert nearness.judged(answer(there), answer(there * (1 + 1e-9), threads=2), list(map(answer, others)))[1] is True
 
 
 @pytest.fixture
@@ -120,6 +173,27 @@ def test_what_cannot_be_computed_here_is_counted_by_its_reason(shelf, capsys):
     out, err = capsys.readouterr()
     assert "not computed: 1, since they are broken" in out and "1, since their data have other bytes here" in out
     assert "no published record was computed again: name a folder" in err and verify.last() is None
+
+
+def test_a_file_that_was_changed_is_told_and_its_siblings_are_none_the_worse(shelf, capsys):
+    folder = shelf / "Train" / NETS[1].key
+    (folder / record.PACKED).write_bytes(record.packed(record.text(folder).replace(b"0.", b"1.", 1)))
+    assert main(["verify", "--minutes", "60"]) == 2
+    out, err = capsys.readouterr()
+    assert f"Train/{NETS[1].key}: {record.PACKED} is not what record.json says" in out.splitlines()[0]
+    assert out.startswith("BROKEN") and "DIFFERS" not in out and "agrees    " in out
+    assert err.strip().endswith(f"1 are broken: Train/{NETS[1].key}")
+    states = register.table({}).set_index("record").state
+    assert states[NETS[1].key] == register.BROKEN and (states.drop(NETS[1].key) == "current").all()
+
+
+def test_one_that_is_merely_near_where_its_likes_have_the_same_bits_is_doubtful():
+    told = []
+    said = [verify.Said(f"Train/{k}", nearness.BITS, True, "equal bits", 1.0, "threads 1, here 2") for k in range(3)]
+    near = verify.Said("Train/near", nearness.DEVIATIONS, True, "within", 1.0, "threads 1, here 2")
+    assert verify._doubted(said[0], said, told.append) is said[0] and not told
+    assert verify._doubted(near, [*said[:2], near], told.append) is near and not told
+    assert "3 other records" in verify._doubted(near, [*said, near], told.append).words and "Train/near" in told[0]
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan"])

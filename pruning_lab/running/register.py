@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ from . import chapters, parameters
 COLUMNS = ("kind", "record", "model", "data", "seed", "settings", "chapters", "device", "processor", "instructions",
            "threads", "cores", "seconds", "peak_memory_mb", "python", "torch", "numpy", "system", "data_digests",
            "code", "library", "made", "state")  # fmt: skip
-BROKEN = "broken"  # the state of a record that cannot be read; any other one is of `certificates.STANDINGS`
+# the state of a record that cannot be read or has changed since; any other one is of `certificates.STANDINGS`
+BROKEN = "broken"
 OLDER = "older key"  # of one that has another key today, so that no chapter finds it
 
 
@@ -32,18 +34,36 @@ class Entry:
 
 
 def entries() -> tuple[list[Entry], dict[str, str]]:
-    """The published records in order, and of those that cannot be read the name and why; no table or array is read."""
+    """The published records in order, and of those that are broken the name and why.
+
+    Files are held against the checksums in `record.json`; no table or array is read.
+    """
     found, broken = [], {}
     for file in sorted(environment.published_shelf().glob(f"*/*/{record.META}")):
         try:
             meta = record.read_meta(file)  # judged as where it is read, so that no row meets an odd entry
             e = rebuild(getattr(experiments, meta["experiment"]), meta["config"])
             hash(e)  # settings of a kind that no experiment has
+            _see_whole(file.parent, meta["files"])
             found.append(Entry(file.parent, meta, e))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             name = f"{file.parent.parent.name}/{file.parent.name}"
-            broken[name] = record.plain(f"{type(error).__name__}: {error}")
+            broken[name] = record.plain(error if type(error) is ValueError else f"{type(error).__name__}: {error}")
     return found, broken
+
+
+def _see_whole(folder: Path, sums: Mapping[str, str]) -> None:
+    """See that the files of a record are those that it was published with; else ValueError."""
+    here = {file.name for file in folder.iterdir()}
+    for name, expected in sums.items():
+        lies = record.PACKED if name == record.TABLE and record.PACKED in here else name
+        if name == record.WEIGHTS and name not in here:
+            continue  # they are never published
+        if lies not in here:
+            raise ValueError(f"{name} is missing")
+        found = hashlib.sha256(record.text(folder) if name == record.TABLE else (folder / name).read_bytes())
+        if found.hexdigest() != expected:
+            raise ValueError(f"{lies} is not what record.json says: take it from git again")
 
 
 def planned() -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from ..records import provenance, record, store
 from ..records.experiment import lineage
 from . import folders
 from .budget import Budget
-from .lines import line
-from .nearness import BITS, DEVIATIONS, NEITHER, few, judged
+from .lines import ENOUGH, line
+from .nearness import BITS, DEVIATIONS, NEITHER, apart, few, judged
 from .register import Entry, entries, name
 from .sweeps import OutOfTime, duration
 
@@ -39,6 +39,7 @@ class Said:
     agrees: bool | None
     words: str
     seconds: float
+    unlike: str = ""  # why equal bits cannot be asked of it
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Outcome:
     published: int
     said: list[Said] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
 
     def leave(self, why: str, count: int = 1) -> None:
         """Count what is not computed."""
@@ -69,14 +71,27 @@ def verify(minutes: float, say: Callable[[str], None] = print) -> Outcome:
     """
     Budget(60 * minutes)  # before a shelf is read for it
     shelf, broken = entries()
-    outcome = Outcome(len(shelf) + len(broken))
+    outcome = Outcome(len(shelf) + len(broken), broken=list(broken))
     outcome.leave("they are broken", len(broken))
+    for key, why in broken.items():
+        say(f"{'BROKEN':8} {'-':>9}  {key}: {why}")
     alike: dict[str, list[Entry]] = {}
     for entry in shelf:
         alike.setdefault(line(entry.experiment), []).append(entry)
     with _apart():
         _compute(_Prices(shelf), alike, Budget(60 * minutes), outcome, say)
+    outcome.said = [_doubted(one, outcome.said, say) for one in outcome.said]
     return outcome
+
+
+def _doubted(one: Said, said: Sequence[Said], say: Callable[[str], None]) -> Said:
+    """The same, with a word where it is merely near though others that were made so have the same bits here."""
+    alike = sum(other.unlike == one.unlike and other.test == BITS and other.agrees is True for other in said)
+    if not one.agrees or one.test != DEVIATIONS or alike < ENOUGH:
+        return one
+    words = f"but {alike} other records that were made so have the same bits here: look at this one"
+    say(f"{'DOUBTFUL':8} {'-':>9}  {one.record}: near, {words}")
+    return replace(one, words=f"{one.words}, {words}")
 
 
 class _Prices:
@@ -175,11 +190,13 @@ def _again(entry: Entry, alike: Mapping[str, Sequence[Entry]]) -> Said:
         with contextlib.redirect_stdout(None):
             here = store.run(entry.experiment)
         published = record.read(entry.folder)
-        kin = [record.read(other.folder) for other in alike[line(entry.experiment)]]
+        kin = [record.read(other.folder) for other in alike[line(entry.experiment)] if other is not entry]
         test, agrees, words = judged(published, here, kin, entry.experiment.timed)
+        unlike = apart(published.meta, here.meta)
     except Exception as error:  # whatever it is, the others are none the worse
-        test, agrees, words = NEITHER, False, record.plain(f"it fails here: {type(error).__name__}: {error}")
-    return Said(name(entry.experiment), test, agrees, words, round(time.perf_counter() - start, 1))
+        test, agrees, unlike = NEITHER, False, ""
+        words = record.plain(f"it fails here: {type(error).__name__}: {error}")
+    return Said(name(entry.experiment), test, agrees, words, round(time.perf_counter() - start, 1), unlike)
 
 
 def file() -> Path:
@@ -237,7 +254,7 @@ def _see_shown(told: Mapping[str, Any]) -> None:
 def run(minutes: float, say: Callable[[str], None] = print) -> None:
     """Verify, say how it went, and store it.
 
-    ValueError: something differs, nothing could be computed, or there is no book and no other shelf.
+    ValueError: something differs or is broken, nothing could be computed, or there is no book and no other shelf.
     """
     folders.shelf()
     outcome = verify(minutes, say)
@@ -248,8 +265,12 @@ def run(minutes: float, say: Callable[[str], None] = print) -> None:
         how = "name a folder with the data sets by PRUNING_LAB_DATA, or give more minutes"
         raise ValueError(f"no published record was computed again: {how}")
     try:
-        save(outcome, minutes)
+        where = save(outcome, minutes).name
+        say(f"the outcome is stored beside the published records, for the book's page of evidence: {where}")
     except OSError as error:
         say(f"the outcome is not stored: {error.strerror}")
-    if bad := [one.record for one in outcome.said if one.agrees is False]:
-        raise ValueError(f"{len(bad)} published records differ from what this machine computes: {few(bad)}")
+    bad = [one.record for one in outcome.said if one.agrees is False]
+    parts = [f"{len(bad)} published records differ from what this machine computes: {few(bad)}"] * bool(bad)
+    parts += [f"{len(outcome.broken)} are broken: {few(outcome.broken)}"] * bool(outcome.broken)
+    if parts:
+        raise ValueError("; ".join(parts))
