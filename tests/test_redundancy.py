@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pruning_lab import metrics, redundancy, units
+from pruning_lab import metrics, models, redundancy, units
 from pruning_lab.redundancy import angles, curves, looks, parts, prices, savings, sight
 from pruning_lab.redundancy.found import ALL, COLUMNS
 from pruning_lab.redundancy.prefix import Prefix
@@ -343,3 +343,68 @@ def test_a_mask_names_layers_of_which_nothing_is_left():
         model[3].weight.mul_(1e-6)
     found = looks.masked(model)
     assert found.reason[1] == "nothing is left: nothing passes" and found.kept[1] == 0
+
+
+class Recurrent(nn.Module):
+    """Most weights in an LSTM, some in a parameter of its own, the rest in layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.mixing = nn.Parameter(torch.eye(4))
+        self.rows = nn.LSTM(4, 24, batch_first=True)
+        self.hidden, self.out = nn.Linear(24, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(self.rows(x[:, 0] @ self.mixing)[0][:, -1])))
+
+
+def test_weights_of_no_known_layer_have_a_row_with_the_reason_and_are_counted():
+    found = redundancy.report(Recurrent(), split(), minutes=0.05)
+    layers = found.layers.set_index("layer")
+    assert list(layers.index) == ["hidden", "out", "mixing", "rows"] and layers.free.notna().sum() == 1
+    assert "of kind LSTM" in layers.reason["rows"] and "a parameter of its own" in layers.reason["mixing"]
+    assert found.beyond == 16 + 4 * 24 * (4 + 24 + 2)
+    for name in ("spectra", "masks"):
+        reasons = found.tables()[name].set_index("layer").reason
+        assert reasons["rows"] and reasons["mixing"] and not reasons["hidden"]
+
+
+class Words(nn.Module):
+    """Images are looked up, so that the loss has no gradient at them."""
+
+    def __init__(self):
+        super().__init__()
+        self.known = nn.Embedding(5, 6)
+        self.hidden, self.out = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(self.known((x.flatten(1) * 2).long().clamp(0, 4)))).mean(1))
+
+
+def test_images_that_are_looked_up_have_no_gradient_and_units_behind_have():
+    net, data = Words(), split()
+    with torch.no_grad():
+        net.out.weight[:, 2] = 0.0
+    assert redundancy.report(net, data, minutes=0.05).layers.set_index("layer").dead["hidden"] >= 1
+    frozen = Words().requires_grad_(False)
+    assert "dead units are not known" in redundancy.report(frozen, data, minutes=0.05).layers.reason[0]
+
+
+def test_a_transformer_in_a_plain_row_is_looked_at_by_groups():
+    net = models.build("vit", (1, 4, 4), width=8, depth=1, patch=2, classes=3)
+    layers = redundancy.report(net, split(), minutes=0.05).layers.set_index("layer")
+    assert layers.free.notna().sum() >= 2 and "heads" in set(layers.kind)
+
+
+@pytest.mark.parametrize("waits, taken", [(20.0, 1), (1.0, 2)])
+def test_one_thread_is_taken_where_several_wait_for_each_other(waits, taken, monkeypatch):
+    """The clock is made up: with two threads a pass takes so many times as long."""
+    monkeypatch.setattr(prices, "timed", lambda call: (call(), 0.01 * (waits if torch.get_num_threads() > 1 else 1.0)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with prices.threads(net(), split().images):
+            assert torch.get_num_threads() == taken
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

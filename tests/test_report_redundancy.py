@@ -48,6 +48,9 @@ EMPTY = replace(made(free=(None, None)), **{n: table(n, []) for n in COLUMNS if 
 OUTCOMES = {
     "lost": made(), "kept": made(left=0.945), "won": made(left=0.97), "one layer": made(free=(4, None)),
     "none": made(free=(None, None)), "nothing smaller": replace(made(), savings=table("savings", [])), "empty": EMPTY,
+    "beyond": replace(made(), beyond=94),
+    "beyond all": replace(EMPTY, beyond=94), "guesses": replace(made(), accuracy=0.45),
+    "beyond, few images": replace(made(), beyond=94, images=79),
 }  # fmt: skip
 
 
@@ -69,6 +72,11 @@ def test_the_answer_s_numbers_are_those_of_the_tables():
     late.layers.loc[late.layers.free.isna(), "reason"] = f"{LATE}: allow more"
     assert told.answer(late).startswith("Layer by layer, in those that were looked at, ")
     assert "No layer's units could be taken out" in told.answer(EMPTY)
+    assert told.answer(replace(made(), beyond=94)).startswith(
+        "In layers with 6 % of the parameters (others: below), 30 % of the units can go"
+    )
+    assert "94 % of the parameters are in layers of kinds" in told.answer(replace(EMPTY, beyond=94))
+    assert "45 % of the images rightly, and guessing 40 %: " in told.answer(replace(made(), accuracy=0.45))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)

@@ -25,10 +25,10 @@ ALL = "all layers"
 class Report:
     """The redundancy of one net.
 
-    layers: of each layer (or group of layers whose units go together) its units; `dead` ones, to which the loss of no
-    image answers; `repeated` ones, which have a cosine of 0.9 or more with an earlier one; how many go (`free`, and
-    their `share`) in the order of the best `criterion` before accuracy falls by more than a point, and how many in
-    random orders, a mean of three; `reason`, where something was not measured.
+    layers: of each layer (or group of layers whose units go together, or weights that are in none) its units; `dead`
+    ones, to which the loss of no image answers; `repeated` ones, which have a cosine of 0.9 or more with an earlier
+    one; how many go (`free`, and their `share`) in the order of the best `criterion` before accuracy falls by more than
+    a point, and how many in random orders, a mean of three; `reason`, where something was not measured.
     curves: accuracy in [0, 1] after so many are removed. units: a row a unit: l2 `norm` of its weights, their `overlap`
     with those of all units (its share of the frame potential times the number of units), the largest cosine with
     another (`nearest`), whether it `repeats` an earlier one, the share of images whose loss answers to it (`moved`),
@@ -61,6 +61,7 @@ class Report:
     edges: pd.DataFrame = field(repr=False)
     savings: pd.DataFrame = field(repr=False)
     prices: pd.DataFrame = field(repr=False)
+    beyond: int = 0  # parameters that are in no layer whose units could be looked at
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Name -> table, in the order in which they are read."""

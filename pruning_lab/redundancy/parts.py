@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +25,11 @@ class Part:
     """Units that can go, or not: `tied` says why."""
 
     name: str  # the layer that names it
-    kind: str  # "units", "heads", "stream"
-    units: int
+    kind: str  # "units", "heads", "stream"; "weights": those that are not in a layer whose units are looked at
+    units: float  # NaN where it has none that is known
     tied: str | None = None
     group: Any = field(default=None, repr=False)  # what `coupled.groups` found; None: a layer of a plain row
+    parameters: int = 0  # of "weights"
 
 
 def weighted(model: nn.Module) -> dict[str, nn.Module]:
@@ -46,16 +48,40 @@ def rows(model: nn.Module, name: str) -> Tensor | None:
 
 
 def parts(model: nn.Module, example: Tensor) -> list[Part]:
-    """All parts in the order of the net; layers that no part names stand at the end with a reason."""
-    if isinstance(model, nn.Sequential) and not checks.own_forward(model):
-        return _in_a_row(model)
-    try:
-        found = [_of_group(group) for group in coupled.groups(model, example)]
-    except (ValueError, ImportError) as error:
-        return [Part(name, "units", _size(layer), sentence(error)) for name, layer in weighted(model).items()]
-    named = {name for part in found for name in (part.name, *part.group.layers)}
+    """All parts in the order of the net; layers and other weights that no part names stand at the end with a reason."""
+    found = _in_a_row(model) if isinstance(model, nn.Sequential) and not checks.own_forward(model) else []
+    if all(part.tied for part in found):
+        try:
+            found = [_of_group(group) for group in coupled.groups(model, example)]
+        except (ValueError, ImportError) as error:
+            found = found or [Part(n, "units", _size(m), sentence(error)) for n, m in weighted(model).items()]
+    named = {part.name for part in found} | {n for part in found if part.group for n in _named(part.group)}
     left = [n for n in weighted(model) if n not in named]
-    return found + [Part(n, "units", _size(model.get_submodule(n)), "no group of units was found here") for n in left]
+    found += [Part(n, "units", _size(model.get_submodule(n)), "no group of units was found here") for n in left]
+    return found + _others(model, named | set(left))
+
+
+def _named(group) -> set[str]:
+    """The modules and parameters that lose units of a group, or are a part of it."""
+    return {*group.layers, *group.norms, *(cut.module for cut in group.cuts)}
+
+
+def _others(model: nn.Module, named: set[str]) -> list[Part]:
+    """The weights of two or more dimensions that no layer above holds, by layer or, of own parameters, by parameter."""
+    found = []
+    for name, module in model.named_modules():
+        own = {n: p for n, p in module.named_parameters(name, recurse=False) if p.ndim > 1 and n not in named}
+        if name in named or not own:
+            continue
+        if type(module).__module__.startswith("torch.nn."):
+            kind = type(module).__name__
+            tied = f"of kind {kind}: only linear and convolutional layers and heads of attention are looked at"
+            size = sum(p.numel() for p in module.parameters(recurse=False))
+            found.append(Part(name, "weights", math.nan, tied, parameters=size))
+        else:
+            tied = "a parameter of its own, not of a layer: which of its dimensions is one of units is not known"
+            found += [Part(n, "weights", math.nan, tied, parameters=p.numel()) for n, p in own.items()]
+    return found
 
 
 def _in_a_row(model: nn.Sequential) -> list[Part]:

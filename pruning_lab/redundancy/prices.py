@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from ..nets.given import is_number, shown
 from ..samples import wide
 from .found import sentence
 from .parts import CRITERIA, SEEDS, Part, parts, weighted
-from .quiet import like, quiet
+from .quiet import like, quiet, slopes
 
 T = TypeVar("T")
 MINUTES = 1.0
@@ -30,6 +31,8 @@ BEHIND = 0.75  # of a pass is left, the mean over groups all along a net, where 
 BACKWARD = 8  # what per-sample gradients cost, in forward and backward passes
 FLOPS = 1e10  # a second, of a decomposition on one core
 ROUNDS = 5  # in which each net is timed
+FEW = 4  # images of the passes that tell with how many threads
+GAIN = 1.5  # times as fast, and one thread is taken
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ def price(model: nn.Module, data, minutes: float | None = None) -> dict[str, flo
     check_minutes(minutes)
     example = images[:2].to(like(model))
     check_takes(model, example)
-    found, seconds = timed(lambda: parts(model, example))
-    return budget(model, data, found, minutes, groups=seconds).seconds
+    with threads(model, images):
+        found, seconds = timed(lambda: parts(model, example))
+        return budget(model, data, found, minutes, groups=seconds).seconds
 
 
 def budget(
@@ -120,12 +124,38 @@ def _timed(model: nn.Module, data) -> tuple[float, float]:
             return model(x)
 
     def both():
-        torch.autograd.grad(F.cross_entropy(wide(model(x)), y.long()), x)
+        loss = F.cross_entropy(wide(model(x)), y.long())
+        if loss.requires_grad:  # else it is told where gradients are wanted
+            slopes(loss, x, model)
 
     with quiet(model, gradients=True):
         samples.check_logits(forward(), y)
         both()
         return timed(forward)[1] / len(x), timed(both)[1] / len(x)
+
+
+@contextmanager
+def threads(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """As many threads as PyTorch has, or one where a pass takes less with it; afterwards as many as before.
+
+    On a busy machine a pass of a small net is over before its threads have all had their turn.
+    """
+    before = torch.get_num_threads()
+    few = images[:FEW].to(like(model))
+    try:
+        if before > 1 and few.device.type == "cpu":
+            took = {count: _pass(model, few, count) for count in (before, 1)}
+            torch.set_num_threads(1 if took[1] < took[before] / GAIN else before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _pass(model: nn.Module, images: Tensor, count: int) -> float:
+    """Seconds of a pass with so many threads, the median of three."""
+    torch.set_num_threads(count)
+    with quiet(model):
+        return sorted(timed(lambda: model(images))[1] for _ in range(3))[1]
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:

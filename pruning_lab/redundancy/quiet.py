@@ -40,3 +40,12 @@ def accuracy(model: nn.Module, split, limit: int | None = None) -> float:
             samples.check_logits(logits, y)
             hits += int((logits.argmax(1) == y.to(logits.device)).sum())
     return hits / len(labels)
+
+
+def slopes(loss: Tensor, images: Tensor, model: nn.Module) -> None:
+    """Carry a loss's gradient back through a model: to the images, or, where these are looked up, to the weights.
+
+    Hooks see it on the way. RuntimeError: there is nothing that the loss could be differentiated by.
+    """
+    if torch.autograd.grad(loss, images, allow_unused=True)[0] is None:
+        torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], allow_unused=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import samples
 from ..samples import wide
-from .quiet import BATCH, like, quiet
+from .quiet import BATCH, like, quiet, slopes
 
 
 class Seen(NamedTuple):
@@ -60,7 +60,7 @@ def _of_batch(model: nn.Module, named: dict[str, nn.Module], x: Tensor, y: Tenso
         x = x.detach().clone().requires_grad_()  # layers behind it have gradients, be their weights frozen or not
         logits = model(x)
         samples.check_logits(logits, y)
-        torch.autograd.grad(F.cross_entropy(wide(logits), y, reduction="sum"), x)
+        slopes(F.cross_entropy(wide(logits), y, reduction="sum"), x, model)
     finally:
         for handle in handles:
             handle.remove()

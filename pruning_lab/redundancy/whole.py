@@ -15,7 +15,7 @@ from . import angles, curves, looks
 from .found import ALL, COLUMNS, Report, sentence, table
 from .parts import Part, orders, parts, rows, weighted
 from .prefix import Prefix
-from .prices import MINUTES, MOST, Budget, budget, check_minutes, check_takes, timed
+from .prices import MINUTES, MOST, Budget, budget, check_minutes, check_takes, threads, timed
 from .quiet import accuracy, like
 from .savings import counted, savings
 from .sight import Seen, seen
@@ -47,16 +47,19 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
     example = measured.images[:2].to(like(model))
     check_minutes(minutes)
     check_takes(model, example)
-    found, seconds = timed(lambda: parts(model, example))
-    spent = budget(model, train, found, minutes, min(len(measured.labels), MOST), seconds)
-    say(_priced(spent) + _coarse(spent.images, len(measured.labels), minutes or MINUTES))
-    tables = _measured(model, train, measured, found, spent, say)
+    with threads(model, measured.images):
+        found, seconds = timed(lambda: parts(model, example))
+        spent = budget(model, train, found, minutes, min(len(measured.labels), MOST), seconds)
+        say(_priced(spent) + _coarse(spent.images, len(measured.labels), minutes or MINUTES))
+        tables = _measured(model, train, measured, found, spent, say)
+        right = accuracy(model, measured, spent.images)
     return Report(
-        net=type(model).__name__, accuracy=accuracy(model, measured, spent.images),
+        net=type(model).__name__, accuracy=right,
         chance=_most_common(measured.labels[: spent.images]), images=spent.images,
         measured_on="train" if test is None else "test", parameters=sum(p.numel() for p in model.parameters()),
         multiply_adds=counted(model, tuple(measured.images.shape[1:])), in_shape=tuple(measured.images.shape[1:]),
         seconds=time.perf_counter() - start, device=str(like(model).device), **tables,
+        beyond=sum(part.parameters for part in found),
     )  # fmt: skip
 
 
@@ -89,7 +92,7 @@ def _measured(model, train, test, found: list[Part], spent: Budget, say: Say) ->
     sight = _seen(model, test, spent.images, notes)
     of_units = {part.name: _units(model, part, sight.get(part.name)) for part in found}
     made = dict(units=_joined("units", list(of_units.values())))
-    made["why"] = table("why", [_why(part, of_units[part.name]) for part in found])
+    made["why"] = table("why", [_why(part, of_units[part.name]) for part in found if part.kind != "weights"])
     say("curves: how many units go before accuracy falls by one point")
     made |= _along(model, test, found, spent, sight, of_units, notes, say)
     best = made.pop("best")
@@ -97,12 +100,20 @@ def _measured(model, train, test, found: list[Part], spent: Budget, say: Say) ->
     made["spectra"] = looks.tried("spectra", lambda: looks.spectra(model))
     made["gradients"] = looks.tried("gradients", lambda: looks.sampled(model, train, spent.sampled))
     made["masks"] = looks.tried("masks", lambda: looks.masked(model))
+    for name, reason in (("spectra", "it is no one matrix of a layer's units"), ("masks", "no mask is made of it")):
+        made[name] = _with_others(name, made[name], found, reason)
     made["edges"] = _graph(model, made["layers"])
     say("savings: smaller copies, counted and timed")
     made["savings"] = looks.tried("savings", lambda: savings(model, best, test, spent.images))
     made["prices"] = table("prices", [dict(layer=ALL, part=part, seconds=seconds, images=_images(part, spent))
                                       for part, seconds in spent.seconds.items()])  # fmt: skip
     return made
+
+
+def _with_others(name: str, made: pd.DataFrame, found: list[Part], reason: str) -> pd.DataFrame:
+    """A table with a row for all weights that no layer holds."""
+    names = [part.name for part in found if part.kind == "weights" and part.name not in set(made.layer)]
+    return _joined(name, [made, table(name, [dict(layer=layer, reason=reason) for layer in names])])
 
 
 def _images(part: str, spent: Budget) -> float:

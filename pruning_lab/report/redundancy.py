@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 ROUNDED = 4  # digits of numbers in tables
+FEW = 0.1  # a larger share of the parameters in layers that could not be looked at is told first
 SHOWN = 400  # layers or fewer have a row each in a figure
 
 
@@ -34,16 +35,27 @@ class Section(NamedTuple):
 def answer(found: Report) -> str:
     """What was found, in at most 45 words and three numbers."""
     free, best = found.layers[found.layers.free.notna()], smallest(found)
+    seen = 1 - found.beyond / max(found.parameters, 1)
     if free.empty:
-        return ("No layer's units could be taken out: each layer has its reason below. Weights, angles and gradients "
-                "were measured all the same.")  # fmt: skip
+        first = "No layer's units could be taken out: each layer has its reason below."
+        if seen < 1 - FEW:
+            return f"{first} {100 * (1 - seen):.0f} % of the parameters are in layers of kinds that are not looked at."
+        return f"{first} Weights, angles and gradients were measured all the same."
+    if guesses(found):
+        right, chance = (f"{100 * share:.0f} %" for share in (found.accuracy, found.chance))
+        return (f"The net names {right} of the images rightly, and guessing {chance}: what its layers can spare says "
+                "nothing yet. Give it its trained weights.")  # fmt: skip
     share, beside = (100 * free[column].sum() / free.units.sum() for column in ("free", "random"))
     where = "Layer by layer" + ", in those that were looked at" * any(found.layers.reason.str.startswith(LATE))
+    random = f"; in random order {beside:.0f} %"
+    if seen < 1 - FEW:
+        where, random = f"In layers with {100 * seen:.0f} % of the parameters (others: below)", ""
     first = f"{where}, {share:.0f} % of the units can go before "
     if found.images * MARGIN >= 1:
-        first += f"accuracy falls by more than a point; in random order {beside:.0f} %."
+        first += f"accuracy falls by more than a point{random}."
     else:  # one image is more than a point
-        first += f"the net misses more of the {found.images} images that it was asked."
+        asked = f"{found.images} images that it was asked" if random else "images that it was asked"
+        first += f"the net misses more of the {asked}."
     if best is None:
         return f"{first} Nothing smaller could be built from it."
     lost = 100 * (found.accuracy - best.accuracy)
@@ -51,6 +63,11 @@ def answer(found: Report) -> str:
         changes = f"changes by {-lost:+.1f} points" if round(lost, 1) else "stays as it is"
         return f"{first} All of these can be left out at once: accuracy {changes}."
     return f"{first} Not all at once: without all of these, {lost:.1f} points of accuracy are lost."
+
+
+def guesses(found: Report) -> bool:
+    """Whether a net names no more images rightly than by always saying the most common class, as far as can be told."""
+    return found.accuracy < found.chance + 3 * (found.chance * (1 - found.chance) / found.images) ** 0.5
 
 
 def smallest(found: Report) -> pd.Series | None:
@@ -116,7 +133,7 @@ def _said_of_layers(found: Report) -> str:
         beside = f"; layer {least.layer} least, {100 * least.share:.0f} % of {least.units}" if len(free) > 1 else ""
         told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units}{beside}.")
         told.append("The criterion is the best of three, chosen on the same images, which flatters it a little.")
-    if found.accuracy < found.chance + 3 * (found.chance * (1 - found.chance) / found.images) ** 0.5:
+    if guesses(found):
         told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
                     f"class has {100 * found.chance:.0f} %, so that what its layers spare says little.")  # fmt: skip
     if len(kept):
@@ -229,7 +246,8 @@ def gradients(found: Report, command: str) -> Section:
 
 def masks(found: Report, command: str) -> Section:
     """What a mask leaves where."""
-    heading, before = "A mask at 10 %", "If the largest tenth of all weights stayed, where would they lie?"
+    heading, kinds = "A mask at 10 %", "linear, convolutional and attention layers"
+    before = f"If the largest tenth of all weights of {kinds} stayed, where would they lie?"
     table = found.masks.assign(kept_share=100 * found.masks.density.astype(float))
     title = "What a mask by magnitude at density 0.1 leaves of each layer"
     alt = "For each layer a dot: the share of its weights that stays."
