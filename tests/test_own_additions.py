@@ -79,6 +79,7 @@ def test_a_chapter_draws_criteria_of_one_s_own_and_names_the_one_that_fails(tmp_
     assert said.startswith("Answer. ") and "{glue" not in prose(book) and "{cite" not in prose(book)
     [where] = [line for line in prose(book).splitlines() if "numbers come from" in line]
     assert f"-{BAD[chapter]}" in where.partition("Left out: ")[2]
+    assert f"-{BAD[chapter]}" in said.partition("Left out: ")[2]  # and in the terminal
     drawn = [layout for layout in figures(book) if GOOD[chapter].replace(" ", "_") in str(layout["meta"]["rows"])]
     assert drawn
     assert not [rows for layout in drawn for rows in str(layout["meta"]["rows"]).splitlines() if BAD[chapter] in rows]
@@ -98,7 +99,7 @@ def odd(tmp_path_factory):
 @pytest.mark.parametrize("chapter", some(("05",), ("03", "04", "05", "08")))
 def test_images_that_the_transformer_does_not_take_leave_it_out_by_name(run, odd, chapter):
     said, book = run(chapter, "-p", "dataset", "odd", PRUNING_LAB_DATA=str(odd))
-    assert said.startswith("Answer. ")
+    assert said.startswith("Answer. ") and "These are numbers of this run: profile smoke; " in said
     [where] = [line for line in prose(book).splitlines() if "numbers come from" in line]
     lost = where.partition("Left out: ")[2]
     assert "vit-odd" in lost and "17 x 23 pixels of patches of 4" in lost and "resnet" not in lost and "mlp" not in lost

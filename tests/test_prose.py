@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from pruning_lab.__main__ import main
+from pruning_lab.publish import single
 from pruning_lab.report import evidence
 from pruning_lab.running import chapters, prose
 
@@ -102,6 +103,14 @@ def test_run_prints_the_answer_and_writes_it_into_the_notebook(tmp_path, capsys)
     filled = [cell.source for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "markdown"]
     assert filled == ["# Toy\n\n**Answer.** Worth +1.2 points.", "Of 4 nets (Yauney, 2024)."]
     assert path.read_bytes() == before
+
+
+def test_whose_numbers_an_answer_has_is_told():
+    told = dict(origin="profile night; AMD (CPU); 2026-01-31")
+    assert single.whose(told, "night") == "These are numbers of this run: profile night; AMD (CPU); 2026-01-31."
+    other = single.whose(told, "laptop")
+    assert other.startswith("These are the published numbers: profile night; AMD") and "this run at laptop" in other
+    assert single.whose({}, "laptop") == ""
 
 
 def test_a_page_reads_its_sentences_out_for_who_has_no_book():

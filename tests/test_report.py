@@ -42,6 +42,17 @@ def test_a_page_shows_the_largest_run_that_is_whole_and_its_own_beside(made_up):
     assert found.is_source and found.counted.few() == "Every line has at least three nets."
 
 
+def test_who_sets_a_parameter_is_shown_the_run_that_this_made(made_up):
+    """A larger run is another one, also where a part of it has the same parameters."""
+    for profile in ("laptop", "night"):
+        for e in plan(profile):
+            made_up(e, [END])
+    asked = page(seeds=5)
+    assert asked.shown is asked.own and asked.counted.profile == "laptop"
+    none = report.Page("01_frame_potential", lambda p: plan(p) if p == "night" else [], "laptop", seeds=5)
+    assert none.shown.profile == "night"  # nothing was made
+
+
 def test_without_a_larger_run_a_page_shows_its_own(made_up):
     made_up(plan("laptop")[1], [END])
     found = page()

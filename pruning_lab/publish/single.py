@@ -13,7 +13,9 @@ from ..running import prose
 
 
 def execute(path: Path, output: Path, given: Mapping[str, Any]) -> str:
-    """Execute a notebook by papermill, write it with its sentences filled in; its answer, empty where it has none.
+    """Execute a notebook by papermill, and write it with its sentences filled in.
+
+    Returns: its answer, whose numbers these are, and what it could not compute; empty where it has none.
 
     Raises:
         ValueError: a cell failed; names it and where what was executed lies.
@@ -27,6 +29,23 @@ def execute(path: Path, output: Path, given: Mapping[str, Any]) -> str:
             f"{path.name}, cell {error.cell_index + 1}: {error.ename}: {error.evalue}; see {output}"
         ) from None
     book = nbformat.read(output, as_version=4)
+    told = prose.said(book)
     prose.fill(book)
     nbformat.write(book, output)
-    return prose.answer(book)
+    return "\n".join(filter(None, (prose.answer(book), whose(told, given.get("profile", "")), _left_out(told))))
+
+
+def whose(told: Mapping[str, str], profile: str) -> str:
+    """Which run the numbers of an answer are of, after a run at some profile; empty where the page does not tell."""
+    origin = told.get("origin", "")
+    shown = origin.removeprefix("profile ").partition(";")[0]
+    if not origin or shown == profile:
+        return origin and f"These are numbers of this run: {origin}."
+    beside = f"What this run at {profile} found stands beside them in the notebook."
+    return f"These are the published numbers: {origin}. {beside}"
+
+
+def _left_out(told: Mapping[str, str]) -> str:
+    """What the run could not compute, if anything."""
+    _, mark, words = told.get("missing", "").partition(prose.LEFT_OUT)
+    return mark + words

@@ -20,7 +20,8 @@ class Page:
     """What a chapter's cells ask for between its plan and its figures.
 
     `own` is what of this profile's plan is stored here, `shown` the largest published run, or `own` where there is
-    none. Both are read when they are first asked for, so `sweep` comes before them.
+    none, or where a reader has set a parameter and so asks for a run that is theirs. Both are read when they are first
+    asked for, so `sweep` comes before them.
     """
 
     def __init__(
@@ -151,7 +152,8 @@ class Page:
         return self.shown if found is None else found  # of nothing stored an evidence is false, and says its profile
 
     def _largest(self) -> Evidence:
-        plans = {name: [e for e in self.plan(name) if self.counts(e)] for name in (*SMALLEST_FIRST, self.profile)}
+        profiles = (self.profile,) if self.given and self.own else (*SMALLEST_FIRST, self.profile)
+        plans = {name: [e for e in self.plan(name) if self.counts(e)] for name in profiles}
         return evidence.largest(plans) or evidence.stored(self.profile, plans[self.profile])
 
     def _once(self, name: str, make: Callable[[], Evidence]) -> Evidence:
@@ -168,7 +170,7 @@ def _left_out(failed: Mapping[Experiment, Exception]) -> str:
     told = []
     for why, alike in reasons.items():
         more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-        told.append(f"Left out: {type(alike[0]).__name__} {alike[0].label()}{more} ({why}).")
+        told.append(f"{prose.LEFT_OUT}{type(alike[0]).__name__} {alike[0].label()}{more} ({why}).")
     return " ".join(told)
 
 

@@ -14,6 +14,7 @@ HANDED = "application/papermill.record/"  # before the kind of what a cell hands
 SAID = re.compile(r"\{glue:text\}`([^`]+)`")
 SHOWN = re.compile(r"\{glue:\}`([^`]+)`")  # a table
 CITED = re.compile(r"\{cite:([pt])\}`([^`]+)`")
+LEFT_OUT = "Left out: "  # how a page begins to tell what its sweep could not compute
 ENTRY = re.compile(r"@\w+\{(\w+),(.*?)\n\}", re.S)  # of a bibliography: its key, its fields
 FIELD = re.compile(r"^\s*(author|year)\s*=\s*\{(.*)\}", re.M)
 
