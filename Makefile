@@ -16,6 +16,7 @@ PEERS   := $(VENV)/.peers
 .PHONY: help env peers book archive picture test soak serve bench clean distclean
 
 help:
+	@echo "make env     the environment in .venv, once; what else needs it makes it, too"
 	@echo "make book    the HTML book, in _build/html (PROFILE=smoke|laptop|night|gpu|paper; FORCE=1: every chapter anew)"
 	@echo "make archive the same, and packed into _build/pruning_lab-book.zip, which opens offline"
 	@echo "make test    all tests but those that soak"

@@ -29,6 +29,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"pruning_lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if args.command is not _sweep:  # which has said what is stored
+            print("pruning_lab: interrupted; what was stored before stays", file=sys.stderr)
         return 130
     return 0
 

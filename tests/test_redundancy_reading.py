@@ -65,8 +65,10 @@ def test_a_net_is_found_by_its_name_as_a_function_or_as_a_module(module):
         TensorDataset(IMAGES, LABELS),
         DataLoader(TensorDataset(IMAGES, LABELS), batch_size=4), DataLoader(Pairs(), batch_size=None), Pairs(),
         lambda: (IMAGES, LABELS),
+        (IMAGES.numpy().astype(np.float64), LABELS.numpy()), (IMAGES.numpy().astype(">f4"), LABELS),
     ],
-    ids=["tuple", "list", "split", "dataset", "loader", "loader of singles", "numbers and a length", "function"],
+    ids=["tuple", "list", "split", "dataset", "loader", "loader of singles", "numbers and a length", "function",
+         "arrays", "an array of other byte order"],
 )  # fmt: skip
 def test_images_are_read_of_whatever_holds_them(data):
     found = redundancy.given(net(), data)
@@ -132,12 +134,17 @@ def test_a_module_that_imports_torchvision_has_it_mended(tmp_path, monkeypatch):
         reading._named("vision_other:net", "model")
 
 
+def raises():
+    raise RuntimeError("no luck")
+
+
 @pytest.mark.parametrize(
     "model, said",
     [
         ("nowhere_at_all:make", "cannot be imported"), ("make_net", "names no object"),
         ("json:nothing", r"'json' has no 'nothing'; expected one of its own: dump, dumps, .*load, loads"),
-        (3, "is a int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "fails when it is called"),
+        (3, "is a int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "cannot be called without arguments"),
+        (raises, r"fails when it is called \(.*no luck.*\): it has to be mended"),
     ],
 )  # fmt: skip
 def test_what_is_no_net_is_told_in_one_sentence(model, said):
@@ -155,7 +162,9 @@ def test_what_is_no_net_is_told_in_one_sentence(model, said):
         ([(np.zeros(3), 1)], "expected tensors"),
         ([(IMAGES[0], 1), (torch.rand(1, 3, 3), 1), (IMAGES[0], 1)], "several sizes"),
         ([5, 6, 7], "expected pairs"),
-        (lambda a: a, "fails when it is called"),
+        (lambda a: a, "cannot be called without arguments"),
+        ((torch.where(IMAGES > 0.9, torch.nan, IMAGES), LABELS), r"\d of 6 images are not finite"),
+        ((IMAGES.numpy().astype(str), LABELS.numpy()), "expected numbers"),
     ],
 )  # fmt: skip
 def test_what_holds_no_images_is_told_in_one_sentence(data, said):

@@ -117,6 +117,23 @@ def test_parents_go_first_then_the_cheapest(capsys):
     assert lines[-1].endswith("about 0 s left") and len(lines) == 5
 
 
+def test_what_is_left_is_told_without_absurdity_from_the_first_run_on():
+    """A run that costs next to nothing takes half a second all the same, and a long one as long as its cost says."""
+    short, long = [replace(NET, seed=seed) for seed in (1, 2, 3, 4)], replace(NET, seed=9)
+    state = sweeps._Sweep(sweeps.missing([*short, long]), sweeps.Here(None), sweeps.Limit())
+    state.costs = dict.fromkeys(short, 1e-5) | {long: 60.0}
+    state.stored.add(short[0])
+    state.took[short[0]] = 0.5
+    state.began -= 0.5
+    assert 61 < state.left() < 65
+    state.failed[long] = None
+    assert 1 < state.left() < 2
+    for e in short[1:]:
+        state.stored.add(e)
+        state.took[e] = 0.5
+    assert state.left() == 0
+
+
 def test_a_second_sweep_computes_nothing(capsys):
     plan = [Child(Parent("p"))]
     sweeps.sweep(plan)
@@ -888,12 +905,15 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch, capsys, toy):
     assert "PRUNING_LAB_DEVICE='abacus' cannot be used here" in capsys.readouterr().err
 
 
-def test_ctrl_c_is_exit_code_130(monkeypatch, toy):
+def test_ctrl_c_is_exit_code_130_and_is_told(monkeypatch, toy, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Train, "compute", stop)
     assert main(["sweep", str(toy), "--profile", "night"]) == 130
+    assert capsys.readouterr().err == ""  # the sweep has said what is stored
+    monkeypatch.setattr("pruning_lab.running.shelves.clean", stop)
+    assert main(["clean"]) == 130 and "interrupted" in capsys.readouterr().err
 
 
 PLUGIN = """from pruning_lab import unit_criterion

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from .found import sentence
 
 LIMIT = 10_000  # images that are read of a loader or a data set
 HALVES = ("train", "test")
+ARRAYS = (Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ def given(model: Any, data: Any, weights: str | Path | None = None) -> Given:
 
     Args:
         model: a module, a function without arguments that gives one, or "my_module:name" of either.
-        data: images and labels: anything with these attributes, a tuple of two tensors, a data set or loader of such
-            pairs (read up to `LIMIT` images), or a tuple or mapping of two of these, train and test; "my_module:name"
-            of one, or of a function that gives one; a folder with train.npz and test.npz; a name that `data.load` has.
+        data: images and labels: anything with these attributes, a tuple of two tensors or arrays, a data set or loader
+            of such pairs (read up to `LIMIT` images), or a tuple or mapping of two of these, train and test;
+            "my_module:name" of one, or of a function that gives one; a folder with train.npz and test.npz; a name that
+            `data.load` has.
         weights: a .safetensors file, whose names and shapes must be the net's.
 
     Raises:
@@ -100,10 +103,11 @@ def _called(made: Callable[[], Any], what: str) -> Any:
     try:
         return made()
     except Exception as error:  # whatever a user's function raises
-        raise ValueError(
-            f"{what} fails when it is called without arguments ({sentence(error)}): "
-            "expected a function that needs none, such as lambda: make_net(10)"
-        ) from error
+        inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        if isinstance(error, TypeError) and not inside:
+            why = "expected a function that needs none, such as lambda: make_net(10)"
+            raise ValueError(f"{what} cannot be called without arguments ({sentence(error)}): {why}") from error
+        raise ValueError(f"{what} fails when it is called ({sentence(error)}): it has to be mended there") from error
 
 
 def _net(found: Any, what: str) -> nn.Module:
@@ -183,11 +187,11 @@ def _halves(found: Any, what: Any) -> tuple[Any, Any]:
 
 
 def _is_split(found: Any) -> bool:
-    return isinstance(getattr(found, "images", None), Tensor) and isinstance(getattr(found, "labels", None), Tensor)
+    return all(isinstance(getattr(found, name, None), ARRAYS) for name in ("images", "labels"))
 
 
 def _is_pair(found: Any) -> bool:
-    return isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(t, Tensor) for t in found)
+    return isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(t, ARRAYS) for t in found)
 
 
 def _split(found: Any, what: Any) -> Any:
@@ -195,12 +199,26 @@ def _split(found: Any, what: Any) -> Any:
     if not _is_split(found):
         images, labels = found if _is_pair(found) else _read(found, what)
         found = SimpleNamespace(images=images, labels=labels)
+    if any(isinstance(part, np.ndarray) for part in (found.images, found.labels)):
+        found = SimpleNamespace(images=_tensor(found.images, what), labels=_tensor(found.labels, what))
     images, labels = samples.checked(found)
     samples.check_pictures(images)
+    if odd := int((~images.isfinite().flatten(1).all(1)).sum()):
+        raise ValueError(f"data {shown(what)}: {odd} of {len(images)} images are not finite: expected numbers alone")
     if labels.ndim != 1 or labels.is_floating_point():
         kind = f"{list(labels.shape)} {labels.dtype}"
         raise ValueError(f"data {shown(what)}: labels are {kind}: expected one whole number an image, [N]")
     return found
+
+
+def _tensor(found: Any, what: Any) -> Tensor:
+    """An array of NumPy as a tensor with memory of its own; of float64 the float32 that nets compute in."""
+    if isinstance(found, Tensor):
+        return found
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"data {shown(what)} have an array of {found.dtype}: expected numbers")
+    made = torch.from_numpy(np.ascontiguousarray(found.astype(found.dtype.newbyteorder("="))))
+    return made.float() if made.dtype == torch.float64 else made
 
 
 def _read(found: Any, what: Any) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
@@ -50,13 +51,22 @@ def _why(name: str, error: BaseException) -> str:
             "there is no such module, neither in the current folder nor where Python looks; add its folder to "
             "PYTHONPATH, or unset PRUNING_LAB_PLUGINS"
         )
-    # where it is to be mended, not where the library or Python's import noticed
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_ours(f.filename)]
-    words, last = " ".join(str(error).split()), frames[-1] if frames else None
-    where = f" ({Path(last.filename).name}, line {last.lineno})" if last else ""
-    return f"{type(error).__name__}: {words}{where}; mend it, or unset PRUNING_LAB_PLUGINS"
+    return (
+        f"{type(error).__name__}: {' '.join(str(error).split())}{place(error)}; mend it, or unset PRUNING_LAB_PLUGINS"
+    )
 
 
-def _is_ours(file: str) -> bool:
-    """Whether code is this library's, or what Python imports by."""
-    return file.startswith("<frozen ") or Path(file).is_relative_to(Path(__file__).parents[1])
+def place(error: BaseException) -> str:
+    """Where in code of a reader's own an error is to be mended, as " (mine.py, line 3)"; empty where it is in none.
+
+    Not where the library, or what is installed beside it, noticed.
+    """
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_installed(f.filename)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_installed(file: str) -> bool:
+    """Whether code is this library's, Python's, or some package's."""
+    known = sysconfig.get_paths()
+    folders = [Path(__file__).parents[1], *(Path(known[n]) for n in ("stdlib", "platstdlib", "purelib", "platlib"))]
+    return file.startswith("<") or any(Path(file).is_relative_to(folder) for folder in folders)

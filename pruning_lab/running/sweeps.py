@@ -16,13 +16,14 @@ from ..records import certificates
 from ..records.disk import DiskFull
 from ..records.experiment import Experiment, named
 from ..records.store import find
-from . import cluster
+from . import cluster, plugins
 from .cluster import ClusterError
 from .parameters import PROFILES, check_notebook
 from .workers import Elsewhere, Here, Unguarded, pool, task
 
 __all__ = ["PROFILES", "Executor", "SweepError", "duration", "makers", "missing", "pool", "price", "sweep"]
 
+TOLD = 5.0  # seconds of runs that say as much about this machine as costs do
 LONGEST = 366 * 86_400  # seconds of a budget: clocks take no number, however large
 
 
@@ -197,6 +198,7 @@ class _Sweep:
         self.waiting = makers(levels)
         self.costs = {e: p if math.isfinite(p := price(e)) else 0.0 for e in self.waiting}  # it may well fail at once
         self.stored: set[Experiment] = set()
+        self.took: dict[Experiment, float] = {}  # seconds
         self.failed: dict[Experiment, Exception | None] = {}  # None: left out, for its parent failed
         self.began = time.perf_counter()
 
@@ -250,17 +252,24 @@ class _Sweep:
             raise
         except Exception as error:  # whatever an experiment may raise: the others are none the worse
             self.failed[e] = error
-            print(f"failed: {named(e)}: {type(error).__name__}: {error}", flush=True)
+            print(f"failed: {named(e)}: {type(error).__name__}: {error}{plugins.place(error)}", flush=True)
             return
         self.stored.add(e)
+        self.took[e] = seconds
         self.limit.took(e, seconds)
         done = f"{len(self.stored)}/{len(self.costs)} {named(e)}: {seconds:.1f} s"
         print(f"{done}, {self.limit.ahead(self)}", flush=True)
 
     def left(self) -> float:
-        """Seconds to go, if what is left takes as long for its cost as what is stored took."""
-        finished = sum(self.costs[e] for e in self.stored)
-        return (time.perf_counter() - self.began) * (sum(self.costs.values()) / max(finished, 1e-9) - 1)
+        """Seconds to go, if every run takes as long as the shortest one, and for its cost as long as those that are
+        stored; costs are seconds of some machine, and this one is held to be like it until `TOLD` seconds of them ran.
+        """
+        took, cost = self.took.values(), sum(self.costs[e] for e in self.took)
+        each = min(took, default=0.0)
+        rate = (sum(took) - each * len(took) + TOLD) / (cost + TOLD)
+        ahead = sum(each + rate * self.costs[e] for e in self.costs.keys() - self.stored - self.failed.keys())
+        beside = min((time.perf_counter() - self.began) / max(sum(took), 1e-9), 1.0)  # several run at a time
+        return beside * ahead if took else ahead
 
 
 @contextmanager
