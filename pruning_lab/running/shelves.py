@@ -77,7 +77,8 @@ def publish(experiments: Sequence[Experiment], planned: Sequence[Experiment]) ->
     """
     wanted = [e for e in sound(experiments) if e.published]
     _only_planned(wanted, planned)
-    local = [(e, record) for e, record in stored(wanted) if record.shelf == "local"]
+    there = stored(wanted)
+    local = [(e, record) for e, record in there if record.shelf == "local"]
     _room([record.folder for _, record in local])
     failed = []
     for e, _ in local:
@@ -86,6 +87,8 @@ def publish(experiments: Sequence[Experiment], planned: Sequence[Experiment]) ->
         except (ValueError, LookupError, FileNotFoundError) as error:  # it is too large, or went meanwhile
             failed.append(f"{type(e).__name__} {e.key}: {error}")
     print(f"{len(local) - len(failed)} records published; {_held()}")
+    if not local:
+        print(f"{len(there)} were published before, and {len(wanted) - len(there)} are not stored: sweep computes them")
     if failed:
         raise ValueError(f"{len(failed)} of {len(local)} were not published: {'; '.join(failed)}")
 
