@@ -134,7 +134,8 @@ def test_the_command_says_which_test_it_used_stores_the_outcome_and_leaves_what_
 ):
     before = sorted(store_folder.rglob("*"))
     assert main(["verify", "--minutes", "60"]) == 0
-    out = capsys.readouterr().out.splitlines()
+    begin, *out = capsys.readouterr().out.splitlines()
+    assert "checksums" in begin
     assert [line.split()[0] for line in out[:2]] == ["agrees", "agrees"] and all(
         e.key in out[0] + out[1] for e in NETS[:2]
     )
@@ -180,8 +181,8 @@ def test_a_file_that_was_changed_is_told_and_its_siblings_are_none_the_worse(she
     (folder / record.PACKED).write_bytes(record.packed(record.text(folder).replace(b"0.", b"1.", 1)))
     assert main(["verify", "--minutes", "60"]) == 2
     out, err = capsys.readouterr()
-    assert f"Train/{NETS[1].key}: {record.PACKED} is not what record.json says" in out.splitlines()[0]
-    assert out.startswith("BROKEN") and "DIFFERS" not in out and "agrees    " in out
+    assert f"Train/{NETS[1].key}: {record.PACKED} is not what record.json says" in out.splitlines()[1]
+    assert "\nBROKEN " in out and "DIFFERS" not in out and "agrees    " in out
     assert err.strip().endswith(f"1 are broken: Train/{NETS[1].key}")
     states = register.table({}).set_index("record").state
     assert states[NETS[1].key] == register.BROKEN and (states.drop(NETS[1].key) == "current").all()

@@ -257,6 +257,7 @@ def run(minutes: float, say: Callable[[str], None] = print) -> None:
     ValueError: something differs or is broken, nothing could be computed, or there is no book and no other shelf.
     """
     folders.shelf()
+    say("published records are read, and held against their checksums; then the cheapest are computed again")
     outcome = verify(minutes, say)
     for why, count in outcome.left.items():
         say(f"not computed: {count}, since {why}")
