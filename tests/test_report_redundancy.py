@@ -158,3 +158,11 @@ def test_the_command_writes_the_file_and_says_the_price_and_the_answer(tmp_path,
     assert main(["report", f"{name}:make", "--data", f"{name}:data", "-o", "no/r.html"]) == 2
     assert main(["report", "nowhere:make", "--data", f"{name}:data"]) == 2
     assert "there is no folder" in (errors := capsys.readouterr().err) and "cannot be imported" in errors
+
+
+def test_units_are_whole_numbers_beside_weights_that_have_none():
+    found = made()
+    others = dict(layer="embedding", kind="weights", units=float("nan"), reason="of kind Embedding")
+    found = replace(found, layers=table("layers", [*found.layers.to_dict("records"), others]))
+    after = told.spared(found, "x").after
+    assert "% of 10;" in after and "% of 10." in after and "nan" not in after and "10.0" not in after

@@ -130,8 +130,8 @@ def _said_of_layers(found: Report) -> str:
     told = []
     if len(free):
         most, least = free.loc[free.share.idxmax()], free.loc[free.share.idxmin()]
-        beside = f"; layer {least.layer} least, {100 * least.share:.0f} % of {least.units}" if len(free) > 1 else ""
-        told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units}{beside}.")
+        beside = f"; layer {least.layer} least, {100 * least.share:.0f} % of {least.units:.0f}" if len(free) > 1 else ""
+        told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units:.0f}{beside}.")
         told.append("The criterion is the best of three, chosen on the same images, which flatters it a little.")
     if guesses(found):
         told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
