@@ -61,7 +61,7 @@ try:
     record = run(Train("digits", "mlp", Recipe(epochs=1), width=4, limit=40))
 except ValueError as error:
     sys.exit(str(error))
-assert len(data.load("digits", "test")) and not record.notes and main(["clean", "data"]) == main(["list"]) == 0
+assert len(data.load("digits", "test")) and not record.notes and main(["clean", "data"]) == main(["clean"]) == 0
 """
 
 
