@@ -384,8 +384,9 @@ def test_a_failure_is_named_and_the_others_go_on_without_what_builds_on_it(capsy
     assert isinstance(caught.value.__cause__, FloatingPointError) and computed() == ["a", "b", "ca", "cb"]
     assert [e for e in plan if store.find(e)] == [e for e in plan if e not in (bad, *lost)]
     lines = capsys.readouterr().out.splitlines()
+    line = inspect.getsourcelines(Broken.compute)[1] + 1  # in code that is not the library's
     assert [line for line in lines if line.startswith("failed")] == [
-        f"failed: Broken {bad.key}: FloatingPointError: nan"
+        f"failed: Broken {bad.key}: FloatingPointError: nan (test_sweeps.py, line {line})"
     ]
     assert [line.split(" ")[0] for line in lines if not line.startswith("failed")] == ["1/7", "2/7", "3/7", "4/7"]
     assert len(lines) == 5 and lines[0].startswith("failed")  # it is the cheapest: all others came after
@@ -493,7 +494,7 @@ def test_one_odd_experiment_stops_no_sweep(odd, capsys, what, limit):
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: Odd")]
     harmless = {"cost", "also_stores", "training"}  # nothing that it takes to compute this one
     expected = [] if what in harmless else [f"ZeroDivisionError: {what}"]
-    assert [line.split(": ", 2)[2] for line in failed] == expected, failed
+    assert [line.split(": ", 2)[2].partition(" (test_sweeps.py, line ")[0] for line in failed] == expected, failed
 
 
 @pytest.mark.parametrize("what", ASKED)
