@@ -21,6 +21,7 @@ from pruning_lab.records.twins import Lines, rebuild
 from pruning_lab.running import certify, trials, waivers
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.timeout(7200)  # some run all twins four times, and machines may be busy
 RECIPE = Recipe(lr=0.3, batch=128, epochs=90, drops=(5, 9), holdout=5000)
 NET = Train("cifar10", "vgg19", RECIPE, 3, start=Train("mnist", "mlp", Recipe(epochs=1)))
 
@@ -365,7 +366,6 @@ def edit(tree, name):
     (tree / "pruning_lab" / file).write_text(text.replace(old, new))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name", ["a decile", *(pytest.param(n, marks=pytest.mark.soak) for n in EDITS if n != "a decile")]
 )
@@ -389,7 +389,6 @@ def test_an_edit_that_changes_answers_is_refused_and_one_that_does_not_is_certif
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_a_function_that_moves_to_another_file_needs_no_waiver(tree):
     library = tree / "pruning_lab"
     text = (library / "training" / "recipe.py").read_text()
@@ -405,7 +404,6 @@ def test_a_function_that_moves_to_another_file_needs_no_waiver(tree):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_a_line_that_no_twin_runs_needs_a_test_that_runs_it(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace("must be positive", "must be above zero"))
@@ -426,7 +424,6 @@ def test_a_line_that_no_twin_runs_needs_a_test_that_runs_it(tree):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_a_line_for_another_device_covers_records_of_the_cpu_alone(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace('in ("cpu", "cuda", "mps")', 'in ("cpu", "mps")'))
@@ -435,7 +432,6 @@ def test_a_line_for_another_device_covers_records_of_the_cpu_alone(tree):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_a_measurement_may_move_by_rounding_within_its_bound_and_a_training_never(tree):
     file = tree / "pruning_lab" / "experiments" / "gradients.py"
     text = file.read_text()
@@ -450,7 +446,6 @@ def test_a_measurement_may_move_by_rounding_within_its_bound_and_a_training_neve
     assert code == 2 and "no certificate: Train" in said
 
 
-@pytest.mark.timeout(900)
 def test_a_field_that_was_added_with_its_default_is_no_change_of_settings(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     text = file.read_text()
@@ -463,7 +458,6 @@ def test_a_field_that_was_added_with_its_default_is_no_change_of_settings(tree):
     assert code == 0 and "certified (bits" in said, said
 
 
-@pytest.mark.timeout(900)
 def test_a_default_that_changed_is_named_and_is_not_called_nothing(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace("drop_factor: float = 0.1", "drop_factor: float = 0.2"))
@@ -502,7 +496,6 @@ def test_a_certificate_lists_waived_constants_apart(tmp_path):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
 def test_another_value_of_a_constant_is_waived_apart(tree):
     file = tree / "pruning_lab" / "training" / "recipe.py"
     file.write_text(file.read_text().replace('"lowest_validation_loss")\n', '"lowest_validation_loss", "best")\n'))

@@ -61,6 +61,11 @@ def code(page):
 
 
 @pytest.mark.browser
+def test_the_works_of_a_bibliography_are_items_of_its_list():
+    body = '<div role="list" class="citation-list"><div class="citation" id="a" role="doc-biblioentry">A</div></div>'
+    assert sphinx_ext.listed(body).count('role="listitem"') == 1 and "biblioentry" not in sphinx_ext.listed(body)
+
+
 def test_code_is_hidden_until_it_is_switched_on_and_that_is_remembered(running, files):
     with visit(running) as page:
         page.goto((files / "one.html").as_uri())

@@ -82,9 +82,12 @@ def _waiting(script):
 
 
 def _code(app, page, template, context, doctree):
-    """Take folds off code cells: one switch for the whole book hides their code (code.js); without scripts it stays."""
+    """Take folds off code cells: one switch for the whole book hides their code (code.js); without scripts it stays.
+
+    Mend what docutils and Sphinx call by names that readers of screens do not know.
+    """
     if context.get("body"):
-        context["body"] = in_lines(unfolded(context["body"]))
+        context["body"] = listed(in_lines(unfolded(context["body"])))
 
 
 def unfolded(body: str) -> str:
@@ -95,6 +98,13 @@ def unfolded(body: str) -> str:
 def in_lines(body: str) -> str:
     """A page's HTML with the parameters of a long signature in spans: Sphinx makes a list of them that has no terms."""
     return PARAMETERS.sub(lambda found: re.sub("<(/?)dd>", _span, found[1]), body)
+
+
+def listed(body: str) -> str:
+    """A page's HTML whose works of a bibliography are items of its list: docutils gives them a role that ARIA has since
+    withdrawn, so that the list has no item.
+    """
+    return body.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 def _span(tag: re.Match) -> str:
