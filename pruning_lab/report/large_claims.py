@@ -14,7 +14,8 @@ from .large import DENSE, GLOBAL, LOCAL, RANKINGS, level, masked, minus, named, 
 from .numbers import spelled
 from .page import Page
 
-SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets, few epochs"}
+SIZES = {"paper": "", "gpu": "fewer epochs", "night": "narrow nets"}
+FEWER = {"resnet": "narrow nets, few epochs", "vit": "narrow nets, few images"}  # at profile night, of each kind alone
 DIFFS, BEST_DIFF = GLOBAL[3:], GLOBAL[3]
 CLOSE = (GLOBAL[1], GLOBAL[0])  # best magnitude and random, that stay close to dense, says the claim
 RANKED = [kind for kind in GLOBAL if kind not in CLOSE]
@@ -89,12 +90,14 @@ def evenness(nets: DataFrame, layers: DataFrame, model: str) -> Judged:
 
 def judged(page: Page, nets: DataFrame, layers: DataFrame, resnet: str) -> DataFrame:
     """The verdicts of the chapter's claims, on one kind of ResNet50 and the transformer."""
-    on = page.shown.apart(SIZES)
+    residual = page.shown.apart(SIZES | dict(night=FEWER["resnet"]), resnet)
     found = {
-        "LN1": collapse(nets, resnet), "LN2": local(nets, resnet), "LN3": against_diff(nets),
-        "LN4": evenness(nets, layers, resnet),
-    }  # fmt: skip
-    return pd.concat([page.judge(id, parts, short=short, on=on) for id, (parts, short) in found.items()])
+        "LN1": (collapse(nets, resnet), residual),
+        "LN2": (local(nets, resnet), residual),
+        "LN3": (against_diff(nets), page.shown.apart(SIZES | dict(night=FEWER["vit"]), "vit")),
+        "LN4": (evenness(nets, layers, resnet), page.shown.apart(SIZES)),
+    }
+    return pd.concat([page.judge(id, parts, short=short, on=on) for id, ((parts, short), on) in found.items()])
 
 
 def uneven(layers: DataFrame, model: str) -> pd.Series:
