@@ -650,7 +650,7 @@ def test_the_answer_has_the_numbers_of_the_nets():
     told = answer_of(*judged_nets([45, 50, 55, 50, 45]))
     assert "Whether starved ResNets collapse is open: the nets disagree." in told
     told = answer_of(*judged_nets([12, 13, 14, 15, 16], floored=0))
-    assert told.startswith("Not known yet: our narrow ResNets, on few images, learned too little to tell.")
+    assert told.startswith("Not known yet: our narrow ResNets trained too briefly to tell.")
 
 
 def test_ends_are_the_lowest_and_the_highest_mean_under_a_mask():
