@@ -188,6 +188,12 @@ def test_a_file_that_was_changed_is_told_and_its_siblings_are_none_the_worse(she
     assert states[NETS[1].key] == register.BROKEN and (states.drop(NETS[1].key) == "current").all()
 
 
+def test_a_file_that_no_checksum_is_of_makes_a_record_broken_and_spares_its_siblings(shelf):
+    (shelf / "Train" / NETS[1].key / "notes.txt").write_text("mine")
+    found, broken = register.entries()
+    assert broken == {f"Train/{NETS[1].key}": "record.json has no checksum of notes.txt"} and len(found) == 2
+
+
 def test_one_that_is_merely_near_where_its_likes_have_the_same_bits_is_doubtful():
     told = []
     said = [verify.Said(f"Train/{k}", nearness.BITS, True, "equal bits", 1.0, "threads 1, here 2") for k in range(3)]

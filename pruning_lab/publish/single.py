@@ -42,7 +42,7 @@ def whose(told: Mapping[str, str], profile: str) -> str:
     if not origin or shown == profile:
         return origin and f"These are numbers of this run: {origin}."
     beside = f"What this run at {profile} found stands beside them in the notebook."
-    return f"These are the published numbers: {origin}. {beside}"
+    return f"These are numbers of a larger run that is stored: {origin}. {beside}"
 
 
 def _left_out(told: Mapping[str, str]) -> str:

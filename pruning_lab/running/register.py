@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,16 @@ def entries() -> tuple[list[Entry], dict[str, str]]:
 def _see_whole(folder: Path, sums: Mapping[str, str]) -> None:
     """See that the files of a record are those that it was published with; else ValueError."""
     here = {file.name for file in folder.iterdir()}
+    if odd := sorted({record.TABLE if name == record.PACKED else name for name in here} - {record.META} - sums.keys()):
+        raise ValueError(f"record.json has no checksum of {', '.join(odd)}")
     for name, expected in sums.items():
         lies = record.PACKED if name == record.TABLE and record.PACKED in here else name
         if name == record.WEIGHTS and name not in here:
             continue  # they are never published
         if lies not in here:
             raise ValueError(f"{name} is missing")
-        found = hashlib.sha256(record.text(folder) if name == record.TABLE else (folder / name).read_bytes())
-        if found.hexdigest() != expected:
+        table = name == record.TABLE  # its checksum is of the text, packed or not
+        if (sha256(record.text(folder)).hexdigest() if table else record.checksum(folder / name)) != expected:
             raise ValueError(f"{lies} is not what record.json says: take it from git again")
 
 
