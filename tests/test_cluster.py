@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import distributed
@@ -128,6 +129,11 @@ def settings(values):
     os.environ.update(values)
 
 
+def addresses(client):
+    """Of the workers, asked of the scheduler itself: what the client remembers may lack them."""
+    return list(client.sync(client.scheduler.identity, n_workers=-1)["workers"])
+
+
 def clients(dask_scheduler):
     """Names of who is connected."""
     return list(dask_scheduler.clients)
@@ -151,7 +157,7 @@ def stored(experiments):
 
 def test_workers_compute_parents_before_children_and_each_once(client, capsys, shelves):
     plan = [Curve(Net(n), f"c{k}") for n in "abc" for k in range(2)]
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = addresses(client)
     # as without a nanny
     client.gather([client.submit(torch.set_num_threads, 2, workers=[w], pure=False) for w in workers])
     sweeps.sweep(plan, client)
@@ -292,7 +298,9 @@ class Pressed:
         self.finished.append(name)
         return value
 
-    def scheduler_info(self, n_workers):
+    scheduler = SimpleNamespace(identity=None)
+
+    def sync(self, ask, n_workers):
         return self.call("info", dict(workers={}))
 
     def submit(self, *args, **options):
@@ -345,6 +353,9 @@ def test_a_scheduler_that_goes_away_stops_the_sweep(capfd):
             sweeps.sweep([Net("a", 3.0), Net("b")], client)
         thread.join()
         until(lambda: client.status == "closed")
+        served = cluster.Cluster(client, "")
+        served.seen = [dict(resources=dict(GPU=1.0))]
+        assert (served.slots, served.offered()) == (1, 1.0)  # what it said last
     assert "stopped: 0 of 2 are stored; the same command goes on from there" in capfd.readouterr().out
 
 
@@ -454,7 +465,7 @@ def test_gpus_are_asked_for_only_where_a_worker_has_some(client, monkeypatch):
 
     monkeypatch.setattr(client, "submit", listen)
     monkeypatch.setattr(cluster, "is_small", lambda e: "small" in e.name)
-    first = list(client.scheduler_info(n_workers=-1)["workers"])[0]
+    first = addresses(client)[0]
     try:
         for k, amount in enumerate((0, 1, 0.5)):
             client.run(own, GPU=amount, workers=[first])
@@ -464,6 +475,19 @@ def test_gpus_are_asked_for_only_where_a_worker_has_some(client, monkeypatch):
     finally:
         client.run(own, GPU=0)
     assert len(noted("end")) == 6
+
+
+def test_workers_are_seen_though_the_client_s_timer_forgets_them(client, monkeypatch):
+    update = client._update_scheduler_info
+
+    async def with_the_timer_in_between(n_workers=0):
+        await update(n_workers=n_workers)
+        await update()  # what the timer asks for
+
+    monkeypatch.setattr(client, "_update_scheduler_info", with_the_timer_in_between)
+    assert not client.scheduler_info(n_workers=-1)["workers"]  # it is what happens now and then
+    served = cluster.Cluster(client, "")
+    assert (served.slots, served.offered()) == (2, 0.0)
 
 
 def test_a_gpu_that_goes_away_is_not_waited_for(client, monkeypatch):

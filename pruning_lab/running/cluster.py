@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import environment
@@ -78,20 +78,30 @@ class Cluster(Here):
         super().__init__(call)
         self.client, self.token = client, token
         self.asked: dict[Experiment, float] = {}  # GPUs
+        self.seen: list[dict[str, Any]] = []  # what the scheduler said of workers
         self.lacking_since: float | None = None
         self.told = False
 
+    def workers(self) -> list[dict[str, Any]]:
+        """What the scheduler says of each worker now, or said last where it has gone: futures tell of that.
+
+        It is asked itself: `Client.scheduler_info` answers from a memory that a timer of the client overwrites with an
+        answer that leaves the workers out, now and then just before it is read.
+        """
+        with uninterrupted():
+            if (scheduler := self.client.scheduler) is not None:
+                with suppress(OSError):
+                    self.seen = list(self.client.sync(scheduler.identity, n_workers=-1)["workers"].values())
+        return self.seen
+
     def offered(self) -> float | None:
         """GPUs of the worker that has most; None while there is no worker."""
-        with uninterrupted():
-            workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return max((w["resources"].get("GPU", 0.0) for w in workers), default=None)
+        return max((w["resources"].get("GPU", 0.0) for w in self.workers()), default=None)
 
     @property
     def slots(self) -> int:
         """Runs at a time: one a worker, as many as there are now."""
-        with uninterrupted():
-            return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        return max(1, len(self.workers()))
 
     def start(self, e: Experiment) -> Any:
         """Compute it on a worker that has the GPUs it needs, if any worker has some; a Dask future."""
