@@ -37,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.Parser(prog="python -m pruning_lab", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=arguments.Command)
 
     def command(function: Any, name: str, words: str, writes: str | None = None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=words, description=words, allow_abbrev=False)

@@ -20,6 +20,7 @@ from pruning_lab.records.disk import DiskFull
 from pruning_lab.running import sweeps
 from pruning_lab.training import checkpoint
 
+GOES_ON = "the same command goes on from there, trainings from their checkpoints\n"
 ROOT = Path(__file__).resolve().parents[1]
 NET = Train("digits", "lenet_300_100", Recipe(lr=0.1, batch=32, iterations=6), width=8, limit=64)
 
@@ -64,7 +65,7 @@ def test_a_sweep_ends_at_a_full_disk(shelves, monkeypatch, capsys):
         for executor in (None, threads):
             with pytest.raises(DiskFull, match="no space left: Train"):
                 sweeps.sweep(nets, executor)
-    assert capsys.readouterr().out.count("stopped: 0 of 2 are stored; the same command goes on from there\n") == 2
+    assert capsys.readouterr().out.count(f"stopped: 0 of 2 are stored; {GOES_ON}") == 2
     assert [f.name for f in (shelves / "Train").iterdir()] == [NET.key]
 
 

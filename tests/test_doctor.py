@@ -32,7 +32,7 @@ def test_a_machine_that_can_do_all_is_told_so_line_by_line(store_folder, capsys)
         "tests of pages",
     }
     assert wanted <= lines.keys() and lines["Python"].startswith("ok") and lines["device"].startswith("ok")
-    assert not store_folder.exists()
+    assert str(store_folder) in lines["store"] and not store_folder.exists()
 
 
 def test_what_is_optional_and_missing_is_named_with_what_brings_it_and_is_no_error(

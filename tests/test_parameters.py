@@ -137,6 +137,9 @@ def test_a_value_may_have_an_equals_sign_and_a_chapter_one_digit(toy, capsys):
     with pytest.raises(SystemExit):
         main(["plan", str(toy), "--p", "seeds=2"])  # half an option is none
     assert "unrecognized arguments: --p" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["plan", str(toy), "-p", "seeds"])
+    assert "-p: expected the name and the value of a parameter, such as -p seeds 3" in capsys.readouterr().err
     for name in ("1", "01"):
         assert chapters.chapter(name).stem == "01_frame_potential"
     for name in ("0", "1.0", "01.md"):

@@ -40,6 +40,7 @@ from pruning_lab.running import budget, chapters, estimate, sound, sweeps
 from pruning_lab.running.shelves import _published_size
 from pruning_lab.running.workers import task
 
+GOES_ON = "the same command goes on from there, trainings from their checkpoints\n"
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = Recipe(lr=0.1, momentum=0.9, batch=32, iterations=20)
 NET = Train("digits", "lenet_300_100", RECIPE, width=8, limit=150)
@@ -309,7 +310,7 @@ def test_stopping_says_how_far_it_came(capsys):
     plan = [Parent("a"), Broken("stop"), Parent("never", 9.0)]
     with pytest.raises(KeyboardInterrupt):
         sweeps.sweep(plan)
-    assert capsys.readouterr().out.endswith("stopped: 1 of 3 are stored; the same command goes on from there\n")
+    assert capsys.readouterr().out.endswith(f"stopped: 1 of 3 are stored; {GOES_ON}")
     assert computed() == ["a"] and store.find(Parent("a")) is not None
 
 
@@ -369,7 +370,7 @@ def test_a_sweep_asks_nothing_of_where_it_computes_but_to_submit_tell_what_is_ne
     with pytest.raises(KeyboardInterrupt):
         sweeps._Sweep(sweeps.missing(plan), place, sweeps.Limit()).run(plan)
     assert computed()[4:] == ["d"] and place.calls[-1] == ("stop", [Parent("c")])
-    assert capsys.readouterr().out.endswith("stopped: 1 of 3 are stored; the same command goes on from there\n")
+    assert capsys.readouterr().out.endswith(f"stopped: 1 of 3 are stored; {GOES_ON}")
 
 
 @pytest.mark.parametrize(
@@ -637,6 +638,9 @@ def test_chapters_are_found_by_number_name_and_path(toy):
     for name in ("01", "frame_potential", "01_frame_potential", "01_frame_potential.ipynb", str(path)):
         assert chapters.chapter(name) == path
     assert chapters.chapter(str(toy)) == toy
+    assert chapters.chapter("evidence") == path.with_name("evidence.ipynb")  # a page that is no chapter
+    with pytest.raises(ValueError, match="evidence plans nothing: it has no cell tagged `plan`"):
+        chapters.plan("evidence", "smoke")
     with pytest.raises(ValueError, match="no chapter '99'; there are 01_frame_potential"):
         chapters.chapter("99")
 

@@ -8,12 +8,21 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from ..environment import MOST_WORKERS
 from .sweeps import LONGEST
 
 Given = Sequence[tuple[str, str]]  # names and values of parameters, as they were typed
+
+
+class Command(argparse.ArgumentParser):
+    """Says what a `-p` without its two words lacks."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("argument -p: expected 2"):
+            message = "argument -p: expected the name and the value of a parameter, such as -p seeds 3"
+        super().error(message)
 
 
 class Parser(argparse.ArgumentParser):

@@ -43,7 +43,8 @@ def chapters() -> list[Path]:
 
 
 def chapter(name: str) -> Path:
-    """The notebook meant by a path, a file name, its number or its name without the number.
+    """The notebook meant by a path, a file name, its number or its name without the number; a page of the book that is
+    no chapter by its name.
 
     Raises:
         ValueError: no such chapter, or no book here.
@@ -66,6 +67,8 @@ def chapter(name: str) -> Path:
     for path in chapters():
         if stem in (path.stem, path.stem[:2], path.stem[3:]):
             return path
+    if (page := folder("a page") / f"{Path(name).stem if is_file else name}.ipynb").is_file():
+        return page
     raise ValueError(f"no chapter {name!r}; there are {', '.join(p.stem for p in chapters())}")
 
 
@@ -89,6 +92,8 @@ def plan(path: Path | str, profile: str, parameters: Mapping[str, Any] | None = 
     names = defaults(path)
     check_parameters(path.stem, names, given)
     names |= given
+    if not _cells(path, "plan"):
+        raise ValueError(f"{path.stem} plans nothing: it has no cell tagged `plan`, as chapters have")
     try:
         _execute(path, "plan", names)
     except KeyError as error:

@@ -126,7 +126,8 @@ def writable() -> Iterator[Line]:
         except ValueError as error:
             yield Line(False, essential, what, str(error))
             continue
-        yield Line(True, essential, what, f"can be written to; {setting} names another folder")
+        where = environment.local_shelf() if what == "store" else environment.published_shelf()
+        yield Line(True, essential, what, f"{where} can be written to; {setting} names another folder")
 
 
 def disk() -> Line:

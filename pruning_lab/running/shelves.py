@@ -45,6 +45,7 @@ def show() -> None:
     ValueError: the book is not here.
     """
     chapters.folder("the list of chapters")
+    print("reading the records that are stored, each with its checksums", file=sys.stderr, flush=True)
     print(f"{'chapter':28} {'profile':8} {'records':>9} {'published':>9} {'time to make':>13}")
     known: dict[Experiment, store.Record | None] = {}  # chapters share nets, and reading a record takes time
     for path in chapters.chapters():

@@ -216,7 +216,8 @@ class _Sweep:
         except (KeyboardInterrupt, DiskFull, ClusterError, CancelledError) as error:
             self.place.stop()
             stored = len(self.stored)
-            print(f"stopped: {stored} of {len(self.costs)} are stored; the same command goes on from there", flush=True)
+            how = "the same command goes on from there, trainings from their checkpoints"
+            print(f"stopped: {stored} of {len(self.costs)} are stored; {how}", flush=True)
             if isinstance(error, CancelledError):
                 raise SweepError(f"the executor gave up what it was given ({error}); {stored} are stored") from error
             raise

@@ -23,9 +23,11 @@ from tqdm import tqdm
 from .. import environment
 from ..nets.given import check_whole
 from ..records.disk import DiskFull
-from ..records.experiment import Experiment
+from ..records.experiment import Experiment, named
 from ..records.provenance import THREADS
 from ..records.store import run
+
+QUIET = 20.0  # seconds of silence, after which a sweep says that it is at work, and then at twice the time
 
 
 def task(e: Experiment) -> float:
@@ -61,13 +63,18 @@ class Here:
         return SimpleNamespace(result=partial(self.call, e))
 
     def next(self, patience: Callable[[], float]) -> Experiment:
-        """What finished next; `patience()` seconds are waited between looks at what runs."""
+        """What finished next; `patience()` seconds are waited between looks at what runs. A long wait is told of."""
+        began, told = time.monotonic(), QUIET
         while True:
             with suppress(Empty):
                 e, future = self.finished.get(timeout=patience())
                 if self.running.get(e) is future:  # else it was cancelled and started again
                     return e
             self.look()
+            if (waited := time.monotonic() - began) >= told and self.running:
+                told *= 2
+                at_work = f"{len(self.running)} at work or in line, the first of them {named(next(iter(self.running)))}"
+                print(f"{at_work}; none has ended for {waited:.0f} s", file=sys.stderr, flush=True)
 
     def look(self) -> None:
         """See to what runs."""
