@@ -27,7 +27,7 @@ SCRIPT = """
 })();
 """
 STYLE = """
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; background: Canvas; color: CanvasText; }
 body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 40rem; margin: 10vh auto; padding: 0 1rem; }
 input, button { font: inherit; padding: .3rem .6rem; }
 """
