@@ -63,7 +63,9 @@ class Here:
         return SimpleNamespace(result=partial(self.call, e))
 
     def next(self, patience: Callable[[], float]) -> Experiment:
-        """What finished next; `patience()` seconds are waited between looks at what runs. A long wait is told of."""
+        """What finished next; `patience()` seconds are waited between looks at what runs. A terminal is told of a long
+        wait; a notebook is not, whose page would then depend on how busy its machine was.
+        """
         began, told = time.monotonic(), QUIET
         while True:
             with suppress(Empty):
@@ -71,7 +73,7 @@ class Here:
                 if self.running.get(e) is future:  # else it was cancelled and started again
                     return e
             self.look()
-            if (waited := time.monotonic() - began) >= told and self.running:
+            if (waited := time.monotonic() - began) >= told and self.running and sys.stderr.isatty():
                 told *= 2
                 at_work = f"{len(self.running)} at work or in line, the first of them {named(next(iter(self.running)))}"
                 print(f"{at_work}; none has ended for {waited:.0f} s", file=sys.stderr, flush=True)
