@@ -282,7 +282,13 @@ def _certify(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     from . import redundancy
+    from .running import doctor
+
+    drawn = doctor.report()
+    if not drawn.works and "there is no report" in drawn.words:
+        raise ValueError(f"a report cannot be drawn: {drawn.words} in the project's folder")
     from .publish import one_file
+    from .redundancy.found import means
     from .report import redundancy as told
 
     if not args.output.parent.is_dir():
@@ -293,7 +299,7 @@ def _report(args: argparse.Namespace) -> None:
     )
     sections = told.sections(found, _typed_report(args))
     title, words = f"Redundancy of {given.name}", told.answer(found)
-    one_file.write(args.output, one_file.page(title, words, told.origin(found), sections, told.rounded))
+    one_file.write(args.output, one_file.page(title, words, told.origin(found), sections, told.rounded, means))
     print(words)
     print(args.output)
 

@@ -1,6 +1,7 @@
 """What will work on this machine: a line each, and an exit code that says whether something essential is missing."""
 
 import sys
+import types
 
 import pytest
 
@@ -106,3 +107,21 @@ def test_what_a_report_lacks_is_said_with_what_still_works(monkeypatch, lacking,
     monkeypatch.setattr(doctor, "_found", lambda name: name not in lacking and found(name))
     line = doctor.report()
     assert line.works == (not lacking) and not line.essential and line.words.startswith(said)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_torchvision_that_does_not_fit_its_torch_is_told(monkeypatch, there):
+    monkeypatch.setattr(doctor, "_found", lambda name: True)
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision") if there else None)
+    line = next(line for line in doctor.lines() if line.what == doctor.DOWNLOADS)
+    assert line.works == there and not line.essential
+    assert line.words == "here" or "torchvision does not fit this torch (" in line.words and "one index" in line.words
+
+
+def test_a_report_that_cannot_be_drawn_is_refused_before_anything_is_measured(monkeypatch, tmp_path, capsys):
+    found = doctor._found
+    monkeypatch.setattr(doctor, "_found", lambda name: name != "plotly" and found(name))
+    monkeypatch.setattr("pruning_lab.redundancy.report", lambda *_, **__: pytest.fail("it measured"))
+    assert main(["report", "none:net", "--data", "digits", "-o", str(tmp_path / "r.html")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("pruning_lab: a report cannot be drawn: plotly not here") and "pip install '.[report]'" in err

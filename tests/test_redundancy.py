@@ -408,3 +408,23 @@ def test_one_thread_is_taken_where_several_wait_for_each_other(waits, taken, mon
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+class Product(nn.Module):
+    """A hidden layer whose units a parameter reads, and one whose units a parameter scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(16, 6), nn.Linear(6, 8)
+        self.scale, self.mix = nn.Parameter(torch.rand(1, 6)), nn.Parameter(torch.randn(8, 3))
+
+    def forward(self, x):
+        return self.head(self.first(x.flatten(1)).relu() * self.scale).relu() @ self.mix
+
+
+def test_a_hidden_layer_that_a_parameter_reads_is_not_called_the_outputs_and_the_parameter_has_a_row():
+    rows = {part.name: part for part in parts.parts(Product(), split().images[:2])}
+    assert rows["first"].tied is None and "scale" not in rows  # which goes with the first layer's units
+    assert rows["head"].tied.startswith("what reads them is no layer") and "8 numbers go in" in rows["head"].tied
+    assert rows["head"].tied.endswith("the outputs are 3") and rows["mix"].parameters == 24
+    assert rows["mix"].tied.startswith("a parameter of its own")

@@ -134,6 +134,22 @@ def test_a_module_that_imports_torchvision_has_it_mended(tmp_path, monkeypatch):
         reading._named("vision_other:net", "model")
 
 
+def test_a_function_that_imports_torchvision_has_it_mended_too(monkeypatch):
+    mended = []
+
+    def make():
+        if not mended:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        return torch.nn.Linear(3, 2)
+
+    monkeypatch.setattr(environment, "import_torchvision", lambda: mended.append(1))
+    assert isinstance(reading._called(make, "the model"), torch.nn.Linear) and mended == [1]
+    with pytest.raises(ValueError, match=r"cannot be called without arguments .*: expected a function that needs none"):
+        reading._called(lambda classes: None, "the model")
+    with pytest.raises(ValueError, match=r"fails when it is called \(TypeError"):
+        reading._called(lambda: len(3), "the model")
+
+
 def raises():
     raise RuntimeError("no luck")
 

@@ -10,7 +10,7 @@ import pytest
 from pruning_lab.__main__ import main
 from pruning_lab.publish import one_file
 from pruning_lab.redundancy import LATE, Report
-from pruning_lab.redundancy.found import ALL, COLUMNS, table
+from pruning_lab.redundancy.found import ALL, COLUMNS, means, table
 from pruning_lab.report import redundancy as told
 
 EVIL = "</script><img src=x onerror=alert(1)><b>a&b"
@@ -70,7 +70,9 @@ def test_the_answer_s_numbers_are_those_of_the_tables():
     assert "accuracy stays as it is" in told.answer(made(left=made().accuracy))
     late = made(free=(4, None))
     late.layers.loc[late.layers.free.isna(), "reason"] = f"{LATE}: allow more"
-    assert told.answer(late).startswith("Layer by layer, in those that were looked at, ")
+    some = "In the layers that could be looked at (others: below), 40 % of the units can go"
+    assert told.answer(late).startswith(some) and told.answer(made(free=(4, None))).startswith(some)
+    assert told.answer(replace(late, beyond=94)).startswith(some)  # what is tied is no part of the 6 %
     assert "No layer's units could be taken out" in told.answer(EMPTY)
     assert told.answer(replace(made(), beyond=94)).startswith(
         "In layers with 6 % of the parameters (others: below), 30 % of the units can go"
@@ -87,6 +89,16 @@ def test_every_outcome_has_all_sections_and_their_figures_say_what_they_show(nam
         assert "nan" not in part.before + part.after and (part.figure is not None or part.before or part.after)
         if part.figure is not None:
             assert part.figure.layout.meta["alt"] and part.figure.layout.meta["command"].startswith("python -m")
+
+
+def test_columns_of_the_file_say_what_they_hold_where_their_names_do_not():
+    text = one_file.page("T", "A", "O", told.sections(made(), "x"), told.rounded, means)
+    assert "<dt>free</dt><dd>units that go in the best order before accuracy falls by more than a point</dd>" in text
+    assert "<dt>norm</dt><dd>length of the unit&#x27;s weight vector</dd>" in text  # of units, and not of why
+    plain = {"layer", "units", "unit", "seed", "rows", "columns", "parameters", "weights", "one", "other", "cosine",
+             "milliseconds", "seconds", "images"}  # fmt: skip
+    for name, columns in COLUMNS.items():
+        assert {column for column in columns if not means(name, column)} <= plain, name
 
 
 def test_a_net_at_chance_is_told_so():

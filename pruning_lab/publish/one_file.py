@@ -7,7 +7,7 @@ whatever else is given stand as text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,17 @@ POLICY = (
 )
 
 
-def page(title: str, answer: str, origin: str, sections: Iterable[Any], written: Any = lambda table: table) -> str:
+def page(
+    title: str, answer: str, origin: str, sections: Iterable[Any], written: Any = lambda table: table,
+    means: Callable[[str, str], str] = lambda table, column: "",
+) -> str:  # fmt: skip
     """The file's text.
 
     sections: anything with heading, before, figure (a plotly figure or None), after and tables (name -> DataFrame), as
-    `report.redundancy.sections` gives. written: a table -> the same as it stands on the page.
+    `report.redundancy.sections` gives. written: a table -> the same as it stands on the page. means: names of a table
+    and of a column -> what it holds, "" where that is plain.
     """
-    body = "".join(_section(section, written) for section in sections)
+    body = "".join(_section(section, written, means) for section in sections)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
@@ -54,9 +58,9 @@ def write(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _section(section: Any, written: Any) -> str:
+def _section(section: Any, written: Any, means: Callable[[str, str], str]) -> str:
     figure = "" if section.figure is None else _figure(json.loads(section.figure.to_json()), not section.tables)
-    tables = "".join(_table(name, table, written) for name, table in section.tables.items())
+    tables = "".join(_table(name, table, written, means) for name, table in section.tables.items())
     before, after = (f"<p>{escape(words)}</p>" if words else "" for words in (section.before, section.after))
     return f"<section><h2>{escape(section.heading)}</h2>{before}{figure}{after}{tables}</section>"
 
@@ -76,8 +80,8 @@ def _figure(figure: Mapping[str, Any], rows: bool) -> str:
     )
 
 
-def _table(name: str, table: pd.DataFrame, written: Any) -> str:
-    """A table behind a fold, at most `MOST` rows of it, and all of it as CSV."""
+def _table(name: str, table: pd.DataFrame, written: Any, means: Callable[[str, str], str]) -> str:
+    """A table behind a fold, at most `MOST` rows of it, what its columns hold, and all of it as CSV."""
     shown = written(table[:MOST])
     head = "".join(f'<th scope="col">{escape(str(column).replace("_", " "))}</th>' for column in shown.columns)
     body = "".join(
@@ -90,8 +94,15 @@ def _table(name: str, table: pd.DataFrame, written: Any) -> str:
     return (
         f"<details><summary>Table: {escape(name)} ({count})</summary>"
         f"{wide}<table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div></details>{link}"
+        f"<tbody>{body}</tbody></table></div>{_columns(name, table, means)}</details>{link}"
     )
+
+
+def _columns(name: str, table: pd.DataFrame, means: Callable[[str, str], str]) -> str:
+    """What the columns of a table hold, those that have a word on it."""
+    said = {str(column): means(name, str(column)) for column in table.columns}
+    rows = [f"<dt>{escape(c.replace('_', ' '))}</dt><dd>{escape(words)}</dd>" for c, words in said.items() if words]
+    return f'<dl class="columns">{"".join(rows)}</dl>' if rows else ""
 
 
 def _rows(name: str, text: str) -> str:

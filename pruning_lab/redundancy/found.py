@@ -19,6 +19,46 @@ COLUMNS = {
     "prices": ("layer", "part", "seconds", "images"),
 }
 ALL = "all layers"
+MEANS = {  # of columns that do not say it themselves; "table.column" where tables differ
+    "layers.kind": "units of a layer, heads of attention, a stream (layers whose outputs are added), or weights alone",
+    "dead": "units to which the loss of no image answers",
+    "repeated": "units with a cosine of 0.9 or more to an earlier one",
+    "free": "units that go in the best order before accuracy falls by more than a point",
+    "share": "the same as a share of the units, from 0 to 1",
+    "criterion": "the order in which units go: smallest first of this, or a random draw",
+    "random": "units that go in random orders, a mean of three",
+    "reason": "why something was not measured",
+    "removed": "units that are gone",
+    "curves.accuracy": "share of images named rightly, from 0 to 1",
+    "overlap": "with all units of the layer: share of the frame potential times their number, 1 if at right angles",
+    "nearest": "the largest cosine with another unit",
+    "repeats": "whether it repeats an earlier unit",
+    "moved": "share of the images whose loss answers to the unit",
+    "worth": "first-order change of the loss without the unit",
+    "units.norm": "length of the unit's weight vector",
+    "why.norm": "rank correlation of worth with the norm",
+    "angle": "rank correlation of worth with minus the overlap",
+    "norm_alone": "the same as norm, the angle being held",
+    "angle_alone": "the same as angle, the norm being held",
+    "by": "the larger of the last two",
+    "stable_rank": "sum of squared singular values over the largest squared",
+    "spikes": "singular values above what noise of the same spread has",
+    "coherence": "how far the images' gradients point one way: 1 if all alike; what chance gives shrinks with images",
+    "unbiased": "coherence without what chance gives a sample of this size",
+    "diffs": "standard deviation of diffs; a weight's diff is the balance of its gradients' signs, from -1 to 1",
+    "beyond": "share of the weights whose diff lies beyond 0.99",
+    "kept": "weights that a mask of the largest tenth of the whole net leaves",
+    "density": "the same as a share of the layer's weights, from 0 to 1",
+    "left_out": "how much of what each layer can spare is left out, from 0 to 1",
+    "multiply_adds": "multiplications and additions for one image, in pairs",
+    "savings.accuracy": "share of images named rightly without any retraining, from 0 to 1",
+    "part": "what the time was asked for",
+}
+
+
+def means(table: str, column: str) -> str:
+    """What a column of a table holds; empty where its name says it."""
+    return MEANS.get(f"{table}.{column}", MEANS.get(column, ""))
 
 
 @dataclass(frozen=True)

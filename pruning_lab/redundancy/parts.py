@@ -55,25 +55,35 @@ def parts(model: nn.Module, example: Tensor) -> list[Part]:
             found = [_of_group(group) for group in coupled.groups(model, example)]
         except (ValueError, ImportError) as error:
             found = found or [Part(n, "units", _size(m), sentence(error)) for n, m in weighted(model).items()]
-    named = {part.name for part in found} | {n for part in found if part.group for n in _named(part.group)}
-    left = [n for n in weighted(model) if n not in named]
+    groups = [part.group for part in found if part.group]
+    modules = {name for name, _ in model.named_modules()}
+    # a parameter of its own in a group that stays as it is has a reason of its own, too
+    of_groups = {n for g in groups for n in (*g.layers, *g.norms) if not g.tied or n in modules}
+    named = {part.name for part in found} | of_groups
+    cuts = [cut for group in groups for cut in group.cuts]
+    read = {cut.module for cut in cuts}
+    left = [n for n in weighted(model) if n not in named | read]
     found += [Part(n, "units", _size(model.get_submodule(n)), "no group of units was found here") for n in left]
-    return found + _others(model, named | set(left))
+    whole = named | set(weighted(model)) | {name for name in read if _of_torch(model.get_submodule(name))}
+    tensors = {f"{cut.module}.{tensor}".lstrip(".") for cut in cuts for tensor, _ in cut.tensors}
+    return found + _others(model, whole, named | tensors)
 
 
-def _named(group) -> set[str]:
-    """The modules and parameters that lose units of a group, or are a part of it."""
-    return {*group.layers, *group.norms, *(cut.module for cut in group.cuts)}
+def _of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
 
 
-def _others(model: nn.Module, named: set[str]) -> list[Part]:
-    """The weights of two or more dimensions that no layer above holds, by layer or, of own parameters, by parameter."""
+def _others(model: nn.Module, whole: set[str], tensors: set[str]) -> list[Part]:
+    """The weights of two or more dimensions that no part holds, by layer or, of own parameters, by parameter.
+
+    whole: modules that parts hold with all that is in them. tensors: parameters that parts hold.
+    """
     found = []
     for name, module in model.named_modules():
-        own = {n: p for n, p in module.named_parameters(name, recurse=False) if p.ndim > 1 and n not in named}
-        if name in named or not own:
+        own = {n: p for n, p in module.named_parameters(name, recurse=False) if p.ndim > 1 and n not in tensors}
+        if name in whole or not own:
             continue
-        if type(module).__module__.startswith("torch.nn."):
+        if _of_torch(module):
             kind = type(module).__name__
             tied = f"of kind {kind}: only linear and convolutional layers and heads of attention are looked at"
             size = sum(p.numel() for p in module.parameters(recurse=False))
@@ -88,7 +98,7 @@ def _in_a_row(model: nn.Sequential) -> list[Part]:
     """The layers of a plain row; the last gives the outputs."""
     names, found = list(weighted(model)), []
     for name in names:
-        tied = "the model's outputs" if name == names[-1] else None
+        tied = coupled.OUTPUTS if name == names[-1] else None
         try:
             if tied is None:
                 units.place_of(model, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,14 +80,18 @@ def _named(spec: str, what: str) -> Any:
 
 
 def _imported(module: str) -> ModuleType:
-    """A module by its name; torchvision, which it may import, is mended first where it does not fit its torch."""
+    return _beside_torchvision(lambda: importlib.import_module(module))
+
+
+def _beside_torchvision(call: Callable[[], Any]) -> Any:
+    """What a call of a user's code gives; torchvision, which it may import, is mended where it does not fit torch."""
     try:
-        return importlib.import_module(module)
+        return call()
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
         environment.import_torchvision()
-        return importlib.import_module(module)
+        return call()
 
 
 def _own(held: Any) -> str:
@@ -101,9 +106,9 @@ def _own(held: Any) -> str:
 
 def _called(made: Callable[[], Any], what: str) -> Any:
     try:
-        return made()
+        return _beside_torchvision(made)
     except Exception as error:  # whatever a user's function raises
-        inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        inside = len(traceback.extract_tb(error.__traceback__)) > 2  # beyond this frame and the one that mends
         if isinstance(error, TypeError) and not inside:
             why = "expected a function that needs none, such as lambda: make_net(10)"
             raise ValueError(f"{what} cannot be called without arguments ({sentence(error)}): {why}") from error

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from .. import figures
-from ..redundancy import LATE, Report
+from ..redundancy import Report
 from ..redundancy.curves import MARGIN
 from ..redundancy.found import ALL
+from ..units.coupled import OUTPUTS
 from .numbers import counted
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def answer(found: Report) -> str:
         return (f"The net names {right} of the images rightly, and guessing {chance}: what its layers can spare says "
                 "nothing yet. Give it its trained weights.")  # fmt: skip
     share, beside = (100 * free[column].sum() / free.units.sum() for column in ("free", "random"))
-    where = "Layer by layer" + ", in those that were looked at" * any(found.layers.reason.str.startswith(LATE))
+    left = found.layers.free.isna() & (found.layers.reason != OUTPUTS)
+    where = "In the layers that could be looked at (others: below)" if left.any() else "Layer by layer"
     random = f"; in random order {beside:.0f} %"
-    if seen < 1 - FEW:
+    if seen < 1 - FEW and not any(left & (found.layers.kind != "weights")):
         where, random = f"In layers with {100 * seen:.0f} % of the parameters (others: below)", ""
     first = f"{where}, {share:.0f} % of the units can go before "
     if found.images * MARGIN >= 1:

@@ -22,11 +22,12 @@ PYTHONS = ((3, 11), (3, 14))  # from, and below
 ROOM = 2_000_000_000  # bytes on the store's disk: nets, checkpoints, a book
 MEMORY = 2_000_000_000  # bytes of the machine: what the chapters at `laptop` take
 SETS = ("mnist", "cifar10")  # that published records were made on
+DOWNLOADS = "data sets to download"
 PARTS = {  # what for -> the packages as Python imports them, and what brings them
     "the book": (("jupyter_book", "myst_nb", "plotly", "anywidget", "ipywidgets", "sphinxcontrib.bibtex"),
                  "pip install '.[book]'"),
     "chapters by papermill": (("papermill", "ipykernel", "plotly"), "pip install '.[book]'"),
-    "data sets to download": (("torchvision",), "pip install '.[data]'"),
+    DOWNLOADS: (("torchvision",), "pip install '.[data]'"),
     "clusters": (("distributed",), "pip install '.[cluster]'"),
     "JupyterLab": (("jupyterlab",), "pip install jupyterlab"),
     "tests": (("pytest", "xdist", "hypothesis", "ruff"), "pip install '.[test]'"),
@@ -61,7 +62,8 @@ def lines() -> Iterator[Line]:
     yield from (image_set(name) for name in SETS)
     yield book()
     yield report()
-    yield from (part(what, *needs) for what, needs in PARTS.items())
+    yield from (downloads(line) if line.what == DOWNLOADS else line
+                for line in (part(what, *needs) for what, needs in PARTS.items()))  # fmt: skip
     yield browser()
 
 
@@ -168,6 +170,20 @@ def part(what: str, names: Sequence[str], how: str) -> Line:
     """What a part of the project needs beside the library."""
     lacking = [name for name in names if not _found(name)]
     return Line(not lacking, False, what, f"{', '.join(lacking)} not here: {how}" if lacking else "here")
+
+
+def downloads(line: Line) -> Line:
+    """The same of torchvision, which may be here and not fit the torch beside it."""
+    if not line.works:
+        return line
+    try:
+        import torchvision  # noqa: F401
+    except (RuntimeError, ImportError, OSError) as error:
+        how = "install both from one index: pip install --force-reinstall torch torchvision"
+        why = " ".join(str(error).split())[:80]
+        words = f"torchvision does not fit this torch ({why}); the library gets by, code of your own may not: {how}"
+        return line._replace(works=False, words=words)
+    return line
 
 
 def report() -> Line:

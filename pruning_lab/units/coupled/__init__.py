@@ -5,5 +5,6 @@ A room of its own, as what records hold rests on plain nets alone: `from pruning
 
 from .along import group_curve, group_scores
 from .grouping import Group, groups, remove_units, zero_units
+from .tracing import OUTPUTS
 
-__all__ = ["Group", "group_curve", "group_scores", "groups", "remove_units", "zero_units"]
+__all__ = ["OUTPUTS", "Group", "group_curve", "group_scores", "groups", "remove_units", "zero_units"]

@@ -20,6 +20,7 @@ from .cuts import Cut, cut_of, depthwise, grouped
 from .whole import Across, Positions, merged, of_conv
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+OUTPUTS = "the model's outputs"  # the reason of units that are what the model gives
 
 
 class Found(NamedTuple):
@@ -46,6 +47,7 @@ class Trace:
         for p in self.model.parameters():  # the graph is that of the gradients
             p.requires_grad_(p.is_floating_point())
         self.names = {module: name for name, module in self.model.named_modules()}
+        self.widths: set[int] = set()  # of the model's outputs, along every dimension but that of the images
         self.calls, self.graph, self.fault = self._called(example), None, ""
         try:
             with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -69,7 +71,7 @@ class Trace:
         hooks = [m.register_forward_pre_hook(note) for m in self.names]
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                self.model(example)
+                given = self.model(example)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a module makes of what it cannot read
@@ -80,6 +82,7 @@ class Trace:
         finally:
             for hook in hooks:
                 hook.remove()
+        self.widths = {size for t in tree_leaves(given) if isinstance(t, Tensor) for size in t.shape[1:]}
         return calls
 
     def found(self, passed_by: Sequence[str] = ()) -> Iterator[Found]:
@@ -150,7 +153,8 @@ class Trace:
         """What each module of a group loses; grouped convolutions apart; why the units stay, the first of reasons."""
         cuts: list[Cut] = []
         across: list[Across] = []
-        reasons = ["the model's outputs"] if any(_ends(node, reads) for node, reads, _, _ in items) else []
+        last = [here for node, reads, here, _ in items if _ends(node, reads)]
+        reasons = [self._leaving(len(here)) for here in last[:1]]
         for node, reads, here, roots in items:
             name, positions = self._called_name(node.module), _by_unit(here, roots, units)
             if grouped(node.module):
@@ -164,6 +168,14 @@ class Trace:
         if repeated and not reasons:
             reasons.append(f"{repeated[0]!r} is called {self.calls[repeated[0]]} times in a pass")
         return tuple(cuts), tuple(across), reasons[0] if reasons else None
+
+    def _leaving(self, numbers: int) -> str:
+        """Why units stay whose numbers reach the end: they are the outputs if there are as many of these."""
+        if numbers in self.widths:
+            return OUTPUTS
+        sizes = " x ".join(map(str, sorted(self.widths))) or "one"
+        return (f"what reads them is no layer, such as a product with a parameter: {numbers} numbers go in, and the "
+                f"outputs are {sizes}")  # fmt: skip
 
     def _cut(self, name: str, node: Any, reads: bool, positions: Positions) -> Cut | None:
         module = node.module
