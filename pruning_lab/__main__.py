@@ -20,7 +20,11 @@ from .running.cluster import ClusterError
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 after an error, which is printed."""
-    args = _parser().parse_args(words)
+    parser = _parser()
+    if not (sys.argv[1:] if words is None else words):
+        parser.print_help(sys.stderr)
+        return 2
+    args = parser.parse_args(words)
     args.began = time.monotonic() - (environment.age() if words is None else 0.0)  # when the command began
     try:
         folders.settle(*args.writes)

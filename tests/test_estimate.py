@@ -189,7 +189,7 @@ def test_what_is_stored_is_not_counted_unless_afresh(measured, shelves):
     assert list(found.seconds) == [curve] and (found.stored, found.asked) == (1, 2)
     assert (
         found.text().splitlines()[0]
-        == "1 of 2 experiments are stored; 1 runs are missing, what these build on included"
+        == "1 of 2 experiments are stored; 1 run is missing, what these build on included"
     )
     fresh = estimate.estimate([curve, NET], fresh=True)
     assert list(fresh.seconds) == [NET, curve] and fresh.stored == 0
@@ -228,9 +228,8 @@ def test_the_command_says_what_is_missing_and_what_it_takes(measured, capsys, mo
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     assert main(["plan", "05", "--profile", "smoke", "--workers", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[
-        0
-    ] == "0 of 5 experiments are stored; 10 runs are missing, what these build on included" and threads == [1, before]
+    missing = "10 runs are missing, what these build on included; they leave 15 records"
+    assert lines[0] == f"0 of 5 experiments are stored; {missing}" and threads == [1, before]
     assert [line.split()[0] for line in lines[2:-2]] == ["GradientSnapshots"] * 5 + ["GradientHistory"]
     assert lines[-2].startswith("in one process: about ") and lines[-1].startswith(
         "with 3 workers that do not slow each other down: "

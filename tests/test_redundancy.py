@@ -49,6 +49,7 @@ class TwoInputs(nn.Module):
     "model, shape, said",
     [
         (net(), (1, 5, 5), r"Sequential does not take images \[1, 5, 5\]: RuntimeError: mat1 .*; expected a net"),
+        (nn.Conv2d(1, 3, 3), (8, 8), r"Conv2d does not take images \[8, 8\]: .*images\[:, None\] has one channel"),
         (TwoInputs(), (1, 4, 4), r"TwoInputs does not take images \[1, 4, 4\]: TypeError: .*'y'; expected a net whose"),
     ],
 )

@@ -871,6 +871,12 @@ def test_errors_are_one_line_and_exit_code_2(capsys, words, says):
     assert err.startswith("pruning_lab: ") and says in err and err.count("\n") == 1
 
 
+def test_no_word_at_all_is_answered_by_the_list_of_commands(capsys):
+    assert main([]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("usage: ") and "\n    sweep " in err and "\n    report " in err
+
+
 def test_nothing_in_the_project_speaks_of_using_what_other_code_made():
     """A record is current or certified, or it is made again: there is no word by which that is switched off."""
     gone = re.compile(r"PRUNING_LAB_KEE[P]|--kee[p](?![\w-])|\bkee[p]: bool|\bkee[p]=(True|False|None)")
@@ -890,7 +896,6 @@ def test_nothing_in_the_project_speaks_of_using_what_other_code_made():
 @pytest.mark.parametrize(
     "words",
     [
-        [],
         ["bake"],
         ["sweep"],
         ["sweep", "01", "--profile", "huge"],

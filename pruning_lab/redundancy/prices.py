@@ -105,9 +105,10 @@ def check_takes(model: nn.Module, example: Tensor) -> None:
         with quiet(model):
             model(example)
     except Exception as error:  # whatever a net of somebody else's may raise
+        flat = "; a net of convolutions takes [N, C, H, W]: images[:, None] has one channel" * (example.ndim == 3)
         raise ValueError(
             f"{type(model).__name__} does not take images {[*example.shape[1:]]}: {sentence(error)}; "
-            "expected a net whose forward takes one batch [N, ...] of them and returns logits [N, classes]"
+            f"expected a net whose forward takes one batch [N, ...] of them and returns logits [N, classes]{flat}"
         ) from error
 
 

@@ -66,7 +66,9 @@ class Estimate:
         """The table and the totals, for a terminal."""
         threads = torch.get_num_threads()
         where = f"{threads} CPU thread{'s' * (threads > 1)}" if on_cpu() else str(environment.device())
-        missing = f"{len(self.seconds)} runs are missing, what these build on included"
+        runs, records = len(self.seconds), sum(1 + len(told(e.also_stores, [])) for e in self.seconds)
+        missing = f"{runs} run{' is' if runs == 1 else 's are'} missing, what these build on included"
+        missing += f"; they leave {records} records" * (records != runs)
         head = f"{self.stored} of {self.asked} experiments are stored; {missing}"
         lines = [head, *self._lines()] if self.seconds else [head]
         lines += _left_out(self.left_out)
