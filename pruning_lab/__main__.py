@@ -297,6 +297,7 @@ def _report(args: argparse.Namespace) -> None:
 
     if not args.output.parent.is_dir():
         raise ValueError(f"-o {args.output}: there is no folder {str(args.output.parent)!r}; make it first")
+    print("reading the net and its data, and trying which of its units go together", flush=True)
     given = redundancy.given(args.model, args.data, args.weights)
     found = redundancy.report(
         given.model, given.train, given.test, minutes=args.minutes, say=lambda words: print(words, flush=True)

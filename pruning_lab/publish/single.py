@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from ..running import prose
 
 
 def execute(path: Path, output: Path, given: Mapping[str, Any]) -> str:
-    """Execute a notebook by papermill, and write it with its sentences filled in.
+    """Execute a notebook by papermill, and write it with its sentences filled in; what cells print meanwhile, a line a
+    run among it, is seen on standard error.
 
     Returns: its answer, whose numbers these are, and what it could not compute; empty where it has none.
 
@@ -21,7 +23,7 @@ def execute(path: Path, output: Path, given: Mapping[str, Any]) -> str:
         ValueError: a cell failed; names it and where what was executed lies.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    how = dict(kernel_name="python3", extra_arguments=["--log-level=50"])  # the kernel's own
+    how = dict(kernel_name="python3", extra_arguments=["--log-level=50"], stdout_file=sys.stderr)  # the kernel's own
     try:
         papermill.execute_notebook(path, output, parameters=dict(given), **how)
     except papermill.PapermillExecutionError as error:
