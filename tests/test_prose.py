@@ -91,7 +91,7 @@ def test_every_page_s_roles_are_known_and_its_citations_are_works(path):
 
 
 def test_run_prints_the_answer_and_writes_it_into_the_notebook(tmp_path, capsys):
-    cell = "from pruning_lab.report import evidence\n\nevidence.glue(gain='+1.2 points', count=4)"
+    cell = "from pruning_lab.report import evidence\n\nevidence.glue(gain='+1.2 points', count=4)\nprint('1/1 Toy')"
     path, out = tmp_path / "07_toy.ipynb", tmp_path / "out.ipynb"
     texts = ["# Toy\n\n**Answer.** Worth {glue:text}`gain`.", "Of {glue:text}`count` nets {cite:p}`yauney2024`."]
     book = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_markdown_cell, texts), nbformat.v4.new_code_cell(cell)])
@@ -99,7 +99,8 @@ def test_run_prints_the_answer_and_writes_it_into_the_notebook(tmp_path, capsys)
     nbformat.write(book, path)
     before = path.read_bytes()
     assert main(["run", str(path), "-o", str(out)]) == 0
-    assert capsys.readouterr().out == f"Answer. Worth +1.2 points.\n{out}\n"
+    said, meanwhile = capsys.readouterr()
+    assert said == f"Answer. Worth +1.2 points.\n{out}\n" and "1/1 Toy\n" in meanwhile  # what cells print is seen
     filled = [cell.source for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "markdown"]
     assert filled == ["# Toy\n\n**Answer.** Worth +1.2 points.", "Of 4 nets (Yauney, 2024)."]
     assert path.read_bytes() == before

@@ -164,7 +164,8 @@ def test_the_command_writes_the_file_and_says_the_price_and_the_answer(tmp_path,
     monkeypatch.syspath_prepend(str(tmp_path))
     assert main(["report", f"{name}:make", "--data", f"{name}:data", "-o", "r.html", "--minutes", "0.02"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("about ") and "r.html" in said
+    first, price = said.splitlines()[:2]
+    assert first.startswith("reading the net and its data") and price.startswith("about ") and "r.html" in said
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert f"Redundancy of {name}:make" in text and [p.name for p in tmp_path.glob(".*part")] == []
     assert main(["report", f"{name}:make", "--data", f"{name}:data", "-o", "no/r.html"]) == 2
