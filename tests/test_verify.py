@@ -134,8 +134,8 @@ def test_the_command_says_which_test_it_used_stores_the_outcome_and_leaves_what_
 ):
     before = sorted(store_folder.rglob("*"))
     assert main(["verify", "--minutes", "60"]) == 0
-    begin, *out = capsys.readouterr().out.splitlines()
-    assert "checksums" in begin
+    begin, count, *out = capsys.readouterr().out.splitlines()
+    assert "checksums" in begin and count.startswith("3 records read; ")
     assert [line.split()[0] for line in out[:2]] == ["agrees", "agrees"] and all(
         e.key in out[0] + out[1] for e in NETS[:2]
     )

@@ -75,6 +75,7 @@ def verify(minutes: float, say: Callable[[str], None] = print) -> Outcome:
     outcome.leave("they are broken", len(broken))
     for key, why in broken.items():
         say(f"{'BROKEN':8} {'-':>9}  {key}: {why}")
+    say(f"{len(shelf):,} records read; the cheapest are computed now, with all that they are made of")
     alike: dict[str, list[Entry]] = {}
     for entry in shelf:
         alike.setdefault(line(entry.experiment), []).append(entry)
