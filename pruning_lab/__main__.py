@@ -288,9 +288,10 @@ def _report(args: argparse.Namespace) -> None:
     from . import redundancy
     from .running import doctor
 
-    drawn = doctor.report()
-    if not drawn.works and "there is no report" in drawn.words:
-        raise ValueError(f"a report cannot be drawn: {drawn.words} in the project's folder")
+    if lacking := doctor.undrawn():
+        raise ValueError(
+            f"a report cannot be drawn: {', '.join(lacking)} not here; {doctor.REPORT} in the project's folder"
+        )
     from .publish import one_file
     from .redundancy.found import means
     from .report import redundancy as told

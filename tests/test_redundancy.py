@@ -429,3 +429,19 @@ def test_a_hidden_layer_that_a_parameter_reads_is_not_called_the_outputs_and_the
     assert rows["head"].tied.startswith("what reads them is no layer") and "8 numbers go in" in rows["head"].tied
     assert rows["head"].tied.endswith("the outputs are 3") and rows["mix"].parameters == 24
     assert rows["mix"].tied.startswith("a parameter of its own")
+
+
+class One(nn.Module):
+    """One output an image, [N]."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 6), nn.Linear(6, 1)
+
+    def forward(self, x):
+        return self.last(self.first(x.flatten(1)).relu()).squeeze(1)
+
+
+def test_one_output_without_a_dimension_of_its_own_is_the_outputs():
+    rows = {part.name: part for part in parts.parts(One(), split().images[:2])}
+    assert rows["first"].tied is None and rows["last"].tied == "the model's outputs"

@@ -334,3 +334,12 @@ def test_the_toy_says_what_its_shares_do():
         toy_read="From 0° to 5°, where the first vector's share is largest, it goes from 1.0 to 2.0; of the other 2 "
         "shares 1 rise with it."
     )
+
+
+def test_at_night_five_nets_of_each_kind_have_curves_and_the_earlier_conv_2_count_among_them():
+    planned = chapters.plan("01", "night")
+    curves = {(e.parent.model, e.parent.seed) for e in planned if isinstance(e, UnitCurve)}
+    alone = {(e.parent.model, e.parent.seed) for e in planned if isinstance(e, UnitImportance)}
+    assert {seed for model, seed in curves if model == "conv_2"} == {0, 1, 2, 10, 11}
+    assert {seed for model, seed in curves if model == "lenet_300_100"} == {0, 1, 2, 3, 4}
+    assert {(model, seed) for model in ("conv_2", "lenet_300_100") for seed in range(10, 15)} <= alone

@@ -23,7 +23,7 @@ def execute(path: Path, output: Path, given: Mapping[str, Any]) -> str:
         ValueError: a cell failed; names it and where what was executed lies.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    how = dict(kernel_name="python3", extra_arguments=["--log-level=50"], stdout_file=sys.stderr)  # the kernel's own
+    how = dict(kernel_name="python3", stdout_file=sys.stderr, extra_arguments=["--log-level=50"])  # the kernel's own
     try:
         papermill.execute_notebook(path, output, parameters=dict(given), **how)
     except papermill.PapermillExecutionError as error:

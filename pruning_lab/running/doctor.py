@@ -186,9 +186,14 @@ def downloads(line: Line) -> Line:
     return line
 
 
+def undrawn() -> list[str]:
+    """The packages without which no report can be drawn and that are not here."""
+    return [name for name in DRAWN if not _found(name)]
+
+
 def report() -> Line:
     """What the report of a reader's own net needs, and which nets it can take apart with what is here."""
-    lacking = [name for name in DRAWN if not _found(name)]
+    lacking = undrawn()
     if not _found("torch_pruning"):
         lacking.append("torch_pruning")
     if not lacking:

@@ -171,7 +171,7 @@ class Trace:
 
     def _leaving(self, numbers: int) -> str:
         """Why units stay whose numbers reach the end: they are the outputs if there are as many of these."""
-        if numbers in self.widths:
+        if numbers in (self.widths or {1}):  # one output may come without a dimension of its own
             return OUTPUTS
         sizes = " x ".join(map(str, sorted(self.widths))) or "one"
         return (f"what reads them is no layer, such as a product with a parameter: {numbers} numbers go in, and the "
