@@ -68,7 +68,7 @@ def goes_on(chapter, capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("01_toy ")]
     assert [(row[1], row[2]) for row in rows] == [(profile, "1/2") for profile in PROFILES]
     assert main(["plan", chapter, "--profile", "night"]) == 0
-    assert "0 of 1 experiments are stored; 1 runs are missing" in capsys.readouterr().out
+    assert "0 of 1 experiments are stored; 1 run is missing" in capsys.readouterr().out
     assert main(["sweep", chapter, "--profile", "night"]) == 0
     assert f"1/1 UnitCurve {CURVE.key}: " in capsys.readouterr().out
     assert main(["publish", chapter, "--profile", "night"]) == 0
