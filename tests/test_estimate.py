@@ -188,8 +188,7 @@ def test_what_is_stored_is_not_counted_unless_afresh(measured, shelves):
     found = estimate.estimate([curve, NET])
     assert list(found.seconds) == [curve] and (found.stored, found.asked) == (1, 2)
     assert (
-        found.text().splitlines()[0]
-        == "1 of 2 experiments are stored; 1 run is missing, what these build on included"
+        found.text().splitlines()[0] == "1 of 2 experiments are stored; 1 run is missing, what these build on included"
     )
     fresh = estimate.estimate([curve, NET], fresh=True)
     assert list(fresh.seconds) == [NET, curve] and fresh.stored == 0

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruning_lab import metrics, models, redundancy, units
-from pruning_lab.redundancy import angles, curves, looks, parts, prices, savings, sight
+from pruning_lab.redundancy import angles, curves, looks, pace, parts, prices, savings, sight
 from pruning_lab.redundancy.found import ALL, COLUMNS
 from pruning_lab.redundancy.prefix import Prefix
 from pruning_lab.redundancy.quiet import accuracy
@@ -281,7 +281,7 @@ def test_a_price_is_told_before_anything_starts_and_more_time_means_more_images(
     model, data, said = net(hidden=32), split(4000), []
     redundancy.report(model, data, minutes=0.02, say=said.append)
     assert said[0].startswith("about ") and "accuracy on " in said[0]
-    assert said[3:5] == ["  1 of 2: looking at 1, 32 units", "  2 of 2: looking at 3, 5 units"]
+    assert said[3:5] == ["  1 of 2: looking at layer 1, 32 units", "  2 of 2: looking at layer 3, 5 units"]
     asked = redundancy.price(model, data)
     assert {"curves", "gradients", "groups", "spectra", "masks", "savings", "sight"} == set(asked)
     assert min(asked.values()) > 0
@@ -316,6 +316,27 @@ def test_where_time_is_short_layers_all_along_the_net_are_left_and_say_so():
     layers = report.layers.set_index("layer")
     assert (layers.reason[list(short.left)].str.startswith("no time for it")).all()
     assert layers.free[list(short.left)].isna().all() and layers.dead.notna().all() and layers.free.notna()["1"]
+
+
+def test_work_that_takes_longer_than_priced_says_what_it_takes_now():
+    now, said = [0.0], []
+    at = pace.Pace(expected=60, size=6, after=20, say=said.append, clock=lambda: now[0])
+    for now[0], told in [(4.0, 0), (11.0, 0), (60.0, 1), (80.0, 1), (150.0, 2), (400.0, 2)]:
+        at.went(1)  # 10 s each: 4 s a bit of luck, 11 s within what is not told, the last has nothing behind it
+        assert len(said) == told
+    assert said[0] == "  2.0 times slower than priced (is the machine busy?): about 100 s more"
+    assert said[1] == "  3.0 times slower than priced (is the machine busy?): about 90 s more"
+
+
+def test_a_report_on_a_busy_machine_tells_the_new_price_meanwhile(monkeypatch):
+    said = []
+    monkeypatch.setattr(pace, "SLOWER", 0), monkeypatch.setattr(pace, "SURE", 1e9)
+    redundancy.report(net(hidden=32), split(100), minutes=0.02, say=said.append)
+    assert not any("slower" in line for line in said)
+    monkeypatch.setattr(pace, "SURE", 0)
+    redundancy.report(net(hidden=32), split(100), minutes=0.02, say=said.append)
+    slower = [k for k, line in enumerate(said) if "slower than priced" in line]
+    assert len(slower) == 1 and "looking at layer 1" in said[slower[0] - 1]
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), "two", True])

@@ -54,6 +54,22 @@ OUTCOMES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "free, of_layers, drawn",
+    [
+        ((4, 2), "Layer 1 can spare most, 40 % of 10; layer 3 least, 20 % of 10.", "This is layer 1, which can"),
+        ((4, 4), "Each of 2 layers can spare 40 % of its units.", "This is layer 1, which can spare most without"),
+        ((10, 10), "Each of 2 layers can spare 100 % of its units.", "This is layer 1. Dotted:"),
+        ((4, None), "Layer 1 can spare 40 % of its units.", "This is layer 1, which"),
+    ],
+)
+def test_layers_of_a_plain_row_are_called_layers_and_none_is_both_most_and_least(free, of_layers, drawn):
+    spared, curve, idle, *_ = told.sections(made(free=free, names=("1", "3")), "command")
+    assert spared.after.startswith(of_layers) and curve.after.startswith(drawn)
+    assert [*idle.figure.data[-1].y][:2] == ["layer 1", "layer 3"]
+    assert [*told.sections(made(), "command")[2].figure.data[-1].y][0] == "a"
+
+
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_the_answer_is_short_for_every_outcome(name):
     words = told.answer(OUTCOMES[name])

@@ -25,12 +25,14 @@ def dots(
 ) -> Figure:  # fmt: skip
     """A line a row of `table`, named by its column `by`, and a dot a measure on it; numbers that are missing have none.
 
+    A name that is a number gets the column's beside it: layer 1.
+
     measures: column -> its name in the legend. ends: of the axis, which is logarithmic with `log` where the numbers
     span more than a factor of ten.
     """
     import plotly.graph_objects as go
 
-    figure, names = go.Figure(), [_label(name) for name in table[by]]
+    figure, names = go.Figure(), [_label(f"{by} {name}" if str(name).isdigit() else name) for name in table[by]]
     values = table[list(measures)].astype(float)
     if log := log and values.max(axis=None) > 10 * values.where(values > 0).min(axis=None):
         values = values.where(values > 0)  # a logarithmic axis has no others

@@ -61,6 +61,11 @@ def means(table: str, column: str) -> str:
     return MEANS.get(f"{table}.{column}", MEANS.get(column, ""))
 
 
+def called(layer: str) -> str:
+    """A layer in a sentence: of a plain row it has a number for a name."""
+    return f"layer {layer}" if layer.isdigit() else layer
+
+
 @dataclass(frozen=True)
 class Report:
     """The redundancy of one net.

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from .. import samples
 from ..nets import layers as checks
 from . import angles, curves, looks
-from .found import ALL, COLUMNS, Report, sentence, table
+from .found import ALL, COLUMNS, Report, called, sentence, table
+from .pace import Pace
 from .parts import Part, orders, parts, rows, weighted
 from .prefix import Prefix
 from .prices import MINUTES, MOST, Budget, budget, check_minutes, check_takes, threads, timed
@@ -147,12 +148,14 @@ def _along(model, test, found, spent, sight, of_units, notes, say) -> dict:
     whole, layers, points, best = accuracy(model, test, spent.images), [], [], {}
     prefix = Prefix(model, test, spent.images) if any(part.group for part in found) else None
     looked = [part.name for part in found if part.tied is None and part.name not in spent.left]
+    pace = _pace(spent, [part for part in found if part.name in looked], say)
     for part in found:
         row = _plain(part, of_units[part.name], notes)
         if part.name in spent.left:
             row["reason"] = f"{LATE}: allow more (minutes=, --minutes)"
         elif part.tied is None:
-            say(f"  {looked.index(part.name) + 1} of {len(looked)}: looking at {part.name}, {part.units} {part.kind}")
+            at = f"{looked.index(part.name) + 1} of {len(looked)}"
+            say(f"  {at}: looking at {called(part.name)}, {part.units} {part.kind}")
             try:
                 ways = orders(model, part, sight.get(part.name))
                 along = _curves(model, part, ways, whole, test, spent, prefix)
@@ -161,8 +164,19 @@ def _along(model, test, found, spent, sight, of_units, notes, say) -> dict:
                 best[part] = ways[row["criterion"], 0], row["free"]
             except (ValueError, RuntimeError) as error:
                 row["reason"] = sentence(error)
+            pace.went(_size(part, spent))
         layers.append(row)
     return dict(layers=table("layers", layers), curves=table("curves", points), best=best)
+
+
+def _size(part: Part, spent: Budget) -> int:
+    """Of the work of a part's curves, against that of the others."""
+    return part.units if spent.exact else 1
+
+
+def _pace(spent: Budget, looked: list[Part], say: Say) -> Pace:
+    after = sum(spent.seconds[name] for name in ("spectra", "gradients", "masks", "savings"))
+    return Pace(spent.seconds["curves"], sum(_size(part, spent) for part in looked), after, say)
 
 
 def _plain(part: Part, of_layer: pd.DataFrame, notes: dict[str, str]) -> dict:

@@ -11,7 +11,7 @@ import pandas as pd
 from .. import figures
 from ..redundancy import Report
 from ..redundancy.curves import MARGIN
-from ..redundancy.found import ALL
+from ..redundancy.found import ALL, called
 from ..units.coupled import OUTPUTS
 from .numbers import counted
 
@@ -132,8 +132,12 @@ def _said_of_layers(found: Report) -> str:
     told = []
     if len(free):
         most, least = free.loc[free.share.idxmax()], free.loc[free.share.idxmin()]
-        beside = f"; layer {least.layer} least, {100 * least.share:.0f} % of {least.units:.0f}" if len(free) > 1 else ""
-        told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units:.0f}{beside}.")
+        beside = f"; layer {least.layer} least, {100 * least.share:.0f} % of {least.units:.0f}"
+        if most.share > least.share:
+            told.append(f"Layer {most.layer} can spare most, {100 * most.share:.0f} % of {most.units:.0f}{beside}.")
+        else:
+            all_of = f"Each of {len(free)} layers" if len(free) > 1 else f"Layer {most.layer}"
+            told.append(f"{all_of} can spare {100 * most.share:.0f} % of its units.")
         told.append("The criterion is the best of three, chosen on the same images, which flatters it a little.")
     if guesses(found):
         told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
@@ -149,12 +153,14 @@ def curves(found: Report, command: str) -> Section:
     free = found.layers[found.layers.free.notna()]
     if free.empty:
         return Section(heading, "", None, "No layer's units could be taken out.", {"curves": found.curves})
-    layer = free.loc[(free.share * (free.share < 1)).idxmax()].layer
+    drawn = free.loc[(free.share * (free.share < 1)).idxmax()]
+    layer = drawn.layer
     part = found.curves[found.curves.layer == layer]
-    alt = f"Accuracy against units removed from {layer}, a line an order; dotted: one point below the whole net."
+    alt = f"Accuracy against units removed from {called(layer)}, a line an order; dotted: a point below the whole net."
     about = _about("curve", f"Layer {layer}: accuracy as units go", alt, command)
     figure = figures.along(part.drop(columns="layer"), margin=found.accuracy - MARGIN, **about)
-    after = (f"This is layer {layer}, which can spare most without sparing all. Dotted: one point below the whole net. "
+    most = ", which can spare most without sparing all" if drawn.share < 1 else ""
+    after = (f"This is layer {layer}{most}. Dotted: one point below the whole net. "
              "`worth` is the first-order change of the loss without a unit.")  # fmt: skip
     return Section(heading, before, figure, after.replace("`", ""), {"curves": found.curves})
 
@@ -205,7 +211,8 @@ def graph(found: Report, command: str) -> Section:
     one, other = found.edges.one.to_numpy(int), found.edges.other.to_numpy(int)
     start = np.random.default_rng(0).normal(size=(len(units), 2)) * 0.3
     places = settle(start, one, other, found.edges.cosine.to_numpy(float))
-    alt = f"The {len(units)} units of {layer} as dots, their area by norm, linked where their cosine is above chance."
+    of = f"{len(units)} units of {called(layer)}"
+    alt = f"The {of} as dots, their area by norm, linked where their cosine is above chance."
     figure = figures.web(
         found.edges, places, units, **_about("edges", f"Layer {layer}: units that point alike", alt, command)
     )
@@ -261,7 +268,8 @@ def masks(found: Report, command: str) -> Section:
         return Section(heading, before, None, f"Not measured: {'; '.join(table.reason)}.", {"masks": found.masks})
     most, least = known.loc[known.kept_share.idxmax()], known.loc[known.kept_share.idxmin()]
     empty = int((known.kept == 0).sum())
-    after = f"Most stays in {most.layer}, {most.kept_share:.0f} %; least in {least.layer}, {least.kept_share:.2g} %."
+    after = f"Most stays in {called(most.layer)}, {most.kept_share:.0f} %"
+    after += f"; least in {called(least.layer)}, {least.kept_share:.2g} %." if len(known) > 1 else "."
     after += f" Nothing is left of {counted(empty, 'layer')}, so that nothing passes." if empty else ""
     return Section(heading, before, figure, after, {"masks": found.masks})
 

@@ -38,7 +38,8 @@ def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> 
     """
     known = {name: value for name, value in defaults.items() if name[0] != "_" and isinstance(value, PLAIN)}
     if unknown := given.keys() - known.keys():
-        raise ValueError(f"{where} has no parameter {sorted(unknown)}; it has {sorted(known)}")
+        named = ", ".join(repr(name) for name in sorted(unknown))
+        raise ValueError(f"{where} has no parameter {named}; it has {', '.join(sorted(known)) or 'none'}")
     for name, value in given.items():
         words, fits = _rule(name, known[name])
         if not (known[name] is None and value is None) and not fits(value):
