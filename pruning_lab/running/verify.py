@@ -268,7 +268,8 @@ def run(minutes: float, say: Callable[[str], None] = print) -> None:
         raise ValueError(f"no published record was computed again: {how}")
     try:
         where = save(outcome, minutes).name
-        say(f"the outcome is stored beside the published records, for the book's page of evidence: {where}")
+        back = "git lists it as changed, and `git restore` takes the last one back"
+        say(f"the outcome is stored beside the published records, for the book's page of evidence: {where} ({back})")
     except OSError as error:
         say(f"the outcome is not stored: {error.strerror}")
     bad = [one.record for one in outcome.said if one.agrees is False]
