@@ -159,7 +159,7 @@ def raises():
     [
         ("nowhere_at_all:make", "cannot be imported"), ("make_net", "names no object"),
         ("json:nothing", r"'json' has no 'nothing'; expected one of its own: dump, dumps, .*load, loads"),
-        (3, "is a int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "cannot be called without arguments"),
+        (3, "is of type int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "cannot be called without arguments"),
         (raises, r"fails when it is called \(.*no luck.*\): it has to be mended"),
     ],
 )  # fmt: skip
@@ -172,12 +172,15 @@ def test_what_is_no_net_is_told_in_one_sentence(model, said):
 @pytest.mark.parametrize(
     "data, said",
     [
-        ("no_such_thing", "no folder"), (3, "are a int"), ({"a": 1}, "expected 'train' and 'test'"),
-        ((IMAGES.byte(), LABELS), "floating-point"), ((IMAGES, LABELS[:3]), "same N"),
+        ("no_such_thing", "no folder"), (3, "are of type int"), ({"a": 1}, "expected 'train' and 'test'"),
+        ((IMAGES.byte(), LABELS), "floating-point"),
+        ((IMAGES, LABELS[:3]), r"^data .*: split has images .* labels \[3\]: .* same N"),
+        (IMAGES, r"are one array \[6, [\d, ]+\]: expected images and their labels"),
+        (IMAGES.numpy(), "are one array"),
         ((IMAGES, LABELS.float()), "whole number"),
         ([(np.zeros(3), 1)], "expected tensors"),
         ([(IMAGES[0], 1), (torch.rand(1, 3, 3), 1), (IMAGES[0], 1)], "several sizes"),
-        ([5, 6, 7], "expected pairs"),
+        ([5, 6, 7], "give one int after the other: expected pairs"),
         (lambda a: a, "cannot be called without arguments"),
         ((torch.where(IMAGES > 0.9, torch.nan, IMAGES), LABELS), r"\d of 6 images are not finite"),
         ((IMAGES.numpy().astype(str), LABELS.numpy()), "expected numbers"),
@@ -190,5 +193,6 @@ def test_what_holds_no_images_is_told_in_one_sentence(data, said):
 
 
 def test_an_empty_folder_is_told(tmp_path):
-    with pytest.raises(ValueError, match="train.npz"):
+    (tmp_path / "tran.npz").touch()
+    with pytest.raises(ValueError, match="has neither train.npz nor test.npz"):
         redundancy.given(net(), tmp_path)

@@ -120,7 +120,7 @@ def _net(found: Any, what: str) -> nn.Module:
         found = _called(found, f"the model {what}")
     if not isinstance(found, nn.Module):
         kind = type(found).__name__
-        raise ValueError(f"the model {what} is a {kind}: expected an nn.Module, or a function that gives one")
+        raise ValueError(f"the model {what} is of type {kind}: expected an nn.Module, or a function that gives one")
     return found
 
 
@@ -156,7 +156,7 @@ def _load(net: nn.Module, file: Path) -> None:
 def _found(spec: str | Path) -> Any:
     """What a folder, "module:name" or the name of a set means."""
     if Path(spec).is_dir():
-        return {half: _half(Path(spec) / f"{half}.npz") for half in HALVES if (Path(spec) / f"{half}.npz").is_file()}
+        return _folder(Path(spec))
     if ":" in str(spec) and not str(spec).startswith("gaussian:"):
         return _named(str(spec), "data")
     with suppress(ValueError):
@@ -165,6 +165,14 @@ def _found(spec: str | Path) -> Any:
         f"data {str(spec)!r} is no folder, no my_module:name and no set that is known: expected a folder with "
         f"train.npz and test.npz, my_module:data, or one of {', '.join(sets.names())}"
     )
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    files = {half: folder / f"{half}.npz" for half in HALVES}
+    if not any(file.is_file() for file in files.values()):
+        raise ValueError(f"data {str(folder)!r}: this folder has neither train.npz nor test.npz: numpy.savez("
+                         "'train.npz', images=..., labels=...) writes one, images uint8 [N, H, W, C]")  # fmt: skip
+    return {half: _half(file) for half, file in files.items() if file.is_file()}
 
 
 def _half(file: Path) -> Any:
@@ -201,13 +209,18 @@ def _is_pair(found: Any) -> bool:
 
 def _split(found: Any, what: Any) -> Any:
     """Images and labels of one half, checked."""
+    if isinstance(found, ARRAYS):
+        raise ValueError(f"data {shown(what)} are one array {[*found.shape]}: expected images and their labels, a pair")
     if not _is_split(found):
         images, labels = found if _is_pair(found) else _read(found, what)
         found = SimpleNamespace(images=images, labels=labels)
     if any(isinstance(part, np.ndarray) for part in (found.images, found.labels)):
         found = SimpleNamespace(images=_tensor(found.images, what), labels=_tensor(found.labels, what))
-    images, labels = samples.checked(found)
-    samples.check_pictures(images)
+    try:
+        images, labels = samples.checked(found)
+        samples.check_pictures(images)
+    except ValueError as error:
+        raise ValueError(f"data {shown(what)}: {error}") from error
     if odd := int((~images.isfinite().flatten(1).all(1)).sum()):
         raise ValueError(f"data {shown(what)}: {odd} of {len(images)} images are not finite: expected numbers alone")
     if labels.ndim != 1 or labels.is_floating_point():
@@ -230,7 +243,7 @@ def _read(found: Any, what: Any) -> tuple[Tensor, Tensor]:
     """The first `LIMIT` images and labels of a loader, or of a data set of single pairs."""
     if not isinstance(found, Iterable) and not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
         raise ValueError(
-            f"data {shown(what)} are a {type(found).__name__}: expected images and labels (attributes, or a tuple of "
+            f"data {shown(what)} are of type {type(found).__name__}: expected images and labels (attributes, or a tuple of "
             "two tensors), a data set or loader of such pairs, or a folder with train.npz and test.npz"
         )
     batched = isinstance(found, torch.utils.data.DataLoader) and found.batch_size is not None
@@ -258,7 +271,8 @@ def _pair(pair: Any, what: Any, batched: bool) -> tuple[Tensor, Tensor]:
     try:
         image, label = pair[0], torch.as_tensor(pair[1])
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
-        raise ValueError(f"data {shown(what)} give a {type(pair).__name__}: expected pairs of an image and a whole "
+        kind = type(pair).__name__
+        raise ValueError(f"data {shown(what)} give one {kind} after the other: expected pairs of an image and a whole "
                          "number") from error  # fmt: skip
     if not isinstance(image, Tensor):
         raise ValueError(f"data {shown(what)} give images as {type(image).__name__}: expected tensors, as "
