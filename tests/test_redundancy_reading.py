@@ -159,7 +159,8 @@ def raises():
     [
         ("nowhere_at_all:make", "cannot be imported"), ("make_net", "names no object"),
         ("json:nothing", r"'json' has no 'nothing'; expected one of its own: dump, dumps, .*load, loads"),
-        (3, "is of type int"), (lambda: 3, "expected an nn.Module"), (lambda a: a, "cannot be called without arguments"),
+        (3, "is of type int"), (lambda: 3, "expected an nn.Module"),
+        (lambda a: a, "cannot be called without arguments"),
         (raises, r"fails when it is called \(.*no luck.*\): it has to be mended"),
     ],
 )  # fmt: skip

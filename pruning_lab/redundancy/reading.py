@@ -243,8 +243,8 @@ def _read(found: Any, what: Any) -> tuple[Tensor, Tensor]:
     """The first `LIMIT` images and labels of a loader, or of a data set of single pairs."""
     if not isinstance(found, Iterable) and not (hasattr(found, "__getitem__") and hasattr(found, "__len__")):
         raise ValueError(
-            f"data {shown(what)} are of type {type(found).__name__}: expected images and labels (attributes, or a tuple of "
-            "two tensors), a data set or loader of such pairs, or a folder with train.npz and test.npz"
+            f"data {shown(what)} are of type {type(found).__name__}: expected images and labels (attributes, or a "
+            "tuple of two tensors), a data set or loader of such pairs, or a folder with train.npz and test.npz"
         )
     batched = isinstance(found, torch.utils.data.DataLoader) and found.batch_size is not None
     images, labels, count = [], [], 0
