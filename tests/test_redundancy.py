@@ -452,6 +452,55 @@ def test_a_hidden_layer_that_a_parameter_reads_is_not_called_the_outputs_and_the
     assert rows["mix"].tied.startswith("a parameter of its own")
 
 
+class Square(nn.Module):
+    """A hidden layer as wide as the outputs, read by a parameter, or with something behind that keeps each apart."""
+
+    def __init__(self, behind):
+        super().__init__()
+        self.first, self.second = nn.Linear(16, 8), nn.Linear(8, 5)
+        self.mix, self.behind = nn.Parameter(torch.randn(5, 5)), behind
+
+    def forward(self, x):
+        return self.behind(self.second(self.first(x.flatten(1)).relu()), self.mix)
+
+
+@pytest.mark.parametrize(
+    "behind, outputs",
+    [
+        (lambda h, mix: h.relu() @ mix, False),
+        (lambda h, mix: h, True),
+        (lambda h, mix: h.softmax(1), True),
+        (lambda h, mix: F.log_softmax(3 * h, 1), True),
+        (lambda h, mix: h * mix[0], True),
+        (lambda h, mix: (h - h.mean(1, keepdim=True)).tanh(), True),
+        (lambda h, mix: (h, h @ mix), True),
+    ],
+)
+def test_units_are_the_outputs_where_each_is_one_of_them_and_not_where_there_are_merely_as_many(behind, outputs):
+    torch.manual_seed(0)
+    rows = {part.name: part for part in parts.parts(Square(behind), split().images[:2])}
+    assert rows["first"].tied is None
+    assert (rows["second"].tied == "the model's outputs") == outputs
+    assert outputs or rows["second"].tied.endswith("a product with a parameter: each of them moves several outputs")
+
+
+class Twice(nn.Module):
+    """One layer that is called twice, behind another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.shared, self.last = nn.Linear(16, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(self.shared(self.shared(self.first(x.flatten(1)).relu()).relu()).relu())
+
+
+def test_a_layer_that_stays_with_another_has_a_row_of_its_own():
+    rows = {part.name: part for part in parts.parts(Twice(), split().images[:2])}
+    assert rows["first"].tied == "'shared' is called 2 times in a pass" and rows["last"].tied == "the model's outputs"
+    assert rows["shared"].tied == f"goes with first: {rows['first'].tied}" and rows["shared"].units == 6
+
+
 class One(nn.Module):
     """One output an image, [N]."""
 

@@ -21,6 +21,7 @@ COLUMNS = {
 ALL = "all layers"
 MEANS = {  # of columns that do not say it themselves; "table.column" where tables differ
     "layers.kind": "units of a layer, heads of attention, a stream (layers whose outputs are added), or weights alone",
+    "layers.units": "how many; where a grouped convolution reads them, the channels of a group are one",
     "dead": "units to which the loss of no image answers",
     "repeated": "units with a cosine of 0.9 or more to an earlier one",
     "free": "units that go in the best order before accuracy falls by more than a point",
@@ -52,7 +53,7 @@ MEANS = {  # of columns that do not say it themselves; "table.column" where tabl
     "left_out": "how much of what each layer can spare is left out, from 0 to 1",
     "multiply_adds": "multiplications and additions for one image, in pairs",
     "savings.accuracy": "share of images named rightly without any retraining, from 0 to 1",
-    "part": "what the time was asked for",
+    "part": "what the time was for; groups: what goes together is found, sight: what images' losses say of units",
 }
 
 

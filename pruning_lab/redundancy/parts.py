@@ -62,11 +62,19 @@ def parts(model: nn.Module, example: Tensor) -> list[Part]:
     named = {part.name for part in found} | of_groups
     cuts = [cut for group in groups for cut in group.cuts]
     read = {cut.module for cut in cuts}
-    left = [n for n in weighted(model) if n not in named | read]
-    found += [Part(n, "units", _size(model.get_submodule(n)), "no group of units was found here") for n in left]
+    left = {n: "no group of units was found here" for n in weighted(model) if n not in named | read}
+    left |= _beside(model, groups)
+    found += [Part(n, "units", _size(model.get_submodule(n)), why) for n, why in left.items()]
     whole = named | set(weighted(model)) | {name for name in read if _of_torch(model.get_submodule(name))}
     tensors = {f"{cut.module}.{tensor}".lstrip(".") for cut in cuts for tensor, _ in cut.tensors}
     return found + _others(model, whole, named | tensors)
+
+
+def _beside(model: nn.Module, groups: list) -> dict[str, str]:
+    """The layers that stay since they go with another one that does: name -> reason."""
+    going = {n for g in groups if not g.tied for n in g.layers} | {g.name for g in groups}
+    tied = {n: g for g in groups if g.tied for n in g.layers if n in weighted(model) and n not in going}
+    return {n: g.tied if g.tied == coupled.OUTPUTS else f"goes with {g.name}: {g.tied}" for n, g in tied.items()}
 
 
 def _of_torch(module: nn.Module) -> bool:

@@ -48,6 +48,7 @@ class Trace:
             p.requires_grad_(p.is_floating_point())
         self.names = {module: name for name, module in self.model.named_modules()}
         self.widths: set[int] = set()  # of the model's outputs, along every dimension but that of the images
+        self.example = example
         self.calls, self.graph, self.fault = self._called(example), None, ""
         try:
             with warnings.catch_warnings(), torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -154,7 +155,8 @@ class Trace:
         cuts: list[Cut] = []
         across: list[Across] = []
         last = [here for node, reads, here, _ in items if _ends(node, reads)]
-        reasons = [self._leaving(len(here)) for here in last[:1]]
+        giving = [self._called_name(n.module) for n, reads, *_ in items if isinstance(n.module, LAYERS) and not reads]
+        reasons = [self._leaving(len(here), giving) for here in last[:1]]
         for node, reads, here, roots in items:
             name, positions = self._called_name(node.module), _by_unit(here, roots, units)
             if grouped(node.module):
@@ -169,13 +171,52 @@ class Trace:
             reasons.append(f"{repeated[0]!r} is called {self.calls[repeated[0]]} times in a pass")
         return tuple(cuts), tuple(across), reasons[0] if reasons else None
 
-    def _leaving(self, numbers: int) -> str:
-        """Why units stay whose numbers reach the end: they are the outputs if there are as many of these."""
-        if numbers in (self.widths or {1}):  # one output may come without a dimension of its own
-            return OUTPUTS
-        sizes = " x ".join(map(str, sorted(self.widths))) or "one"
-        return (f"what reads them is no layer, such as a product with a parameter: {numbers} numbers go in, and the "
-                f"outputs are {sizes}")  # fmt: skip
+    def _leaving(self, numbers: int, giving: Sequence[str]) -> str:
+        """Why units stay whose numbers reach the end: they are the outputs if there are as many of these, each its own.
+
+        giving: the layers that give them, of which the last in a pass is asked.
+        """
+        what = "what reads them is no layer, such as a product with a parameter"
+        if numbers not in (self.widths or {1}):  # one output may come without a dimension of its own
+            sizes = " x ".join(map(str, sorted(self.widths))) or "one"
+            return f"{what}: {numbers} numbers go in, and the outputs are {sizes}"
+        order = list(self.calls)
+        known = [name for name in giving if self.calls.get(name) == 1]
+        if numbers > 1 and known and not self._apart(max(known, key=order.index), numbers):
+            return f"{what}: each of them moves several outputs"
+        return OUTPUTS
+
+    def _apart(self, name: str, numbers: int) -> bool:
+        """Whether a layer's first unit moves one of so many outputs alone, or outputs stand in the units' order, as
+        those of a softmax do; where that cannot be seen it is taken for granted.
+        """
+        module = self.model.get_submodule(name)
+        axis = -1 if isinstance(module, nn.Linear) else 1
+        units: list[Tensor] = []
+
+        def pass_(moved: bool) -> list[Tensor]:
+            def move(_: nn.Module, __: Any, given: Tensor) -> Tensor:
+                units.append(given)
+                given = given.clone()
+                given.select(axis, 0).add_(moved * (1 + given.abs().max()))
+                return given
+
+            hook = module.register_forward_hook(move)
+            try:
+                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                    return [t for t in tree_leaves(self.model(self.example)) if isinstance(t, Tensor)]
+            finally:
+                hook.remove()
+
+        try:
+            before, after = pass_(False), pass_(True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # whatever a model's own code makes of it: then nothing is known
+            return True
+        if units[0].shape[axis] != numbers:
+            return True
+        return any(_own(a, b, numbers) or _in_order(units[0], a) for a, b in zip(before, after, strict=True))
 
     def _cut(self, name: str, node: Any, reads: bool, positions: Positions) -> Cut | None:
         module = node.module
@@ -225,6 +266,21 @@ def _by_unit(here: Sequence[int], roots: Sequence[int | None], units: int) -> Po
 def _ends(node: Any, reads: bool) -> bool:
     """Whether what a node gives of the units leaves the model."""
     return not reads and not node.outputs
+
+
+def _own(before: Tensor, after: Tensor, numbers: int) -> bool:
+    """Whether, along a dimension of so many, one number at most is another than before."""
+    for axis in range(1, before.ndim):
+        others = [d for d in range(before.ndim) if d != axis]
+        if before.shape[axis] == numbers and (before != after).sum(others).count_nonzero() <= 1:
+            return True
+    return False
+
+
+def _in_order(units: Tensor, outputs: Tensor) -> bool:
+    """Whether outputs are the units' numbers by a rule that keeps which is larger."""
+    same = units.flatten(1).shape == outputs.flatten(1).shape
+    return same and torch.equal(units.flatten(1).argsort(1), outputs.flatten(1).argsort(1))
 
 
 def _joins(node: Any) -> bool:
