@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruning_lab import Recipe, Train
+from pruning_lab import Recipe, Train, UnitCurve, replace
 from pruning_lab.__main__ import main
 from pruning_lab.records import record, store
 from pruning_lab.records.record import Stored
@@ -174,6 +174,22 @@ def test_what_cannot_be_computed_here_is_counted_by_its_reason(shelf, capsys):
     out, err = capsys.readouterr()
     assert "not computed: 1, since they are broken" in out and "1, since their data have other bytes here" in out
     assert "no published record was computed again: name a folder" in err and verify.last() is None
+
+
+def test_what_is_made_of_nets_whose_images_are_not_here_stops_no_other(shelf, capsys, monkeypatch):
+    """A curve is published and its net is not: what that takes is reckoned from the number of its images."""
+    curve = UnitCurve(replace(NETS[0], seed=7), "fc1", ("norm",))
+    store.run(curve)
+    store.publish(curve)
+
+    def absent(*_):
+        raise FileNotFoundError("no such set, and no network")
+
+    monkeypatch.setattr(Train, "cost", absent)
+    monkeypatch.setattr(UnitCurve, "data_read", absent)
+    assert main(["verify", "--minutes", "60"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("agrees") == 2 and "not computed: 1, since their data cannot be read here" in out
 
 
 def test_a_file_that_was_changed_is_told_and_its_siblings_are_none_the_worse(shelf, capsys):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 from .. import environment
 from ..records import provenance, record, store
-from ..records.experiment import lineage
+from ..records.experiment import Experiment, lineage
 from . import folders
 from .budget import Budget
 from .lines import ENOUGH, line
@@ -104,7 +105,7 @@ class _Prices:
         took = {entry.experiment: entry.meta["seconds"] for entry in shelf}
         abroad = {entry.experiment for entry in shelf if entry.meta["device"]["type"] != here}
         parts = dict.fromkeys(part for those in self.waiting.values() for part in those)
-        self.seconds = {e: (took[e] if e in took else e.cost()) * (OTHER if e in abroad else 1) for e in parts}
+        self.seconds = {e: (took[e] if e in took else _guessed(e)) * (OTHER if e in abroad else 1) for e in parts}
         self.spent = self.expected = 0.0
 
     def of(self, entry: Entry) -> float:
@@ -123,6 +124,14 @@ class _Prices:
         """Something was computed, in so many seconds."""
         self.spent, self.expected = self.spent + seconds, self.expected + self.of(entry)
         self.seconds |= dict.fromkeys(self.waiting.pop(entry), 0.0)
+
+
+def _guessed(experiment: Experiment) -> float:
+    """Seconds of what no record tells; without end where its data, which it is reckoned from, are not here."""
+    try:
+        return experiment.cost()
+    except (ValueError, OSError):
+        return math.inf
 
 
 def _idle(entry: Entry) -> str:
