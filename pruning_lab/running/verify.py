@@ -28,6 +28,7 @@ from .register import Entry, entries, name
 from .sweeps import OutOfTime, duration
 
 FORMAT = 1
+UNREAD = "their data cannot be read here"
 OTHER = 30.0  # times what a record of another type of device took is expected here, until one was computed
 
 
@@ -145,7 +146,7 @@ def _lacks_data(entry: Entry) -> str:
     try:
         here = entry.experiment.data_read()
     except (ValueError, OSError):
-        return "their data cannot be read here"
+        return UNREAD
     wanted = {split: seen["digest"] for split, seen in entry.meta["data"].items()}
     if any(split not in here for split in wanted if not split.endswith("of its start")):
         return "their data are not here"
@@ -190,7 +191,9 @@ def _compute(
         outcome.said.append(said)
         word = {True: "agrees", False: "DIFFERS", None: "-"}[said.agrees]
         say(f"{word:8} {said.seconds:7.1f} s  {said.record}: {said.words}")
-    outcome.leave("there was no time for them", len(prices.waiting))
+    blind = sum(prices.of(entry) == math.inf for entry in prices.waiting)
+    outcome.leave(UNREAD, blind)
+    outcome.leave("there was no time for them", len(prices.waiting) - blind)
 
 
 def _again(entry: Entry, alike: Mapping[str, Sequence[Entry]]) -> Said:
