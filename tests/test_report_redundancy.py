@@ -16,7 +16,7 @@ from pruning_lab.report import redundancy as told
 EVIL = "</script><img src=x onerror=alert(1)><b>a&b"
 
 
-def made(free=(4, 2), names=("a", EVIL), left=0.9, reason="tied because of a sum"):
+def made(free=(4, 2), names=("a", EVIL), left=0.9, reason="tied because of a sum", pace=(1.2, 2.0)):
     """A report on a net of two layers of ten units and one that is kept; `free`: None of a layer kept whole."""
     layers = [dict(layer=n, kind="units", units=10, dead=1, repeated=2, free=f, share=f / 10, criterion="norm",
                    random=1.0)
@@ -29,7 +29,8 @@ def made(free=(4, 2), names=("a", EVIL), left=0.9, reason="tied because of a sum
     units = [dict(layer=names[0], unit=k, norm=1.0 + k, overlap=1.0, nearest=0.5, repeats=k == 3, moved=1.0, worth=0.1)
              for k in range(10)]  # fmt: skip
     savings = [dict(layer=ALL, left_out=s, units=6 * s, parameters=100 - 50 * s, multiply_adds=90.0 - 40 * s,
-                    milliseconds=2.0 - s, accuracy=0.95 + s * (left - 0.95)) for s in (0.0, 0.5, 1.0)]  # fmt: skip
+                    milliseconds=2.0 - s, faster=1 + s / 2, slowest=pace[0], fastest=pace[1],
+                    accuracy=0.95 + s * (left - 0.95)) for s in (0.0, 0.5, 1.0)]  # fmt: skip
     rows = dict(
         layers=layers, curves=curves, units=units, savings=savings,
         why=[dict(layer=names[0], units=10, norm=0.5, angle=0.1, norm_alone=0.5, angle_alone=0.1, by="norm")],
@@ -70,6 +71,28 @@ def test_layers_of_a_plain_row_are_called_layers_and_none_is_both_most_and_least
     assert [*told.sections(made(), "command")[2].figure.data[-1].y][0] == "a"
 
 
+@pytest.mark.parametrize(
+    "pace, said",
+    [
+        ((1.2, 2.0), "and is 1.50 times as fast (1.20 to 2.00 times as fast in 5 rounds)"),
+        ((0.9, 1.4), "and is no faster as far as this machine tells (0.90 to 1.40 times as fast in 5 rounds)"),
+        ((0.7, 0.9), "and is slower (0.70 to 0.90 times as fast in 5 rounds)"),
+    ],
+)
+def test_a_speed_is_told_as_far_as_rounds_agree(pace, said):
+    assert said in told.sections(made(pace=pace), "command")[8].after
+
+
+def test_numbers_of_a_few_looks_are_said_to_be_at_least_true():
+    few = made()
+    every = replace(few, curves=table("curves", [dict(layer="a", criterion="norm", seed=0, removed=k, accuracy=0.9)
+                                                 for k in range(11)]))  # fmt: skip
+    assert "at least" in told.answer(few) and "at least" not in told.answer(every)
+    for found, looked in ((few, True), (every, False)):
+        spared, curve = told.sections(found, "command")[:2]
+        assert ("looked at in a few places" in spared.after) == looked == ("Dots are where" in curve.after)
+
+
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_the_answer_is_short_for_every_outcome(name):
     words = told.answer(OUTCOMES[name])
@@ -77,21 +100,21 @@ def test_the_answer_is_short_for_every_outcome(name):
 
 
 def test_the_answer_s_numbers_are_those_of_the_tables():
-    assert told.answer(made()).startswith("Layer by layer, 30 % of the units can go")
-    assert "random order 10 %" in told.answer(made()) and "5.0 points of accuracy are lost" in told.answer(made())
+    assert told.answer(made()).startswith("Layer by layer, at least 30 % of the units can go")
+    assert "random order 10 %" in told.answer(made()) and "that loses 5.0 points of accuracy" in told.answer(made())
     few = told.answer(replace(made(), images=79))
-    assert few.startswith("Layer by layer, 30 % of the units can go before the net misses more of the 79 images that")
+    assert few.startswith("Layer by layer, at least 30 % of the units can go before the net misses more")
     assert "point;" not in few and "random" not in few
     assert "changes by +2.0 points" in told.answer(made(left=0.97))
     assert "accuracy stays as it is" in told.answer(made(left=made().accuracy))
     late = made(free=(4, None))
     late.layers.loc[late.layers.free.isna(), "reason"] = f"{LATE}: allow more"
-    some = "In the layers that could be looked at (others: below), 40 % of the units can go"
+    some = "In the layers that could be looked at (others: below), at least 40 % of the units can go"
     assert told.answer(late).startswith(some) and told.answer(made(free=(4, None))).startswith(some)
     assert told.answer(replace(late, beyond=94)).startswith(some)  # what is tied is no part of the 6 %
     assert "No layer's units could be taken out" in told.answer(EMPTY)
     assert told.answer(replace(made(), beyond=94)).startswith(
-        "In layers with 6 % of the parameters (others: below), 30 % of the units can go"
+        "In layers with 6 % of the parameters (others: below), at least 30 % of the units can go"
     )
     assert "94 % of the parameters are in layers of kinds" in told.answer(replace(EMPTY, beyond=94))
     assert "45 % of the images rightly, and guessing 40 %: " in told.answer(replace(made(), accuracy=0.45))

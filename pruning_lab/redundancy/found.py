@@ -15,7 +15,19 @@ COLUMNS = {
     "gradients": ("layer", "parameters", "coherence", "unbiased", "diffs", "beyond", "reason"),
     "masks": ("layer", "weights", "kept", "density", "reason"),
     "edges": ("layer", "one", "other", "cosine"),
-    "savings": ("layer", "left_out", "units", "parameters", "multiply_adds", "milliseconds", "accuracy", "reason"),
+    "savings": (
+        "layer",
+        "left_out",
+        "units",
+        "parameters",
+        "multiply_adds",
+        "milliseconds",
+        "faster",
+        "slowest",
+        "fastest",
+        "accuracy",
+        "reason",
+    ),
     "prices": ("layer", "part", "seconds", "images"),
 }
 ALL = "all layers"
@@ -52,6 +64,9 @@ MEANS = {  # of columns that do not say it themselves; "table.column" where tabl
     "density": "the same as a share of the layer's weights, from 0 to 1",
     "left_out": "how much of what each layer can spare is left out, from 0 to 1",
     "multiply_adds": "multiplications and additions for one image, in pairs",
+    "faster": "how many times as fast as the whole net in the same round, the median over rounds",
+    "slowest": "the same in the round in which it was least",
+    "fastest": "the same in the round in which it was most",
     "savings.accuracy": "share of images named rightly without any retraining, from 0 to 1",
     "part": "what the time was for; groups: what goes together is found, sight: what images' losses say of units",
 }

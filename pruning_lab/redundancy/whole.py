@@ -48,6 +48,7 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
     example = measured.images[:2].to(like(model))
     check_minutes(minutes)
     check_takes(model, example)
+    count = counted(model, tuple(measured.images.shape[1:]))  # first: what it imports takes seconds
     with threads(model, measured.images):
         found, seconds = timed(lambda: parts(model, example))
         spent = budget(model, train, found, minutes, min(len(measured.labels), MOST), seconds)
@@ -58,7 +59,7 @@ def report(model: nn.Module, train, test=None, *, minutes: float | None = None, 
         net=type(model).__name__, accuracy=right,
         chance=_most_common(measured.labels[: spent.images]), images=spent.images,
         measured_on="train" if test is None else "test", parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=counted(model, tuple(measured.images.shape[1:])), in_shape=tuple(measured.images.shape[1:]),
+        multiply_adds=count, in_shape=tuple(measured.images.shape[1:]),
         seconds=time.perf_counter() - start, device=str(like(model).device), **tables,
         beyond=sum(part.parameters for part in found),
     )  # fmt: skip

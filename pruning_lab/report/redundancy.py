@@ -12,6 +12,7 @@ from .. import figures
 from ..redundancy import Report
 from ..redundancy.curves import MARGIN
 from ..redundancy.found import ALL, called
+from ..redundancy.prices import ROUNDS
 from ..units.coupled import OUTPUTS
 from .numbers import counted
 
@@ -52,7 +53,8 @@ def answer(found: Report) -> str:
     random = f"; in random order {beside:.0f} %"
     if seen < 1 - FEW and not any(left & (found.layers.kind != "weights")):
         where, random = f"In layers with {100 * seen:.0f} % of the parameters (others: below)", ""
-    first = f"{where}, {share:.0f} % of the units can go before "
+    least = "" if _everywhere(found) else "at least "
+    first = f"{where}, {least}{share:.0f} % of the units can go before "
     if found.images * MARGIN >= 1:
         first += f"accuracy falls by more than a point{random}."
     else:  # one image is more than a point
@@ -64,7 +66,7 @@ def answer(found: Report) -> str:
     if lost <= 100 * MARGIN:
         changes = f"changes by {-lost:+.1f} points" if round(lost, 1) else "stays as it is"
         return f"{first} All of these can be left out at once: accuracy {changes}."
-    return f"{first} Not all at once: without all of these, {lost:.1f} points of accuracy are lost."
+    return f"{first} Not all at once: that loses {lost:.1f} points of accuracy."
 
 
 def guesses(found: Report) -> bool:
@@ -139,12 +141,21 @@ def _said_of_layers(found: Report) -> str:
             all_of = f"Each of {len(free)} layers" if len(free) > 1 else f"Layer {most.layer}"
             told.append(f"{all_of} can spare {100 * most.share:.0f} % of its units.")
         told.append("The criterion is the best of three, chosen on the same images, which flatters it a little.")
+        told.append("The three random orders may lie far apart.")
+        if not _everywhere(found):
+            told.append("Accuracy was looked at in a few places along each order (see below), so that more may go.")
     if guesses(found):
         told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
                     f"class has {100 * found.chance:.0f} %, so that what its layers spare says little.")  # fmt: skip
     if len(kept):
         told.append(f"{counted(len(kept), 'layer')} kept whole: the table has each one's reason.")
     return " ".join(told)
+
+
+def _everywhere(found: Report) -> bool:
+    """Whether accuracy was looked at after every single unit."""
+    looks = found.curves.groupby(["layer", "criterion", "seed"]).removed
+    return bool((looks.max() - looks.min() + 1 == looks.count()).all())
 
 
 def curves(found: Report, command: str) -> Section:
@@ -159,9 +170,10 @@ def curves(found: Report, command: str) -> Section:
     alt = f"Accuracy against units removed from {called(layer)}, a line an order; dotted: a point below the whole net."
     about = _about("curve", f"Layer {layer}: accuracy as units go", alt, command)
     figure = figures.along(part.drop(columns="layer"), margin=found.accuracy - MARGIN, **about)
+    dots = "" if _everywhere(found) else "Dots are where accuracy was looked at. "
     most = ", which can spare most without sparing all" if drawn.share < 1 else ""
     after = (f"This is layer {layer}{most}. Dotted: one point below the whole net. "
-             "`worth` is the first-order change of the loss without a unit.")  # fmt: skip
+             f"{dots}`worth` is the first-order change of the loss without a unit.")  # fmt: skip
     return Section(heading, before, figure, after.replace("`", ""), {"curves": found.curves})
 
 
@@ -203,7 +215,13 @@ def graph(found: Report, command: str) -> Section:
     """The graph of one layer."""
     heading = "The graph of one layer"
     if found.edges.empty:
-        return Section(heading, "", None, "No two units of a layer that could be drawn are nearer than chance.", {})
+        return Section(
+            heading,
+            "",
+            None,
+            "No two units of a layer that could be drawn are nearer than four standard deviations of chance.",
+            {},
+        )
     from ..widgets.graph_still import settle
 
     layer = found.edges.layer.iloc[0]
@@ -292,12 +310,19 @@ def savings(found: Report, command: str) -> Section:
     drawn = {name: name for name in rows.columns[1:]}
     figure = figures.dots(rows, drawn, by="of", axis="%", **about)
     last = table.iloc[-1]
-    faster = float(table.milliseconds[0]) / float(last.milliseconds)
     size = f"{shares.parameters.iloc[-1]:.0f} % of its parameters"
     ways = f"from {shares.accuracy.iloc[0]:.1f} to {shares.accuracy.iloc[-1]:.1f} %"
-    after = (f"Without {last.units:,.0f} units the net has {size} and is {faster:.2f} times as fast; accuracy goes "
-             f"{ways}, without any retraining.")  # fmt: skip
+    after = f"Without {last.units:,.0f} units the net has {size} and {_faster(last)}; accuracy goes {ways}, "
+    after += "without any retraining."
     return Section(heading, before, figure, after, {"savings": found.savings})
+
+
+def _faster(copy: pd.Series) -> str:
+    """How fast a copy is beside the whole net, as far as several rounds tell."""
+    rounds = f"{copy.slowest:.2f} to {copy.fastest:.2f} times as fast in {ROUNDS} rounds"
+    if copy.slowest > 1:
+        return f"is {copy.faster:.2f} times as fast ({rounds})"
+    return f"is slower ({rounds})" if copy.fastest < 1 else f"is no faster as far as this machine tells ({rounds})"
 
 
 def _rest(found: Report) -> Section:
