@@ -188,8 +188,11 @@ def _run(args: argparse.Namespace) -> None:
 
     place = environment.project() or Path.cwd()
     output = args.output or place / "_build" / "run" / f"{path.stem}-{args.profile}.ipynb"
+    before = output.is_file()
     if answer := execute(path, output, given):
         print(answer)
+    if before:
+        print("It is in the place of an earlier run's; -o FILE writes another:")
     print(output)
 
 

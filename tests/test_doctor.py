@@ -125,3 +125,15 @@ def test_a_report_that_cannot_be_drawn_is_refused_before_anything_is_measured(mo
     assert main(["report", "none:net", "--data", "digits", "-o", str(tmp_path / "r.html")]) == 2
     err = capsys.readouterr().err
     assert err.startswith("pruning_lab: a report cannot be drawn: plotly not here") and "pip install '.[report]'" in err
+
+
+@pytest.mark.parametrize(
+    "torch_s, pair",
+    [
+        ("2.13.0+cpu", ("torch==2.13.0", "'torchvision==0.28.*'")),
+        ("2.11.1", ("torch==2.11.1", "'torchvision==0.26.*'")),
+        ("3.0.0a0+git", ("torch==3.0.0a0", "'torchvision'")),
+    ],
+)  # fmt: skip
+def test_torch_and_the_torchvision_that_fits_it_are_named(torch_s, pair):
+    assert doctor._pair(torch_s) == pair

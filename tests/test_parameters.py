@@ -273,6 +273,11 @@ def test_a_page_without_parameters_is_run_without_any_and_has_none(tmp_path, cap
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
     assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb")]) == 0 and got == [{}]
+    capsys.readouterr()
+    (tmp_path / "out.ipynb").touch()
+    assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb")]) == 0
+    said, place = capsys.readouterr().out.splitlines()
+    assert "in the place of an earlier run's" in said and place == str(tmp_path / "out.ipynb")
     assert main(["run", str(path), "-p", "seeds", "3"]) == 2
     assert "07_toy has no parameter 'seeds'; it has none" in capsys.readouterr().err
 

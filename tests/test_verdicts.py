@@ -274,6 +274,13 @@ def test_only_seeds_trained_after_an_amendment_decide(claimed):
     assert row["values"] == [-5.0, *around(1)]
 
 
+def test_a_part_of_which_no_seed_decides_says_from_which_on_they_do(claimed):
+    claimed(HEAD + ", parts: [{name: a, seeds: 10}, {name: b}]}")
+    rows = verdicts.judge("AA1", {"a": pd.Series(around(1), index=[0, 1, 2]), "b": []})
+    assert rows.reason.tolist() == ["since the part was amended only seeds from 10 on decide", ""]
+    assert set(rows.verdict) == {"not run"}
+
+
 def test_a_part_may_have_a_number_of_nets_of_its_own(claimed):
     claimed(HEAD + ", nets: 3, parts: [{name: a, nets: 5}, {name: b}]}")
     rows = verdicts.judge("AA1", {"a": around(1), "b": around(1)})

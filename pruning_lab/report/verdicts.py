@@ -209,7 +209,8 @@ def _row(claim: claims.Claim, part: Part, values: Sequence[float], short: int) -
     numbers = [float(value) for value in values]
     decides = [value for value, yes in zip(numbers, counted, strict=True) if yes]
     found = verdict(decides, part.kind, part.margin, short, part.nets)
-    old = "no net was trained since the part was amended" if found.word == NOT_RUN and numbers else ""
+    idle = found.word == NOT_RUN and numbers
+    old = f"since the part was amended only seeds from {part.seeds} on decide" if idle else ""
     return dict(
         claim=claim.id, part=part.name, label=f"{claim.id}  {part.name}", by=part.by, kind=part.kind,
         margin=part.margin, unit=part.unit, n=found.n, mean=found.mean, low=found.low, high=found.high,

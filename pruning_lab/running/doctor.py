@@ -179,11 +179,18 @@ def downloads(line: Line) -> Line:
     try:
         import torchvision  # noqa: F401
     except (RuntimeError, ImportError, OSError) as error:
-        how = "install both from one index: pip install --force-reinstall torch torchvision"
+        how = f"install both from one index: pip install --force-reinstall {' '.join(_pair(torch.__version__))}"
         why = " ".join(str(error).split())[:80]
         words = f"torchvision does not fit this torch ({why}); the library gets by, code of your own may not: {how}"
         return line._replace(works=False, words=words)
     return line
+
+
+def _pair(torch_s: str) -> tuple[str, str]:
+    """What pip is asked for: this torch, and the torchvision that is made with it (0.15 with 2.0, 0.16 with 2.1)."""
+    major, minor, *_ = torch_s.split("+")[0].split(".")
+    beside = f"torchvision==0.{int(minor) + 15}.*" if major == "2" and minor.isdigit() else "torchvision"
+    return f"torch=={torch_s.split('+')[0]}", f"'{beside}'"
 
 
 def undrawn() -> list[str]:
