@@ -1,6 +1,7 @@
 """What a chapter may be given: checked before anything runs, by the same rules whichever way it is called."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def test_a_data_set_that_nobody_knows_is_one_line(toy, tmp_path, shelves, capsys
     for wrong in ("nope", "gaussian:nope", "../x", "/etc", "Digits"):
         assert main([command, *out, str(toy), *profile, "-p", "dataset", wrong]) == 2
         said, err = capsys.readouterr()
-        assert err.startswith(f"pruning_lab: 07_toy: dataset={wrong!r}: ") and err.count("\n") == 1 and not said
+        assert err.startswith(f"pruning_lab: 07_toy: dataset={wrong!r}") and err.count("\n") == 1 and not said
         assert "unknown data set" in err or "is no name of a data set" in err
     assert not shelves.exists() and not (tmp_path / "out").exists()
 
@@ -378,3 +379,28 @@ def test_every_cell_is_refused_until_the_parameters_are_right(monkeypatch):
     assert not shell.run_cell("after = 1", store_history=True).success and "after" not in shell.user_ns
     assert shell.run_cell(injected(seeds="2"), store_history=True).success
     assert shell.run_cell("after = 1", store_history=True).success and len(shell.ast_transformers) == 1
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["rnu", "01"], "invalid choice: 'rnu' .*; did you mean 'run'\\?$"),
+        (["plan", "01", "--profile", "smoek"], "; did you mean 'smoke'\\?$"),
+        (["plan", "01", "--profile", "zzz"], "invalid choice: 'zzz' [^?]*$"),
+        (["plan", "01", "-p", "dataset", "MNIST"], r"dataset='MNIST' \(did you mean 'mnist'\?\): unknown data set"),
+        (["plan", "01", "-p", "dataste", "digits"], "; did you mean 'dataset'\\?$"),
+        (["plan", "frame_potental"], "; did you mean '01_frame_potential'\\?$"),
+        (["plan", "zzz"], "no chapter 'zzz'; there are [^?]*$"),
+    ],
+)  # fmt: skip
+def test_who_mistypes_is_asked_what_was_meant(words, said, capsys):
+    try:
+        assert main(words) == 2
+    except SystemExit as ended:
+        assert ended.code == 2
+    assert re.search(said, capsys.readouterr().err.strip())
+
+
+def test_a_profile_that_papermill_gives_is_asked_for_too():
+    with pytest.raises(ValueError, match="; did you mean 'laptop'"):
+        parameters.check("01", dict(profile="laptop"), dict(profile="laptp"))

@@ -83,6 +83,17 @@ def test_a_speed_is_told_as_far_as_rounds_agree(pace, said):
     assert said in told.sections(made(pace=pace), "command")[8].after
 
 
+def test_what_is_kept_is_counted_as_what_it_is():
+    def kept(found):
+        return told.sections(found, "command")[0].after
+
+    mix = dict(layer="mix", kind="weights", units=float("nan"), reason="a parameter of its own")
+    found = made(free=(4, None))
+    assert "2 layers kept whole" in kept(found)
+    found = replace(found, layers=pd.concat([found.layers, table("layers", [mix])], ignore_index=True))
+    assert "2 layers and 1 other with weights of a kind of their own kept whole" in kept(found)
+
+
 def test_numbers_of_a_few_looks_are_said_to_be_at_least_true():
     few = made()
     every = replace(few, curves=table("curves", [dict(layer="a", criterion="norm", seed=0, removed=k, accuracy=0.9)

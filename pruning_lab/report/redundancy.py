@@ -147,8 +147,11 @@ def _said_of_layers(found: Report) -> str:
     if guesses(found):
         told.append(f"Careful: the net names {100 * found.accuracy:.0f} % of the images rightly, and the most common "
                     f"class has {100 * found.chance:.0f} %, so that what its layers spare says little.")  # fmt: skip
-    if len(kept):
-        told.append(f"{counted(len(kept), 'layer')} kept whole: the table has each one's reason.")
+    own = kept.layer[kept.kind == "weights"]
+    parts = [counted(len(kept) - len(own), "layer")] * (len(kept) > len(own))
+    parts += [f"{counted(len(own), 'other')} with weights of a kind of their own"] * bool(len(own))
+    if parts:
+        told.append(f"{' and '.join(parts)} kept whole: the table has each one's reason.")
     return " ".join(told)
 
 

@@ -11,12 +11,22 @@ from functools import partial
 from typing import Any, NoReturn
 
 from ..environment import MOST_WORKERS
+from .nearest import near
 from .sweeps import LONGEST
 
 Given = Sequence[tuple[str, str]]  # names and values of parameters, as they were typed
 
 
-class Command(argparse.ArgumentParser):
+class _Telling(argparse.ArgumentParser):
+    """Asks whether the choice like the one that is none was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message):
+            message += near(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        super().error(message)
+
+
+class Command(_Telling):
     """Says what a `-p` without its two words lacks."""
 
     def error(self, message: str) -> NoReturn:
@@ -25,7 +35,7 @@ class Command(argparse.ArgumentParser):
         super().error(message)
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(_Telling):
     """Takes `-p NAME=VALUE` for `-p NAME VALUE`."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import environment
 from ..records.experiment import Experiment, lineage
+from .nearest import near
 from .parameters import check as check_parameters
 
 FOLDER = (environment.project() or Path(__file__).parents[2]) / "book"  # it need not be there
@@ -69,7 +70,8 @@ def chapter(name: str) -> Path:
             return path
     if (page := folder("a page") / f"{Path(name).stem if is_file else name}.ipynb").is_file():
         return page
-    raise ValueError(f"no chapter {name!r}; there are {', '.join(p.stem for p in chapters())}")
+    names = [p.stem for p in chapters()]
+    raise ValueError(f"no chapter {name!r}; there are {', '.join(names)}{near(name, names)}")
 
 
 def plan(path: Path | str, profile: str, parameters: Mapping[str, Any] | None = None) -> list[Experiment]:

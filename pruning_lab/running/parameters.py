@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from .. import data
+from .nearest import near
 
 #: The sizes at which a chapter can be run, the smallest first.
 PROFILES = ("smoke", "laptop", "night", "gpu", "paper")
@@ -39,12 +40,14 @@ def check(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> 
     known = {name: value for name, value in defaults.items() if name[0] != "_" and isinstance(value, PLAIN)}
     if unknown := given.keys() - known.keys():
         named = ", ".join(repr(name) for name in sorted(unknown))
-        raise ValueError(f"{where} has no parameter {named}; it has {', '.join(sorted(known)) or 'none'}")
+        meant = near(min(unknown), known)
+        raise ValueError(f"{where} has no parameter {named}; it has {', '.join(sorted(known)) or 'none'}{meant}")
     for name, value in given.items():
         words, fits = _rule(name, known[name])
         if not (known[name] is None and value is None) and not fits(value):
             or_none = " or None" if known[name] is None else ""
-            raise ValueError(f"{where}: {name}={_short(value)}: expected {words}{or_none}")
+            meant = near(value, PROFILES) if name == "profile" and isinstance(value, str) else ""
+            raise ValueError(f"{where}: {name}={_short(value)}: expected {words}{or_none}{meant}")
         if name == "dataset" and isinstance(value, str):
             _check_dataset(where, value)
 
@@ -53,7 +56,8 @@ def _check_dataset(where: str, name: str) -> None:
     try:
         data.check_known(name)
     except ValueError as error:
-        raise ValueError(f"{where}: dataset={_short(name)}: {error}") from error
+        meant = near(name, data.names()).removeprefix("; ")
+        raise ValueError(f"{where}: dataset={_short(name)}{f' ({meant})' * bool(meant)}: {error}") from error
 
 
 def check_notebook() -> None:
