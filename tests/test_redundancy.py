@@ -474,6 +474,8 @@ class Square(nn.Module):
         (lambda h, mix: h * mix[0], True),
         (lambda h, mix: (h - h.mean(1, keepdim=True)).tanh(), True),
         (lambda h, mix: (h, h @ mix), True),
+        (lambda h, mix: (h.mean(1), h), True),  # beside a number an image
+        (lambda h, mix: (h.sum(), h.relu() @ mix), False),  # beside one of all images
     ],
 )
 def test_units_are_the_outputs_where_each_is_one_of_them_and_not_where_there_are_merely_as_many(behind, outputs):
@@ -482,6 +484,12 @@ def test_units_are_the_outputs_where_each_is_one_of_them_and_not_where_there_are
     assert rows["first"].tied is None
     assert (rows["second"].tied == "the model's outputs") == outputs
     assert outputs or rows["second"].tied.endswith("a product with a parameter: each of them moves several outputs")
+
+
+def test_outputs_whose_number_depends_on_what_units_give_are_taken_for_the_outputs():
+    torch.manual_seed(0)
+    rows = {p.name: p for p in parts.parts(Square(lambda h, mix: (h[h > h.mean() + 0.3], h)), split().images[:2])}
+    assert rows["second"].tied == "the model's outputs"
 
 
 class Twice(nn.Module):

@@ -214,7 +214,7 @@ class Trace:
             raise
         except Exception:  # whatever a model's own code makes of it: then nothing is known
             return True
-        if units[0].shape[axis] != numbers:
+        if units[0].shape[axis] != numbers or [t.shape for t in before] != [t.shape for t in after]:
             return True
         return any(_own(a, b, numbers) or _in_order(units[0], a) for a, b in zip(before, after, strict=True))
 
@@ -279,7 +279,7 @@ def _own(before: Tensor, after: Tensor, numbers: int) -> bool:
 
 def _in_order(units: Tensor, outputs: Tensor) -> bool:
     """Whether outputs are the units' numbers by a rule that keeps which is larger."""
-    same = units.flatten(1).shape == outputs.flatten(1).shape
+    same = outputs.ndim > 1 and units.flatten(1).shape == outputs.flatten(1).shape
     return same and torch.equal(units.flatten(1).argsort(1), outputs.flatten(1).argsort(1))
 
 
