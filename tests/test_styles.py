@@ -89,6 +89,26 @@ def test_a_book_joins_its_sheets_when_the_theme_has_written_the_last_of_them(tmp
     ).read_text()
 
 
+def test_what_widgets_draw_comes_after_the_text(tmp_path):
+    """In the head, where myst-nb puts it, a megabyte of it is read before the first sentence."""
+    data = '{"state": {"a": "<b>"}}'
+    (tmp_path / "conf.py").write_text(
+        'extensions = ["pruning_lab.publish.sphinx_ext"]\nhtml_theme = "sphinx_book_theme"\nroot_doc = "index"\n'
+        "def hold(app, page, *_):\n    if page == 'index':\n"
+        f"        app.add_js_file(None, type='application/vnd.jupyter.widget-state+json', body='{data}')\n"
+        "        app.add_js_file(None, body='let first = 1;')\n"
+        "def setup(app):\n    app.connect('html-page-context', hold)\n"
+    )
+    (tmp_path / "index.rst").write_text("A page\n======\n\nThe first sentence.\n\n.. toctree::\n\n   other\n")
+    (tmp_path / "other.rst").write_text("Another\n=======\n")
+    assert build.main(["-q", "-b", "html", str(tmp_path), str(tmp_path / "html")]) == 0
+    text = (tmp_path / "html" / "index.html").read_text()
+    whole = f'<script type="application/vnd.jupyter.widget-state+json">{data}</script>'
+    assert text.count(whole) == 1 and text.index("The first sentence.") < text.index(whole) < text.index("</article>")
+    assert text.index("let first = 1;") < text.index("</head>")  # what runs stays where it was asked for
+    assert "widget-state" not in (tmp_path / "html" / "other.html").read_text()
+
+
 @pytest.mark.parametrize(
     "link",
     [

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -62,7 +63,8 @@ def _scripts(app, page, template, context, doctree):
     """Leave a page the scripts it needs: each once, MathJax only beside formulas, Thebe (from another host) never.
 
     Sphinx 7.4 lists inline scripts twice, and a `const` declared twice is an error. What nothing in the page asks for
-    while it is read waits until it is there, so that a reader sees its text sooner; the page of searches does ask.
+    while it is read waits until it is there, so that a reader sees its text sooner; the page of searches does ask. What
+    widgets draw, up to a megabyte that would stand before all else, comes after the text for the same reason.
     """
     formulas = app.env.get_domain("math").data["has_equations"].get(page)  # not those of the pages below it
     kept = {}
@@ -72,8 +74,20 @@ def _scripts(app, page, template, context, doctree):
         if "thebe" in (name + str(attributes.get("body", ""))).lower() or (mathjax and not formulas):
             continue
         kept.setdefault((name, repr(sorted(attributes.items()))), script)
+    data = [key for key, script in kept.items() if _is_data(script)]
+    context["body"] = context.get("body", "") + "".join(_tag(kept.pop(key)) for key in data)
     waits = {name for name, _ in kept if page != "search" and name.endswith(MAY_WAIT)}
     context["script_files"] = [_waiting(s) if name in waits else s for (name, _), s in kept.items()]
+
+
+def _is_data(script) -> bool:
+    """Whether an inline script is one that no browser runs: data of widgets."""
+    attributes = getattr(script, "attributes", None) or {}
+    return "body" in attributes and attributes.get("type", "").endswith("json")
+
+
+def _tag(script) -> str:
+    return f'<script type="{escape(script.attributes["type"])}">{script.attributes["body"]}</script>\n'
 
 
 def _waiting(script):
