@@ -167,11 +167,12 @@ def _list(_: argparse.Namespace) -> None:
 def _estimate(args: argparse.Namespace) -> None:
     from .running import estimate  # here: a sweep needs none of it
 
+    start = time.monotonic() - args.began
     with one_thread():  # as every run computes
         told = estimate.estimate(
             _plan(args), fresh=args.fresh, say=lambda words: print(words, file=sys.stderr, flush=True)
         )
-        print(told.text(args.workers))
+        print(told.text(args.workers, start))
     if told.left_out:
         first = next(iter(told.left_out.values()))
         raise ValueError(f"of {len(told.left_out)} runs it cannot be told what they take; the first: {first}")

@@ -1,6 +1,8 @@
 """What a user has, by name: nets, images and weights, and one sentence for whatever is not as it should be."""
 
 import importlib
+import sys
+import types
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,7 +160,7 @@ def raises():
     "model, said",
     [
         ("nowhere_at_all:make", "cannot be imported"), ("make_net", "names no object"),
-        ("json:nothing", r"'json' has no 'nothing'; expected one of its own: dump, dumps, .*load, loads"),
+        ("json:nothing", "'json' has no 'nothing', and nothing in it may be a net, or a function that gives one"),
         (3, "is of type int"), (lambda: 3, "expected an nn.Module"),
         (lambda a: a, "cannot be called without arguments"),
         (raises, r"fails when it is called \(.*no luck.*\): it has to be mended"),
@@ -168,6 +170,22 @@ def test_what_is_no_net_is_told_in_one_sentence(model, said):
     with pytest.raises(ValueError, match=said) as error:
         redundancy.given(model, (IMAGES, LABELS))
     assert "\n" not in str(error.value)
+
+
+def test_who_names_what_is_not_there_is_told_what_may_be_meant(monkeypatch):
+    mine = types.ModuleType("mine")
+    code = (
+        "import torch\nfrom torch import nn\nfrom torch.nn import Linear\nimages, labels = torch.rand(4, 3), 10\n"
+        "class Block(nn.Module):\n    def __init__(self, size): pass\n"
+        "class Net(nn.Module): pass\nclass Other: pass\nready = nn.Identity()\n"
+        "def small(): pass\ndef wide(width=8): pass\ndef sized(width): pass\ndef _own(): pass\n"
+    )
+    exec(code, vars(mine))
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    with pytest.raises(ValueError, match=r"has no 'nett'; expected one of its own: Net, ready, small, wide$"):
+        redundancy.given("mine:nett", (IMAGES, LABELS))
+    with pytest.raises(ValueError, match=r"has no 'data'; expected one of its own: images, labels, small, wide$"):
+        redundancy.given(torch.nn.Flatten(), "mine:data")
 
 
 @pytest.mark.parametrize(

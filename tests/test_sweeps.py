@@ -135,6 +135,17 @@ def test_what_is_left_is_told_without_absurdity_from_the_first_run_on():
     assert state.left() == 0
 
 
+def test_a_short_first_run_which_begins_what_all_others_use_tells_nothing_of_them():
+    short, long = [replace(NET, seed=seed) for seed in (1, 2, 3, 4)], replace(NET, seed=9)
+    state = sweeps._Sweep(sweeps.missing([*short, long]), sweeps.Here(None), sweeps.Limit())
+    state.took[short[0]] = 3.0
+    assert state.limit.ahead(state) == ""
+    state.took[short[1]] = 0.1
+    assert re.fullmatch(r"about \d+ s left", state.limit.ahead(state))
+    state.took = {long: 60.0}
+    assert "left" in state.limit.ahead(state)
+
+
 def test_a_second_sweep_computes_nothing(capsys):
     plan = [Child(Parent("p"))]
     sweeps.sweep(plan)

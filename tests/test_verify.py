@@ -230,3 +230,11 @@ def test_a_stored_outcome_that_is_broken_is_named(shelf):
     verify.file().write_text('{"format": 1, "records": [{"record": "x"}]}')
     with pytest.raises(ValueError, match="verified.json is broken .*run `python -m pruning_lab verify`"):
         verify.last()
+    assert verify._earlier() == ""
+
+
+def test_who_replaces_an_outcome_is_told_what_it_was(shelf, capsys):
+    assert verify._earlier() == ""
+    verify.save(verify.Outcome(7, said=[verify.Said("Train/1", nearness.BITS, True, "equal bits", 1.0)] * 3), 2.5)
+    assert main(["verify", "--minutes", "0.5"]) == 0
+    assert "`git restore` takes the last one back: 3 records in 2.5 min)" in capsys.readouterr().out

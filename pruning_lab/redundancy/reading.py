@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
@@ -74,7 +75,7 @@ def _named(spec: str, what: str) -> Any:
         ) from error
     for part in name.split("."):
         if not hasattr(held, part):
-            raise ValueError(f"{what} {spec!r}: {module!r} has no {part!r}; expected one of its own: {_own(held)}")
+            raise ValueError(f"{what} {spec!r}: {module!r} has no {part!r}{_own(held, what)}")
         held = getattr(held, part)
     return held
 
@@ -94,14 +95,42 @@ def _beside_torchvision(call: Callable[[], Any]) -> Any:
         return call()
 
 
-def _own(held: Any) -> str:
-    """The public names of what a module itself defines, not of what it imports; of anything else those it has."""
+def _own(held: Any, what: str) -> str:
+    """Which name to give instead, as an end of a sentence: of what a module itself defines and does not import, those
+    that may be a net, or data.
+    """
     there = vars(held) if hasattr(held, "__dict__") else {}
     named = {n: v for n, v in there.items() if not n.startswith("_") and not isinstance(v, ModuleType)}
     if isinstance(held, ModuleType):
         named = {n: v for n, v in named.items() if getattr(v, "__module__", None) in (None, held.__name__)
-                 or not callable(v)}  # fmt: skip
-    return ", ".join(list(named)[:10]) or "it has none"
+                 or not (isinstance(v, type) or inspect.isroutine(v))}  # fmt: skip
+    named = {n: v for n, v in named.items() if _may_be(v, what)}
+    if named:
+        return f"; expected one of its own: {', '.join(list(named)[:10])}"
+    return ", and nothing in it may be " + ("a net, or a function that gives one" if what == "model" else "data")
+
+
+def _may_be(value: Any, what: str) -> bool:
+    """Whether a value may be a net or a function without arguments that gives one; or what data may be."""
+    is_class, net = isinstance(value, type), isinstance(value, nn.Module)
+    if what == "model" and (net or not callable(value)):
+        return net
+    if what == "model" and is_class and not issubclass(value, nn.Module):
+        return False
+    if what != "model" and (net or is_class):
+        return False
+    return not callable(value) or _needs_nothing(value)
+
+
+def _needs_nothing(made: Callable[..., Any]) -> bool:
+    """Whether something can be called without arguments, as far as it says."""
+    try:
+        inspect.signature(made).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it says nothing
+        return True
+    return True
 
 
 def _called(made: Callable[[], Any], what: str) -> Any:

@@ -62,8 +62,8 @@ class Estimate:
         largest = sorted(self.memory.values(), reverse=True)[:workers]
         return _makespan(self.seconds, self.waits, workers), sum(largest) + BASE * max(1, len(largest))
 
-    def text(self, workers: int = 1) -> str:
-        """The table and the totals, for a terminal."""
+    def text(self, workers: int = 1, start: float = 0.0) -> str:
+        """The table and the totals, for a terminal; `start`: seconds that a process takes to begin, if known."""
         threads = torch.get_num_threads()
         where = f"{threads} CPU thread{'s' * (threads > 1)}" if on_cpu() else str(environment.device())
         runs, records = len(self.seconds), sum(1 + len(told(e.also_stores, [])) for e in self.seconds)
@@ -78,6 +78,8 @@ class Estimate:
             most = "at most " if any(_may_stop(e) for e in self.seconds) else ""
             takes = f"{most}about {duration(seconds)}, {memory / 1e9:.1f} GB"
             lines.append(f"{who}: {takes} (estimated from steps measured here, {where})")
+        if self.seconds and start >= 1:
+            lines.append(f"to that come about {duration(start)} until a process has begun here, as this one took")
         return "\n".join(lines)
 
     def _lines(self) -> list[str]:

@@ -71,7 +71,9 @@ class Limit:
         """Learn how long a run took."""
 
     def ahead(self, state: _Sweep) -> str:
-        """What is said of the time after a run."""
+        """What is said of the time after a run; nothing after a short first one, which begins what all others use."""
+        if len(state.took) < 2 and sum(state.took.values()) < TOLD and len(state.costs) > 1:
+            return ""
         return f"about {duration(max(state.left(), 0.0))} left"
 
     def close(self, state: _Sweep) -> None:
@@ -259,7 +261,8 @@ class _Sweep:
         self.took[e] = seconds
         self.limit.took(e, seconds)
         done = f"{len(self.stored)}/{len(self.costs)} {named(e)}: {seconds:.1f} s"
-        print(f"{done}, {self.limit.ahead(self)}", flush=True)
+        ahead = self.limit.ahead(self)
+        print(f"{done}, {ahead}" if ahead else done, flush=True)
 
     def left(self) -> float:
         """Seconds to go, if every run takes as long as the shortest one, and for its cost as long as those that are

@@ -251,6 +251,15 @@ def last() -> Mapping[str, Any] | None:
         raise ValueError(f"{place.name} is broken ({error!r}): {how}") from error
 
 
+def _earlier() -> str:
+    """What the outcome that is stored was, as an end of a sentence; nothing where there is none that can be read."""
+    try:
+        told = last()
+    except ValueError:
+        return ""
+    return f": {len(told['records']):,} records in {told['minutes']:g} min" if told else ""
+
+
 def _see_shown(told: Mapping[str, Any]) -> None:
     """See that an outcome has what a page shows of it. ValueError, LookupError, AttributeError: it has not."""
     texts = [told["time"], told["summary"], told["versions"]["torch"], *told["left"].keys()]
@@ -278,9 +287,10 @@ def run(minutes: float, say: Callable[[str], None] = print) -> None:
     if not outcome.said:
         how = "name a folder with the data sets by PRUNING_LAB_DATA, or give more minutes"
         raise ValueError(f"no published record was computed again: {how}")
+    earlier = _earlier()
     try:
         where = save(outcome, minutes).name
-        back = "git lists it as changed, and `git restore` takes the last one back"
+        back = f"git lists it as changed, and `git restore` takes the last one back{earlier}"
         say(f"the outcome is stored beside the published records, for the book's page of evidence: {where} ({back})")
     except OSError as error:
         say(f"the outcome is not stored: {error.strerror}")
