@@ -185,6 +185,8 @@ def _run(args: argparse.Namespace) -> None:
     # a page of the book may have no profile
     given = ({"profile": args.profile} if "profile" in known else {}) | arguments.parameters(args.given)
     parameters.check(path.stem, known, given)
+    size = f" at profile {given['profile']}" if "profile" in given else ""
+    print(f"{path.stem}{size} is executed, in a Jupyter kernel that starts now", file=sys.stderr, flush=True)
     from .publish.single import execute
 
     place = environment.project() or Path.cwd()

@@ -101,6 +101,7 @@ def test_run_prints_the_answer_and_writes_it_into_the_notebook(tmp_path, capsys)
     assert main(["run", str(path), "-o", str(out)]) == 0
     said, meanwhile = capsys.readouterr()
     assert said == f"Answer. Worth +1.2 points.\n{out}\n" and "1/1 Toy\n" in meanwhile  # what cells print is seen
+    assert meanwhile.startswith("07_toy is executed, in a Jupyter kernel that starts now\n")
     filled = [cell.source for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "markdown"]
     assert filled == ["# Toy\n\n**Answer.** Worth +1.2 points.", "Of 4 nets (Yauney, 2024)."]
     assert path.read_bytes() == before
