@@ -302,6 +302,7 @@ def _report(args: argparse.Namespace) -> None:
     from .publish import one_file
     from .redundancy.found import means
     from .report import redundancy as told
+    from .report import redundancy_words
 
     if not args.output.parent.is_dir():
         raise ValueError(f"-o {args.output}: there is no folder {str(args.output.parent)!r}; make it first")
@@ -311,8 +312,11 @@ def _report(args: argparse.Namespace) -> None:
         given.model, given.train, given.test, minutes=args.minutes, say=lambda words: print(words, flush=True)
     )
     sections = told.sections(found, _typed_report(args))
-    title, words = f"Redundancy of {given.name}", told.answer(found)
-    one_file.write(args.output, one_file.page(title, words, told.origin(found), sections, told.rounded, means))
+    title, words = f"Redundancy of {given.name}", redundancy_words.answer(found)
+    one_file.write(
+        args.output,
+        one_file.page(title, words, redundancy_words.origin(found), sections, redundancy_words.rounded, means),
+    )
     print(words)
     print(args.output)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pruning_lab.publish import sphinx_ext
-from pruning_lab.report import own, redundancy
+from pruning_lab.report import own, redundancy_words
 
 PAGE = nbformat.read(Path(__file__).parents[1] / "book" / "your_own.ipynb", as_version=4)
 
@@ -28,7 +28,7 @@ def looks():
 def test_a_net_that_is_given_is_the_only_one_on_the_page(looks):
     (look,) = looks.values()
     assert look.report.measured_on == "train" and look.price.startswith("about ")
-    assert own.HEADINGS.keys() <= look.words().keys() and look.words()["answer"] == redundancy.answer(look.report)
+    assert own.HEADINGS.keys() <= look.words().keys() and look.words()["answer"] == redundancy_words.answer(look.report)
     assert len(own.beside(looks)) == 1 and list(look.table("layers").layer) == ["1", "3"]
 
 

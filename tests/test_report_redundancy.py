@@ -12,6 +12,7 @@ from pruning_lab.publish import one_file
 from pruning_lab.redundancy import LATE, Report
 from pruning_lab.redundancy.found import ALL, COLUMNS, means, table
 from pruning_lab.report import redundancy as told
+from pruning_lab.report import redundancy_words as words_of
 
 EVIL = "</script><img src=x onerror=alert(1)><b>a&b"
 
@@ -98,7 +99,7 @@ def test_numbers_of_a_few_looks_are_said_to_be_at_least_true():
     few = made()
     every = replace(few, curves=table("curves", [dict(layer="a", criterion="norm", seed=0, removed=k, accuracy=0.9)
                                                  for k in range(11)]))  # fmt: skip
-    assert "at least" in told.answer(few) and "at least" not in told.answer(every)
+    assert "at least" in words_of.answer(few) and "at least" not in words_of.answer(every)
     for found, looked in ((few, True), (every, False)):
         spared, curve = told.sections(found, "command")[:2]
         assert ("looked at in a few places" in spared.after) == looked == ("Dots are where" in curve.after)
@@ -106,29 +107,31 @@ def test_numbers_of_a_few_looks_are_said_to_be_at_least_true():
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_the_answer_is_short_for_every_outcome(name):
-    words = told.answer(OUTCOMES[name])
+    words = words_of.answer(OUTCOMES[name])
     assert len(words.split()) <= 45 and len(re.findall(r"\d+(?:\.\d+)?", words)) <= 3 and "nan" not in words
 
 
 def test_the_answer_s_numbers_are_those_of_the_tables():
-    assert told.answer(made()).startswith("Layer by layer, at least 30 % of the units can go")
-    assert "random order 10 %" in told.answer(made()) and "that loses 5.0 points of accuracy" in told.answer(made())
-    few = told.answer(replace(made(), images=79))
+    assert words_of.answer(made()).startswith("Layer by layer, at least 30 % of the units can go")
+    assert "random order 10 %" in words_of.answer(made()) and "that loses 5.0 points of accuracy" in words_of.answer(
+        made()
+    )
+    few = words_of.answer(replace(made(), images=79))
     assert few.startswith("Layer by layer, at least 30 % of the units can go before the net misses more")
     assert "point;" not in few and "random" not in few
-    assert "changes by +2.0 points" in told.answer(made(left=0.97))
-    assert "accuracy stays as it is" in told.answer(made(left=made().accuracy))
+    assert "changes by +2.0 points" in words_of.answer(made(left=0.97))
+    assert "accuracy stays as it is" in words_of.answer(made(left=made().accuracy))
     late = made(free=(4, None))
     late.layers.loc[late.layers.free.isna(), "reason"] = f"{LATE}: allow more"
     some = "In the layers that could be looked at (others: below), at least 40 % of the units can go"
-    assert told.answer(late).startswith(some) and told.answer(made(free=(4, None))).startswith(some)
-    assert told.answer(replace(late, beyond=94)).startswith(some)  # what is tied is no part of the 6 %
-    assert "No layer's units could be taken out" in told.answer(EMPTY)
-    assert told.answer(replace(made(), beyond=94)).startswith(
+    assert words_of.answer(late).startswith(some) and words_of.answer(made(free=(4, None))).startswith(some)
+    assert words_of.answer(replace(late, beyond=94)).startswith(some)  # what is tied is no part of the 6 %
+    assert "No layer's units could be taken out" in words_of.answer(EMPTY)
+    assert words_of.answer(replace(made(), beyond=94)).startswith(
         "In layers with 6 % of the parameters (others: below), at least 30 % of the units can go"
     )
-    assert "94 % of the parameters are in layers of kinds" in told.answer(replace(EMPTY, beyond=94))
-    assert "45 % of the images rightly, and guessing 40 %: " in told.answer(replace(made(), accuracy=0.45))
+    assert "94 % of the parameters are in layers of kinds" in words_of.answer(replace(EMPTY, beyond=94))
+    assert "45 % of the images rightly, and guessing 40 %: " in words_of.answer(replace(made(), accuracy=0.45))
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
@@ -142,7 +145,7 @@ def test_every_outcome_has_all_sections_and_their_figures_say_what_they_show(nam
 
 
 def test_columns_of_the_file_say_what_they_hold_where_their_names_do_not():
-    text = one_file.page("T", "A", "O", told.sections(made(), "x"), told.rounded, means)
+    text = one_file.page("T", "A", "O", told.sections(made(), "x"), words_of.rounded, means)
     assert "<dt>free</dt><dd>units that go in the best order before accuracy falls by more than a point</dd>" in text
     assert "<dt>norm</dt><dd>length of the unit&#x27;s weight vector</dd>" in text  # of units, and not of why
     plain = {"layer", "units", "unit", "seed", "rows", "columns", "parameters", "weights", "one", "other", "cosine",
@@ -168,13 +171,15 @@ def test_what_was_not_measured_is_listed_with_its_reason():
 
 
 def test_numbers_are_written_short_and_nothing_where_nothing_was_measured():
-    shown = told.rounded(pd.DataFrame(dict(a=[1.0, float("nan"), 0.123456], b=[1234567, 2, 3], c=[True, None, "x"])))
+    shown = words_of.rounded(
+        pd.DataFrame(dict(a=[1.0, float("nan"), 0.123456], b=[1234567, 2, 3], c=[True, None, "x"]))
+    )
     assert shown.to_numpy().tolist() == [["1", "1,234,567", "yes"], ["", "2", ""], ["0.1235", "3", "x"]]
 
 
 def page(found):
     return one_file.page(
-        "Redundancy of x", told.answer(found), told.origin(found), told.sections(found, "x"), told.rounded
+        "Redundancy of x", words_of.answer(found), words_of.origin(found), told.sections(found, "x"), words_of.rounded
     )
 
 

@@ -15,7 +15,7 @@ from .. import environment
 from ..nets import models
 from ..records.provenance import one_thread
 from ..redundancy import Given, Report, given, report
-from . import redundancy
+from . import redundancy, redundancy_words
 from .redundancy import Section
 
 SIZES = {  # profile -> images of the one epoch, side of the images, minutes for the residual net and for the plain one
@@ -44,12 +44,14 @@ class Look:
     def words(self) -> dict[str, str]:
         """For the page's prose: the answer, where it comes from, and what to see in each figure, by short names."""
         after = {key: self.sections[heading].after for key, heading in HEADINGS.items()}
-        said = dict(answer=redundancy.answer(self.report), origin=redundancy.origin(self.report), price=self.price)
+        said = dict(
+            answer=redundancy_words.answer(self.report), origin=redundancy_words.origin(self.report), price=self.price
+        )
         return said | after
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of the report as a page shows it."""
-        return redundancy.rounded(self.report.tables()[name])
+        return redundancy_words.rounded(self.report.tables()[name])
 
 
 HEADINGS = {  # the names of sentences on the page -> headings of their messages
@@ -118,7 +120,7 @@ def beside(looks: Mapping[str, Look]) -> pd.DataFrame:
     rows = []
     for name, one in looks.items():
         layers, found = one.report.layers, one.report
-        free, smallest = layers[layers.free.notna()], redundancy.smallest(found)
+        free, smallest = layers[layers.free.notna()], redundancy_words.smallest(found)
         rows.append({
             "net": name, "layers": len(layers), "kept whole": len(layers) - len(free), "units": int(layers.units.sum()),
             "dead": int(layers.dead.sum()), "repeated": int(layers.repeated.sum()),
@@ -127,4 +129,4 @@ def beside(looks: Mapping[str, Look]) -> pd.DataFrame:
             "accuracy, %": 100 * found.accuracy,
             "without all of these, %": float("nan") if smallest is None else 100 * smallest.accuracy,
         })  # fmt: skip
-    return redundancy.rounded(pd.DataFrame(rows))
+    return redundancy_words.rounded(pd.DataFrame(rows))
