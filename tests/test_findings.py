@@ -29,6 +29,8 @@ RULES = {  # sentences that are no finding: a rule, a definition, a way to use t
         "*Reproduced* and *not reproduced* are said of",  # what the words mean
         "Elsewhere the same rule says *holds* and *fails*",
         "*Open*: the interval spans zero or the margin",
+        "It stands right of zero where the mean speaks",  # how a strip is drawn
+        "Within one half-width, the grey bar, the part is open",
     ),
     "numbers.ipynb": (
         "*Agrees*: our 95 % interval over nets holds it",

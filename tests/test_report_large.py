@@ -615,7 +615,7 @@ def test_statements_are_tallied():
     found = pd.DataFrame({"borne out": ["yes", "no", "no", "open", "not run"]})
     assert (
         large_words.tally(found)
-        == "Of 5 such statements our nets find 1 true and 2 false; of the rest they cannot tell."
+        == "Of 5 single statements there our nets find 1 true and 2 false; of the rest they cannot tell."
     )
 
 

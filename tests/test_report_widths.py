@@ -213,11 +213,11 @@ def test_sentences_have_the_numbers_of_the_records(nets):
     assert told["steps_read"].startswith("Of 5 steps to the next width, 5 raise the coherence and ")
     numbers = widths_words.numbers(widths.whole(nets))
     assert numbers["peak"] == "100"
-    assert numbers["until"] == "up to width 16 and hardly beyond"  # 90, 88, 96, 94, 94, 94: the best is there
+    assert numbers["until"] == "up to 16 units a layer and hardly beyond"  # 90, 88, 96, 94, 94, 94: the best is there
     rising = widths.by_width(nets)
     assert widths_words.until(rising.assign(test=rising.width)) == "with every width"
     level = rising.assign(test=rising.width.map({4: 90.0, 8: 95.6}).fillna(96.0))  # 0.4 points are hardly a rise
-    assert widths_words.until(level) == "up to width 8 and hardly beyond"
+    assert widths_words.until(level) == "up to 8 units a layer and hardly beyond"
     assert numbers["points"] == "1.0"  # 90, 88, 96, 94, 94, 94 by a straight line
 
 

@@ -24,6 +24,7 @@ from .sight import Seen, seen
 Say = Callable[[str], None]
 A_POINT = 100  # images of which one is a point of accuracy
 LATE = "no time for it"  # how the reason begins of a layer that was left out for the time
+SPELLED = {"groups": "what goes together", "sight": "single units"}  # parts of a price whose names say too little
 
 
 def report(model: nn.Module, train, test=None, *, minutes: float | None = None, say: Say | None = None) -> Report:
@@ -72,7 +73,8 @@ def _most_common(labels: Tensor) -> float:
 
 def _priced(spent: Budget) -> str:
     """The price tag."""
-    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in spent.seconds.items() if seconds >= 0.5)
+    told = {SPELLED.get(name, name): seconds for name, seconds in spent.seconds.items()}
+    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in told.items() if seconds >= 0.5)
     told = f"about {sum(spent.seconds.values()):.0f} s" + (f" (seconds: {parts})" if parts else "")
     left = f"; no time for curves of {len(spent.left)} layers" if spent.left else ""
     return f"{told}; accuracy on {spent.images:,} images, gradients of {spent.sampled:,}{left}"

@@ -46,7 +46,8 @@ def strip(judged: pd.DataFrame) -> HTML:
     from IPython.display import HTML
 
     rows = [_line(claims.load()[id], parts) for id, parts in judged.groupby("claim", sort=False)]
-    told = " ".join(filter(None, (board.measured_on(judged), strips.DOT, strips.HOLLOW)))
+    hollow = strips.HOLLOW if any("lab-hollow" in row for row in rows) else ""
+    told = " ".join(filter(None, (board.measured_on(judged), strips.DOT, hollow)))
     name = 'aria-label="The claims of this chapter"'
     return HTML(
         f'<table class="lab-claims" {name}><caption>{escape(told)} {board.EXPLAINED}</caption>{"".join(rows)}</table>'

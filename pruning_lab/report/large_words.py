@@ -165,7 +165,8 @@ def tally(statements: DataFrame) -> str:
     if not yes + no:
         return f"Which of them is right our nets cannot say yet: none of {len(statements)} statements is decided."
     return (
-        f"Of {len(statements)} such statements our nets find {yes} true and {no} false; of the rest they cannot tell."
+        f"Of {len(statements)} single statements there our nets find {yes} true and {no} false; of the rest they "
+        "cannot tell."
     )
 
 

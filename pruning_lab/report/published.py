@@ -250,6 +250,9 @@ def _points(count: float) -> str:
 
 def rules(found: Iterable[Row]) -> dict[str, str]:
     """What the page says of its words: how near a mean has to lie by place, and how wide an interval may be."""
-    near = {row.where: row.tolerance for row in found if row.tolerance and row.unit == "%"}
-    within = "; ".join(f"{_points(tolerance)} ({where})" for where, tolerance in near.items())
+    near: dict[float, dict[str, None]] = {}  # tolerance -> places, each once
+    for row in found:
+        if row.tolerance and row.unit == "%":
+            near.setdefault(row.tolerance, {})[row.where] = None
+    within = "; ".join(f"{_points(tolerance)} ({', '.join(places)})" for tolerance, places in near.items())
     return dict(within=within, widest=f"{WIDEST:g} points", share=f"{100 * SHARE:g} %")

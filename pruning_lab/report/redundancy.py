@@ -48,7 +48,8 @@ def spared(found: Report, command: str) -> Section:
     table = found.layers.assign(ruled=100 * found.layers.share, drawn=100 * found.layers.random / found.layers.units)
     title = "Units that go before accuracy falls by more than a point, layer by layer"
     alt = "For each layer two dots: the share of units that can go by the best criterion, and in random order."
-    drawn = table.drop(columns="reason")[:SHOWN]
+    drawn = table[table.free.notna()] if table.free.notna().any() else table
+    drawn = drawn.drop(columns="reason")[:SHOWN]
     figure = figures.dots(drawn, {"ruled": "best criterion", "drawn": "random order, mean of 3"}, by="layer",
                           axis="units that can go, %", ends=(-2, 102),
                           **_about("layers", title, alt, command))  # fmt: skip

@@ -25,7 +25,7 @@ HEAD = ("claim", "measured", "came out")
 COLUMNS = ("claim", "part", "by", "kind", "margin", "unit", "n", "mean", "low", "high", "verdict", "reason", "on")
 LEGEND = (
     "Holds where run: the other parts were not run, or got no verdict. In part: the others are open. "
-    f"{strips.DOT} On the bar the nets do not tell; its half is half an interval, whatever the unit. {strips.HOLLOW}"
+    f"{strips.DOT} The bar is as wide as a part's own interval, whatever its unit. {strips.HOLLOW}"
 )
 
 

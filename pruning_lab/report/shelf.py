@@ -19,14 +19,14 @@ from .units import NAMES
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-HEAD = ("record", "seed", "computed on", "took", "made", "state")
+HEAD = ("record", "seed", "computed on", "time, memory", "made", "state")
 FOLDED = {"data_digests": "Data", "chapters": "In chapters", "library": "Source of the library"}
 STATES = ("current", "certified", "unverified", register.OLDER, register.BROKEN)  # each has its glyph in records.css
 KEY = (
-    "A record is one answer: one experiment at one seed. Its settings are those that are not the library's defaults, "
-    "and of what it is made of, with that name before. Seconds and memory are of the record alone. "
-    "State: current, made by today's code; certified, made by other code that gives the same answers bit by bit; "
-    "unverified, neither."
+    "A record is one answer: one experiment at one seed. Settings are listed that differ from the library's defaults; "
+    "those of a part, such as its net, have the part's name before them. Seconds and memory are of the record alone. "
+    "State: current, made by today's code; certified, made by other code, which gave the same bits as today's on small "
+    "twins of the experiment; unverified, neither."
 )
 SHARED = "Settings, data and versions that records have in common; s stands for the seed of each."
 FILTERS = {"kind": "Kind", "model": "Net", "data": "Data", "chapter": "Chapter", "profile": "Profile",
@@ -175,7 +175,7 @@ def _csv(table: pd.DataFrame) -> str:
 def sentences(table: pd.DataFrame) -> dict[str, Any]:
     """What the page says of its table and of the last time that records were computed again."""
     states = table.state.value_counts()
-    counts = ", ".join(f"{states[word]} {word}" for word in STATES if word in states)
+    counts = ", ".join(f"{states[word]:,} {word}" for word in STATES if word in states)
     hours, days = table.seconds.sum() / 3600, table.made.dropna().astype(str).str[:10]
     between = f", from {days.min()} to {days.max()}" if len(days) else ""
     made = (

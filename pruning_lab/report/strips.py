@@ -12,7 +12,10 @@ import pandas as pd
 from .numbers import measured
 from .verdicts import ELSEWHERE, NOT_IN_REACH, OPEN, lacks_nets
 
-DOT = "Each dot is a part of a claim (a layer, a net, a mask): right of the grey bar it holds, left it fails."
+DOT = (
+    "Each dot is a part of a claim (a layer, a net, a mask): right of the grey bar it holds, left it fails, on it our "
+    "nets do not tell."
+)
 HOLLOW = "Hollow: fewer nets than planned, so no verdict yet."  # a part's dot; a net's is where it does not count
 DECIDED = {*ELSEWHERE, *ELSEWHERE.values()}  # words
 WIDTH, HEIGHT, EDGE = 180, 18, 8  # of a picture, in pixels, and the room at its sides

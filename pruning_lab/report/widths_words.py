@@ -48,7 +48,7 @@ def until(table: pd.DataFrame) -> str:
         return "with width"
     means = means_of(table).test
     width = int((means >= means.max() - NEAR).idxmax())
-    return "with every width" if width == means.index[-1] else f"up to width {width} and hardly beyond"
+    return "with every width" if width == means.index[-1] else f"up to {width} units a layer and hardly beyond"
 
 
 def moved(table: pd.DataFrame, column: str, words: str, digits: int = 1) -> str:
