@@ -220,6 +220,7 @@ def test_where_sources_disagree_is_what_the_list_of_claims_notes():
 
 def test_each_curve_has_its_name_beside_it(found):
     plot = re.findall(r"<svg.*?</svg>", landing.removal(found, "conv_2", "fc1").data)[1]
+    assert ">neurons removed</text>" in plot and ">test images right</text>" in plot  # both axes say what they are
     names = {name: float(y) for y, name in re.findall(r'<text x="\d+" y="(\d+)"[^>]*class="lab-name">([^<]+)<', plot)}
     assert list(names) == ["shortest weight vector", "any, at random"]
     assert names["shortest weight vector"] < names["any, at random"]  # as the curves lie: SVG counts downwards

@@ -98,6 +98,7 @@ def _plot(share: Mapping[str, Sequence[int]], units: int) -> str:
     axis += [f'<text x="{left + WIDE * v / units:.0f}" y="{BOTTOM + 16}" text-anchor="middle">{v}</text>'
              for v in (0, units // 2, units)]  # fmt: skip
     axis.append(f'<text x="{left + WIDE / 2:.0f}" y="{BOTTOM + 32}" text-anchor="middle">neurons removed</text>')
+    axis.append(f'<text x="{left + 4}" y="{TOP - 4}">test images right</text>')
     lines = [_line(name, values, " chosen" * (not number)) for number, (name, values) in enumerate(share.items())]
     lines += _names(share, units)
     start = BOTTOM - height * next(iter(share.values()))[0] / 1000
