@@ -223,13 +223,13 @@ def turned(scores, mask, by):
     "change, fits, said",
     [
         (0, 99.5, "Yes (8 nets): keeping the largest tenth of a wide net beats a dense net of equal size by 9.7 "
-                  "points of test accuracy. A random tenth gains 6.8. "
+                  "points of test accuracy. A random tenth beats it by 6.8. "
                   "Large weights beat weights on which images agree."),
         (-30, 99.5, "No (8 nets): keeping the largest tenth of a wide net loses to a dense net of equal size by 20.3 "
-                    "points of test accuracy. A random tenth gains 6.8. "
+                    "points of test accuracy. A random tenth beats it by 6.8. "
                   "Weights on which images agree beat large weights."),
         (-9.75, 99.5, "Open: 8 nets do not decide whether the largest tenth of a wide net beats a dense net of equal "
-                      "size. A random tenth gains 6.8. Weights on which images agree beat large weights."),
+                      "size. A random tenth beats it by 6.8. Weights on which images agree beat large weights."),
         (0, 90.0, "No verdict yet: it takes dense nets that fit their training images."),
     ],
 )  # fmt: skip
@@ -241,8 +241,8 @@ def test_the_answer_on_pruning_by_width_says_what_the_verdicts_do(change, fits, 
 @pytest.mark.parametrize(
     "fits, said",
     [
-        (99.5, "Yes (8 nets): where the largest weights stay, each doubling of the parent adds 1.3 points of "
-               "test accuracy. Where those weights stay on which images agree, it adds 1.3. "
+        (99.5, "The one from the larger net, if the largest weights stay (8 nets): each doubling of this parent adds "
+               "1.3 points of test accuracy. If those stay that images agree on, it adds 1.3. "
                "Where nearly all is cut, random masks fall behind."),
         (90.0, "No verdict yet: it takes parents that fit their training images."),
     ],

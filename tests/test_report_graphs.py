@@ -244,10 +244,10 @@ def verdicts_of(near, groups):
     "near, groups, said",
     [
         ([9.0, 10, 11, 10, 9], [9.0, 10, 11, 10, 9],
-         "They gather: more angles are small than wide. Conv-2 has no verdict yet. "
+         "They gather: more pairs point alike than apart. Conv-2 has no verdict yet. "
          "In VGG19's last convolution they form groups that random vectors lack."),
         ([-9.0, -10, -11, -10, -9], [1.0, 2],
-         "They do not gather: as many angles are wide. Conv-2 has no verdict yet. "
+         "They do not gather: as many pairs point apart. Conv-2 has no verdict yet. "
          "Whether they form groups in VGG19 is open: too few nets yet."),
         ([-9.0, 10, 0, 10, -9], [], "Whether they gather is open: the nets disagree. Conv-2 has no verdict yet."),
     ],
