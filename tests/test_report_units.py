@@ -301,7 +301,7 @@ def test_the_answer_has_the_numbers_of_the_nets(made_up):
         "Not angles: in 5 LeNets, removing short vectors first beats removing unusual ones by 14 points."
     )
     assert told.endswith(
-        "In a convolutional net, where on average 40 % never fire, that is open: all nets gave one number."
+        "In a convolutional net's dense layer, where 40 % never fire, open: all nets gave one number."
     )
 
 
