@@ -70,6 +70,8 @@ def test_layers_of_a_plain_row_are_called_layers_and_none_is_both_most_and_least
     assert spared.after.startswith(of_layers) and curve.after.startswith(drawn)
     assert [*idle.figure.data[-1].y][:2] == ["layer 1", "layer 3"]
     assert [*told.sections(made(), "command")[2].figure.data[-1].y][0] == "a"
+    drawn = told.spared(made(free=(4, None)), "command").figure.data
+    assert {layer for trace in drawn for layer in trace.y or ()} == {"a"}  # no row for what could not be looked at
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ def _most_common(labels: Tensor) -> float:
 
 def _priced(spent: Budget) -> str:
     """The price tag."""
-    told = {SPELLED.get(name, name): seconds for name, seconds in spent.seconds.items()}
-    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in told.items() if seconds >= 0.5)
+    named = {SPELLED.get(name, name): seconds for name, seconds in spent.seconds.items()}
+    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in named.items() if seconds >= 0.5)
     told = f"about {sum(spent.seconds.values()):.0f} s" + (f" (seconds: {parts})" if parts else "")
     left = f"; no time for curves of {len(spent.left)} layers" if spent.left else ""
     return f"{told}; accuracy on {spent.images:,} images, gradients of {spent.sampled:,}{left}"
